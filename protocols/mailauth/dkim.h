@@ -1,0 +1,57 @@
+#pragma once
+/// protocols/mailauth/dkim: DKIM signatures, made and checked (RFC 6376, RFC 8301, RFC 8463).
+///
+/// Signing covers the message as it will go out: CRLF only, transfer encoding final. relaxed/relaxed, no l=, the usual
+/// fields oversigned (one more h= entry than there are fields, RFC 6376 8.15).
+/// Threads: pure functions; verify asks a Resolver on its loop. Limits: kSignaturesChecked, keys below 1024 bit fail.
+#include <cstddef>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "protocols/base/clock.h"
+#include "protocols/base/result.h"
+#include "protocols/crypto/crypto.h"
+#include "protocols/dns/resolver.h"
+
+namespace posthouse::mailauth {
+
+inline constexpr std::size_t kSignaturesChecked = 5;
+
+struct DkimSigner {
+    std::string domain;                 ///< d=
+    std::string selector;               ///< s=
+    const crypto::SigningKey* key = nullptr;
+};
+
+/// The octets of a message to sign: the header block (with its empty line) apart, the body by pieces, so that a large
+/// message is never whole in memory. `next_piece` gives "" at the end.
+struct MessageSource {
+    std::string_view header_block;
+    std::function<Result<std::string_view>()> next_piece;
+};
+
+/// One "DKIM-Signature: ...\r\n" field per signer, to be put on top of the message in that order.
+/// The body is read once whatever the number of signers.
+Result<std::string> sign_dkim(const std::vector<DkimSigner>& signers, MessageSource message, Time now);
+
+enum class DkimStatus { none, pass, fail, neutral, policy, temperror, permerror };
+std::string_view to_string(DkimStatus status);
+
+struct DkimResult {
+    DkimStatus status = DkimStatus::none;
+    std::string domain;
+    std::string selector;
+    std::string algorithm;
+    std::string signature_start;  ///< first 8 characters of b=, for header.b (RFC 6008)
+    std::string reason;           ///< one sentence where it is not pass
+};
+
+/// Checks the first kSignaturesChecked signatures; one result each, in the order of the message.
+net::Task<std::vector<DkimResult>> verify_dkim(dns::Resolver& resolver, std::string_view message, Time now);
+
+/// The DNS record of a key: "v=DKIM1; k=rsa; p=...".
+std::string dkim_dns_record(const crypto::SigningKey& key);
+
+}  // namespace posthouse::mailauth

@@ -1,0 +1,69 @@
+#pragma once
+/// protocols/net/stream: a connection as sessions see it: octets both ways, one deadline, TLS on demand.
+///
+/// Implementations: tcp.cpp (sockets and OpenSSL), memory.cpp (a pair inside the process, for tests and fuzzers).
+/// Invariants  1. After an error other than Errc::timeout on wait_readable and Errc::cancelled, only close() is useful.
+///             2. The deadline bounds every operation until it is set again; then they fail with Errc::timeout.
+///             3. interrupt() makes the pending and every later *read* fail with Errc::cancelled; writes go on working,
+///                so that a session can say 421 or BYE. Sessions treat Errc::cancelled as "the server is stopping".
+///             4. A TLS connection that was closed or failed is dead: no clear-text octet is ever read after it.
+/// Threads: all calls on the loop's thread.  One read and one write may be pending at once.
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "protocols/base/result.h"
+#include "protocols/net/address.h"
+#include "protocols/net/task.h"
+
+namespace posthouse::net {
+
+class TlsServerContext;  // protocols/net/tls.h
+class TlsClientContext;
+
+/// What the handshake agreed on, for Received fields, logs and events.
+struct TlsFacts {
+    std::string version;           ///< "TLSv1.3"
+    std::string cipher;            ///< "TLS_AES_256_GCM_SHA384"
+    unsigned bits = 0;             ///< strength of the cipher
+    bool peer_verified = false;    ///< client side: chain and name were checked and are right
+    std::string verify_error;      ///< client side: why peer_verified is false, "" where it is true
+    std::string server_name;       ///< SNI, as sent or received
+    std::string alpn;              ///< "" where none was agreed
+};
+
+class Stream {
+ public:
+    virtual ~Stream() = default;
+
+    /// Completes when a read would find something: octets, the end or an error. Holds no buffer while it waits.
+    virtual Task<Result<>> wait_readable() = 0;
+    /// At least one octet into `into` (never empty). Errc::closed at the end of the stream.
+    virtual Task<Result<std::size_t>> read_some(std::span<char> into) = 0;
+    /// All of `octets`; they must stay alive until it completes.
+    virtual Task<Result<>> write_all(std::string_view octets) = 0;
+
+    /// Sets the deadline for all operations from now on. Zero or less takes it away.
+    virtual void expires_in(std::chrono::milliseconds span) = 0;
+
+    /// TLS handshakes on an open clear-text stream. The caller has dropped every octet read ahead (RFC 3207 4.2).
+    virtual Task<Result<>> start_tls_server(TlsServerContext& context) = 0;
+    /// `server_name` goes into SNI and, where `context` verifies, is checked against the certificate (RFC 9525).
+    virtual Task<Result<>> start_tls_client(TlsClientContext& context, std::string server_name) = 0;
+    /// Nothing while the stream is in clear.
+    virtual const std::optional<TlsFacts>& tls() const = 0;
+
+    virtual Endpoint peer() const = 0;
+    virtual Endpoint local() const = 0;
+
+    /// See invariant 3. Idempotent.
+    virtual void interrupt() = 0;
+    /// Sends close_notify and FIN as far as that works at once, then closes. Pending operations fail with Errc::closed.
+    virtual void close() = 0;
+};
+
+}  // namespace posthouse::net

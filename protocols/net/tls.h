@@ -1,0 +1,52 @@
+#pragma once
+/// protocols/net/tls: certificates, verification and policy of TLS; the handshakes run inside Stream.
+/// TLS 1.2 and 1.3 with AEAD ciphers only (RFC 8997, RFC 9325), no renegotiation, no compression, strict ALPN where a
+/// client offers it, ticket keys and session id context per context (so a ticket of one listener is no good at another).
+/// Threads: a context is used on one loop's thread; reload() too.
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "protocols/base/result.h"
+
+namespace posthouse::net {
+
+class TlsServerContext {
+ public:
+    /// PEM files. `name` makes the session id context, `alpn` e.g. {"imap"}; clients that offer none are let in.
+    static Result<std::unique_ptr<TlsServerContext>> load(std::string name, std::string certificate_file,
+                                                          std::string key_file, std::vector<std::string> alpn);
+    ~TlsServerContext();
+    /// Reads the files again and switches for new handshakes; on error the old certificate stays.
+    Result<> reload();
+    /// Unix time in seconds at which the certificate ends.
+    std::int64_t not_after_unix() const;
+
+    struct Impl;
+    Impl& impl() { return *impl_; }
+
+ private:
+    TlsServerContext();
+    std::unique_ptr<Impl> impl_;
+};
+
+enum class Verify {
+    required,       ///< the handshake fails with Errc::tls unless chain and name are right
+    opportunistic,  ///< the handshake goes on; TlsFacts::peer_verified tells (RFC 7435)
+};
+
+class TlsClientContext {
+ public:
+    /// `ca_file`: PEM trust anchors, or empty for the system's.
+    static Result<std::unique_ptr<TlsClientContext>> make(Verify verify, std::string ca_file);
+    ~TlsClientContext();
+
+    struct Impl;
+    Impl& impl() { return *impl_; }
+
+ private:
+    TlsClientContext();
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace posthouse::net
