@@ -1,0 +1,106 @@
+#pragma once
+/// storage/catalog: domains, accounts, aliases, routes, DKIM keys and settings: what the administrator sets.
+///
+/// Addresses and domains are kept in lower case (the local part too: two accounts never differ in case alone).
+/// Secrets (relay passwords, private keys) are kept sealed (crypto::seal, purposes "route" and "dkim").
+/// Errors: already_exists, not_found, invalid (with the sentence to show).  Threads: as Tx and Snapshot.
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "protocols/base/clock.h"
+#include "protocols/base/result.h"
+#include "storage/types.h"
+
+namespace posthouse::storage {
+
+struct Domain {
+    DomainId id{};
+    std::string name;
+    Time created{};
+};
+
+struct Account {
+    AccountId id{};
+    DomainId domain{};
+    std::string address;        ///< the login: local@domain
+    std::string display_name;
+    std::string password_hash;  ///< argon2id
+    bool disabled = false;
+    std::uint64_t quota_octets = 0;    ///< 0: no limit
+    std::uint64_t quota_messages = 0;  ///< 0: no limit
+    std::uint64_t used_octets = 0;
+    std::uint64_t used_messages = 0;
+    Time created{};
+};
+
+/// An address that stands for others. "@example.org" is the catch-all of a domain.
+struct Alias {
+    AliasId id{};
+    std::string address;
+    std::vector<std::string> targets;  ///< local or remote addresses
+};
+
+/// One line of the route table; the first match by (priority, id) wins; no match means direct delivery.
+struct Route {
+    RouteId id{};
+    std::string name;
+    std::int64_t priority = 100;       ///< lower is tried first
+    std::string sender_domain;         ///< "" matches any
+    std::string recipient_domain;      ///< "" matches any
+    std::string way;                   ///< "direct" or a relay URL without secret: "smtp://user@host:587"
+    std::string sealed_password;       ///< "" where the way needs none
+    std::string ca_file;               ///< trust anchors for this way; "" for the system's
+};
+
+struct DkimKey {
+    DkimKeyId id{};
+    DomainId domain{};
+    std::string domain_name;
+    std::string selector;
+    std::string algorithm;   ///< "rsa-sha256" or "ed25519-sha256"
+    std::string sealed_pem;
+    std::string dns_record;  ///< TXT value at selector._domainkey.domain
+    bool active = true;
+    Time created{};
+};
+
+class CatalogView {
+ public:
+    virtual ~CatalogView() = default;
+    virtual Result<std::vector<Domain>> domains() const = 0;
+    virtual Result<Domain> domain(std::string_view name) const = 0;
+    virtual Result<std::vector<Account>> accounts() const = 0;
+    virtual Result<Account> account(std::string_view address) const = 0;
+    virtual Result<Account> account(AccountId id) const = 0;
+    virtual Result<std::vector<Alias>> aliases() const = 0;
+    virtual Result<std::vector<Route>> routes() const = 0;
+    virtual Result<std::vector<DkimKey>> dkim_keys() const = 0;
+    virtual Result<std::optional<std::string>> setting(std::string_view key) const = 0;
+};
+
+class CatalogTx : public CatalogView {
+ public:
+    virtual Result<DomainId> add_domain(std::string_view name) = 0;
+    /// Errc::conflict while accounts or aliases of it exist.
+    virtual Result<> remove_domain(std::string_view name) = 0;
+    /// Creates the account and its mailboxes: INBOX, Drafts, Sent, Junk, Trash, Archive (all subscribed).
+    virtual Result<AccountId> add_account(std::string_view address, std::string_view password_hash,
+                                          std::string_view display_name) = 0;
+    virtual Result<> set_password_hash(AccountId id, std::string_view password_hash) = 0;
+    virtual Result<> set_disabled(AccountId id, bool disabled) = 0;
+    virtual Result<> set_quota(AccountId id, std::uint64_t octets, std::uint64_t messages) = 0;
+    /// Removes the account, its mailboxes and their entries.
+    virtual Result<> remove_account(AccountId id) = 0;
+    virtual Result<AliasId> add_alias(std::string_view address, const std::vector<std::string>& targets) = 0;
+    virtual Result<> remove_alias(std::string_view address) = 0;
+    virtual Result<RouteId> add_route(const Route& route) = 0;
+    virtual Result<> remove_route(std::string_view name) = 0;
+    virtual Result<DkimKeyId> add_dkim_key(const DkimKey& key) = 0;
+    virtual Result<> set_dkim_active(DkimKeyId id, bool active) = 0;
+    virtual Result<> set_setting(std::string_view key, std::string_view value) = 0;
+};
+
+}  // namespace posthouse::storage

@@ -1,0 +1,122 @@
+#pragma once
+/// storage/mail: mailboxes and their messages on behalf of one account. There is no way to ask without an account.
+///
+/// Mailbox names are UTF-8 paths with '/' between the levels; "INBOX" in that spelling. A parent need not exist.
+/// Invariants  1. UIDs of a mailbox only grow and are never given twice; UIDVALIDITY never changes for a mailbox, and a
+///                mailbox made anew under an old name gets a higher one (RFC 3501 2.3.1.1).
+///             2. Every change of an entry takes the account's next MODSEQ; it never falls (RFC 7162 3.1).
+///             3. Expunged entries leave (uid, modseq) behind for QRESYNC and stay restorable for a while.
+///             4. A body that this account has no entry for cannot be read through it.
+/// Errors: not_found, already_exists, invalid (names), over_quota, conflict.  Threads: as Tx and Snapshot.
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "protocols/base/clock.h"
+#include "protocols/base/result.h"
+#include "protocols/mime/facts.h"
+#include "storage/body.h"
+#include "storage/types.h"
+
+namespace posthouse::storage {
+
+struct Mailbox {
+    MailboxId id{};
+    std::string name;
+    std::uint32_t uid_validity = 0;
+    Uid uid_next = 1;
+    ModSeq highest_modseq = 0;
+    std::uint64_t messages = 0;
+    std::uint64_t unseen = 0;
+    std::uint64_t octets = 0;
+    Uid recent_from = 1;  ///< entries with this UID or above have not been told to any session yet
+    SpecialUse special_use = SpecialUse::none;
+    bool subscribed = false;
+};
+
+/// A message in a mailbox; plain octets so that a million of them list fast.
+struct Entry {
+    Uid uid = 0;
+    FlagBits flags = 0;
+    std::uint32_t keyword_set = 0;  ///< 0: none; else see MailView::keywords
+    ModSeq modseq = 0;
+    std::int64_t internal_date_s = 0;  ///< Unix seconds, UTC
+    std::int64_t save_date_s = 0;
+    std::uint64_t size_octets = 0;
+    MessageId message{};
+};
+
+class MailView {
+ public:
+    virtual ~MailView() = default;
+    virtual Result<std::vector<Mailbox>> mailboxes() const = 0;  ///< by name
+    virtual Result<Mailbox> mailbox(std::string_view name) const = 0;
+    virtual Result<Mailbox> mailbox(MailboxId id) const = 0;
+    /// Subscribed names, of mailboxes that are gone too (RFC 3501 6.3.6).
+    virtual Result<std::vector<std::string>> subscriptions() const = 0;
+    /// Entries with first <= uid <= last, by UID.
+    virtual Result<std::vector<Entry>> entries(MailboxId mailbox, Uid first, Uid last) const = 0;
+    /// Entries whose modseq is above `since`, by UID.
+    virtual Result<std::vector<Entry>> changed_since(MailboxId mailbox, ModSeq since) const = 0;
+    /// UIDs expunged with a modseq above `since`, by UID.
+    virtual Result<std::vector<Uid>> expunged_since(MailboxId mailbox, ModSeq since) const = 0;
+    /// The keywords of a set, sorted; never changes for a given id.
+    virtual Result<std::vector<std::string>> keywords(std::uint32_t keyword_set) const = 0;
+    /// All keywords in use in a mailbox, sorted (FLAGS and PERMANENTFLAGS).
+    virtual Result<std::vector<std::string>> mailbox_keywords(MailboxId mailbox) const = 0;
+    /// What was computed at arrival (envelope, structure, sizes); not_found unless this account holds the message.
+    virtual Result<mime::MessageFacts> facts(MailboxId mailbox, Uid uid) const = 0;
+    /// The same for many entries in one pass: `visit(entry index, facts)`.
+    virtual Result<> each_facts(MailboxId mailbox, std::span<const Entry> entries,
+                                const std::function<void(std::size_t, const mime::MessageFacts&)>& visit) const = 0;
+    virtual Result<BodyReader> body(MailboxId mailbox, Uid uid) const = 0;
+};
+
+/// STORE (RFC 3501 6.4.6).
+struct FlagChange {
+    enum class How { replace, add, remove };
+    How how = How::add;
+    FlagBits flags = 0;
+    std::vector<std::string> keywords;
+};
+
+struct StoreOutcome {
+    std::vector<Entry> changed;    ///< as they stand now; entries that already were so are left out
+    std::vector<Uid> modified;     ///< failed UNCHANGEDSINCE (RFC 7162 3.1.3)
+};
+
+struct AppendOptions {
+    FlagBits flags = 0;
+    std::vector<std::string> keywords;
+    std::optional<std::int64_t> internal_date_s;  ///< nothing: now
+};
+
+class MailTx : public MailView {
+ public:
+    /// Creates missing parents too. invalid for bad names (empty, "//", over 255 octets a level, controls).
+    virtual Result<Mailbox> create(std::string_view name, SpecialUse use) = 0;
+    /// Children follow. INBOX: its messages move to the new mailbox and INBOX stays, children stay (RFC 3501 6.3.5).
+    virtual Result<> rename(std::string_view from, std::string_view to) = 0;
+    /// Children stay. INBOX is Errc::denied.
+    virtual Result<> remove(std::string_view name) = 0;
+    virtual Result<> set_subscribed(std::string_view name, bool subscribed) = 0;
+    /// The message must have come in through this transaction (Tx::add_message) or be this account's.
+    virtual Result<Entry> append(MailboxId mailbox, MessageId message, const AppendOptions& options) = 0;
+    virtual Result<StoreOutcome> store(MailboxId mailbox, std::span<const Uid> uids, const FlagChange& change,
+                                       std::optional<ModSeq> unchanged_since) = 0;
+    /// (source uid, new uid) in ascending order; UIDs that do not exist are left out.
+    virtual Result<std::vector<std::pair<Uid, Uid>>> copy(MailboxId from, std::span<const Uid> uids, MailboxId to) = 0;
+    virtual Result<std::vector<std::pair<Uid, Uid>>> move(MailboxId from, std::span<const Uid> uids, MailboxId to) = 0;
+    /// Removes these entries whatever their flags; gives back those that were there.
+    virtual Result<std::vector<Uid>> expunge(MailboxId mailbox, std::span<const Uid> uids) = 0;
+    /// The first UID that no session has been told of as \Recent, and marks all as told.
+    virtual Result<Uid> take_recent(MailboxId mailbox) = 0;
+};
+
+}  // namespace posthouse::storage
