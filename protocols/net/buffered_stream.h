@@ -46,10 +46,13 @@ class BufferedStream {
     static constexpr std::size_t swallow_octets_max = 1024 * 1024;
 
  private:
+    Task<Result<>> swallow_line();
+
     std::unique_ptr<Stream> stream_;
-    std::string in_;        // read-ahead; [in_at_, in_.size()) is not yet taken
+    std::string in_;  // read-ahead; [in_at_, in_.size()) is not yet taken
     std::size_t in_at_ = 0;
     std::string out_;
+    bool more_likely_ = false;  // the last read filled its buffer
 };
 
 }  // namespace posthouse::net

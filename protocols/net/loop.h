@@ -94,6 +94,8 @@ class TaskGroup {
     /// Completes when no task is left.
     Task<void> join();
     std::size_t size() const;
+    /// Tasks that ended by an exception since the group was made.
+    std::size_t failures() const;
     Loop& loop();
 
  private:

@@ -1,5 +1,6 @@
 #pragma once
 /// protocols/net/offload: blocking work (SQLite reads, argon2, large parses) away from the loop's thread.
+#include <exception>
 #include <functional>
 #include <memory>
 #include <string>
@@ -25,8 +26,19 @@ class ThreadPool {
     std::unique_ptr<Impl> impl_;
 };
 
+/// What `work` returns; an exception, which is a bug, becomes Errc::internal so that the waiter is always released.
+template <class R, class F>
+R run_guarded(F& work) {
+    try {
+        return work();
+    } catch (const std::exception& e) {
+        return R(Error(Errc::internal, std::string("blocking work threw: ") + e.what()));
+    }
+}
+
 /// Runs `fn` (returning a Result) on the pool and resumes on `loop` with what it returned; Errc::unavailable where the
 /// pool's queue is full. `fn` runs to its end even where nobody waits any more: it owns what it uses.
+/// The pool is destroyed before the loop.
 template <class F>
 Task<std::invoke_result_t<F>> offload(ThreadPool& pool, Loop& loop, F fn) {
     using R = std::invoke_result_t<F>;
@@ -34,7 +46,7 @@ Task<std::invoke_result_t<F>> offload(ThreadPool& pool, Loop& loop, F fn) {
         [&pool, &loop, &fn](std::move_only_function<void(R)> done) {
             auto shared = std::make_shared<std::move_only_function<void(R)>>(std::move(done));
             const bool taken = pool.submit([shared, &loop, work = std::move(fn)]() mutable {
-                auto result = std::make_shared<R>(work());
+                auto result = std::make_shared<R>(run_guarded<R>(work));
                 loop.post([shared, result] { (*shared)(std::move(*result)); });
             });
             if (!taken) (*shared)(R(Error(Errc::unavailable, "too much work is queued")));

@@ -27,13 +27,13 @@ class TlsClientContext;
 
 /// What the handshake agreed on, for Received fields, logs and events.
 struct TlsFacts {
-    std::string version;           ///< "TLSv1.3"
-    std::string cipher;            ///< "TLS_AES_256_GCM_SHA384"
-    unsigned bits = 0;             ///< strength of the cipher
-    bool peer_verified = false;    ///< client side: chain and name were checked and are right
-    std::string verify_error;      ///< client side: why peer_verified is false, "" where it is true
-    std::string server_name;       ///< SNI, as sent or received
-    std::string alpn;              ///< "" where none was agreed
+    std::string version;         ///< "TLSv1.3"
+    std::string cipher;          ///< "TLS_AES_256_GCM_SHA384"
+    unsigned bits = 0;           ///< strength of the cipher
+    bool peer_verified = false;  ///< client side: chain and name were checked and are right
+    std::string verify_error;    ///< client side: why peer_verified is false, "" where it is true
+    std::string server_name;     ///< SNI, as sent or received
+    std::string alpn;            ///< "" where none was agreed
 };
 
 class Stream {
@@ -41,8 +41,10 @@ class Stream {
     virtual ~Stream() = default;
 
     /// Completes when a read would find something: octets, the end or an error. Holds no buffer while it waits.
+    /// (Under TLS the octets may turn out to be part of a record only: read_some then waits for the rest.)
     virtual Task<Result<>> wait_readable() = 0;
     /// At least one octet into `into` (never empty). Errc::closed at the end of the stream.
+    /// `into` is written to only at the moment of completion, never while it waits: it may be a buffer shared by many.
     virtual Task<Result<std::size_t>> read_some(std::span<char> into) = 0;
     /// All of `octets`; they must stay alive until it completes.
     virtual Task<Result<>> write_all(std::string_view octets) = 0;

@@ -1,0 +1,286 @@
+#include "protocols/net/tls.h"
+
+#include <arpa/inet.h>
+#include <fmt/format.h>
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/rand.h>
+#include <openssl/x509v3.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <cerrno>
+#include <ctime>
+
+#include "protocols/net/tls_impl.h"
+
+namespace posthouse::net {
+
+namespace {
+
+// RFC 9325 4.2 and RFC 8997: forward secrecy and AEAD only. TLS 1.3 has nothing else.
+constexpr const char* kServerCiphers = "ECDHE+AESGCM:ECDHE+CHACHA20";
+// As a client, finite-field exchange too: some old exchanges know no curves (RFC 7435: some protection beats none).
+constexpr const char* kClientCiphers = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM";
+constexpr const char* kGroups = "X25519:P-256:P-384";
+constexpr auto kTicketKeyLifetime = std::chrono::hours(12);
+constexpr std::size_t kTicketKeyOctets = 80;  // what SSL_CTX_set_tlsext_ticket_keys takes
+constexpr std::size_t kAlpnNameOctetsMax = 255;
+
+// --- A BIO over a socket that never raises SIGPIPE (OpenSSL's own writes with write()) ---
+
+int descriptor_of(BIO* bio) { return static_cast<int>(reinterpret_cast<std::intptr_t>(BIO_get_data(bio))); }
+
+bool would_block() { return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR; }
+
+int bio_write(BIO* bio, const char* octets, std::size_t count, std::size_t* written) {
+    BIO_clear_retry_flags(bio);
+    const ssize_t sent = ::send(descriptor_of(bio), octets, count, MSG_NOSIGNAL | MSG_DONTWAIT);
+    *written = sent > 0 ? static_cast<std::size_t>(sent) : 0;
+    if (sent < 0 && would_block()) BIO_set_retry_write(bio);
+    return sent > 0 ? 1 : 0;
+}
+
+int bio_read(BIO* bio, char* octets, std::size_t count, std::size_t* got) {
+    BIO_clear_retry_flags(bio);
+    const ssize_t received = ::recv(descriptor_of(bio), octets, count, MSG_DONTWAIT);
+    *got = received > 0 ? static_cast<std::size_t>(received) : 0;
+    if (received < 0 && would_block()) BIO_set_retry_read(bio);
+    if (received == 0) BIO_set_flags(bio, BIO_FLAGS_IN_EOF);
+    return received > 0 ? 1 : 0;
+}
+
+long bio_control(BIO* bio, int command, long, void*) {
+    if (command == BIO_CTRL_EOF) return BIO_test_flags(bio, BIO_FLAGS_IN_EOF) != 0 ? 1 : 0;
+    return command == BIO_CTRL_FLUSH ? 1 : 0;
+}
+
+int bio_create(BIO* bio) {
+    BIO_set_init(bio, 1);
+    return 1;
+}
+
+BIO_METHOD* socket_bio_method() {
+    static BIO_METHOD* const method = [] {
+        BIO_METHOD* made = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "posthouse socket");
+        ASSERT(made != nullptr);
+        BIO_meth_set_write_ex(made, bio_write);
+        BIO_meth_set_read_ex(made, bio_read);
+        BIO_meth_set_ctrl(made, bio_control);
+        BIO_meth_set_create(made, bio_create);
+        return made;
+    }();
+    return method;
+}
+
+SslPtr make_ssl(SSL_CTX* context, int descriptor) {
+    SslPtr ssl(SSL_new(context));
+    BIO* bio = ssl ? BIO_new(socket_bio_method()) : nullptr;
+    if (bio == nullptr) return nullptr;
+    BIO_set_data(bio, reinterpret_cast<void*>(static_cast<std::intptr_t>(descriptor)));
+    SSL_set_bio(ssl.get(), bio, bio);
+    return ssl;
+}
+
+// --- Contexts ---
+
+void set_common(SSL_CTX* context) {
+    SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
+    SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE |
+                                     SSL_OP_PRIORITIZE_CHACHA);
+    // RELEASE_BUFFERS: an idle connection gives its 34 KB of record buffers back.
+    SSL_CTX_set_mode(context,
+                     SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set1_groups_list(context, kGroups);
+}
+
+// RFC 7301 3.2: no protocol in common is a fatal alert. This is what stops a browser that was lured here (ALPACA).
+int select_alpn(SSL*, const unsigned char** out, unsigned char* out_length, const unsigned char* offered,
+                unsigned int offered_length, void* wire_text) {
+    const auto& wire = *static_cast<const std::string*>(wire_text);
+    if (wire.empty()) return SSL_TLSEXT_ERR_ALERT_FATAL;
+    unsigned char* chosen = nullptr;
+    const int found = SSL_select_next_proto(&chosen, out_length, reinterpret_cast<const unsigned char*>(wire.data()),
+                                            static_cast<unsigned>(wire.size()), offered, offered_length);
+    if (found != OPENSSL_NPN_NEGOTIATED) return SSL_TLSEXT_ERR_ALERT_FATAL;
+    *out = chosen;
+    return SSL_TLSEXT_ERR_OK;
+}
+
+bool renew_ticket_keys(SSL_CTX* context) {
+    std::array<unsigned char, kTicketKeyOctets> keys{};
+    if (RAND_bytes(keys.data(), static_cast<int>(keys.size())) != 1) return false;
+    const bool done = SSL_CTX_set_tlsext_ticket_keys(context, keys.data(), static_cast<long>(keys.size())) == 1;
+    OPENSSL_cleanse(keys.data(), keys.size());
+    return done;
+}
+
+std::int64_t unix_time_of(const ASN1_TIME* time) {
+    std::tm parts{};
+    if (time == nullptr || ASN1_TIME_to_tm(time, &parts) != 1) return 0;
+    return timegm(&parts);
+}
+
+Error refuse(const std::string& what) { return Error(Errc::tls, fmt::format("{}: {}", what, take_tls_error())); }
+
+Result<SslContextPtr> make_server_context(TlsServerContext::Impl& impl) {
+    SslContextPtr context(SSL_CTX_new(TLS_server_method()));
+    if (!context) return refuse("no TLS context");
+    set_common(context.get());
+    if (SSL_CTX_set_cipher_list(context.get(), kServerCiphers) != 1) return refuse("no cipher is left");
+    if (SSL_CTX_use_certificate_chain_file(context.get(), impl.certificate_file.c_str()) != 1) {
+        return refuse(fmt::format("cannot use the certificate in {}", impl.certificate_file));
+    }
+    if (SSL_CTX_use_PrivateKey_file(context.get(), impl.key_file.c_str(), SSL_FILETYPE_PEM) != 1) {
+        return refuse(fmt::format("cannot use the key in {}", impl.key_file));
+    }
+    if (SSL_CTX_check_private_key(context.get()) != 1) {
+        return refuse(fmt::format("the key in {} does not belong to the certificate in {}", impl.key_file,
+                                  impl.certificate_file));
+    }
+    // Ticket keys are random per SSL_CTX, and the session id context names the service: a ticket that one listener
+    // gave is no good at another, so a session can never change its protocol under way.
+    const std::string id = impl.name.substr(0, SSL_MAX_SID_CTX_LENGTH);
+    SSL_CTX_set_session_id_context(context.get(), reinterpret_cast<const unsigned char*>(id.data()),
+                                   static_cast<unsigned>(id.size()));
+    SSL_CTX_set_num_tickets(context.get(), 1);
+    SSL_CTX_set_timeout(context.get(), std::chrono::seconds(kTicketKeyLifetime).count());
+    SSL_CTX_set_alpn_select_cb(context.get(), select_alpn, &impl.alpn_wire);
+    return context;
+}
+
+bool is_ip_literal(const std::string& name) {
+    std::array<unsigned char, 16> octets{};
+    return inet_pton(AF_INET, name.c_str(), octets.data()) == 1 ||
+           inet_pton(AF_INET6, name.c_str(), octets.data()) == 1;
+}
+
+TlsFacts common_facts(SSL* ssl) {
+    TlsFacts facts;
+    facts.version = SSL_get_version(ssl);
+    facts.cipher = SSL_get_cipher_name(ssl);
+    facts.bits = static_cast<unsigned>(SSL_get_cipher_bits(ssl, nullptr));
+    const unsigned char* alpn = nullptr;
+    unsigned alpn_length = 0;
+    SSL_get0_alpn_selected(ssl, &alpn, &alpn_length);
+    if (alpn != nullptr) facts.alpn.assign(reinterpret_cast<const char*>(alpn), alpn_length);
+    return facts;
+}
+
+}  // namespace
+
+std::string take_tls_error() {
+    const unsigned long code = ERR_peek_last_error();
+    const char* reason = code == 0 ? nullptr : ERR_reason_error_string(code);
+    std::string text = reason == nullptr ? "no reason given" : reason;
+    ERR_clear_error();
+    return text;
+}
+
+TlsFacts server_facts(SSL* ssl) {
+    TlsFacts facts = common_facts(ssl);
+    const char* name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+    if (name != nullptr) facts.server_name = name;
+    return facts;
+}
+
+TlsFacts client_facts(SSL* ssl, const std::string& server_name) {
+    TlsFacts facts = common_facts(ssl);
+    facts.server_name = server_name;
+    const long verdict = SSL_get_verify_result(ssl);
+    if (SSL_get0_peer_certificate(ssl) == nullptr) {
+        facts.verify_error = "the peer showed no certificate";
+    } else if (verdict != X509_V_OK) {
+        facts.verify_error = X509_verify_cert_error_string(verdict);
+    } else if (server_name.empty()) {
+        facts.verify_error = "no name was given to check the certificate against";
+    } else {
+        facts.peer_verified = true;
+    }
+    return facts;
+}
+
+// --- Server ---
+
+TlsServerContext::TlsServerContext() : impl_(std::make_unique<Impl>()) {}
+TlsServerContext::~TlsServerContext() = default;
+
+Result<std::unique_ptr<TlsServerContext>> TlsServerContext::load(std::string name, std::string certificate_file,
+                                                                 std::string key_file, std::vector<std::string> alpn) {
+    std::unique_ptr<TlsServerContext> out(new TlsServerContext());
+    Impl& impl = *out->impl_;
+    impl.name = std::move(name);
+    impl.certificate_file = std::move(certificate_file);
+    impl.key_file = std::move(key_file);
+    for (const std::string& protocol : alpn) {
+        ASSERT(!protocol.empty() && protocol.size() <= kAlpnNameOctetsMax);
+        impl.alpn_wire += static_cast<char>(protocol.size());
+        impl.alpn_wire += protocol;
+    }
+    TRY_VOID(out->reload());
+    return out;
+}
+
+Result<> TlsServerContext::reload() {
+    ERR_clear_error();
+    TRY(SslContextPtr fresh, make_server_context(*impl_));
+    impl_->not_after_unix = unix_time_of(X509_get0_notAfter(SSL_CTX_get0_certificate(fresh.get())));
+    impl_->context = std::move(fresh);  // connections under way keep the old one alive
+    impl_->ticket_keys_since = std::chrono::steady_clock::now();
+    return {};
+}
+
+std::int64_t TlsServerContext::not_after_unix() const { return impl_->not_after_unix; }
+
+SslPtr TlsServerContext::Impl::make_connection(int descriptor) {
+    const auto now = std::chrono::steady_clock::now();
+    if (now - ticket_keys_since > kTicketKeyLifetime && renew_ticket_keys(context.get())) ticket_keys_since = now;
+    SslPtr ssl = make_ssl(context.get(), descriptor);
+    if (ssl) SSL_set_accept_state(ssl.get());
+    return ssl;
+}
+
+// --- Client ---
+
+TlsClientContext::TlsClientContext() : impl_(std::make_unique<Impl>()) {}
+TlsClientContext::~TlsClientContext() = default;
+
+Result<std::unique_ptr<TlsClientContext>> TlsClientContext::make(Verify verify, std::string ca_file) {
+    ERR_clear_error();
+    std::unique_ptr<TlsClientContext> out(new TlsClientContext());
+    Impl& impl = *out->impl_;
+    impl.verify = verify;
+    impl.context.reset(SSL_CTX_new(TLS_client_method()));
+    if (!impl.context) return refuse("no TLS context");
+    set_common(impl.context.get());
+    if (SSL_CTX_set_cipher_list(impl.context.get(), kClientCiphers) != 1) return refuse("no cipher is left");
+    const int loaded = ca_file.empty() ? SSL_CTX_set_default_verify_paths(impl.context.get())
+                                       : SSL_CTX_load_verify_locations(impl.context.get(), ca_file.c_str(), nullptr);
+    if (loaded != 1) return refuse(fmt::format("cannot read the trust anchors in {}", ca_file));
+    // SSL_VERIFY_NONE still runs the checks and remembers what they found: client_facts() reads it.
+    SSL_CTX_set_verify(impl.context.get(), verify == Verify::required ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, nullptr);
+    return out;
+}
+
+Result<SslPtr> TlsClientContext::Impl::make_connection(int descriptor, const std::string& server_name) {
+    std::string name = server_name;
+    if (name.ends_with('.')) name.pop_back();  // a rooted DNS name: certificates and SNI leave the dot out
+    if (name.empty() && verify == Verify::required) {
+        return Error(Errc::tls, "no name was given to check the certificate against");
+    }
+    SslPtr ssl = make_ssl(context.get(), descriptor);
+    if (!ssl) return refuse("no TLS connection");
+    SSL_set_connect_state(ssl.get());
+    X509_VERIFY_PARAM* checks = SSL_get0_param(ssl.get());
+    X509_VERIFY_PARAM_set_hostflags(checks, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);  // RFC 9525 6.3
+    if (name.empty()) return ssl;
+    // SNI carries names only (RFC 6066 3); an address is checked against the iPAddress entries (RFC 9525 6.1.2).
+    const int set = is_ip_literal(name) ? X509_VERIFY_PARAM_set1_ip_asc(checks, name.c_str())
+                                        : X509_VERIFY_PARAM_set1_host(checks, name.data(), name.size()) &
+                                              static_cast<int>(SSL_set_tlsext_host_name(ssl.get(), name.c_str()));
+    if (set != 1) return Error(Errc::tls, fmt::format("\"{}\" cannot be checked in a certificate", name));
+    return ssl;
+}
+
+}  // namespace posthouse::net
