@@ -47,7 +47,6 @@ class DotStuffer {
 
  private:
     bool at_line_start_ = true;
-    char last_ = '\n';
 };
 
 }  // namespace posthouse::smtp
