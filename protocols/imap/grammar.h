@@ -1,0 +1,79 @@
+#pragma once
+/// protocols/imap: the IMAP wire language. No sockets, no accounts, no storage.
+///   in:  the octets of one command, literals standing in it as "{n}" CRLF octets  -> values  (RFC 3501 9)
+///   out: values -> response text                                                            (RFC 3501 7, 9)
+/// It leaves to others: reading literals off the wire and granting them (server/imap/reader.h), mail itself.
+/// Rooms: grammar.h words, strings, dates and flags; sequence_set.h; mailbox_name.h names and LIST patterns;
+/// fetch.h and search.h programs made of rows; response.h what is sent.
+/// Invariants  1. Every take_ either advances or fails with Errc::invalid and one sentence fit for a tagged BAD.
+///             2. Parsed values own their octets.
+///             3. No octet NUL passes: CHAR8 is %x01-ff (RFC 3501 9).
+/// Threads: all functions are pure.   Limits: limits.h.
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "protocols/base/cursor.h"
+#include "protocols/base/result.h"
+#include "protocols/imap/limits.h"
+
+namespace posthouse::imap {
+
+/// ATOM-CHAR: any CHAR but "(" ")" "{" SP CTL "%" "*" quoted-specials "]" (RFC 3501 9).
+bool is_atom_char(char c);
+/// ASTRING-CHAR = ATOM-CHAR / resp-specials.
+bool is_astring_char(char c);
+
+/// tag = 1*<any ASTRING-CHAR except "+">
+Result<std::string> take_tag(Cursor& in, const Limits& limits = {});
+Result<std::string> take_atom(Cursor& in);
+/// string = quoted / literal. Quoted strings may hold UTF-8, as several clients send it in passwords.
+Result<std::string> take_string(Cursor& in);
+Result<std::string> take_astring(Cursor& in);
+/// nstring; nothing for NIL.
+Result<std::optional<std::string>> take_nstring(Cursor& in);
+/// number = 1*DIGIT, (0 <= n < 4,294,967,296)
+Result<std::uint32_t> take_number(Cursor& in);
+Result<std::uint32_t> take_nz_number(Cursor& in);
+/// One SP; some clients send more, which is let through.
+Result<> take_space(Cursor& in);
+/// Nothing may follow but blanks.
+Result<> take_end(Cursor& in);
+
+/// "{n}" or "{n+}" (RFC 7888) at the very end of a line.
+struct LiteralMark {
+    std::uint64_t octets = 0;
+    bool synchronising = true;
+    std::size_t mark_octets = 0;  ///< length of the mark itself
+};
+std::optional<LiteralMark> literal_at_end(std::string_view line);
+
+/// System flags as bits, the same as the store's.
+enum SystemFlag : std::uint8_t { kSeen = 1, kAnswered = 2, kFlagged = 4, kDeleted = 8, kDraft = 16 };
+struct FlagList {
+    std::uint8_t system = 0;
+    std::vector<std::string> keywords;
+};
+/// flag-list = "(" [flag *(SP flag)] ")". \Recent and unknown system flags are refused (RFC 3501 2.3.2, 9).
+Result<FlagList> take_flag_list(Cursor& in, const Limits& limits = {});
+/// STORE also takes flags without parentheses: (flag-list / (flag *(SP flag))).
+Result<FlagList> take_store_flags(Cursor& in, const Limits& limits = {});
+
+/// date-time = DQUOTE date-day-fixed "-" date-month "-" date-year SP time SP zone DQUOTE, as Unix seconds.
+Result<std::int64_t> take_date_time(Cursor& in);
+/// date = date-text / DQUOTE date-text DQUOTE, as days since 1970-01-01.
+Result<std::int32_t> take_date(Cursor& in);
+
+/// What stands between APPEND and its message (RFC 3501 6.3.11).
+struct AppendHead {
+    std::string mailbox_wire;  ///< as sent: modified UTF-7
+    FlagList flags;
+    std::optional<std::int64_t> internal_date_s;
+};
+/// append = "APPEND" SP mailbox [SP flag-list] [SP date-time] SP literal: all but the literal mark. `args` begins after
+/// the verb and its SP and ends before the mark.
+Result<AppendHead> parse_append_head(std::string_view args, const Limits& limits = {});
+
+}  // namespace posthouse::imap

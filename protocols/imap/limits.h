@@ -1,0 +1,43 @@
+#pragma once
+/// protocols/imap/limits: every bound of the IMAP side in one place, units last. Figures: reference table of limits.
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+
+namespace posthouse::imap {
+
+struct Limits {
+    // One command. A literal is granted only where it fits (no memory is promised before the check).
+    std::size_t line_octets_max = 64UL * 1024;
+    std::size_t literal_octets_max = 128UL * 1024;
+    std::size_t command_octets_max = 1024UL * 1024;
+    std::uint64_t message_octets_max = 50ULL * 1024 * 1024;   ///< APPEND
+    std::uint64_t swallow_octets_max = 100ULL * 1024 * 1024;  ///< a refused {n+} up to this is read and dropped
+    std::size_t tag_octets_max = 256;
+    // Before login: in all, so that a thousand strangers hold little.
+    std::size_t before_login_octets_max = 8UL * 1024;
+    std::size_t before_login_literal_octets_max = 1024;
+    unsigned before_login_bad_commands_max = 10;
+    unsigned login_failures_max = 3;
+    // Grammar.
+    std::size_t sequence_ranges_max = 20'000;
+    std::size_t fetch_items_max = 256;
+    std::size_t section_depth_max = 100;
+    std::size_t section_fields_max = 256;
+    std::size_t search_depth_max = 32;
+    std::size_t search_keys_max = 1000;
+    std::size_t flags_max = 256;
+    std::size_t keyword_octets_max = 255;
+    std::size_t mailbox_octets_max = 1024;
+    // Time.
+    std::chrono::milliseconds before_login_max{60'000};
+    std::chrono::milliseconds inactivity_max{31 * 60'000};  ///< RFC 3501 5.4: at least 30 minutes
+    std::chrono::milliseconds output_stall_max{5 * 60'000};
+    std::chrono::milliseconds literal_stall_max{60'000};
+    std::chrono::milliseconds idle_keepalive{2 * 60'000};  ///< some clients and many NATs want to hear something
+
+    Limits() = default;
+};
+inline constexpr std::size_t kStreamPieceOctets = 256UL * 1024;  ///< of a large body at a time
+
+}  // namespace posthouse::imap

@@ -1,0 +1,23 @@
+#pragma once
+/// protocols/imap/mailbox_name: mailbox names on the wire (modified UTF-7, RFC 3501 5.1.3) and LIST patterns. Pure.
+/// Inside, a name is UTF-8 with '/' between its levels, and INBOX is spelt so (RFC 3501 5.1).
+#include <string>
+#include <string_view>
+
+#include "protocols/base/result.h"
+
+namespace posthouse::imap {
+
+inline constexpr char kDelimiter = '/';
+
+/// Errc::invalid unless `wire` is exactly the modified UTF-7 that encoding its meaning would give: open or empty
+/// shifts, "&" unescaped, printable ASCII in base64, adjoining shifts and lone surrogates are all refused.
+/// The first level "inbox" in any case becomes "INBOX".
+Result<std::string> decode_mailbox(std::string_view wire);
+std::string encode_mailbox(std::string_view utf8);
+
+/// Whether a name (as on the wire) matches a LIST pattern: '*' is anything, '%' anything but the delimiter
+/// (RFC 3501 6.3.8). INBOX matches without regard to case. Time: name times pattern.
+bool matches_pattern(std::string_view name, std::string_view pattern);
+
+}  // namespace posthouse::imap

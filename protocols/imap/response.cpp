@@ -1,0 +1,75 @@
+#include "protocols/imap/response.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <iterator>
+
+#include "protocols/imap/grammar.h"
+#include "protocols/imap/mailbox_name.h"
+#include "protocols/mime/envelope.h"
+
+namespace posthouse::imap {
+
+void append_number(std::string& out, std::uint64_t number) { fmt::format_to(std::back_inserter(out), "{}", number); }
+
+void append_astring(std::string& out, std::string_view text) {
+    const bool atom = !text.empty() && !ascii::equals_ci(text, "NIL") &&
+                      std::all_of(text.begin(), text.end(), [](char c) { return is_atom_char(c); });
+    if (atom)
+        out += text;
+    else
+        mime::append_imap_string(out, text);
+}
+
+void append_mailbox(std::string& out, std::string_view utf8_name) { append_astring(out, encode_mailbox(utf8_name)); }
+
+void append_flags(std::string& out, std::uint8_t system, std::span<const std::string> keywords, Recent recent) {
+    struct Named {
+        SystemFlag bit;
+        std::string_view name;
+    };
+    constexpr std::array<Named, 5> kFlags = {{{kAnswered, "\\Answered"},
+                                              {kFlagged, "\\Flagged"},
+                                              {kDeleted, "\\Deleted"},
+                                              {kSeen, "\\Seen"},
+                                              {kDraft, "\\Draft"}}};
+    out += '(';
+    const std::size_t start = out.size();
+    const auto append = [&](std::string_view name) {
+        if (out.size() > start) out += ' ';
+        out += name;
+    };
+    for (const Named& flag : kFlags) {
+        if ((system & flag.bit) != 0) append(flag.name);
+    }
+    for (const std::string& keyword : keywords) append(keyword);
+    if (recent == Recent::yes) append("\\Recent");
+    out += ')';
+}
+
+void append_internal_date(std::string& out, std::int64_t unix_s) {
+    using namespace std::chrono;
+    constexpr std::array<std::string_view, 12> kMonths = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                                          "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+    constexpr std::int64_t kFirst = -62135596800;  // 1 Jan 0001
+    constexpr std::int64_t kLast = 253402300799;   // 31 Dec 9999
+    const sys_seconds time{seconds(std::clamp(unix_s, kFirst, kLast))};
+    const sys_days midnight = floor<days>(time);
+    const year_month_day date(midnight);
+    const hh_mm_ss clock(time - midnight);
+    fmt::format_to(std::back_inserter(out), "\"{:2}-{}-{:04} {:02}:{:02}:{:02} +0000\"", unsigned{date.day()},
+                   kMonths.at(unsigned{date.month()} - 1), int{date.year()}, clock.hours().count(),
+                   clock.minutes().count(), clock.seconds().count());
+}
+
+std::string clean_text(std::string_view text) {
+    constexpr std::size_t kTextOctetsMax = 200;
+    std::string out;
+    for (const char c : text.substr(0, kTextOctetsMax)) out += ascii::is_printable(c) ? c : '?';
+    return out;
+}
+
+}  // namespace posthouse::imap

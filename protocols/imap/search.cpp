@@ -1,0 +1,317 @@
+#include "protocols/imap/search.h"
+
+#include <algorithm>
+#include <array>
+
+#include "protocols/imap/grammar.h"
+#include "protocols/mime/date.h"
+#include "protocols/mime/encoded_word.h"
+#include "protocols/mime/header.h"
+#include "protocols/mime/text.h"
+
+namespace posthouse::imap {
+
+namespace {
+
+Error bad(std::string what) { return Error(Errc::invalid, std::move(what)); }
+Match to_match(bool yes) { return yes ? Match::yes : Match::no; }
+
+template <std::uint8_t bits>
+Match has_flag(const SearchNode&, const SearchMessage& message) {
+    return to_match((message.system_flags & bits) != 0);
+}
+template <std::uint8_t bits>
+Match lacks_flag(const SearchNode&, const SearchMessage& message) {
+    return to_match((message.system_flags & bits) == 0);
+}
+Match is_any(const SearchNode&, const SearchMessage&) { return Match::yes; }
+Match is_recent(const SearchNode&, const SearchMessage& message) { return to_match(message.recent); }
+Match is_old(const SearchNode&, const SearchMessage& message) { return to_match(!message.recent); }
+Match is_new(const SearchNode&, const SearchMessage& message) {
+    return to_match(message.recent && (message.system_flags & kSeen) == 0);
+}
+Match has_keyword(const SearchNode& node, const SearchMessage& message) {
+    return to_match(std::any_of(message.keywords.begin(), message.keywords.end(),
+                                [&](const std::string& keyword) { return ascii::equals_ci(keyword, node.text); }));
+}
+Match lacks_keyword(const SearchNode& node, const SearchMessage& message) {
+    return to_match(has_keyword(node, message) == Match::no);
+}
+Match is_larger(const SearchNode& node, const SearchMessage& message) {
+    return to_match(message.size_octets > node.number);
+}
+Match is_smaller(const SearchNode& node, const SearchMessage& message) {
+    return to_match(message.size_octets < node.number);
+}
+Match in_uids(const SearchNode& node, const SearchMessage& message) {
+    return to_match(contains(node.ranges, message.uid));
+}
+Match in_numbers(const SearchNode& node, const SearchMessage& message) {
+    return to_match(contains(node.ranges, message.number));
+}
+
+// INTERNALDATE is kept and shown in UTC, so its day is the UTC day (RFC 3501 6.4.4: time and zone disregarded).
+std::int64_t arrival_day(const SearchMessage& message) {
+    constexpr std::int64_t kDay = 86'400;
+    const std::int64_t s = message.internal_date_s;
+    return s >= 0 ? s / kDay : -((-s + kDay - 1) / kDay);
+}
+Match arrived_before(const SearchNode& node, const SearchMessage& message) {
+    return to_match(arrival_day(message) < node.day);
+}
+Match arrived_on(const SearchNode& node, const SearchMessage& message) {
+    return to_match(arrival_day(message) == node.day);
+}
+Match arrived_since(const SearchNode& node, const SearchMessage& message) {
+    return to_match(arrival_day(message) >= node.day);
+}
+
+// The day of the Date field on its writer's own calendar.
+template <class Compare>
+Match sent(const SearchNode& node, const SearchMessage& message, Compare compare) {
+    if (message.content == nullptr) return Match::unknown;
+    const mime::Fields fields = mime::parse_fields(message.content->header());
+    const auto raw = mime::find_first(fields, "Date");
+    const auto date = raw ? mime::parse_date(*raw) : std::nullopt;
+    if (!date) return Match::no;
+    const auto local = date->utc + std::chrono::minutes(date->zone_minutes);
+    const auto day = std::chrono::floor<std::chrono::days>(local).time_since_epoch().count();
+    return to_match(compare(std::int64_t{day}, std::int64_t{node.day}));
+}
+Match sent_before(const SearchNode& node, const SearchMessage& message) { return sent(node, message, std::less<>()); }
+Match sent_on(const SearchNode& node, const SearchMessage& message) { return sent(node, message, std::equal_to<>()); }
+Match sent_since(const SearchNode& node, const SearchMessage& message) {
+    return sent(node, message, std::greater_equal<>());
+}
+
+bool holds(const std::string& haystack, const std::string& needle) {
+    return haystack.find(needle) != std::string::npos;
+}
+
+Match field_holds(std::string_view name, const SearchNode& node, const SearchMessage& message) {
+    if (message.content == nullptr) return Match::unknown;
+    const mime::Fields fields = mime::parse_fields(message.content->header());
+    for (const std::string_view raw : mime::find_all(fields, name)) {
+        if (node.text.empty()) return Match::yes;  // the field is there: RFC 3501 6.4.4 HEADER
+        if (holds(mime::fold_for_search(mime::decode_encoded_words(raw)), node.text)) return Match::yes;
+    }
+    return Match::no;
+}
+Match header_holds(const SearchNode& node, const SearchMessage& message) {
+    return field_holds(node.field, node, message);
+}
+Match from_holds(const SearchNode& node, const SearchMessage& message) { return field_holds("From", node, message); }
+Match to_holds(const SearchNode& node, const SearchMessage& message) { return field_holds("To", node, message); }
+Match cc_holds(const SearchNode& node, const SearchMessage& message) { return field_holds("Cc", node, message); }
+Match bcc_holds(const SearchNode& node, const SearchMessage& message) { return field_holds("Bcc", node, message); }
+Match subject_holds(const SearchNode& node, const SearchMessage& message) {
+    return field_holds("Subject", node, message);
+}
+Match body_holds(const SearchNode& node, const SearchMessage& message) {
+    if (node.text.empty()) return Match::yes;
+    if (message.content == nullptr) return Match::unknown;
+    return to_match(holds(message.content->folded_body(), node.text));
+}
+Match text_holds(const SearchNode& node, const SearchMessage& message) {
+    if (node.text.empty()) return Match::yes;
+    if (message.content == nullptr) return Match::unknown;
+    return to_match(holds(message.content->folded_header(), node.text) ||
+                    holds(message.content->folded_body(), node.text));
+}
+
+using Argument = SearchArgument;
+constexpr std::array<SearchKey, 37> kKeys = {{
+    {"ALL", Argument::none, is_any, "3501 6.4.4"},
+    {"ANSWERED", Argument::none, has_flag<kAnswered>, "3501 6.4.4"},
+    {"BCC", Argument::text, bcc_holds, "3501 6.4.4"},
+    {"BEFORE", Argument::date, arrived_before, "3501 6.4.4"},
+    {"BODY", Argument::text, body_holds, "3501 6.4.4"},
+    {"CC", Argument::text, cc_holds, "3501 6.4.4"},
+    {"DELETED", Argument::none, has_flag<kDeleted>, "3501 6.4.4"},
+    {"DRAFT", Argument::none, has_flag<kDraft>, "3501 6.4.4"},
+    {"FLAGGED", Argument::none, has_flag<kFlagged>, "3501 6.4.4"},
+    {"FROM", Argument::text, from_holds, "3501 6.4.4"},
+    {"HEADER", Argument::header_and_text, header_holds, "3501 6.4.4"},
+    {"KEYWORD", Argument::flag_keyword, has_keyword, "3501 6.4.4"},
+    {"LARGER", Argument::number, is_larger, "3501 6.4.4"},
+    {"NEW", Argument::none, is_new, "3501 6.4.4"},
+    {"NOT", Argument::one_key, nullptr, "3501 6.4.4"},
+    {"OLD", Argument::none, is_old, "3501 6.4.4"},
+    {"ON", Argument::date, arrived_on, "3501 6.4.4"},
+    {"OR", Argument::two_keys, nullptr, "3501 6.4.4"},
+    {"RECENT", Argument::none, is_recent, "3501 6.4.4"},
+    {"SEEN", Argument::none, has_flag<kSeen>, "3501 6.4.4"},
+    {"SENTBEFORE", Argument::date, sent_before, "3501 6.4.4"},
+    {"SENTON", Argument::date, sent_on, "3501 6.4.4"},
+    {"SENTSINCE", Argument::date, sent_since, "3501 6.4.4"},
+    {"SINCE", Argument::date, arrived_since, "3501 6.4.4"},
+    {"SMALLER", Argument::number, is_smaller, "3501 6.4.4"},
+    {"SUBJECT", Argument::text, subject_holds, "3501 6.4.4"},
+    {"TEXT", Argument::text, text_holds, "3501 6.4.4"},
+    {"TO", Argument::text, to_holds, "3501 6.4.4"},
+    {"UID", Argument::uid_set, in_uids, "3501 6.4.4"},
+    {"UNANSWERED", Argument::none, lacks_flag<kAnswered>, "3501 6.4.4"},
+    {"UNDELETED", Argument::none, lacks_flag<kDeleted>, "3501 6.4.4"},
+    {"UNDRAFT", Argument::none, lacks_flag<kDraft>, "3501 6.4.4"},
+    {"UNFLAGGED", Argument::none, lacks_flag<kFlagged>, "3501 6.4.4"},
+    {"UNKEYWORD", Argument::flag_keyword, lacks_keyword, "3501 6.4.4"},
+    {"UNSEEN", Argument::none, lacks_flag<kSeen>, "3501 6.4.4"},
+    // Forms without a name of their own.
+    {"", Argument::uid_set, in_numbers, "3501 9"},
+    {"(", Argument::none, nullptr, "3501 9"},
+}};
+constexpr std::size_t kNamedKeys = kKeys.size() - 2;
+constexpr const SearchKey& kNumbersKey = kKeys[kNamedKeys];
+constexpr const SearchKey& kListKey = kKeys[kNamedKeys + 1];
+
+class Parser {
+ public:
+    Parser(Cursor& in, const Limits& limits) : in_(in), limits_(limits) {}
+
+    Result<SearchProgram> run() {
+        TRY_VOID(take_charset());
+        TRY(SearchNode root, take_list('\0', 0));
+        program_.nodes.push_back(std::move(root));
+        return std::move(program_);
+    }
+
+ private:
+    // ["CHARSET" SP astring SP]
+    Result<> take_charset() {
+        if (!in_.take_word("CHARSET ")) return {};
+        TRY(const std::string charset, take_astring(in_));
+        if (!ascii::equals_ci(charset, "US-ASCII") && !ascii::equals_ci(charset, "UTF-8")) {
+            return Error(Errc::unsupported, "Unknown charset");
+        }
+        return take_space(in_);
+    }
+
+    // Keys separated by SP up to `close`, or to the end where that is NUL: all must match.
+    Result<SearchNode> take_list(char close, std::size_t depth) {
+        SearchNode list;
+        list.key = &kListKey;
+        for (;;) {
+            TRY(const std::size_t child, take_key(depth));
+            list.children.push_back(child);
+            if (close != '\0' && in_.take(close)) return list;
+            if (close == '\0' && in_.at_end()) return list;
+            TRY_VOID(take_space(in_));
+            if (close == '\0' && in_.at_end()) return list;
+        }
+    }
+
+    Result<std::size_t> take_key(std::size_t depth) {
+        if (depth >= limits_.search_depth_max) return bad("Search is nested too deeply");
+        if (program_.nodes.size() >= limits_.search_keys_max) return bad("Search has too many keys");
+        SearchNode node;
+        if (in_.take('(')) {
+            TRY(node, take_list(')', depth + 1));
+        } else if (ascii::is_digit(in_.peek()) || in_.peek() == '*') {
+            node.key = &kNumbersKey;
+            TRY(node.set, take_sequence_set(in_, limits_));
+        } else {
+            TRY(const std::string name, take_atom(in_));
+            const auto keys = search_keys();
+            const auto key = std::find_if(keys.begin(), keys.end(),
+                                          [&](const SearchKey& row) { return ascii::equals_ci(row.name, name); });
+            if (key == keys.end()) return bad("Unknown SEARCH key");
+            node.key = &*key;
+            TRY_VOID(take_arguments(node, depth));
+        }
+        program_.nodes.push_back(std::move(node));
+        return program_.nodes.size() - 1;
+    }
+
+    Result<> take_arguments(SearchNode& node, std::size_t depth) {
+        if (node.key->argument == Argument::none) return {};
+        TRY_VOID(take_space(in_));
+        switch (node.key->argument) {
+            case Argument::none: return {};
+            case Argument::text: return take_text(node.text);
+            case Argument::header_and_text: {
+                TRY(node.field, take_astring(in_));
+                TRY_VOID(take_space(in_));
+                return take_text(node.text);
+            }
+            case Argument::flag_keyword: {
+                TRY(node.text, take_atom(in_));
+                return {};
+            }
+            case Argument::date: {
+                TRY(node.day, take_date(in_));
+                return {};
+            }
+            case Argument::number: {
+                TRY(node.number, take_number(in_));
+                return {};
+            }
+            case Argument::uid_set: {
+                TRY(node.set, take_sequence_set(in_, limits_));
+                return {};
+            }
+            case Argument::one_key:
+            case Argument::two_keys: {
+                TRY(const std::size_t first, take_key(depth + 1));
+                node.children.push_back(first);
+                if (node.key->argument == Argument::one_key) return {};
+                TRY_VOID(take_space(in_));
+                TRY(const std::size_t second, take_key(depth + 1));
+                node.children.push_back(second);
+                return {};
+            }
+        }
+        return {};
+    }
+
+    // Without CHARSET UTF-8 is read too: several clients leave it out.
+    Result<> take_text(std::string& into) {
+        TRY(const std::string text, take_astring(in_));
+        if (!ascii::is_valid_utf8(text)) return Error(Errc::unsupported, "Search text is not valid UTF-8");
+        into = mime::fold_for_search(text);
+        return {};
+    }
+
+    Cursor& in_;
+    const Limits& limits_;
+    SearchProgram program_;
+};
+
+// Recursion is bounded by search_depth_max, which the parser held.
+Match judge_node(const SearchProgram& program, const SearchNode& node, const SearchMessage& message) {
+    if (node.key->judge != nullptr) return node.key->judge(node, message);
+    const auto child = [&](std::size_t i) { return judge_node(program, program.nodes[node.children[i]], message); };
+    if (node.key->argument == Argument::one_key) {
+        const Match inner = child(0);
+        return inner == Match::unknown ? inner : to_match(inner == Match::no);
+    }
+    // A list is "and", OR is "or": each ends early on what decides it, else unknown wins over the other.
+    const Match decides = node.key->argument == Argument::two_keys ? Match::yes : Match::no;
+    Match out = decides == Match::yes ? Match::no : Match::yes;
+    for (std::size_t i = 0; i < node.children.size(); ++i) {
+        const Match inner = child(i);
+        if (inner == decides) return inner;
+        if (inner == Match::unknown) out = inner;
+    }
+    return out;
+}
+
+}  // namespace
+
+std::span<const SearchKey> search_keys() { return std::span(kKeys).first(kNamedKeys); }
+
+Result<SearchProgram> take_search_program(Cursor& in, const Limits& limits) { return Parser(in, limits).run(); }
+
+void resolve_sets(SearchProgram& program, std::uint32_t exists, std::uint32_t uid_max) {
+    for (SearchNode& node : program.nodes) {
+        if (node.key->argument == Argument::uid_set) {
+            node.ranges = resolve(node.set, node.key == &kNumbersKey ? exists : uid_max);
+        }
+    }
+}
+
+Match judge(const SearchProgram& program, const SearchMessage& message) {
+    if (program.nodes.empty()) return Match::no;
+    return judge_node(program, program.nodes.back(), message);
+}
+
+}  // namespace posthouse::imap

@@ -1,0 +1,93 @@
+#pragma once
+/// protocols/imap/search: the SEARCH program (RFC 3501 6.4.4, 9). Pure.
+/// A key is one row: its name, the argument it takes and how a message is judged. Judging is three-valued: without the
+/// content of a message, keys that need it answer `unknown`, so that the session first decides from its memory and
+/// only what stays unknown is read. Texts match as substrings of the decoded, folded field or body.
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "protocols/base/cursor.h"
+#include "protocols/base/result.h"
+#include "protocols/imap/limits.h"
+#include "protocols/imap/sequence_set.h"
+
+namespace posthouse::imap {
+
+enum class Match { no, yes, unknown };
+
+/// The octets of one message, read when first asked for. Threads: one at a time.
+class SearchContent {
+ public:
+    using Load = std::function<std::string()>;
+    /// `header` gives the header block, `message` the whole; both may give nothing where reading failed.
+    SearchContent(Load header, Load message) : load_header_(std::move(header)), load_message_(std::move(message)) {}
+
+    const std::string& header();
+    const std::string& message();
+    const std::string& folded_header();  ///< "name: decoded value" lines, folded for search
+    const std::string& folded_body();    ///< decoded texts of all parts and headers of contained messages
+
+ private:
+    Load load_header_;
+    Load load_message_;
+    std::optional<std::string> header_;
+    std::optional<std::string> message_;
+    std::optional<std::string> folded_header_;
+    std::optional<std::string> folded_body_;
+};
+
+struct SearchMessage {
+    std::uint32_t number = 0;
+    std::uint32_t uid = 0;
+    std::uint8_t system_flags = 0;
+    bool recent = false;
+    std::span<const std::string> keywords;
+    std::int64_t internal_date_s = 0;
+    std::uint64_t size_octets = 0;
+    std::uint64_t modseq = 0;
+    SearchContent* content = nullptr;
+};
+
+struct SearchNode;
+enum class SearchArgument { none, text, header_and_text, flag_keyword, date, number, uid_set, one_key, two_keys };
+
+struct SearchKey {
+    std::string_view name;
+    SearchArgument argument = SearchArgument::none;
+    Match (*judge)(const SearchNode& node, const SearchMessage& message) = nullptr;  ///< null: NOT, OR and lists
+    std::string_view rfc;
+};
+
+struct SearchNode {
+    const SearchKey* key = nullptr;
+    std::string field;  ///< HEADER
+    std::string text;   ///< folded for search; a keyword as it came
+    std::uint64_t number = 0;
+    std::int32_t day = 0;
+    SequenceSet set;
+    std::vector<SequenceSet::Range> ranges;  ///< `set` resolved
+    std::vector<std::size_t> children;       ///< NOT, OR and lists of keys: indices into the program
+};
+
+struct SearchProgram {
+    std::vector<SearchNode> nodes;  ///< the last is the root: a list of keys that all must match
+};
+
+/// All keys, "(" lists and sequence sets apart.
+std::span<const SearchKey> search_keys();
+
+/// ["CHARSET" SP astring SP] search-key *(SP search-key). Errc::unsupported for a charset other than US-ASCII and
+/// UTF-8, to be answered with NO [BADCHARSET ...].
+Result<SearchProgram> take_search_program(Cursor& in, const Limits& limits = {});
+/// Puts numbers for "*": once a command, before judging.
+void resolve_sets(SearchProgram& program, std::uint32_t exists, std::uint32_t uid_max);
+/// Kleene's logic over the program.
+Match judge(const SearchProgram& program, const SearchMessage& message);
+
+}  // namespace posthouse::imap
