@@ -6,7 +6,7 @@ add_library(posthouse_flags INTERFACE)
 target_include_directories(posthouse_flags INTERFACE ${CMAKE_SOURCE_DIR})
 target_compile_options(posthouse_flags INTERFACE
   -Wall -Wextra -Wshadow -Wconversion -Wsign-conversion -Wformat=2 -Wimplicit-fallthrough -Wthread-safety -Werror
-  -fstack-protector-strong -fcf-protection=full)
+  -fstack-protector-strong -fcf-protection=full -ffile-prefix-map=${CMAKE_SOURCE_DIR}=.)
 target_compile_definitions(posthouse_flags INTERFACE
   POSTHOUSE_VERSION="${PROJECT_VERSION}"
   BOOST_ASIO_SEPARATE_COMPILATION BOOST_ASIO_NO_DEPRECATED)
