@@ -104,6 +104,7 @@ class ListReader {
             address.display_name = std::move(phrase_);
             if (in_.at_end() || in_.peek() != ',') skip();
         } else if (address.domain.empty() && address.local_part.empty()) {
+            if (phrase_.empty()) return skip_to_separator();  // only a comment or blanks
             // No address at all: one word may be a local name, several are a name without an address.
             if (phrase_.find(' ') == std::string::npos)
                 address.local_part = std::move(phrase_);

@@ -125,6 +125,9 @@ int take_zone(Cursor& in) {
 }  // namespace
 
 std::optional<Date> parse_date(std::string_view field_value) {
+    // The date of a trace field follows its last semicolon (RFC 5321 4.4).
+    if (const auto semicolon = field_value.rfind(';'); semicolon != std::string_view::npos)
+        field_value.remove_prefix(semicolon + 1);
     Cursor in(field_value);
     skip_separators(in);
     std::optional<int> month;

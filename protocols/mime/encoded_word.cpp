@@ -78,7 +78,7 @@ class Decoder {
         if (start == 0 || (after_word_ && start == at)) return true;
         const char before = text_[start - 1];
         return ascii::is_space(before) || before == '(' || before == ',' || before == '<' || before == '[' ||
-               before == ':' || before == ';';
+               before == ']' || before == ':' || before == ';';
     }
 
     /// encoded-word = "=?" charset ["*" language] "?" encoding "?" encoded-text "?="

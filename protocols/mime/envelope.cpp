@@ -150,10 +150,8 @@ void append_part(std::string& out, const Part& part, Extension extension) {
 
 Envelope envelope_from(const Fields& fields, const Limits& limits) {
     Envelope out;
-    // The first field of a name counts; later ones of an address field add to it, as RFC 5322 4.5 (obsolete) allows.
-    const auto text = [](std::optional<std::string>& to, std::string_view raw) {
-        if (!to) to = unfold(raw);
-    };
+    // Repeated fields (obsolete, RFC 5322 4.5): address fields add up, of the others the last one counts.
+    const auto text = [](std::optional<std::string>& to, std::string_view raw) { to = unfold(raw); };
     const auto list = [&](std::vector<Address>& to, std::string_view raw) {
         if (to.size() >= limits.addresses_max) return;
         std::vector<Address> more = parse_address_list(raw, limits);

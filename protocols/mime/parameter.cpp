@@ -206,12 +206,10 @@ ContentValue parse_content_disposition(std::string_view field_value, const Limit
 
 std::string parse_token_value(std::string_view field_value) {
     Cursor in(field_value);
-    std::string out;
-    while (true) {
-        skip_cfws(in);
-        if (in.at_end()) return out;
-        out += in.take_while([](char c) { return c != '(' && !is_blank_or_line_end(c); });
-    }
+    skip_cfws(in);
+    std::string token(in.take_while(is_token_char));
+    skip_cfws(in);
+    return in.at_end() ? token : std::string();
 }
 
 std::string parameter_value(const std::vector<Parameter>& parameters, std::string_view name) {

@@ -25,7 +25,8 @@ struct ContentValue {
 ContentValue parse_content_type(std::string_view field_value, const Limits& limits = kLimits);
 /// "attachment; filename=x" (RFC 2183 2).
 ContentValue parse_content_disposition(std::string_view field_value, const Limits& limits = kLimits);
-/// The value of a field that is one token, e.g. Content-Transfer-Encoding (RFC 2045 6.1); comments go.
+/// The value of a field that is one token, e.g. Content-Transfer-Encoding (RFC 2045 6.1), without comments; empty for
+/// anything else.
 std::string parse_token_value(std::string_view field_value);
 
 /// The decoded UTF-8 value of a parameter: RFC 2231 charset undone, else encoded words decoded as mail programs

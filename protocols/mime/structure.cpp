@@ -6,11 +6,13 @@
 
 #include "protocols/base/ascii.h"
 #include "protocols/base/cursor.h"
+#include "protocols/mime/tokens.h"
 
 namespace posthouse::mime {
 namespace {
 
 constexpr std::size_t kNone = static_cast<std::size_t>(-1);
+constexpr std::size_t kDelimiterOctetsMax = 72;  // "--" and a boundary of 70, RFC 2046 5.1.1
 
 /// A part while the message is read; the tree is put together at the end.
 struct Node {
@@ -76,19 +78,21 @@ class Reader {
         return line == "\n" || line == "\r\n";
     }
 
-    /// RFC 2046 5.1.1: a delimiter need only stand at the start of a line, what follows it does not matter. Of several
-    /// that fit, the longest is meant; of equal ones the innermost.
+    /// RFC 2046 5.1.1: a delimiter need only stand at the start of a line, what follows it does not matter. Exactly the
+    /// line wins, else the longest that fits, else the innermost. Delimiters beyond the RFC's length have no such
+    /// claim: of those the innermost counts, which is how other servers read them.
     std::size_t find_boundary(std::size_t at, std::size_t next) const {
         std::string_view line = message_.substr(at, next - at);
-        while (!line.empty() && (line.back() == '\n' || line.back() == '\r')) line.remove_suffix(1);
+        while (!line.empty() && is_blank_or_line_end(line.back())) line.remove_suffix(1);
         std::size_t best = kNone;
         for (std::size_t i = boundaries_.size(); i-- > 0;) {
             const std::string& delimiter = boundaries_[i].delimiter;
-            if (!line.starts_with(delimiter)) continue;
-            if (best != kNone && boundaries_[best].delimiter.size() >= delimiter.size()) continue;
+            if (!message_.substr(at, next - at).starts_with(delimiter)) continue;
+            if (best != kNone &&
+                (delimiter.size() > kDelimiterOctetsMax || boundaries_[best].delimiter.size() >= delimiter.size()))
+                continue;
             best = i;
-            const std::string_view rest = line.substr(delimiter.size());
-            if (rest.empty() || rest == "--") break;  // exactly this one
+            if (line.size() <= delimiter.size() || line.substr(delimiter.size()) == "--") break;
         }
         return best;
     }

@@ -136,6 +136,8 @@ std::string decoded_text(std::string_view message, const Part& part, const Limit
 }
 
 std::string decoded_body(std::string_view message, const Part& part) {
+    // A message in a message must not be encoded (RFC 2046 5.2.1); where it is, its octets are what they are.
+    if (part.is_message_rfc822) return std::string(body_of(message, part));
     return decode_transfer(body_of(message, part), transfer_encoding(part.encoding)).data;
 }
 
