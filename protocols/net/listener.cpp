@@ -25,6 +25,7 @@ namespace {
 using Acceptor = asio::basic_socket_acceptor<asio::ip::tcp, ContextExecutor>;
 
 constexpr auto kPauseAfterError = std::chrono::milliseconds(100);
+constexpr auto kTurnedAwayPause = std::chrono::seconds(10);
 constexpr auto kHandshakeMax = std::chrono::seconds(60);
 constexpr unsigned kAcceptsInARowMax = 64;  // then the sessions have their turn
 constexpr unsigned kNetworkBitsV4 = 32;
@@ -67,6 +68,8 @@ struct State {
     std::shared_ptr<StreamRegistry> registry = std::make_shared<StreamRegistry>();
     std::size_t connections = 0;
     std::map<IpAddress, std::size_t> per_network;
+    std::size_t turned_away = 0;  // since the log was last told
+    std::chrono::steady_clock::time_point turned_away_told{};
 };
 
 IpAddress network_of(const IpAddress& address) {
@@ -127,6 +130,17 @@ void turn_away(const State& state, int descriptor) {
     ::close(descriptor);
 }
 
+// One line in ten seconds: who floods us must not fill the log as well.
+void note_turned_away(State& state, const IpAddress& peer) {
+    ++state.turned_away;
+    const auto now = std::chrono::steady_clock::now();
+    if (now < state.turned_away_told + kTurnedAwayPause) return;
+    log::warn("net", "{}: too many connections, {} turned away, {} the last", state.name, state.turned_away,
+              peer.to_string());
+    state.turned_away = 0;
+    state.turned_away_told = now;
+}
+
 enum class Accepted { one, none_left, out_of_descriptors, failed };
 
 Accepted accept_one(const std::shared_ptr<State>& state, TaskGroup& sessions) {
@@ -142,14 +156,15 @@ Accepted accept_one(const std::shared_ptr<State>& state, TaskGroup& sessions) {
             number == EHOSTUNREACH || number == ENETUNREACH || number == EPERM) {
             return Accepted::one;
         }
+        if (number == EMFILE || number == ENFILE) return Accepted::out_of_descriptors;
         log::error("net", "{}: cannot accept: {}", state->name, std::strerror(number));
-        return number == EMFILE || number == ENFILE ? Accepted::out_of_descriptors : Accepted::failed;
+        return Accepted::failed;
     }
     asio::ip::tcp::endpoint from;
     std::memcpy(from.data(), &address, std::min<std::size_t>(length, from.capacity()));
     const IpAddress peer = from_asio(from).address;
     if (over_limit(*state, peer)) {
-        log::warn("net", "{}: too many connections, {} is turned away", state->name, peer.to_string());
+        note_turned_away(*state, peer);
         turn_away(*state, descriptor);
         return Accepted::one;
     }
@@ -167,11 +182,17 @@ Accepted accept_one(const std::shared_ptr<State>& state, TaskGroup& sessions) {
 }
 
 // At EMFILE the queue of the kernel would stay readable and the loop spin: take one connection out of it and close it.
-void shed_one(State& state) {
+// The kernel looks for a free descriptor before it looks into the queue, so there may be none to take.
+Accepted shed_one(State& state) {
     state.spare.give();
     const int descriptor = ::accept4(state.acceptor.native_handle(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    const int number = errno;
     if (descriptor >= 0) turn_away(state, descriptor);
     state.spare.take();
+    if (descriptor < 0 && (number == EAGAIN || number == EWOULDBLOCK)) return Accepted::none_left;
+    log::error("net", "{}: out of file descriptors, a connection is turned away; raise the limit (LimitNOFILE)",
+               state.name);
+    return Accepted::out_of_descriptors;
 }
 
 Task<void> accept_loop(std::shared_ptr<State> state, TaskGroup* sessions) {
@@ -185,7 +206,7 @@ Task<void> accept_loop(std::shared_ptr<State> state, TaskGroup* sessions) {
             last = accept_one(state, *sessions);
         }
         if (state->stopping.is_set()) co_return;
-        if (last == Accepted::out_of_descriptors) shed_one(*state);
+        if (last == Accepted::out_of_descriptors) last = shed_one(*state);
         if (last == Accepted::one || last == Accepted::none_left) continue;
         co_await sleep_for(state->loop, kPauseAfterError, &state->stopping);
     }
