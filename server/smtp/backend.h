@@ -1,0 +1,92 @@
+#pragma once
+/// server/smtp/backend: the one door between an SMTP session and the rest of the program: asynchronous calls with plain
+/// values. A session opens no file and knows no account beyond what it is told here, so that sessions can one day run in
+/// a process of their own.
+/// Invariants  1. accept() returns success only when the message would survive a power cut at that instant.
+///             2. A session that ends early drops its BodySink, and nothing remains of the message.
+/// Threads: the loop's.  A Backend outlives its sessions.
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "protocols/base/result.h"
+#include "protocols/net/address.h"
+#include "protocols/net/task.h"
+#include "protocols/smtp/path.h"
+
+namespace posthouse::server::smtp {
+
+namespace wire = ::posthouse::smtp;
+
+/// Who has logged in.
+struct Login {
+    std::int64_t account = 0;
+    std::string address;
+
+    Login() = default;
+    Login(std::int64_t id, std::string at) : account(id), address(std::move(at)) {}
+};
+
+enum class RecipientKind { local, remote };
+
+struct Recipient {
+    wire::Path path;
+    std::string orcpt;        ///< "rfc822;bob@example.org"; "" where not given
+    std::uint8_t notify = 0;  ///< bits of RFC 3461 4.1: never 1, success 2, failure 4, delay 8
+    RecipientKind kind = RecipientKind::local;
+
+    Recipient() = default;
+};
+
+enum class Ret : std::uint8_t { unspecified, full, headers };
+
+/// Everything about a message but its octets.
+struct Envelope {
+    wire::Path sender;  ///< null for <>
+    std::vector<Recipient> recipients;
+    std::string envid;
+    Ret ret = Ret::unspecified;
+    bool smtputf8 = false;
+    bool eight_bit = false;
+    std::optional<Login> login;
+    std::string received_detail;  ///< "from mx.b.example [192.0.2.1] over ESMTPS", for the trace
+
+    Envelope() = default;
+};
+
+/// Where the octets of one message go while they come in. Dropping it forgets them.
+class BodySink {
+ public:
+    virtual ~BodySink() = default;
+    /// Errc::no_space or io where it cannot be taken.
+    virtual Result<> append(std::string_view octets) = 0;
+};
+
+struct AcceptedMessage {
+    std::string id;  ///< how the operator finds it: "q12" in the queue, "m12" where it is only stored
+    AcceptedMessage() = default;
+    explicit AcceptedMessage(std::string name) : id(std::move(name)) {}
+};
+
+class Backend {
+ public:
+    virtual ~Backend() = default;
+
+    /// May mail for `recipient` be taken from this client? Errc::not_found (no such user here), denied (not ours, and the
+    /// client may not relay), over_quota, limit (an alias that explodes), unavailable.
+    virtual net::Task<Result<RecipientKind>> lookup_recipient(wire::Path recipient, std::optional<Login> login) = 0;
+    /// Errc::unauthenticated, limit (too many failures) or unavailable.
+    virtual net::Task<Result<Login>> authenticate(std::string login, std::string password, net::IpAddress peer) = 0;
+    /// May `login` write in the name of `address` (its own, its aliases, its +tags)? Errc::denied.
+    virtual net::Task<Result<>> check_sender(Login login, wire::Path address) = 0;
+    /// Errc::no_space where a message of `octets` more would go below the floor.
+    virtual Result<> check_room(std::uint64_t octets) = 0;
+    virtual std::unique_ptr<BodySink> begin_body() = 0;
+    /// The message with these octets and this envelope is ours from now on. `body` came from begin_body().
+    virtual net::Task<Result<AcceptedMessage>> accept(std::unique_ptr<BodySink> body, Envelope envelope) = 0;
+};
+
+}  // namespace posthouse::server::smtp

@@ -1,0 +1,33 @@
+#pragma once
+/// server/submission: what a message must look like when our own people send it, and what is added for them (RFC 6409 8).
+/// Who may send as whom is the backend's answer; here is only the header. Pure functions.
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "protocols/base/clock.h"
+#include "protocols/base/random.h"
+#include "protocols/mime/header.h"
+#include "protocols/smtp/path.h"
+#include "protocols/smtp/reply.h"
+
+namespace posthouse::submission {
+
+/// The verdict on one header block.
+struct Verdict {
+    std::optional<smtp::Reply> refusal;
+    smtp::Path author;  ///< the one mailbox of From: its owner must be the login
+    std::string added;  ///< Date and Message-ID where they were missing, as whole fields
+
+    Verdict() = default;
+    explicit Verdict(smtp::Reply reply) : refusal(std::move(reply)) {}
+};
+
+/// Exactly one From with exactly one mailbox, else 550 5.6.0 (RFC 6409 8.1, RFC 5322 3.6.2); at most one Sender, Date and
+/// Message-ID. `hostname` makes the right side of a new Message-ID.
+Verdict check_header(const mime::Fields& fields, std::string_view hostname, Time now, Random& random);
+
+/// Fields that never leave with a message: Bcc (RFC 5322 3.6.3) and its Resent form.
+bool is_dropped_field(std::string_view name);
+
+}  // namespace posthouse::submission
