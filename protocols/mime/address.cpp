@@ -10,8 +10,6 @@
 namespace posthouse::mime {
 namespace {
 
-constexpr std::string_view kBlanks = " \t\r\n";
-
 /// Reads one address list leniently. Each step consumes at least one octet, so the whole is linear.
 class ListReader {
  public:
@@ -296,7 +294,7 @@ class MailboxReader {
         if (in_.peek() == '[') return read_literal(domain);
         while (true) {
             const std::string_view atom = in_.take_while(is_atext);
-            if (atom.empty() || atom.front() == '-' || atom.back() == '-' || atom.size() > 63) return false;
+            if (atom.empty() || atom.front() == '-' || atom.back() == '-') return false;
             domain += atom;
             if (!skip()) return false;
             if (!in_.take('.')) return true;
@@ -305,12 +303,17 @@ class MailboxReader {
         }
     }
 
-    /// domain-literal = "[" *([FWS] dtext) [FWS] "]"
+    /// domain-literal = "[" *([FWS] dtext) [FWS] "]"; obs-dtext allows quoted-pairs
     bool read_literal(std::string& domain) {
-        const std::string_view text = in_.take_while([](char c) { return c != ']' && c != '\0'; });
-        if (!in_.take(']') || text.find('[', 1) != std::string_view::npos || has_stray_control(text)) return false;
-        for (const char c : text)
+        const std::string_view rest = in_.rest();
+        domain += in_.take_octets(1);
+        while (!in_.at_end() && in_.peek() != ']') {
+            if (in_.peek() == '[' || in_.peek() == '\0') return false;
+            if (in_.take('\\') && in_.at_end()) return false;
+            const char c = in_.take_octets(1).front();
             if (!is_blank_or_line_end(c)) domain.push_back(c);
+        }
+        if (has_stray_control(rest.substr(0, rest.size() - in_.rest().size())) || !in_.take(']')) return false;
         domain.push_back(']');
         return skip();
     }
@@ -345,12 +348,11 @@ std::vector<Address> parse_address_list(std::string_view field_value, const Limi
 }
 
 Result<Address> parse_single_mailbox(std::string_view field_value) {
-    while (!field_value.empty() && kBlanks.contains(field_value.back())) field_value.remove_suffix(1);
     Address address;
-    if (!ascii::is_valid_utf8(field_value)) return {Errc::invalid, "the field is not UTF-8"};
     if (!MailboxReader(field_value).read(address))
         return {Errc::invalid, "the field does not hold exactly one mailbox"};
-    if (address.domain.empty()) return {Errc::invalid, "the address has no domain"};
+    // The name may be raw 8-bit text of old software; the address is what decisions hang on.
+    if (!ascii::is_valid_utf8(address.spec())) return {Errc::invalid, "the address is not UTF-8"};
     return address;
 }
 

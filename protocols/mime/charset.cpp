@@ -133,6 +133,14 @@ std::string convert(UConverter* converter, std::string_view text, std::size_t oc
     return std::string(cut_utf8(out, octets_max));
 }
 
+/// ICU turns the minus sign of JIS X 0208 (row 1, cell 61) into its full-width twin; the standard says U+2212.
+void restore_minus(std::string& utf8) {
+    constexpr std::string_view kFullWidth = "\xEF\xBC\x8D";
+    constexpr std::string_view kMinus = "\xE2\x88\x92";
+    for (auto at = utf8.find(kFullWidth); at != std::string::npos; at = utf8.find(kFullWidth, at))
+        utf8.replace(at, kMinus.size(), kMinus);
+}
+
 /// Octets of the well-formed UTF-8 sequence at the start of `text`, or 0 (RFC 3629 4).
 std::size_t sequence_octets(std::string_view text) {
     const auto lead = static_cast<unsigned char>(text.front());
@@ -154,7 +162,9 @@ std::optional<std::string> to_utf8(std::string_view text, std::string_view chars
     }
     const Converter converter = open_converter(charset);
     if (!converter) return std::nullopt;
-    return convert(converter.get(), text, octets_max);
+    std::string out = convert(converter.get(), text, octets_max);
+    if (ascii::starts_with_ci(charset, "iso-2022-jp")) restore_minus(out);
+    return out;
 }
 
 bool is_known_charset(std::string_view charset) {

@@ -69,6 +69,7 @@ class Decoder {
             at = start + word->length;
         }
         append_plain(text_.substr(std::min(at, text_.size())));
+        flush();
         return std::move(out_);
     }
 

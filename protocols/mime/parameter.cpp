@@ -214,8 +214,10 @@ std::string parse_token_value(std::string_view field_value) {
 
 std::string parameter_value(const std::vector<Parameter>& parameters, std::string_view name) {
     if (const Parameter* extended = find_parameter(parameters, name, true)) return decode_extended(extended->value);
-    if (const Parameter* plain = find_parameter(parameters, name, false)) return decode_encoded_words(plain->value);
-    return {};
+    const Parameter* plain = find_parameter(parameters, name, false);
+    if (plain == nullptr) return {};
+    if (plain->value.contains("=?")) return decode_encoded_words(plain->value);
+    return to_utf8(plain->value, "").value_or(std::string());
 }
 
 std::string_view raw_parameter(const std::vector<Parameter>& parameters, std::string_view name) {
