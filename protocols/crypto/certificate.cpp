@@ -94,4 +94,27 @@ Result<SelfSigned> make_self_signed(std::span<const std::string> dns_names, int 
     return out;
 }
 
+Result<CertificateFacts> read_certificate(std::string_view pem) {
+    const BioPtr text(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
+    const CertificatePtr certificate(text ? PEM_read_bio_X509(text.get(), nullptr, nullptr, nullptr) : nullptr);
+    if (!certificate) return openssl_error(Errc::invalid, "there is no certificate in the text");
+    CertificateFacts out;
+    tm parts{};
+    if (ASN1_TIME_to_tm(X509_get0_notBefore(certificate.get()), &parts) == 1) out.not_before_unix = timegm(&parts);
+    if (ASN1_TIME_to_tm(X509_get0_notAfter(certificate.get()), &parts) == 1) out.not_after_unix = timegm(&parts);
+    out.self_signed =
+        X509_NAME_cmp(X509_get_subject_name(certificate.get()), X509_get_issuer_name(certificate.get())) == 0;
+    const NamesPtr names(
+        static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(certificate.get(), NID_subject_alt_name, nullptr, nullptr)));
+    for (int i = 0; names && i < sk_GENERAL_NAME_num(names.get()); ++i) {
+        int kind = 0;
+        const void* value = GENERAL_NAME_get0_value(sk_GENERAL_NAME_value(names.get(), i), &kind);
+        if (kind != GEN_DNS) continue;
+        const auto* name = static_cast<const ASN1_IA5STRING*>(value);
+        out.dns_names.emplace_back(reinterpret_cast<const char*>(ASN1_STRING_get0_data(name)),
+                                   static_cast<std::size_t>(ASN1_STRING_length(name)));
+    }
+    return out;
+}
+
 }  // namespace posthouse::crypto

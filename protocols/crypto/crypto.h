@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "protocols/base/result.h"
 
@@ -90,5 +91,14 @@ struct SelfSigned {
     std::string key_pem;
 };
 Result<SelfSigned> make_self_signed(std::span<const std::string> dns_names, int days);
+
+/// What the first certificate of a PEM file says, for `doctor`. Errc::invalid where there is none.
+struct CertificateFacts {
+    std::vector<std::string> dns_names;  ///< subjectAltName (RFC 9525 3)
+    std::int64_t not_before_unix = 0;    ///< seconds, UTC
+    std::int64_t not_after_unix = 0;
+    bool self_signed = false;            ///< issuer and subject are the same
+};
+Result<CertificateFacts> read_certificate(std::string_view pem);
 
 }  // namespace posthouse::crypto

@@ -1,0 +1,177 @@
+// posthouse domain ...: the domains that this server receives mail for, and what the DNS should say of them.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "admin/cli/command.h"
+#include "admin/cli/dns_facts.h"
+#include "admin/cli/keys.h"
+#include "admin/dns/lookup.h"
+#include "protocols/base/ascii.h"
+
+namespace posthouse::admin {
+namespace {
+
+using storage::Snapshot;
+
+// domain add NAME
+Result<> domain_add(Invocation& call) {
+    const std::string name = ascii::to_lower(call.get("NAME"));
+    const std::string postmaster = call.get("--postmaster");
+    TRY(storage::Store* const store, call.store());
+    TRY(const std::vector<storage::DkimKey> keys, make_dkim_keys(*store, name, system_clock().now()));
+    TRY_VOID(store->write({}, [&](storage::Tx& tx) -> Result<> {
+        TRY(const storage::DomainId domain, tx.catalog().add_domain(name));
+        TRY_VOID(add_dkim_keys(tx, domain, keys));
+        if (!postmaster.empty()) TRY_VOID(tx.catalog().add_alias("postmaster@" + name, {postmaster}));
+        return {};
+    }));
+    Record done;
+    done.add("domain", name).add("selectors", std::vector{keys[0].selector, keys[1].selector});
+    if (call.out().json()) return call.out().record(done), Result<>();
+    call.out().say(fmt::format("{} is added, with keys to sign its mail. Now set its DNS records:\n", name));
+    call.out().say(fmt::format("  posthouse domain records {}\n", name));
+    if (postmaster.empty()) {
+        // RFC 5321 4.5.1: postmaster must be there.
+        call.out().say(
+            fmt::format("and give it a postmaster:\n\n  posthouse alias add postmaster@{} YOU@{}", name, name));
+    }
+    return {};
+}
+
+// domain list
+Result<> domain_list(Invocation& call) {
+    TRY(storage::Store* const store, call.store());
+    TRY(const std::vector<Record> records, store->read([](const Snapshot& snapshot) -> Result<std::vector<Record>> {
+        TRY(const auto domains, snapshot.catalog().domains());
+        TRY(const auto accounts, snapshot.catalog().accounts());
+        std::vector<Record> out;
+        for (const storage::Domain& domain : domains) {
+            const auto count = std::ranges::count(accounts, domain.id, &storage::Account::domain);
+            Record record;
+            record.add("domain", domain.name).add("accounts", static_cast<std::int64_t>(count));
+            record.add("created", format_rfc3339(domain.created));
+            out.push_back(std::move(record));
+        }
+        return out;
+    }));
+    call.out().table(records, "There is no domain yet; add one with posthouse domain add NAME.");
+    return {};
+}
+
+// domain show NAME
+Result<> domain_show(Invocation& call) {
+    const std::string name = ascii::to_lower(call.get("NAME"));
+    TRY(storage::Store* const store, call.store());
+    TRY(const Record record, store->read([&](const Snapshot& snapshot) -> Result<Record> {
+        TRY(const storage::Domain domain, snapshot.catalog().domain(name));
+        TRY(const auto accounts, snapshot.catalog().accounts());
+        TRY(const auto aliases, snapshot.catalog().aliases());
+        TRY(const auto keys, snapshot.catalog().dkim_keys());
+        std::vector<std::string> logins;
+        for (const auto& account : accounts) {
+            if (account.domain == domain.id) logins.push_back(account.address);
+        }
+        std::vector<std::string> others;
+        for (const auto& alias : aliases) {
+            if (alias.address.ends_with("@" + domain.name)) others.push_back(alias.address);
+        }
+        std::vector<std::string> selectors;
+        for (const auto& key : keys) {
+            if (key.domain == domain.id && key.active) selectors.push_back(key.selector);
+        }
+        Record out;
+        out.add("domain", domain.name).add("created", format_rfc3339(domain.created));
+        out.add("accounts", logins).add("aliases", others).add("selectors", selectors);
+        return out;
+    }));
+    call.out().record(record);
+    return {};
+}
+
+// domain remove NAME
+Result<> domain_remove(Invocation& call) {
+    const std::string name = ascii::to_lower(call.get("NAME"));
+    TRY(storage::Store* const store, call.store());
+    const auto removed = store->write({}, [&](storage::Tx& tx) { return tx.catalog().remove_domain(name); });
+    if (!removed && removed.error().code == Errc::conflict) {
+        return Error(
+            Errc::conflict,
+            fmt::format("{} still has accounts or aliases; remove them first (posthouse domain show {})", name, name));
+    }
+    TRY_VOID(removed);
+    if (call.out().json()) call.out().record(Record().add("removed", name));
+    call.out().say(fmt::format("{} is removed.", name));
+    return {};
+}
+
+// domain records NAME
+Result<> domain_records(Invocation& call) {
+    TRY(storage::Store* const store, call.store());
+    TRY(const Settings settings, call.settings());
+    TRY(const DomainFacts facts, load_domain_facts(*store, settings, ascii::to_lower(call.get("NAME"))));
+    const auto records = expected_records(facts);
+    if (call.out().json()) {
+        std::vector<Record> out;
+        for (const DnsRecord& record : records) {
+            Record row;
+            row.add("name", record.name).add("type", record.type).add("value", record.value);
+            row.add("required", record.need == Need::required).add("why", record.why).add("line", zone_line(record));
+            out.push_back(std::move(row));
+        }
+        call.out().table(out, "");
+        return {};
+    }
+    call.out().say(records_text(records));
+    return {};
+}
+
+// domain check NAME
+Result<> domain_check(Invocation& call) {
+    TRY(storage::Store* const store, call.store());
+    TRY(const Settings settings, call.settings());
+    TRY(const DomainFacts facts, load_domain_facts(*store, settings, ascii::to_lower(call.get("NAME"))));
+    TRY(const auto lookup, make_lookup(settings));
+    const auto checks = lookup->check(expected_records(facts));
+    std::vector<Record> rows;
+    bool good = true;
+    for (const RecordCheck& check : checks) {
+        const bool counts = check.wanted.need == Need::required;
+        good &= !counts || check.status == RecordStatus::good;
+        Record row;
+        row.add("status", to_string(check.status)).add("name", check.wanted.name).add("type", check.wanted.type);
+        row.add("to_do", check.sentence);
+        if (call.out().json()) row.add("wanted", check.wanted.value).add("found", check.found);
+        rows.push_back(std::move(row));
+    }
+    call.out().table(rows, "");
+    if (good) return {};
+    return Error(Errc::refused,
+                 fmt::format("some records of {} are not as they should be; posthouse domain records {} prints them",
+                             facts.domain, facts.domain));
+}
+
+constexpr Argument kName{Argument::Kind::positional, "NAME", "the domain, such as example.org"};
+constexpr Argument kAddArguments[] = {
+    kName, {Argument::Kind::option, "--postmaster", "who gets mail to postmaster of the domain"}};
+constexpr Argument kNameOnly[] = {kName};
+
+constexpr Command kRows[] = {
+    {"domain", "add", "receive mail for a domain and make keys for it",
+     "posthouse domain add example.net --postmaster alice@example.org", kAddArguments, domain_add},
+    {"domain", "list", "list the domains", "posthouse domain list", {}, domain_list},
+    {"domain", "show", "show one domain", "posthouse domain show example.org", kNameOnly, domain_show},
+    {"domain", "remove", "stop receiving mail for a domain", "posthouse domain remove example.net", kNameOnly,
+     domain_remove},
+    {"domain", "records", "print the DNS records that a domain needs", "posthouse domain records example.org",
+     kNameOnly, domain_records},
+    {"domain", "check", "compare the DNS with what it should say", "posthouse domain check example.org", kNameOnly,
+     domain_check},
+};
+
+}  // namespace
+
+std::span<const Command> domain_commands() { return kRows; }
+
+}  // namespace posthouse::admin

@@ -1,0 +1,44 @@
+#include "admin/cli/dns_facts.h"
+
+#include <fmt/format.h>
+
+#include "storage/route_match.h"
+
+namespace posthouse::admin {
+
+Result<DomainFacts> load_domain_facts(storage::Store& store, const Settings& settings, const std::string& domain) {
+    return store.read([&](const storage::Snapshot& snapshot) -> Result<DomainFacts> {
+        DomainFacts facts;
+        TRY(const storage::Domain found, snapshot.catalog().domain(domain));
+        TRY(const auto keys, snapshot.catalog().dkim_keys());
+        TRY(const auto routes, snapshot.catalog().routes());
+        facts.domain = found.name;
+        facts.hostname = settings.hostname;
+        for (const storage::DkimKey& key : keys) {
+            if (key.domain == found.id && key.active) facts.keys.push_back({key.selector, key.dns_record});
+        }
+        // Where mail of this domain to the world at large goes: no recipient domain is named like this one.
+        const storage::Route* const route = storage::match_route(routes, found.name, "invalid");
+        if (route != nullptr) facts.relay_host = relay_host_of(route->way);
+        return facts;
+    });
+}
+
+Result<std::unique_ptr<Lookup>> make_lookup(const Settings& settings) {
+    dns::ResolverOptions options;
+    options.servers = settings.dns_servers;
+    options.trust_anchor_file = settings.dns_trust_anchor;
+    options.ask_loopback = settings.dns_ask_loopback;
+    return Lookup::make(std::move(options));
+}
+
+std::string records_text(const std::vector<DnsRecord>& records) {
+    std::string out;
+    for (const DnsRecord& record : records) {
+        const std::string_view need = record.need == Need::advised ? "advised: " : "";
+        out += fmt::format("{}; {}{}\n{}\n", out.empty() ? "" : "\n", need, record.why, zone_line(record));
+    }
+    return out;
+}
+
+}  // namespace posthouse::admin

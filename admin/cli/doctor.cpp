@@ -1,0 +1,276 @@
+// posthouse doctor: is everything as it should be? Local checks, and the DNS where it answers.
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/timex.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+
+#include "admin/cli/command.h"
+#include "admin/cli/dns_facts.h"
+#include "protocols/base/ascii.h"
+#include "protocols/crypto/crypto.h"
+#include "protocols/net/address.h"
+
+namespace posthouse::admin {
+namespace {
+
+constexpr std::uint64_t kFreeOctetsMin = 512ULL * 1024 * 1024;  // as the store's floor
+constexpr std::int64_t kCertificateWarnS = 14LL * 24 * 3600;
+constexpr int kConnectMaxMs = 1000;
+
+enum class Verdict { good, warning, bad, skipped };
+constexpr std::string_view kVerdicts[] = {"ok", "warning", "BAD", "skipped"};
+
+struct Check {
+    std::string name;
+    Verdict verdict = Verdict::good;
+    std::string sentence;
+};
+using Checks = std::vector<Check>;
+
+void check_data(const Settings& settings, Checks& out) {
+    struct stat info{};
+    if (::stat(settings.data.c_str(), &info) != 0) {
+        out.push_back({"data", Verdict::bad, fmt::format("{}: {}", settings.data, std::strerror(errno))});
+    } else if ((info.st_mode & 077U) != 0) {
+        out.push_back({"data", Verdict::bad,
+                       fmt::format("others may look into {}; run chmod 700 {}", settings.data, settings.data)});
+    } else if (info.st_uid != ::geteuid() && ::geteuid() != 0) {
+        out.push_back({"data", Verdict::warning, fmt::format("{} belongs to another user", settings.data)});
+    } else {
+        out.push_back({"data", Verdict::good, fmt::format("{} is closed to others", settings.data)});
+    }
+    struct statvfs disk{};
+    if (::statvfs(settings.data.c_str(), &disk) != 0) return;
+    const std::uint64_t free = static_cast<std::uint64_t>(disk.f_bavail) * disk.f_frsize;
+    const bool low = free < kFreeOctetsMin;
+    const std::string left = fmt::format("{} free", format_octets(free));
+    out.push_back(
+        {"disk", low ? Verdict::bad : Verdict::good, low ? left + ": mail is refused below 512 MiB; make room" : left});
+}
+
+bool covers(std::string_view pattern, std::string_view host) {
+    if (pattern.starts_with("*.")) {  // RFC 9525 6.3: one label
+        const std::size_t dot = host.find('.');
+        return dot != std::string_view::npos && ascii::equals_ci(pattern.substr(1), host.substr(dot));
+    }
+    return ascii::equals_ci(pattern, host);
+}
+
+void check_certificate(const Settings& settings, Checks& out) {
+    std::ifstream file(settings.tls_certificate, std::ios::binary);
+    std::ostringstream text;
+    text << file.rdbuf();
+    const auto facts = crypto::read_certificate(text.str());
+    if (!file || !facts) {
+        out.push_back({"certificate", Verdict::bad,
+                       fmt::format("{} cannot be read as PEM; see [tls]", settings.tls_certificate)});
+        return;
+    }
+    const std::int64_t left = facts->not_after_unix - to_unix_ms(system_clock().now()) / 1000;
+    const std::string ends = format_rfc3339(from_unix_ms(facts->not_after_unix * 1000)).substr(0, 10);
+    const bool named =
+        std::ranges::any_of(facts->dns_names, [&](const std::string& name) { return covers(name, settings.hostname); });
+    if (left < 0) {
+        out.push_back({"certificate", Verdict::bad, fmt::format("it ended on {}; renew it and send SIGHUP", ends)});
+    } else if (!named) {
+        out.push_back({"certificate", Verdict::bad,
+                       fmt::format("it does not name {}; clients will refuse it", settings.hostname)});
+    } else if (left < kCertificateWarnS) {
+        out.push_back({"certificate", Verdict::warning, fmt::format("it ends soon, on {}", ends)});
+    } else if (facts->self_signed) {
+        out.push_back({"certificate", Verdict::warning,
+                       fmt::format("self-signed, until {}; clients will ask: put a real one into [tls]", ends)});
+    } else {
+        out.push_back({"certificate", Verdict::good, fmt::format("names {}, until {}", settings.hostname, ends)});
+    }
+    struct stat info{};
+    if (::stat(settings.tls_key.c_str(), &info) != 0) {
+        out.push_back({"key", Verdict::bad, fmt::format("{}: {}", settings.tls_key, std::strerror(errno))});
+    } else if ((info.st_mode & 077U) != 0) {
+        out.push_back({"key", Verdict::warning,
+                       fmt::format("others may read {}; run chmod 600 {}", settings.tls_key, settings.tls_key)});
+    }
+}
+
+// The socket address of an endpoint; a wildcard becomes loopback, which is where we knock.
+socklen_t fill_address(const net::Endpoint& endpoint, sockaddr_storage& out, bool knock) {
+    const bool any = knock && endpoint.address.is_unspecified();
+    if (endpoint.address.family() == net::IpAddress::Family::v4) {
+        auto* v4 = reinterpret_cast<sockaddr_in*>(&out);
+        v4->sin_family = AF_INET;
+        v4->sin_port = htons(endpoint.port);
+        std::memcpy(&v4->sin_addr, endpoint.address.octets().data(), 4);
+        if (any) v4->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        return sizeof(sockaddr_in);
+    }
+    auto* v6 = reinterpret_cast<sockaddr_in6*>(&out);
+    v6->sin6_family = AF_INET6;
+    v6->sin6_port = htons(endpoint.port);
+    std::memcpy(&v6->sin6_addr, endpoint.address.octets().data(), 16);
+    if (any) v6->sin6_addr = in6addr_loopback;
+    return sizeof(sockaddr_in6);
+}
+
+bool answers(const net::Endpoint& endpoint) {
+    sockaddr_storage address{};
+    const socklen_t length = fill_address(endpoint, address, true);
+    const int fd = ::socket(address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) return false;
+    bool open = ::connect(fd, reinterpret_cast<sockaddr*>(&address), length) == 0;
+    if (!open && errno == EINPROGRESS) {
+        pollfd wait{fd, POLLOUT, 0};
+        int error = 1;
+        socklen_t size = sizeof error;
+        open = ::poll(&wait, 1, kConnectMaxMs) == 1 && ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 &&
+               error == 0;
+    }
+    ::close(fd);
+    return open;
+}
+
+// 0 where it could be bound, else errno.
+int bind_error(const net::Endpoint& endpoint) {
+    sockaddr_storage address{};
+    const socklen_t length = fill_address(endpoint, address, false);
+    const int fd = ::socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) return errno;
+    const int on = 1;
+    ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (address.ss_family == AF_INET6) ::setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+    const int error = ::bind(fd, reinterpret_cast<sockaddr*>(&address), length) == 0 ? 0 : errno;
+    ::close(fd);
+    return error;
+}
+
+void check_ports(const Settings& settings, Checks& out) {
+    for (const Settings::Listen& row : settings.listen) {
+        const auto endpoint = net::Endpoint::parse(row.endpoint);
+        if (!endpoint || endpoint->port == 0) continue;
+        const std::string name = fmt::format("port {} ({})", row.endpoint, row.service);
+        if (answers(*endpoint)) {
+            out.push_back({name, Verdict::good, "somebody answers"});
+            continue;
+        }
+        const int error = bind_error(*endpoint);
+        if (error == 0) {
+            out.push_back({name, Verdict::warning, "free, but nobody answers; is posthouse serve running?"});
+        } else if (error == EACCES) {
+            out.push_back(
+                {name, Verdict::warning, "nobody answers, and this user may not open it; the systemd unit may"});
+        } else {
+            out.push_back({name, Verdict::bad, fmt::format("cannot be opened: {}", std::strerror(error))});
+        }
+    }
+}
+
+void check_clock(Checks& out) {
+    timex state{};
+    const int result = ::adjtimex(&state);
+    const bool synced = result >= 0 && result != TIME_ERROR && (state.status & STA_UNSYNC) == 0;
+    out.push_back({"clock", synced ? Verdict::good : Verdict::warning,
+                   synced ? "kept by a time service"
+                          : fmt::format("no time service seems to keep it; is it {} (UTC)?",
+                                        format_rfc3339(system_clock().now()))});
+}
+
+void check_store(Invocation& call, Checks& out) {
+    const auto store = call.store();
+    if (!store) {
+        out.push_back({"store", Verdict::bad, store.error().context});
+        return;
+    }
+    const auto waiting =
+        (*store)->read([](const storage::Snapshot& snapshot) { return snapshot.queue().waiting_count(); });
+    const auto health = (*store)->health();
+    if (!waiting) {
+        out.push_back({"store", Verdict::bad, waiting.error().context});
+    } else if (health != storage::Health::good) {
+        out.push_back({"store", Verdict::bad, fmt::format("its health is {}", storage::to_string(health))});
+    } else {
+        out.push_back({"store", Verdict::good, fmt::format("it opens; {} recipients wait in the queue", *waiting)});
+    }
+}
+
+void check_dns(Invocation& call, const Settings& settings, Checks& out) {
+    const auto store = call.store();
+    if (!store) return;
+    const auto domains = (*store)->read([](const storage::Snapshot& snapshot) { return snapshot.catalog().domains(); });
+    const auto lookup = make_lookup(settings);
+    if (!domains || !lookup) {
+        out.push_back({"dns", Verdict::skipped, domains ? lookup.error().context : domains.error().context});
+        return;
+    }
+    bool answered = false;
+    for (const storage::Domain& domain : *domains) {
+        const auto facts = load_domain_facts(**store, settings, domain.name);
+        if (!facts) continue;
+        for (const RecordCheck& check : (*lookup)->check(expected_records(*facts))) {
+            const std::string name = fmt::format("dns {} {}", check.wanted.name, check.wanted.type);
+            if (check.status == RecordStatus::unknown) {
+                out.push_back({name, Verdict::skipped, check.sentence});
+                // A DNS that does not answer would not for the others either: one time-out is enough.
+                if (!answered) return;
+                continue;
+            }
+            answered = true;
+            const bool good = check.status == RecordStatus::good;
+            const bool counts = check.wanted.need != Need::advised;
+            out.push_back({name,
+                           good     ? Verdict::good
+                           : counts ? Verdict::bad
+                                    : Verdict::warning,
+                           good ? "as it should be" : fmt::format("{}: {}", to_string(check.status), check.sentence)});
+        }
+    }
+}
+
+// doctor
+Result<> doctor(Invocation& call) {
+    Checks checks;
+    const auto settings = call.settings();
+    if (!settings) {
+        checks.push_back({"config", Verdict::bad, settings.error().context});
+    } else {
+        checks.push_back({"config", Verdict::good, fmt::format("{} is read", settings->file)});
+        check_data(*settings, checks);
+        check_certificate(*settings, checks);
+        check_ports(*settings, checks);
+        check_clock(checks);
+        check_store(call, checks);
+        if (!call.has("--no-dns")) check_dns(call, *settings, checks);
+    }
+    std::vector<Record> rows;
+    for (const Check& check : checks) {
+        const std::string verdict(kVerdicts[static_cast<std::size_t>(check.verdict)]);
+        Record row;
+        row.add("status", call.out().json() ? ascii::to_lower(verdict) : verdict).add("check", check.name);
+        row.add("finding", check.sentence);
+        rows.push_back(std::move(row));
+    }
+    call.out().table(rows, "");
+    const auto bad = std::ranges::count(checks, Verdict::bad, &Check::verdict);
+    if (bad == 0) return {};
+    return Error(Errc::refused,
+                 fmt::format("{} of {} checks found something that must be put right", bad, checks.size()));
+}
+
+constexpr Argument kArguments[] = {{Argument::Kind::flag, "--no-dns", "leave the DNS out"}};
+constexpr Command kRows[] = {{"", "doctor", "look for what is wrong", "posthouse doctor", kArguments, doctor}};
+
+}  // namespace
+
+std::span<const Command> doctor_commands() { return kRows; }
+
+}  // namespace posthouse::admin

@@ -1,0 +1,31 @@
+#pragma once
+/// admin/dns/lookup: questions to the DNS that wait for their answer, for commands.
+/// Threads: the caller's; runs a loop of its own while it asks.
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "admin/dns/records.h"
+#include "protocols/dns/resolver.h"
+#include "protocols/net/loop.h"
+
+namespace posthouse::admin {
+
+class Lookup {
+ public:
+    static Result<std::unique_ptr<Lookup>> make(dns::ResolverOptions options);
+
+    /// MX ("10 mail.example.org."), TXT or A (with AAAA). Empty where there is none; an error where the DNS did not say.
+    Result<std::vector<std::string>> ask(const std::string& type, const std::string& name);
+    /// Names that an address points back to.
+    Result<std::vector<std::string>> ask_ptr(const net::IpAddress& address);
+    /// Judges every record that can be asked for; one that the DNS does not answer is `unknown` with its reason.
+    std::vector<RecordCheck> check(const std::vector<DnsRecord>& wanted);
+
+ private:
+    Lookup() : loop_(std::make_unique<net::Loop>()) {}
+    std::unique_ptr<net::Loop> loop_;
+    std::unique_ptr<dns::Resolver> resolver_;
+};
+
+}  // namespace posthouse::admin
