@@ -1,0 +1,135 @@
+#pragma once
+/// server/imap/access: all that an IMAP session may ask of the rest of the program, on behalf of one account.
+///
+/// Asynchronous calls with plain values: a session holds no transaction, no file and no key, so that a later release can
+/// put it into a process of its own. The account is bound when the object is made (after login) and cannot be named again.
+/// Invariants  1. A call that changes mail completes with success only when the change is durable.
+///             2. What is not this account's does not exist here.
+/// Errors: as storage/mail.h; unavailable where too much work is queued.   Threads: the loop's.
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "protocols/base/result.h"
+#include "protocols/imap/search.h"
+#include "protocols/net/task.h"
+#include "storage/body.h"
+#include "storage/mail.h"
+
+namespace posthouse::server::imap {
+
+using storage::Entry;
+using storage::FlagBits;
+using storage::Mailbox;
+using storage::MailboxId;
+using storage::ModSeq;
+using storage::Uid;
+
+using KeywordSets = std::vector<std::pair<std::uint32_t, std::vector<std::string>>>;
+
+/// A mailbox at the moment of SELECT.
+struct OpenedMailbox {
+    Mailbox mailbox;
+    std::vector<Entry> entries;  ///< by UID
+    KeywordSets keyword_sets;    ///< of all sets that `entries` name
+};
+
+/// What happened in a mailbox since a modseq.
+struct MailboxNews {
+    Mailbox mailbox;
+    std::vector<Entry> changed;  ///< new ones too, by UID
+    std::vector<Uid> expunged;   ///< by UID
+    KeywordSets keyword_sets;    ///< of all sets that `changed` name
+};
+
+/// STATUS: a mailbox and how many of its messages are \Recent to a session that would select it now.
+struct MailboxStatus {
+    Mailbox mailbox;
+    std::uint64_t recent = 0;
+};
+
+/// What FETCH needs of the facts computed at arrival.
+struct FetchFacts {
+    Uid uid = 0;  ///< 0: the message is gone
+    std::string envelope;
+    std::string structure;  ///< mime::encode_structure
+    std::uint64_t header_octets = 0;
+};
+
+struct BodyRange {
+    Uid uid = 0;
+    std::uint64_t offset = 0;
+    std::uint64_t octets = 0;
+};
+
+/// What SEARCH could not decide from memory.
+struct SearchCandidate {
+    std::uint32_t number = 0;
+    Entry entry;
+    bool recent = false;
+    std::vector<std::string> keywords;
+};
+
+struct Copied {
+    std::uint32_t uid_validity = 0;  ///< of the target
+    std::vector<std::pair<Uid, Uid>> uids;
+
+    Copied() = default;
+    Copied(std::uint32_t validity, std::vector<std::pair<Uid, Uid>> pairs)
+        : uid_validity(validity), uids(std::move(pairs)) {}
+};
+
+struct Appended {
+    MailboxId mailbox{};
+    std::uint32_t uid_validity = 0;
+    Uid uid = 0;
+
+    Appended() = default;
+    Appended(MailboxId in, std::uint32_t validity, Uid as) : mailbox(in), uid_validity(validity), uid(as) {}
+};
+
+class Access {
+ public:
+    template <class T>
+    using Answer = net::Task<Result<T>>;
+
+    virtual ~Access() = default;
+
+    virtual Answer<std::vector<Mailbox>> mailboxes() = 0;
+    virtual Answer<std::vector<std::string>> subscriptions() = 0;
+    virtual Answer<MailboxStatus> status(std::string name) = 0;
+    virtual Answer<void> create(std::string name) = 0;
+    virtual Answer<void> remove(std::string name) = 0;
+    virtual Answer<void> rename(std::string from, std::string to) = 0;
+    virtual Answer<void> set_subscribed(std::string name, bool subscribed) = 0;
+
+    virtual Answer<OpenedMailbox> open(std::string name) = 0;
+    /// The first UID that is \Recent to this session; marks all as told (RFC 3501 2.3.2).
+    virtual Answer<Uid> take_recent(MailboxId mailbox) = 0;
+    virtual Answer<MailboxNews> news(MailboxId mailbox, ModSeq since) = 0;
+
+    /// One element a UID, in the same order.
+    virtual Answer<std::vector<FetchFacts>> facts(MailboxId mailbox, std::vector<Uid> uids) = 0;
+    /// One element a range, in the same order; nothing where the message is gone. The caller bounds the sum.
+    virtual Answer<std::vector<std::optional<std::string>>> read(MailboxId mailbox, std::vector<BodyRange> ranges) = 0;
+    /// UIDs of the candidates that match. `program` is resolved and never changes.
+    virtual Answer<std::vector<Uid>> search(MailboxId mailbox,
+                                            std::shared_ptr<const posthouse::imap::SearchProgram> program,
+                                            std::vector<SearchCandidate> candidates) = 0;
+
+    virtual Answer<storage::StoreOutcome> store(MailboxId mailbox, std::vector<Uid> uids,
+                                                storage::FlagChange change) = 0;
+    virtual Answer<Copied> copy(MailboxId from, std::vector<Uid> uids, std::string to) = 0;
+    virtual Answer<Copied> move(MailboxId from, std::vector<Uid> uids, std::string to) = 0;
+    virtual Answer<std::vector<Uid>> expunge(MailboxId mailbox, std::vector<Uid> uids) = 0;
+
+    /// Room for a message of that size: Errc::no_space. The writer takes it piece by piece.
+    virtual Result<std::unique_ptr<storage::BodyWriter>> stage(std::uint64_t octets) = 0;
+    virtual Answer<Appended> append(std::string name, storage::StagedBodyPtr body, storage::AppendOptions options) = 0;
+};
+
+}  // namespace posthouse::server::imap

@@ -1,0 +1,73 @@
+#pragma once
+/// server/imap/command: a command is one row beside its handler. The dispatcher (session.cpp) alone checks states and
+/// decides when EXPUNGE may be sent; CAPABILITY is printed from the rows. A new command is a new row.
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "protocols/base/cursor.h"
+#include "protocols/net/task.h"
+#include "server/imap/reply.h"
+
+namespace posthouse::server::imap {
+
+class Session;
+
+/// RFC 3501 3; see session.h for the diagram.
+enum class Phase : std::uint8_t { not_authenticated = 1, authenticated = 2, selected = 4, logout = 8 };
+
+template <class... Phases>
+constexpr std::uint8_t phases(Phases... of) {
+    return static_cast<std::uint8_t>((static_cast<unsigned>(of) | ...));
+}
+inline constexpr std::uint8_t kAnyPhase = phases(Phase::not_authenticated, Phase::authenticated, Phase::selected);
+inline constexpr std::uint8_t kLoggedIn = phases(Phase::authenticated, Phase::selected);
+inline constexpr std::uint8_t kSelected = phases(Phase::selected);
+inline constexpr std::uint8_t kBeforeLogin = phases(Phase::not_authenticated);
+
+/// RFC 3501 7.4.1: no EXPUNGE in the answer to a command that takes message numbers.
+enum class Expunges { told, held };
+
+struct Command {
+    std::string_view verb;  ///< upper case; "UID FETCH" for the forms with UID
+    std::uint8_t phases = kAnyPhase;
+    Expunges expunges = Expunges::told;
+    std::string_view capability;  ///< what it adds to CAPABILITY; may be empty
+    net::Task<Reply> (*run)(Session& session, Cursor args) = nullptr;
+    std::string_view rfc;
+};
+
+std::span<const Command> any_commands();      // commands_any.cpp
+std::span<const Command> login_commands();    // commands_login.cpp
+std::span<const Command> mailbox_commands();  // commands_mailbox.cpp
+std::span<const Command> list_commands();     // commands_list.cpp
+std::span<const Command> select_commands();   // commands_select.cpp
+std::span<const Command> append_commands();   // commands_append.cpp
+std::span<const Command> fetch_commands();    // commands_fetch.cpp
+std::span<const Command> store_commands();    // commands_store.cpp
+std::span<const Command> copy_commands();     // commands_copy.cpp
+std::span<const Command> search_commands();   // commands_search.cpp
+std::span<const Command> idle_commands();     // commands_idle.cpp
+
+/// A STATUS item is a row too (commands_list.cpp).
+struct StatusItem {
+    std::string_view name;
+    std::uint64_t (*value)(const struct MailboxStatus& status) = nullptr;
+    std::string_view rfc;
+};
+std::span<const StatusItem> status_items();
+
+/// All rows, in the order of the files above.
+std::span<const std::span<const Command>> all_commands();
+/// nullptr where there is none; `verb` in any case.
+const Command* find_command(std::string_view verb);
+
+/// A capability that no command stands for.
+struct Extension {
+    std::string_view capability;
+    std::uint8_t phases = kAnyPhase;  ///< where it is announced
+    std::string_view rfc;
+};
+std::span<const Extension> extensions();
+
+}  // namespace posthouse::server::imap

@@ -1,0 +1,93 @@
+// COPY (RFC 3501 6.4.7), MOVE (RFC 6851), their UID forms, COPYUID (RFC 4315 3).
+#include <array>
+
+#include "protocols/imap/grammar.h"
+#include "protocols/imap/response.h"
+#include "server/imap/names.h"
+#include "server/imap/session.h"
+
+namespace posthouse::server::imap {
+
+namespace wire = posthouse::imap;
+
+namespace {
+
+enum class Transfer { copy, move };
+
+// "COPYUID" SP uidvalidity SP uid-set SP uid-set; empty where nothing was transferred.
+std::string copyuid(const Copied& copied) {
+    if (copied.uids.empty()) return "";
+    std::vector<Uid> from;
+    std::vector<Uid> to;
+    for (const auto& [old_uid, new_uid] : copied.uids) {
+        from.push_back(old_uid);
+        to.push_back(new_uid);
+    }
+    std::string out = "COPYUID ";
+    wire::append_number(out, copied.uid_validity);
+    return out + ' ' + wire::format_set(from) + ' ' + wire::format_set(to);
+}
+
+net::Task<Reply> transfer(Session& session, Cursor args, NumbersAre are, Transfer how) {
+    const auto set = wire::take_sequence_set(args, session.limits());
+    if (!set) co_return syntax(set.error());
+    auto target = take_space_mailbox(args);
+    if (!target) co_return syntax(target.error());
+    const auto end = wire::take_end(args);
+    if (!end) co_return syntax(end.error());
+    Selected& selected = session.selected();
+    const auto numbers = selected.numbers(*set, are);
+    if (!numbers) co_return syntax(numbers.error());
+    if (how == Transfer::move && selected.mode() == Mode::read_only) {
+        co_return Reply::no("READ-ONLY", "Mailbox is read-only");
+    }
+    std::vector<Uid> uids;
+    for (const std::uint32_t number : *numbers) {
+        // COPY is whole or not at all (RFC 3501 6.4.7).
+        if (selected.row(number).gone) co_return Reply::no("EXPUNGEISSUED", "Some of the messages no longer exist");
+        uids.push_back(selected.row(number).entry.uid);
+    }
+    Access& access = session.access();
+    if (uids.empty()) {
+        const auto there = co_await access.status(*std::move(target));
+        if (!there) co_return reply_for_target(there.error());
+        co_return Reply::ok("No messages to transfer");
+    }
+    Result<Copied> copied(Errc::internal, "");
+    if (how == Transfer::copy)
+        copied = co_await access.copy(selected.id(), std::move(uids), *std::move(target));
+    else
+        copied = co_await access.move(selected.id(), std::move(uids), *std::move(target));
+    if (!copied) co_return reply_for_target(copied.error());
+    session.expect_news();
+    if (how == Transfer::copy) co_return Reply::ok(copyuid(*copied), "Copy completed");
+    // The code must come before the EXPUNGE responses, so it is in an untagged OK (RFC 6851 4.3).
+    if (!copied->uids.empty()) session.untagged("OK [" + copyuid(*copied) + "] Moved");
+    co_return Reply::ok("Move completed");
+}
+
+net::Task<Reply> on_copy(Session& session, Cursor args) {
+    return transfer(session, args, NumbersAre::message_numbers, Transfer::copy);
+}
+net::Task<Reply> on_uid_copy(Session& session, Cursor args) {
+    return transfer(session, args, NumbersAre::uids, Transfer::copy);
+}
+net::Task<Reply> on_move(Session& session, Cursor args) {
+    return transfer(session, args, NumbersAre::message_numbers, Transfer::move);
+}
+net::Task<Reply> on_uid_move(Session& session, Cursor args) {
+    return transfer(session, args, NumbersAre::uids, Transfer::move);
+}
+
+constexpr std::array<Command, 4> kCommands = {{
+    {"COPY", kSelected, Expunges::told, "", on_copy, "3501 6.4.7"},
+    {"UID COPY", kSelected, Expunges::told, "", on_uid_copy, "3501 6.4.8"},
+    {"MOVE", kSelected, Expunges::told, "MOVE", on_move, "6851 3.1"},
+    {"UID MOVE", kSelected, Expunges::told, "", on_uid_move, "6851 3.2"},
+}};
+
+}  // namespace
+
+std::span<const Command> copy_commands() { return kCommands; }
+
+}  // namespace posthouse::server::imap

@@ -1,0 +1,303 @@
+// FETCH and UID FETCH (RFC 3501 6.4.5, 6.4.8). Messages are answered in batches: one read for the facts of a batch, one
+// for its small sections; large sections are streamed in pieces and never held whole.
+#include <array>
+
+#include "protocols/imap/fetch.h"
+#include "protocols/imap/grammar.h"
+#include "protocols/imap/limits.h"
+#include "protocols/imap/response.h"
+#include "protocols/mime/structure.h"
+#include "server/imap/session.h"
+
+namespace posthouse::server::imap {
+
+namespace wire = posthouse::imap;
+
+namespace {
+
+constexpr std::size_t kBatchMessages = 128;
+constexpr std::uint64_t kBatchOctets = 1024ULL * 1024;  // of messages whose sections are read together
+constexpr std::uint64_t kInlineOctets = 64ULL * 1024;   // a section up to this is read with its batch
+
+// One section of one message of the batch.
+struct Wanted {
+    std::optional<mime::Extent> extent;  ///< nothing: NIL
+    std::size_t range = 0;               ///< index among the ranges read together
+    bool streamed = false;
+};
+
+struct Message {
+    std::uint32_t number = 0;
+    FetchFacts facts;
+    std::optional<mime::Structure> structure;
+    bool missing = false;
+    bool tell_flags = false;     ///< \Seen was set by this command
+    std::vector<Wanted> wanted;  ///< parallel to the program's items
+};
+
+class Fetcher {
+ public:
+    Fetcher(Session& session, wire::FetchProgram program) : session_(session), program_(std::move(program)) {
+        for (const wire::FetchUse& use : program_.items) {
+            const bool whole =
+                use.item->section && use.section.path.empty() && use.section.kind == wire::SectionKind::body;
+            const bool of_body = use.item->needs == wire::Needs::body;
+            reads_ = reads_ || of_body;
+            // BODY[] needs only the size; all other sections lie where the facts say.
+            facts_ = facts_ || use.item->needs == wire::Needs::facts || (of_body && !whole);
+            structure_ =
+                structure_ || (use.item->section ? !use.section.path.empty()
+                                                 : use.item->name == "BODY" || use.item->name == "BODYSTRUCTURE");
+        }
+    }
+
+    /// All messages, in their order. Errors: of the connection, or of a read.
+    net::Task<Result<>> run(std::span<const std::uint32_t> numbers) {
+        for (std::size_t at = 0; at < numbers.size();) {
+            std::vector<Message> batch = take_batch(numbers, at);
+            at += batch.size();
+            CO_TRY_VOID(co_await answer(batch));
+        }
+        co_return Result<>();
+    }
+    bool some_missing() const { return some_missing_; }
+
+ private:
+    std::vector<Message> take_batch(std::span<const std::uint32_t> numbers, std::size_t at) const {
+        std::vector<Message> batch;
+        std::uint64_t octets = 0;
+        while (at < numbers.size() && batch.size() < kBatchMessages && octets < kBatchOctets) {
+            Message message;
+            message.number = numbers[at++];
+            if (reads_) octets += session_.selected().row(message.number).entry.size_octets;
+            batch.push_back(std::move(message));
+        }
+        return batch;
+    }
+
+    net::Task<Result<>> answer(std::vector<Message>& batch) {
+        if (program_.seen == wire::Seen::set) co_await mark_seen(batch);
+        if (facts_) CO_TRY_VOID(co_await load_facts(batch));
+        std::vector<std::optional<std::string>> read;
+        if (reads_) {
+            std::vector<BodyRange> ranges = plan(batch);
+            if (!ranges.empty()) {
+                CO_TRY(read, co_await session_.access().read(session_.selected().id(), std::move(ranges)));
+            }
+        }
+        std::string out;
+        session_.selected().take_keywords(out);
+        session_.put(out);
+        for (Message& message : batch) CO_TRY_VOID(co_await write(message, read));
+        co_return Result<>();
+    }
+
+    // BODY[] sets \Seen, and the client is told (RFC 3501 6.4.5). Where it cannot be set the octets are given all the same.
+    net::Task<void> mark_seen(std::vector<Message>& batch) {
+        Selected& selected = session_.selected();
+        if (selected.mode() == Mode::read_only) co_return;
+        std::vector<Uid> uids;
+        for (Message& message : batch) {
+            const Selected::Row& row = selected.row(message.number);
+            if (row.gone || (row.entry.flags & wire::kSeen) != 0) continue;
+            uids.push_back(row.entry.uid);
+            message.tell_flags = true;
+        }
+        if (uids.empty()) co_return;
+        storage::FlagChange change;
+        change.flags = wire::kSeen;
+        const auto outcome = co_await session_.access().store(selected.id(), std::move(uids), std::move(change));
+        if (!outcome) {
+            for (Message& message : batch) message.tell_flags = false;
+            co_return;
+        }
+        bool known = true;
+        for (const Entry& entry : outcome->changed) known = selected.apply_own(entry) && known;
+        if (known) co_return;
+        static_cast<void>(co_await session_.refresh());
+        for (const Entry& entry : outcome->changed) static_cast<void>(selected.apply_own(entry));
+    }
+
+    net::Task<Result<>> load_facts(std::vector<Message>& batch) {
+        std::vector<Uid> uids;
+        for (const Message& message : batch) uids.push_back(session_.selected().row(message.number).entry.uid);
+        CO_TRY(auto facts, co_await session_.access().facts(session_.selected().id(), std::move(uids)));
+        for (std::size_t i = 0; i < batch.size(); ++i) {
+            batch[i].facts = std::move(facts[i]);
+            batch[i].missing = batch[i].facts.uid == 0;
+            if (!structure_ || batch[i].missing) continue;
+            CO_TRY(batch[i].structure, mime::decode_structure(batch[i].facts.structure));
+        }
+        co_return Result<>();
+    }
+
+    wire::FetchSource source_of(const Message& message) const {
+        const Selected& selected = session_.selected();
+        const Selected::Row& row = selected.row(message.number);
+        wire::FetchSource out;
+        out.uid = row.entry.uid;
+        out.system_flags = row.entry.flags;
+        out.recent = row.recent;
+        out.keywords = selected.keywords(row.entry.keyword_set);
+        out.internal_date_s = row.entry.internal_date_s;
+        out.size_octets = row.entry.size_octets;
+        out.modseq = row.entry.modseq;
+        out.envelope = message.facts.envelope;
+        out.structure = message.structure ? &*message.structure : nullptr;
+        out.header_octets = message.facts.header_octets;
+        return out;
+    }
+
+    static bool chooses(const wire::Section& section) {
+        return section.kind == wire::SectionKind::header_fields || section.kind == wire::SectionKind::header_fields_not;
+    }
+
+    // Where each section lies, and which are read together.
+    std::vector<BodyRange> plan(std::vector<Message>& batch) const {
+        std::vector<BodyRange> ranges;
+        for (Message& message : batch) {
+            if (message.missing) continue;
+            const wire::FetchSource source = source_of(message);
+            for (const wire::FetchUse& use : program_.items) {
+                Wanted wanted;
+                if (use.item->section) {
+                    wanted.extent = wire::locate(use.section, source);
+                    if (wanted.extent) wanted.extent = wire::cut(use.section, *wanted.extent);
+                }
+                if (wanted.extent && wanted.extent->octets > 0) {
+                    wanted.streamed = wanted.extent->octets > kInlineOctets && !chooses(use.section);
+                    wanted.range = ranges.size();
+                    if (!wanted.streamed) {
+                        ranges.push_back({source.uid, wanted.extent->offset, wanted.extent->octets});
+                    }
+                }
+                message.wanted.push_back(wanted);
+            }
+        }
+        return ranges;
+    }
+
+    static void append_literal(std::string& out, std::string_view octets) {
+        out += '{';
+        wire::append_number(out, octets.size());
+        out += "}\r\n";
+        out += octets;
+    }
+
+    // A message that was expunged meanwhile: its content is gone, and saying nothing of it is allowed (RFC 2180 4.1).
+    bool is_missing(const Message& message, const std::vector<std::optional<std::string>>& read) const {
+        if (message.missing) return true;
+        for (const Wanted& wanted : message.wanted) {
+            const bool looked = wanted.extent && wanted.extent->octets > 0 && !wanted.streamed;
+            if (looked && !read[wanted.range]) return true;
+        }
+        return false;
+    }
+
+    net::Task<Result<>> write(const Message& message, const std::vector<std::optional<std::string>>& read) {
+        if (is_missing(message, read)) {
+            some_missing_ = true;
+            co_return Result<>();
+        }
+        const wire::FetchSource source = source_of(message);
+        std::string out = "* ";
+        wire::append_number(out, message.number);
+        out += " FETCH (";
+        for (std::size_t i = 0; i < program_.items.size(); ++i) {
+            const wire::FetchUse& use = program_.items[i];
+            if (i > 0) out += ' ';
+            if (!use.item->section) {
+                out += use.item->name;
+                out += ' ';
+                use.item->write(out, source);
+                continue;
+            }
+            out += use.section.label;
+            out += ' ';
+            const Wanted& wanted = message.wanted[i];
+            if (!wanted.extent) {
+                out += "NIL";
+            } else if (wanted.extent->octets == 0) {
+                append_literal(out, wire::choose_fields(use.section, std::string()));
+            } else if (wanted.streamed) {
+                session_.put(std::exchange(out, {}));
+                CO_TRY_VOID(co_await stream(source.uid, *wanted.extent));
+            } else if (chooses(use.section)) {
+                append_literal(out, wire::choose_fields(use.section, *read[wanted.range]));
+            } else {
+                append_literal(out, *read[wanted.range]);
+            }
+        }
+        if (message.tell_flags && !program_.has("FLAGS")) {
+            out += " FLAGS ";
+            wire::append_flags(out, source.system_flags, source.keywords,
+                               source.recent ? wire::Recent::yes : wire::Recent::no);
+        }
+        out += ")\r\n";
+        session_.put(out);
+        co_return co_await session_.relieve();
+    }
+
+    // A literal in pieces. Once its length is told there is no way back: an error then ends the connection.
+    net::Task<Result<>> stream(Uid uid, mime::Extent extent) {
+        std::string head = "{";
+        wire::append_number(head, extent.octets);
+        head += "}\r\n";
+        session_.put(head);
+        while (extent.octets > 0) {
+            std::vector<BodyRange> range;
+            range.push_back({uid, extent.offset, std::min<std::uint64_t>(extent.octets, wire::kStreamPieceOctets)});
+            const std::uint64_t want = range.front().octets;
+            const auto piece = co_await session_.access().read(session_.selected().id(), std::move(range));
+            if (!piece || !piece->front() || piece->front()->size() != want) {
+                co_return Error(Errc::closed, "a message could not be read to its end");
+            }
+            session_.put(*piece->front());
+            CO_TRY_VOID(co_await session_.flush());
+            extent.offset += want;
+            extent.octets -= want;
+        }
+        co_return Result<>();
+    }
+
+    Session& session_;
+    wire::FetchProgram program_;
+    bool reads_ = false;
+    bool facts_ = false;
+    bool structure_ = false;
+    bool some_missing_ = false;
+};
+
+net::Task<Reply> fetch(Session& session, Cursor args, NumbersAre are) {
+    const auto set = wire::take_sequence_set(args, session.limits());
+    if (!set) co_return syntax(set.error());
+    const auto space = wire::take_space(args);
+    if (!space) co_return syntax(space.error());
+    auto program = wire::take_fetch_program(args, session.limits());
+    if (!program) co_return syntax(program.error());
+    const auto end = wire::take_end(args);
+    if (!end) co_return syntax(end.error());
+    const auto numbers = session.selected().numbers(*set, are);
+    if (!numbers) co_return syntax(numbers.error());
+    // UID FETCH tells the UID whether it was asked for or not (RFC 3501 6.4.8).
+    if (are == NumbersAre::uids) wire::add_item(*program, "UID", wire::Place::first);
+    Fetcher fetcher(session, *std::move(program));
+    const auto done = co_await fetcher.run(*numbers);
+    if (!done) co_return reply_for(done.error());
+    if (fetcher.some_missing()) co_return Reply::no("EXPUNGEISSUED", "Some of the messages no longer exist");
+    co_return Reply::ok("Fetch completed");
+}
+
+net::Task<Reply> on_fetch(Session& session, Cursor args) { return fetch(session, args, NumbersAre::message_numbers); }
+net::Task<Reply> on_uid_fetch(Session& session, Cursor args) { return fetch(session, args, NumbersAre::uids); }
+
+constexpr std::array<Command, 2> kCommands = {{
+    {"FETCH", kSelected, Expunges::held, "", on_fetch, "3501 6.4.5"},
+    {"UID FETCH", kSelected, Expunges::told, "", on_uid_fetch, "3501 6.4.8"},
+}};
+
+}  // namespace
+
+std::span<const Command> fetch_commands() { return kCommands; }
+
+}  // namespace posthouse::server::imap

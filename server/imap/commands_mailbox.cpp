@@ -1,0 +1,87 @@
+// CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE (RFC 3501 6.3.3 to 6.3.7).
+#include <array>
+
+#include "protocols/imap/grammar.h"
+#include "protocols/imap/mailbox_name.h"
+#include "server/imap/names.h"
+#include "server/imap/session.h"
+
+namespace posthouse::server::imap {
+
+namespace wire = posthouse::imap;
+
+namespace {
+
+// The one name that most of these commands take, and nothing behind it.
+Result<std::string> take_only_name(Cursor args) {
+    TRY(std::string name, take_mailbox(args));
+    TRY_VOID(wire::take_end(args));
+    return name;
+}
+
+// Names that LIST could not ask for by themselves are not made (RFC 3501 5.1).
+bool may_be_made(std::string_view name) { return name.find_first_of("%*") == std::string_view::npos; }
+
+// A trailing delimiter says that children will follow; the mailbox is made all the same (RFC 3501 6.3.3).
+net::Task<Reply> on_create(Session& session, Cursor args) {
+    auto name = take_only_name(args);
+    if (!name) co_return syntax(name.error());
+    if (name->ends_with(wire::kDelimiter)) name->pop_back();
+    if (name->empty() || !may_be_made(*name)) co_return Reply::no("CANNOT", "Invalid mailbox name");
+    const auto created = co_await session.access().create(*std::move(name));
+    if (!created) co_return reply_for(created.error());
+    co_return Reply::ok("Mailbox created");
+}
+
+net::Task<Reply> on_delete(Session& session, Cursor args) {
+    auto name = take_only_name(args);
+    if (!name) co_return syntax(name.error());
+    const bool own = session.has_selected() && session.selected().mailbox().name == *name;
+    const auto removed = co_await session.access().remove(*std::move(name));
+    if (!removed) co_return reply_for(removed.error());
+    if (own) {
+        session.untagged("OK [CLOSED] The selected mailbox was deleted");
+        session.unselect();
+    }
+    co_return Reply::ok("Mailbox deleted");
+}
+
+net::Task<Reply> on_rename(Session& session, Cursor args) {
+    auto from = take_mailbox(args);
+    if (!from) co_return syntax(from.error());
+    auto to = take_space_mailbox(args);
+    if (!to) co_return syntax(to.error());
+    const auto end = wire::take_end(args);
+    if (!end) co_return syntax(end.error());
+    if (to->ends_with(wire::kDelimiter)) to->pop_back();
+    if (to->empty() || !may_be_made(*to)) co_return Reply::no("CANNOT", "Invalid mailbox name");
+    const auto renamed = co_await session.access().rename(*std::move(from), *std::move(to));
+    if (!renamed) co_return reply_for(renamed.error());
+    session.expect_news();  // INBOX may be selected and empty now
+    co_return Reply::ok("Mailbox renamed");
+}
+
+net::Task<Reply> set_subscribed(Session& session, Cursor args, bool subscribed) {
+    auto name = take_only_name(args);
+    if (!name) co_return syntax(name.error());
+    const auto done = co_await session.access().set_subscribed(*std::move(name), subscribed);
+    if (!done) co_return reply_for(done.error());
+    co_return Reply::ok(subscribed ? "Subscribed" : "Unsubscribed");
+}
+
+net::Task<Reply> on_subscribe(Session& session, Cursor args) { return set_subscribed(session, args, true); }
+net::Task<Reply> on_unsubscribe(Session& session, Cursor args) { return set_subscribed(session, args, false); }
+
+constexpr std::array<Command, 5> kCommands = {{
+    {"CREATE", kLoggedIn, Expunges::told, "", on_create, "3501 6.3.3"},
+    {"DELETE", kLoggedIn, Expunges::told, "", on_delete, "3501 6.3.4"},
+    {"RENAME", kLoggedIn, Expunges::told, "", on_rename, "3501 6.3.5"},
+    {"SUBSCRIBE", kLoggedIn, Expunges::told, "", on_subscribe, "3501 6.3.6"},
+    {"UNSUBSCRIBE", kLoggedIn, Expunges::told, "", on_unsubscribe, "3501 6.3.7"},
+}};
+
+}  // namespace
+
+std::span<const Command> mailbox_commands() { return kCommands; }
+
+}  // namespace posthouse::server::imap

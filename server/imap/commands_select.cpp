@@ -1,0 +1,154 @@
+// SELECT, EXAMINE (RFC 3501 6.3.1, 6.3.2), CHECK, CLOSE, EXPUNGE (6.4.1 to 6.4.3), UID EXPUNGE (RFC 4315 2.1),
+// UNSELECT (RFC 3691).
+#include <array>
+
+#include "protocols/imap/grammar.h"
+#include "protocols/imap/response.h"
+#include "server/imap/names.h"
+#include "server/imap/session.h"
+
+namespace posthouse::server::imap {
+
+namespace wire = posthouse::imap;
+
+namespace {
+
+void put_count(Session& session, std::string_view before, std::uint64_t count, std::string_view after) {
+    std::string out(before);
+    wire::append_number(out, count);
+    out += after;
+    session.untagged(out);
+}
+
+void describe(Session& session) {
+    const Selected& selected = session.selected();
+    std::string out;
+    selected.append_flags_response(out);
+    session.put(out);
+    put_count(session, "", selected.exists(), " EXISTS");
+    put_count(session, "", selected.recent(), " RECENT");
+    if (selected.first_unseen() != 0) put_count(session, "OK [UNSEEN ", selected.first_unseen(), "] First unseen");
+    out.clear();
+    selected.append_permanent_flags(out);
+    session.put(out);
+    put_count(session, "OK [UIDVALIDITY ", selected.mailbox().uid_validity, "] UIDs valid");
+    put_count(session, "OK [UIDNEXT ", selected.mailbox().uid_next, "] Predicted next UID");
+}
+
+// A failed SELECT leaves nothing selected (RFC 3501 6.3.1).
+net::Task<Reply> open(Session& session, Cursor args, Mode mode) {
+    auto name = take_mailbox(args);
+    if (!name && name.error().code == Errc::invalid) co_return syntax(name.error());
+    const auto end = wire::take_end(args);
+    if (!end) co_return syntax(end.error());
+    if (session.has_selected()) session.untagged("OK [CLOSED] Previous mailbox closed");
+    session.unselect();
+    if (!name) co_return syntax(name.error());
+    std::uint64_t commits = session.deps().hub->commits();
+    auto opened = co_await session.access().open(*std::move(name));
+    if (!opened) co_return reply_for(opened.error());
+    Uid recent_from = opened->mailbox.recent_from;
+    if (mode == Mode::read_write && recent_from < opened->mailbox.uid_next) {
+        const auto first = co_await session.access().take_recent(opened->mailbox.id);
+        if (first) recent_from = *first;
+    }
+    session.select(*std::move(opened), mode, recent_from, commits);
+    describe(session);
+    if (mode == Mode::read_only) co_return Reply::ok("READ-ONLY", "Mailbox examined");
+    co_return Reply::ok("READ-WRITE", "Mailbox selected");
+}
+
+net::Task<Reply> on_select(Session& session, Cursor args) { return open(session, args, Mode::read_write); }
+net::Task<Reply> on_examine(Session& session, Cursor args) { return open(session, args, Mode::read_only); }
+
+// Everything is on disk at all times.
+net::Task<Reply> on_check(Session&, Cursor args) {
+    const auto end = wire::take_end(args);
+    if (!end) co_return syntax(end.error());
+    co_return Reply::ok("Checked");
+}
+
+// UIDs among `numbers` that have \Deleted as the store says now.
+std::vector<Uid> deleted_uids(const Selected& selected, std::span<const std::uint32_t> numbers) {
+    std::vector<Uid> out;
+    for (const std::uint32_t number : numbers) {
+        const Selected::Row& row = selected.row(number);
+        if (!row.gone && (row.entry.flags & storage::bit(storage::Flag::deleted)) != 0) out.push_back(row.entry.uid);
+    }
+    return out;
+}
+
+// The EXPUNGE responses come from what tell() reads afterwards, together with those of other sessions.
+net::Task<Result<>> expunge(Session& session, std::optional<wire::SequenceSet> uids) {
+    CO_TRY_VOID(co_await session.refresh());
+    wire::SequenceSet set;
+    if (uids)
+        set = *std::move(uids);
+    else
+        set.ranges.push_back({1, wire::SequenceSet::kStar});
+    CO_TRY(const auto numbers, session.selected().numbers(set, NumbersAre::uids));
+    auto doomed = deleted_uids(session.selected(), numbers);
+    if (doomed.empty()) co_return Result<>();
+    const auto done = co_await session.access().expunge(session.selected().id(), std::move(doomed));
+    if (!done) co_return Error(done.error());
+    session.expect_news();
+    co_return Result<>();
+}
+
+net::Task<Reply> on_expunge(Session& session, Cursor args) {
+    const auto end = wire::take_end(args);
+    if (!end) co_return syntax(end.error());
+    if (session.selected().mode() == Mode::read_only) co_return Reply::no("READ-ONLY", "Mailbox is read-only");
+    const std::optional<wire::SequenceSet> all;
+    const auto done = co_await expunge(session, all);
+    if (!done) co_return reply_for(done.error());
+    co_return Reply::ok("Expunge completed");
+}
+
+net::Task<Reply> on_uid_expunge(Session& session, Cursor args) {
+    auto set = wire::take_sequence_set(args, session.limits());
+    if (!set) co_return syntax(set.error());
+    const auto end = wire::take_end(args);
+    if (!end) co_return syntax(end.error());
+    if (session.selected().mode() == Mode::read_only) co_return Reply::no("READ-ONLY", "Mailbox is read-only");
+    std::optional<wire::SequenceSet> some = *std::move(set);
+    const auto done = co_await expunge(session, std::move(some));
+    if (!done) co_return reply_for(done.error());
+    co_return Reply::ok("Expunge completed");
+}
+
+// As EXPUNGE, but nothing is told of it (RFC 3501 6.4.2).
+net::Task<Reply> on_close(Session& session, Cursor args) {
+    const auto end = wire::take_end(args);
+    if (!end) co_return syntax(end.error());
+    if (session.selected().mode() == Mode::read_write) {
+        const std::optional<wire::SequenceSet> all;
+        const auto done = co_await expunge(session, all);
+        if (!done && done.error().code != Errc::not_found) co_return reply_for(done.error());
+    }
+    session.unselect();
+    co_return Reply::ok("Mailbox closed");
+}
+
+net::Task<Reply> on_unselect(Session& session, Cursor args) {
+    const auto end = wire::take_end(args);
+    if (!end) co_return syntax(end.error());
+    session.unselect();
+    co_return Reply::ok("Mailbox unselected");
+}
+
+constexpr std::array<Command, 7> kCommands = {{
+    {"SELECT", kLoggedIn, Expunges::held, "", on_select, "3501 6.3.1"},
+    {"EXAMINE", kLoggedIn, Expunges::held, "", on_examine, "3501 6.3.2"},
+    {"CHECK", kSelected, Expunges::told, "", on_check, "3501 6.4.1"},
+    {"CLOSE", kSelected, Expunges::told, "", on_close, "3501 6.4.2"},
+    {"UNSELECT", kSelected, Expunges::told, "UNSELECT", on_unselect, "3691"},
+    {"EXPUNGE", kSelected, Expunges::told, "", on_expunge, "3501 6.4.3"},
+    {"UID EXPUNGE", kSelected, Expunges::told, "", on_uid_expunge, "4315 2.1"},
+}};
+
+}  // namespace
+
+std::span<const Command> select_commands() { return kCommands; }
+
+}  // namespace posthouse::server::imap

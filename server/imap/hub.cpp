@@ -1,0 +1,119 @@
+#include "server/imap/hub.h"
+
+#include <algorithm>
+#include <map>
+#include <mutex>
+#include <utility>
+
+namespace posthouse::server::imap {
+
+using Key = std::pair<storage::AccountId, storage::MailboxId>;
+
+struct Hub::Channel {
+    explicit Channel(Key of) : key(of) {}
+    Key key;
+    std::atomic<std::uint64_t> generation{1};
+    bool waiting = false;            // guarded by State::mutex: a wake-up is posted and has not run
+    std::vector<net::Event*> wakes;  // the loop's thread only
+};
+
+struct Hub::State {
+    std::mutex mutex;
+    net::Loop* loop = nullptr;                         // guarded by mutex; null once the hub is gone
+    std::map<Key, std::shared_ptr<Channel>> channels;  // guarded by mutex; those with a watch
+    std::atomic<std::uint64_t> commits{0};
+    std::map<storage::AccountId, std::size_t> seats;  // the loop's thread only
+};
+
+namespace {
+
+// On the loop's thread: wakes all that watch these channels.
+void wake_all(const std::shared_ptr<Hub::State>& state, const std::vector<std::shared_ptr<Hub::Channel>>& channels) {
+    {
+        const std::lock_guard lock(state->mutex);
+        for (const auto& channel : channels) channel->waiting = false;
+    }
+    for (const auto& channel : channels) {
+        for (net::Event* wake : channel->wakes) wake->set();
+    }
+}
+
+}  // namespace
+
+Hub::Watch::Watch(std::shared_ptr<State> state, std::shared_ptr<Channel> channel, net::Event& wake)
+    : state_(std::move(state)), channel_(std::move(channel)), wake_(wake) {
+    channel_->wakes.push_back(&wake_);
+}
+
+Hub::Watch::~Watch() {
+    std::erase(channel_->wakes, &wake_);
+    if (!channel_->wakes.empty()) return;
+    const std::lock_guard lock(state_->mutex);
+    const auto at = state_->channels.find(channel_->key);
+    if (at != state_->channels.end() && at->second == channel_) state_->channels.erase(at);
+}
+
+std::uint64_t Hub::Watch::generation() const { return channel_->generation.load(std::memory_order_acquire); }
+
+Hub::Seat::Seat(std::shared_ptr<State> state, storage::AccountId account)
+    : state_(std::move(state)), account_(account) {
+    ++state_->seats[account_];
+}
+
+Hub::Seat::~Seat() {
+    const auto at = state_->seats.find(account_);
+    if (--at->second == 0) state_->seats.erase(at);
+}
+
+std::unique_ptr<Hub::Seat> Hub::take_seat(storage::AccountId account, std::size_t sessions_max) {
+    const auto at = state_->seats.find(account);
+    if (at != state_->seats.end() && at->second >= sessions_max) return nullptr;
+    return std::make_unique<Seat>(state_, account);
+}
+
+std::uint64_t Hub::commits() const { return state_->commits.load(std::memory_order_acquire); }
+
+Hub::Hub(net::Loop& loop) : state_(std::make_shared<State>()) { state_->loop = &loop; }
+
+Hub::~Hub() {
+    const std::lock_guard lock(state_->mutex);
+    state_->loop = nullptr;
+}
+
+std::unique_ptr<Hub::Watch> Hub::watch(storage::AccountId account, storage::MailboxId mailbox, net::Event& wake) {
+    const Key key(account, mailbox);
+    std::shared_ptr<Channel> channel;
+    {
+        const std::lock_guard lock(state_->mutex);
+        std::shared_ptr<Channel>& slot = state_->channels[key];
+        if (!slot) slot = std::make_shared<Channel>(key);
+        channel = slot;
+    }
+    return std::make_unique<Watch>(state_, std::move(channel), wake);
+}
+
+void Hub::publish(const storage::CommitNotice& notice) { publish_to(state_, notice); }
+
+void Hub::publish_to(const std::shared_ptr<State>& state, const storage::CommitNotice& notice) {
+    state->commits.fetch_add(1, std::memory_order_acq_rel);
+    const std::lock_guard lock(state->mutex);
+    if (state->loop == nullptr || state->channels.empty()) return;
+    std::vector<std::shared_ptr<Channel>> woken;
+    const auto raise = [&](const std::shared_ptr<Channel>& channel) {
+        channel->generation.fetch_add(1, std::memory_order_release);
+        if (std::exchange(channel->waiting, true)) return;
+        woken.push_back(channel);
+    };
+    if (notice.external) {
+        for (const auto& [key, channel] : state->channels) raise(channel);
+    } else {
+        for (const storage::MailboxChange& change : notice.mailboxes) {
+            const auto at = state->channels.find(Key(change.account, change.mailbox));
+            if (at != state->channels.end()) raise(at->second);
+        }
+    }
+    if (woken.empty()) return;
+    state->loop->post([state, channels = std::move(woken)] { wake_all(state, channels); });
+}
+
+}  // namespace posthouse::server::imap

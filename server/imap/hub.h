@@ -1,0 +1,74 @@
+#pragma once
+/// server/imap/hub: who has which mailbox open, and that something changed there.
+///
+/// A session watches its selected mailbox. A commit raises the mailbox's generation on the commit thread, before any
+/// waiter hears of it; so a session that compares generations at the end of a command sees all that was acknowledged
+/// to anybody before. Sessions in IDLE are woken through the loop, one post for many commits.
+/// Threads: watch() and Watch on the loop's thread; publish() from any.
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "protocols/net/loop.h"
+#include "storage/store.h"
+
+namespace posthouse::server::imap {
+
+class Hub {
+ public:
+    struct State;
+    struct Channel;
+
+    /// A session's interest in one mailbox; ends with the object.
+    class Watch {
+     public:
+        Watch(std::shared_ptr<State> state, std::shared_ptr<Channel> channel, net::Event& wake);
+        ~Watch();
+        Watch(const Watch&) = delete;
+        Watch& operator=(const Watch&) = delete;
+
+        /// Raised by every change. Read it before reading the mailbox.
+        std::uint64_t generation() const;
+
+     private:
+        std::shared_ptr<State> state_;
+        std::shared_ptr<Channel> channel_;
+        net::Event& wake_;
+    };
+
+    explicit Hub(net::Loop& loop);
+    ~Hub();
+    Hub(const Hub&) = delete;
+    Hub& operator=(const Hub&) = delete;
+
+    /// `wake` is set on each change until the watch ends; it must outlive the watch.
+    std::unique_ptr<Watch> watch(storage::AccountId account, storage::MailboxId mailbox, net::Event& wake);
+    /// Commits seen so far: equal before and after a read means that nothing fell between.
+    std::uint64_t commits() const;
+    /// A session's seat; null where `sessions_max` of this account are taken. The loop's thread.
+    class Seat;
+    std::unique_ptr<Seat> take_seat(storage::AccountId account, std::size_t sessions_max);
+    /// A commit's notice.
+    void publish(const storage::CommitNotice& notice);
+    /// The part that a store's listener may hold longer than the hub lives.
+    const std::shared_ptr<State>& state() const { return state_; }
+    static void publish_to(const std::shared_ptr<State>& state, const storage::CommitNotice& notice);
+
+ private:
+    std::shared_ptr<State> state_;
+};
+
+class Hub::Seat {
+ public:
+    Seat(std::shared_ptr<State> state, storage::AccountId account);
+    ~Seat();
+    Seat(const Seat&) = delete;
+    Seat& operator=(const Seat&) = delete;
+
+ private:
+    std::shared_ptr<State> state_;
+    storage::AccountId account_;
+};
+
+}  // namespace posthouse::server::imap

@@ -1,0 +1,94 @@
+#pragma once
+/// server/imap/selected: the selected mailbox as this client knows it: message numbers, UIDs and flags in memory.
+///
+/// Numbers change only when the client has been told (RFC 3501 7.4.1): a message that another session expunged keeps its
+/// place, marked gone, until take_expunges() writes the responses. FETCH of flags, UIDs, dates and sizes needs no read.
+/// Invariants  1. rows are in the order of UIDs, which only grow; number n is rows[n - 1].
+///             2. told_exists <= rows.size(); messages beyond it have not been announced and are not addressed.
+/// Threads: the loop's. Pure but for its own state: reading the store is the session's part.
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "protocols/imap/sequence_set.h"
+#include "server/imap/access.h"
+
+namespace posthouse::server::imap {
+
+enum class Mode { read_write, read_only };
+enum class NumbersAre { message_numbers, uids };
+
+class Selected {
+ public:
+    struct Row {
+        Entry entry;
+        bool recent = false;
+        bool gone = false;   ///< expunged, the client does not know yet
+        bool stale = false;  ///< flags changed, the client does not know yet
+    };
+
+    /// Messages from `recent_from` on are \Recent to this session.
+    Selected(OpenedMailbox opened, Mode mode, Uid recent_from);
+
+    const Mailbox& mailbox() const { return mailbox_; }
+    MailboxId id() const { return mailbox_.id; }
+    Mode mode() const { return mode_; }
+    ModSeq known_modseq() const { return mailbox_.highest_modseq; }
+    /// Messages the client may address.
+    std::uint32_t exists() const { return told_exists_; }
+    std::uint32_t recent() const;
+    /// Number of the first message without \Seen; 0 where there is none.
+    std::uint32_t first_unseen() const;
+    Uid uid_max() const;
+    const Row& row(std::uint32_t number) const { return rows_[number - 1]; }
+    Row& row(std::uint32_t number) { return rows_[number - 1]; }
+    /// Number of a UID, or 0.
+    std::uint32_t number_of(Uid uid) const;
+    std::span<const std::string> keywords(std::uint32_t keyword_set) const;
+    /// All keywords ever seen here, sorted, for FLAGS and PERMANENTFLAGS.
+    const std::vector<std::string>& all_keywords() const { return all_keywords_; }
+
+    /// Numbers that a set names, ascending, gone ones among them. Errc::invalid for numbers that do not exist.
+    Result<std::vector<std::uint32_t>> numbers(const posthouse::imap::SequenceSet& set, NumbersAre are) const;
+
+    /// Marks all from `first` on as \Recent to this session.
+    void mark_recent(Uid first);
+    /// Takes over what the store says. True where there are new messages.
+    bool apply(const MailboxNews& news);
+    /// Takes over what this session changed itself and tells itself. False, and nothing done, where the entry has
+    /// keywords that are not known here: news must be read first.
+    bool apply_own(const Entry& entry);
+
+    /// Appends "* n EXPUNGE" for all that are gone and closes the gaps.
+    void take_expunges(std::string& out);
+    /// Appends EXISTS, RECENT, FLAGS (for new keywords) and FETCH of changed flags, in the order of RFC 3501 7.
+    void take_news(std::string& out, NumbersAre are);
+    bool has_news() const;
+    bool has_expunges() const { return gone_ > 0; }
+
+    /// Only FLAGS and PERMANENTFLAGS, where keywords came up that have not been told: before a FETCH that shows them.
+    void take_keywords(std::string& out);
+
+    void append_flags_response(std::string& out) const;
+    void append_permanent_flags(std::string& out) const;
+    void append_fetch_flags(std::string& out, std::uint32_t number, NumbersAre are) const;
+
+ private:
+    void learn(const KeywordSets& sets);
+
+    Mailbox mailbox_;
+    Mode mode_;
+    std::vector<Row> rows_;
+    std::map<std::uint32_t, std::vector<std::string>> keyword_sets_;
+    std::vector<std::string> all_keywords_;
+    std::uint32_t told_exists_ = 0;
+    std::uint32_t gone_ = 0;
+    bool keywords_grew_ = false;
+    bool recent_changed_ = false;
+    std::vector<Uid> stale_;  // UIDs of rows whose flags changed
+};
+
+}  // namespace posthouse::server::imap

@@ -1,0 +1,32 @@
+#include "server/imap/service.h"
+
+#include "server/imap/store_access.h"
+
+namespace posthouse::server::imap {
+
+net::Task<void> serve_connection(std::unique_ptr<net::Stream> stream, ImapDeps deps) {
+    SessionDeps session_deps;
+    session_deps.loop = deps.loop;
+    session_deps.authenticator = deps.authenticator;
+    session_deps.hub = deps.hub;
+    session_deps.tls = deps.tls;
+    session_deps.hostname = deps.hostname;
+    session_deps.limits = deps.limits;
+    session_deps.clock = deps.clock;
+    session_deps.metrics = deps.metrics;
+    session_deps.clear_login = deps.clear_login;
+    session_deps.open_access = [deps](storage::AccountId account) {
+        return make_store_access(*deps.store, *deps.loop, *deps.read_pool, account);
+    };
+    Session session(std::move(session_deps), std::move(stream));
+    co_await session.run();
+}
+
+std::unique_ptr<Hub> make_hub(storage::Store& store, net::Loop& loop) {
+    auto hub = std::make_unique<Hub>(loop);
+    // The store keeps its listeners for good; this one holds what stays safe when the hub is gone.
+    store.subscribe([state = hub->state()](const storage::CommitNotice& notice) { Hub::publish_to(state, notice); });
+    return hub;
+}
+
+}  // namespace posthouse::server::imap

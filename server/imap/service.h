@@ -1,0 +1,53 @@
+#pragma once
+/// server/imap: reading mail (RFC 3501 and the extensions in command.h). This header is all that the composition needs.
+///
+/// What it leaves to others: the wire language (protocols/imap), who logs in (server/auth), mail itself (storage), ports
+/// and implicit TLS (protocols/net/listener.h).
+/// Rooms: service.h the door; session.h the dialogue and its states; reader.h commands off the wire; command.h and
+/// commands_*.cpp one row and handler a command; selected.h the mailbox in memory; hub.h news from other sessions;
+/// access.h the only way out to mail, store_access.h that way over the store.
+/// Threads: everything on the loop's.   Limits: protocols/imap/limits.h.
+#include <memory>
+#include <string>
+
+#include "protocols/base/clock.h"
+#include "protocols/base/metrics.h"
+#include "protocols/imap/limits.h"
+#include "protocols/net/loop.h"
+#include "protocols/net/offload.h"
+#include "protocols/net/stream.h"
+#include "protocols/net/tls.h"
+#include "server/auth/authenticator.h"
+#include "server/imap/hub.h"
+#include "server/imap/session.h"
+#include "storage/store.h"
+
+namespace posthouse::server::imap {
+
+/// Everything must outlive the sessions.
+struct ImapDeps {
+    storage::Store* store = nullptr;
+    net::Loop* loop = nullptr;
+    net::ThreadPool* read_pool = nullptr;
+    Authenticator* authenticator = nullptr;
+    Hub* hub = nullptr;
+    net::TlsServerContext* tls = nullptr;  ///< for STARTTLS; null: not offered
+    std::string hostname;
+    posthouse::imap::Limits limits;
+    const Clock* clock = nullptr;
+    Metrics* metrics = nullptr;
+    ClearLogin clear_login = ClearLogin::refused;
+
+    ImapDeps() = default;
+};
+
+/// One connection to its end, on `deps.loop`; spawned by the listener. TLS has been done where the port is implicit.
+net::Task<void> serve_connection(std::unique_ptr<net::Stream> stream, ImapDeps deps);
+
+/// The hub of one loop, subscribed to the store's notices. May be destroyed before the store.
+std::unique_ptr<Hub> make_hub(storage::Store& store, net::Loop& loop);
+
+/// What a listener says to a connection over its limits.
+inline constexpr const char* kOverLimit = "* BYE [LIMIT] Too many connections\r\n";
+
+}  // namespace posthouse::server::imap

@@ -1,0 +1,310 @@
+#include "server/imap/session.h"
+
+#include <array>
+
+#include "protocols/base/log.h"
+#include "protocols/imap/grammar.h"
+#include "protocols/sasl/sasl.h"
+
+namespace posthouse::server::imap {
+
+namespace wire = posthouse::imap;
+
+namespace {
+
+constexpr std::chrono::milliseconds kGoodbyeMax{5'000};
+constexpr std::size_t kPendingOctetsMax = 64UL * 1024;
+
+// A browser made to speak to a mail port (ALPACA): the tag would be an HTTP method.
+bool is_http(std::string_view line) {
+    constexpr std::array<std::string_view, 6> kMethods = {"GET ", "POST ", "PUT ", "HEAD ", "OPTIONS ", "CONNECT "};
+    for (const std::string_view method : kMethods) {
+        if (line.starts_with(method)) return true;
+    }
+    return false;
+}
+
+}  // namespace
+
+Session::Session(SessionDeps deps, std::unique_ptr<net::Stream> stream)
+    : deps_(std::move(deps)), stream_(std::move(stream)), reader_(stream_, deps_.limits), wake_(*deps_.loop) {}
+
+Session::~Session() { watch_.reset(); }
+
+void Session::enter(Phase phase) {
+    const bool login = phase_ == Phase::not_authenticated && phase == Phase::authenticated;
+    const bool within = phase_ != Phase::not_authenticated && phase_ != Phase::logout &&
+                        (phase == Phase::authenticated || phase == Phase::selected);
+    ASSERT(login || within || phase == Phase::logout);
+    phase_ = phase;
+}
+
+bool Session::may_login() const {
+    if (is_secure()) return true;
+    return deps_.clear_login == ClearLogin::from_loopback && stream_.raw().peer().address.is_loopback();
+}
+
+std::string Session::capabilities() const {
+    std::string out;
+    const auto add = [&](std::string_view text) {
+        if (text.empty()) return;
+        if (!out.empty()) out += ' ';
+        out += text;
+    };
+    const auto announced = [&](std::uint8_t where) { return (where & static_cast<std::uint8_t>(phase_)) != 0; };
+    for (const Extension& extension : extensions()) {
+        if (announced(extension.phases)) add(extension.capability);
+    }
+    for (const auto& rows : all_commands()) {
+        for (const Command& row : rows) {
+            // What comes with login is announced before it too; what ends with login is not announced after it.
+            if (row.phases == kBeforeLogin && phase_ != Phase::not_authenticated) continue;
+            if (row.capability == "STARTTLS" && !offers_starttls()) continue;
+            add(row.capability);
+        }
+    }
+    if (phase_ != Phase::not_authenticated) return out;
+    if (!may_login()) {
+        add("LOGINDISABLED");
+        return out;
+    }
+    for (const std::string_view mechanism : sasl::server_mechanisms()) add("AUTH=" + std::string(mechanism));
+    return out;
+}
+
+bool Session::log_in(const Identity& identity) {
+    seat_ = deps_.hub->take_seat(identity.account, deps_.limits.sessions_per_account_max);
+    if (!seat_) return false;
+    account_ = identity.account;
+    account_address_ = identity.address;
+    access_ = deps_.open_access(identity.account);
+    enter(Phase::authenticated);
+    log::info("imap", "{} logged in from {}", account_address_, stream_.raw().peer().to_string());
+    return true;
+}
+
+void Session::forget_clear_text() {
+    stream_.drop_buffered();
+    reader_.reset_budget();
+    bad_commands_ = 0;
+}
+
+void Session::select(OpenedMailbox opened, Mode mode, Uid recent_from, std::uint64_t commits) {
+    watch_ = deps_.hub->watch(account_, opened.mailbox.id, wake_);
+    selected_ = std::make_unique<Selected>(std::move(opened), mode, recent_from);
+    // No commit between the read and the watch: what we know is the newest. Otherwise the next tell() reads again.
+    const std::uint64_t generation = watch_->generation();
+    seen_generation_ = deps_.hub->commits() == commits ? generation : 0;
+    wake_.reset();
+    enter(Phase::selected);
+}
+
+void Session::unselect() {
+    watch_.reset();
+    selected_.reset();
+    if (phase_ == Phase::selected) enter(Phase::authenticated);
+}
+
+net::Task<Result<>> Session::refresh() {
+    const std::uint64_t generation = watch_->generation();
+    wake_.reset();
+    auto news = co_await access_->news(selected_->id(), selected_->known_modseq());
+    if (!news) co_return Error(news.error());
+    const Uid recent_from = news->mailbox.recent_from;
+    const bool grew = selected_->apply(*news);
+    seen_generation_ = generation;
+    if (!grew) co_return Result<>();
+    if (selected_->mode() == Mode::read_only) {
+        selected_->mark_recent(recent_from);
+        co_return Result<>();
+    }
+    if (recent_from >= news->mailbox.uid_next) co_return Result<>();  // another session was told first
+    const auto first = co_await access_->take_recent(selected_->id());
+    if (first) selected_->mark_recent(*first);
+    co_return Result<>();
+}
+
+net::Task<Result<>> Session::tell(Expunges expunges, NumbersAre are) {
+    if (!selected_) co_return Result<>();
+    if (watch_->generation() != seen_generation_) {
+        const auto fresh = co_await refresh();
+        if (!fresh && fresh.error().code == Errc::not_found) co_return Error(fresh.error());
+        if (!fresh) log::warn("imap", "could not look for news of a mailbox: {}", fresh.error().context);
+    }
+    std::string out;
+    if (expunges == Expunges::told) selected_->take_expunges(out);
+    if (selected_->has_news()) selected_->take_news(out, are);
+    stream_.put(out);
+    co_return Result<>();
+}
+
+void Session::untagged(std::string_view data) {
+    stream_.put("* ");
+    stream_.put(data);
+    stream_.put("\r\n");
+}
+
+net::Task<Result<>> Session::flush() {
+    if (stream_.pending_output() == 0) co_return Result<>();
+    if (phase_ != Phase::not_authenticated) stream_.raw().expires_in(deps_.limits.output_stall_max);
+    co_return co_await stream_.flush();
+}
+
+net::Task<Result<>> Session::relieve() {
+    if (stream_.pending_output() < kPendingOctetsMax) co_return Result<>();
+    co_return co_await flush();
+}
+
+void Session::put_tagged(const Reply& reply) {
+    std::string line = tag_;
+    switch (reply.kind) {
+        case Reply::Kind::ok: line += " OK "; break;
+        case Reply::Kind::no: line += " NO "; break;
+        default: line += " BAD "; break;
+    }
+    if (!reply.code.empty()) line += "[" + reply.code + "] ";
+    line += reply.text;
+    line += "\r\n";
+    stream_.put(line);
+}
+
+net::Task<void> Session::say_bye(std::string text) {
+    enter(Phase::logout);
+    untagged("BYE " + text);
+    stream_.raw().expires_in(kGoodbyeMax);
+    static_cast<void>(co_await stream_.flush());
+}
+
+void Session::set_deadline() {
+    // One deadline for all that happens before login, however busily the stranger talks.
+    if (phase_ != Phase::not_authenticated) stream_.raw().expires_in(deps_.limits.inactivity_max);
+}
+
+net::Task<void> Session::run() {
+    auto& open = deps_.metrics->gauge("imap_sessions", "IMAP connections that are open");
+    open.add(1);
+    deps_.metrics->counter("imap_connections_total", "IMAP connections accepted").add();
+    co_await serve();
+    open.add(-1);
+    unselect();
+    stream_.raw().close();
+}
+
+net::Task<void> Session::serve() {
+    stream_.raw().expires_in(deps_.limits.before_login_max);
+    untagged("OK [CAPABILITY " + capabilities() + "] " + deps_.hostname + " Posthouse ready");
+    const auto greeted = co_await stream_.flush();
+    if (!greeted) co_return;
+    for (;;) {
+        const bool more = co_await run_one();
+        if (!more) co_return;
+    }
+}
+
+// One command; false ends the session.
+net::Task<bool> Session::run_one() {
+    const bool waiting = stream_.buffered().find("\r\n") != std::string_view::npos;
+    if (!waiting) {
+        const auto flushed = co_await flush();
+        if (!flushed) co_return false;
+    } else {
+        const auto relieved = co_await relieve();
+        if (!relieved) co_return false;
+    }
+    set_deadline();
+    const Login login = phase_ == Phase::not_authenticated ? Login::before : Login::after;
+    const auto command = co_await reader_.read(login);
+    if (command) co_return co_await dispatch(*command);
+    switch (command.error().code) {
+        case Errc::too_large: co_await say_bye("[TOOBIG] Command is too long"); break;
+        case Errc::timeout: co_await say_bye("Idle for too long"); break;
+        case Errc::cancelled: co_await say_bye("[UNAVAILABLE] Server is stopping"); break;
+        default: break;
+    }
+    co_return false;
+}
+
+// Answers BAD; false where a stranger has sent too much that is none.
+bool Session::bad_command(std::string_view tag, std::string_view text) {
+    stream_.put(tag.empty() ? "*" : tag);
+    stream_.put(" BAD ");
+    stream_.put(text);
+    stream_.put("\r\n");
+    if (phase_ != Phase::not_authenticated) return true;
+    return ++bad_commands_ < deps_.limits.before_login_bad_commands_max;
+}
+
+net::Task<bool> Session::dispatch(const ReadCommand& command) {
+    constexpr std::string_view kTooMany = "Too many bad commands";
+    if (!greeted_command_ && is_http(command.text)) co_return false;
+    const auto refuse = [&](std::string_view text) { return bad_command(tag_, text); };
+    Cursor in(command.text);
+    tag_.clear();
+    bool go_on = true;
+    auto tag = wire::take_tag(in, deps_.limits);
+    const Command* row = nullptr;
+    if (!tag) {
+        go_on = refuse("Invalid tag");
+    } else {
+        tag_ = *std::move(tag);
+        std::string verb;
+        if (wire::take_space(in)) verb = ascii::to_upper(in.take_while(wire::is_atom_char));
+        if (verb == "UID" && wire::take_space(in)) {
+            verb += ' ';
+            verb += ascii::to_upper(in.take_while(wire::is_atom_char));
+        }
+        row = find_command(verb);
+        if (!command.refusal.empty())
+            go_on = refuse(command.refusal);
+        else if (row == nullptr)
+            go_on = refuse("Unknown command");  // its text is never echoed
+        else if ((row->phases & static_cast<std::uint8_t>(phase_)) == 0)
+            go_on = refuse("Not allowed now");
+        else if (command.text.find('\0') != std::string::npos)
+            go_on = refuse("NUL is not allowed");
+        else if (!in.at_end() && !wire::take_space(in))
+            go_on = refuse("Missing space");
+        else {
+            greeted_command_ = true;
+            message_ = command.message;
+            Reply reply = co_await row->run(*this, in);
+            co_return co_await finish(*row, std::move(reply));
+        }
+    }
+    if (go_on && command.message) {
+        // An APPEND whose turn it is not: its message must not be taken for commands.
+        go_on = command.message->synchronising;
+        if (!go_on && command.message->octets <= deps_.limits.swallow_octets_max) {
+            const auto swallowed = co_await reader_.swallow(command.message->octets);
+            const auto line = co_await reader_.finish_line();
+            go_on = swallowed && line;
+        }
+    }
+    if (!go_on) co_await say_bye(std::string(kTooMany));
+    co_return go_on;
+}
+
+// The untagged news and the tagged answer of a command that ran.
+net::Task<bool> Session::finish(const Command& row, Reply reply) {
+    if (reply.kind == Reply::Kind::hang_up) {
+        if (!reply.text.empty()) co_await say_bye(std::move(reply.text));
+        co_return false;
+    }
+    if (reply.kind == Reply::Kind::said) co_return true;
+    const bool uids = row.verb.starts_with("UID ");
+    const NumbersAre are = uids ? NumbersAre::uids : NumbersAre::message_numbers;
+    const auto told = co_await tell(row.expunges, are);
+    if (!told) {
+        put_tagged(reply);
+        co_await say_bye("[NONEXISTENT] The selected mailbox was deleted");
+        co_return false;
+    }
+    if (reply.kind == Reply::Kind::bad) co_return bad_command(tag_, reply.text);
+    put_tagged(reply);
+    if (phase_ != Phase::logout) co_return true;
+    stream_.raw().expires_in(kGoodbyeMax);
+    static_cast<void>(co_await stream_.flush());
+    co_return false;
+}
+
+}  // namespace posthouse::server::imap

@@ -1,0 +1,140 @@
+#pragma once
+/// server/imap/session: one IMAP connection from greeting to goodbye (RFC 3501 3), and what handlers may use of it.
+///
+///   not_authenticated --LOGIN, AUTHENTICATE--> authenticated --SELECT, EXAMINE--> selected
+///                                                    ^--CLOSE, UNSELECT, failed SELECT--'
+///   any --LOGOUT, BYE--> logout                                   edges: Session::enter()
+///
+/// Invariants  1. Before login there is no Access: no handler can reach mail.
+///             2. After each command the session tells what other sessions' commits changed in the selected mailbox, before
+///                the tagged answer; EXPUNGE only where the command's row allows it (RFC 3501 7.4.1).
+///             3. A tagged OK to a command that changes mail follows its commit.
+///             4. Output is gathered and flushed when no complete command is waiting (pipelining).
+/// Threads: the loop's.   Limits: protocols/imap/limits.h.
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "protocols/base/clock.h"
+#include "protocols/base/metrics.h"
+#include "protocols/imap/limits.h"
+#include "protocols/net/buffered_stream.h"
+#include "protocols/net/loop.h"
+#include "protocols/net/tls.h"
+#include "server/auth/authenticator.h"
+#include "server/imap/access.h"
+#include "server/imap/command.h"
+#include "server/imap/hub.h"
+#include "server/imap/reader.h"
+#include "server/imap/reply.h"
+#include "server/imap/selected.h"
+
+namespace posthouse::server::imap {
+
+/// LOGIN and AUTHENTICATE without TLS: never, or from the machine itself (tests, local tools).
+enum class ClearLogin { refused, from_loopback };
+
+struct SessionDeps {
+    net::Loop* loop = nullptr;
+    Authenticator* authenticator = nullptr;
+    Hub* hub = nullptr;
+    net::TlsServerContext* tls = nullptr;  ///< for STARTTLS; null: not offered
+    std::string hostname;
+    posthouse::imap::Limits limits;
+    const Clock* clock = nullptr;
+    Metrics* metrics = nullptr;
+    ClearLogin clear_login = ClearLogin::refused;
+    std::function<std::unique_ptr<Access>(storage::AccountId)> open_access;
+
+    SessionDeps() = default;
+};
+
+class Session {
+ public:
+    Session(SessionDeps deps, std::unique_ptr<net::Stream> stream);
+    ~Session();
+    Session(const Session&) = delete;
+    Session& operator=(const Session&) = delete;
+
+    net::Task<void> run();
+
+    // For handlers.
+    const SessionDeps& deps() const { return deps_; }
+    const posthouse::imap::Limits& limits() const { return deps_.limits; }
+    Phase phase() const { return phase_; }
+    net::BufferedStream& stream() { return stream_; }
+    CommandReader& reader() { return reader_; }
+    Access& access() { return *access_; }
+    Selected& selected() { return *selected_; }
+    bool has_selected() const { return selected_ != nullptr; }
+    /// The literal that the running APPEND left on the wire.
+    const std::optional<posthouse::imap::LiteralMark>& message_literal() const { return message_; }
+
+    /// Untagged data: "* " is put before and CRLF after it.
+    void untagged(std::string_view data);
+    void put(std::string_view octets) { stream_.put(octets); }
+    net::Task<Result<>> flush();
+    /// flush() where much is waiting.
+    net::Task<Result<>> relieve();
+
+    bool is_secure() const { return stream_.raw().tls().has_value(); }
+    bool may_login() const;
+    bool offers_starttls() const { return !is_secure() && deps_.tls != nullptr; }
+    std::string capabilities() const;
+    /// Takes the identity; false where the account has too many sessions.
+    bool log_in(const Identity& identity);
+    /// Counts a wrong password; true where the connection must end.
+    bool count_login_failure() { return ++login_failures_ >= deps_.limits.login_failures_max; }
+    /// After the handshake nothing of before counts (RFC 3501 6.2.1).
+    void forget_clear_text();
+
+    void enter(Phase phase);
+    /// Selects what was opened; `commits` was read from the hub before opening.
+    void select(OpenedMailbox opened, Mode mode, Uid recent_from, std::uint64_t commits);
+    /// No mailbox is selected any more.
+    void unselect();
+    /// Reads what changed in the selected mailbox and takes it over, telling nothing yet.
+    net::Task<Result<>> refresh();
+    /// Makes the next tell() read, whatever the hub says: after changes of our own.
+    void expect_news() { seen_generation_ = 0; }
+    /// refresh() where something changed, then the untagged responses. Errc::not_found: the mailbox is gone.
+    net::Task<Result<>> tell(Expunges expunges, NumbersAre are);
+    /// Set whenever the selected mailbox changes.
+    net::Event& wake() { return wake_; }
+    const std::string& tag() const { return tag_; }
+
+ private:
+    net::Task<void> serve();
+    net::Task<bool> run_one();
+    net::Task<bool> dispatch(const ReadCommand& command);
+    net::Task<bool> finish(const Command& row, Reply reply);
+    bool bad_command(std::string_view tag, std::string_view text);
+    void put_tagged(const Reply& reply);
+    net::Task<void> say_bye(std::string text);
+    void set_deadline();
+
+    SessionDeps deps_;
+    net::BufferedStream stream_;
+    CommandReader reader_;
+    Phase phase_ = Phase::not_authenticated;
+    std::string tag_;
+    std::optional<posthouse::imap::LiteralMark> message_;
+    Time started_{};
+    unsigned bad_commands_ = 0;
+    unsigned login_failures_ = 0;
+    bool greeted_command_ = false;  // a first command has been understood
+
+    storage::AccountId account_{};
+    std::string account_address_;
+    std::unique_ptr<Access> access_;
+    std::unique_ptr<Hub::Seat> seat_;
+
+    net::Event wake_;
+    std::unique_ptr<Selected> selected_;
+    std::unique_ptr<Hub::Watch> watch_;
+    std::uint64_t seen_generation_ = 0;
+};
+
+}  // namespace posthouse::server::imap

@@ -1,0 +1,277 @@
+#include "server/imap/store_access.h"
+
+#include <algorithm>
+#include <limits>
+#include <set>
+
+#include "protocols/mime/facts.h"
+#include "storage/await.h"
+
+namespace posthouse::server::imap {
+
+namespace wire = posthouse::imap;
+
+namespace {
+
+using storage::MailTx;
+using storage::MailView;
+using storage::Snapshot;
+using storage::Tx;
+
+constexpr Uid kUidMax = std::numeric_limits<Uid>::max();
+
+Result<KeywordSets> keyword_sets_of(const MailView& mail, std::span<const Entry> entries) {
+    std::set<std::uint32_t> ids;
+    for (const Entry& entry : entries) {
+        if (entry.keyword_set != 0) ids.insert(entry.keyword_set);
+    }
+    KeywordSets out;
+    for (const std::uint32_t id : ids) {
+        TRY(auto keywords, mail.keywords(id));
+        out.emplace_back(id, std::move(keywords));
+    }
+    return out;
+}
+
+Result<OpenedMailbox> open_mailbox(const MailView& mail, const std::string& name) {
+    OpenedMailbox out;
+    TRY(out.mailbox, mail.mailbox(name));
+    TRY(out.entries, mail.entries(out.mailbox.id, 1, kUidMax));
+    TRY(out.keyword_sets, keyword_sets_of(mail, out.entries));
+    return out;
+}
+
+Result<MailboxNews> read_news(const MailView& mail, MailboxId mailbox, ModSeq since) {
+    MailboxNews out;
+    TRY(out.mailbox, mail.mailbox(mailbox));
+    TRY(out.changed, mail.changed_since(mailbox, since));
+    TRY(out.expunged, mail.expunged_since(mailbox, since));
+    TRY(out.keyword_sets, keyword_sets_of(mail, out.changed));
+    return out;
+}
+
+Result<MailboxStatus> read_status(const MailView& mail, const std::string& name) {
+    MailboxStatus out;
+    TRY(out.mailbox, mail.mailbox(name));
+    if (out.mailbox.recent_from >= out.mailbox.uid_next) return out;
+    TRY(const auto recent, mail.entries(out.mailbox.id, out.mailbox.recent_from, kUidMax));
+    out.recent = recent.size();
+    return out;
+}
+
+Result<std::vector<FetchFacts>> read_facts(const MailView& mail, MailboxId mailbox, const std::vector<Uid>& uids) {
+    std::vector<FetchFacts> out(uids.size());
+    if (uids.empty()) return out;
+    TRY(const auto entries, mail.entries(mailbox, uids.front(), uids.back()));
+    std::vector<Entry> wanted;
+    std::vector<std::size_t> places;
+    for (std::size_t i = 0; i < uids.size(); ++i) {
+        const auto at = std::lower_bound(entries.begin(), entries.end(), uids[i],
+                                         [](const Entry& entry, Uid uid) { return entry.uid < uid; });
+        if (at == entries.end() || at->uid != uids[i]) continue;
+        wanted.push_back(*at);
+        places.push_back(i);
+    }
+    TRY_VOID(mail.each_facts(mailbox, wanted, [&](std::size_t i, const mime::MessageFacts& facts) {
+        FetchFacts& into = out[places[i]];
+        into.uid = wanted[i].uid;
+        into.envelope = facts.envelope;
+        into.structure = facts.structure;
+        into.header_octets = facts.header_octets;
+    }));
+    return out;
+}
+
+Result<std::vector<std::optional<std::string>>> read_ranges(const MailView& mail, MailboxId mailbox,
+                                                            const std::vector<BodyRange>& ranges) {
+    std::vector<std::optional<std::string>> out;
+    out.reserve(ranges.size());
+    std::optional<storage::BodyReader> body;
+    Uid of = 0;
+    for (const BodyRange& range : ranges) {
+        if (range.uid != of) {
+            body.reset();
+            of = range.uid;
+            auto opened = mail.body(mailbox, range.uid);
+            if (opened)
+                body.emplace(*std::move(opened));
+            else if (opened.error().code != Errc::not_found)
+                return Error(opened.error());
+        }
+        if (!body) {
+            out.emplace_back();
+            continue;
+        }
+        TRY(auto octets, body->read(range.offset, range.octets));
+        out.emplace_back(std::move(octets));
+    }
+    return out;
+}
+
+// What stays unreadable matches nothing: a search goes on past one damaged message.
+std::string read_or_nothing(const MailView& mail, MailboxId mailbox, Uid uid, std::uint64_t octets) {
+    const auto body = mail.body(mailbox, uid);
+    if (!body) return {};
+    auto text = body->read(0, octets);
+    return text ? *std::move(text) : std::string();
+}
+
+Result<std::vector<Uid>> run_search(const MailView& mail, MailboxId mailbox, const wire::SearchProgram& program,
+                                    const std::vector<SearchCandidate>& candidates) {
+    std::vector<Uid> out;
+    for (const SearchCandidate& candidate : candidates) {
+        const Uid uid = candidate.entry.uid;
+        const auto header = [&] {
+            const auto facts = mail.facts(mailbox, uid);
+            return facts ? read_or_nothing(mail, mailbox, uid, facts->header_octets) : std::string();
+        };
+        const auto message = [&] { return read_or_nothing(mail, mailbox, uid, candidate.entry.size_octets); };
+        wire::SearchContent content(header, message);
+        wire::SearchMessage view;
+        view.number = candidate.number;
+        view.uid = uid;
+        view.system_flags = candidate.entry.flags;
+        view.recent = candidate.recent;
+        view.keywords = candidate.keywords;
+        view.internal_date_s = candidate.entry.internal_date_s;
+        view.size_octets = candidate.entry.size_octets;
+        view.modseq = candidate.entry.modseq;
+        view.content = &content;
+        if (wire::judge(program, view) == wire::Match::yes) out.push_back(uid);
+    }
+    return out;
+}
+
+class StoreAccess final : public Access {
+ public:
+    StoreAccess(storage::Store& store, net::Loop& loop, net::ThreadPool& pool, storage::AccountId account)
+        : store_(store), loop_(loop), pool_(pool), account_(account) {}
+
+    Answer<std::vector<Mailbox>> mailboxes() override {
+        return reading([](const MailView& mail) { return mail.mailboxes(); });
+    }
+    Answer<std::vector<std::string>> subscriptions() override {
+        return reading([](const MailView& mail) { return mail.subscriptions(); });
+    }
+    Answer<MailboxStatus> status(std::string name) override {
+        return reading([name = std::move(name)](const MailView& mail) { return read_status(mail, name); });
+    }
+    Answer<void> create(std::string name) override {
+        return writing([name = std::move(name)](MailTx& mail) -> Result<> {
+            TRY([[maybe_unused]] const Mailbox made, mail.create(name, storage::SpecialUse::none));
+            return {};
+        });
+    }
+    Answer<void> remove(std::string name) override {
+        return writing([name = std::move(name)](MailTx& mail) { return mail.remove(name); });
+    }
+    Answer<void> rename(std::string from, std::string to) override {
+        return writing([from = std::move(from), to = std::move(to)](MailTx& mail) { return mail.rename(from, to); });
+    }
+    Answer<void> set_subscribed(std::string name, bool subscribed) override {
+        return writing(
+            [name = std::move(name), subscribed](MailTx& mail) { return mail.set_subscribed(name, subscribed); });
+    }
+
+    Answer<OpenedMailbox> open(std::string name) override {
+        return reading([name = std::move(name)](const MailView& mail) { return open_mailbox(mail, name); });
+    }
+    Answer<Uid> take_recent(MailboxId mailbox) override {
+        return writing([mailbox](MailTx& mail) { return mail.take_recent(mailbox); });
+    }
+    Answer<MailboxNews> news(MailboxId mailbox, ModSeq since) override {
+        return reading([mailbox, since](const MailView& mail) { return read_news(mail, mailbox, since); });
+    }
+
+    Answer<std::vector<FetchFacts>> facts(MailboxId mailbox, std::vector<Uid> uids) override {
+        return reading(
+            [mailbox, uids = std::move(uids)](const MailView& mail) { return read_facts(mail, mailbox, uids); });
+    }
+    Answer<std::vector<std::optional<std::string>>> read(MailboxId mailbox, std::vector<BodyRange> ranges) override {
+        return reading(
+            [mailbox, ranges = std::move(ranges)](const MailView& mail) { return read_ranges(mail, mailbox, ranges); });
+    }
+    Answer<std::vector<Uid>> search(MailboxId mailbox, std::shared_ptr<const wire::SearchProgram> program,
+                                    std::vector<SearchCandidate> candidates) override {
+        return reading([mailbox, program = std::move(program), candidates = std::move(candidates)](
+                           const MailView& mail) { return run_search(mail, mailbox, *program, candidates); });
+    }
+
+    Answer<storage::StoreOutcome> store(MailboxId mailbox, std::vector<Uid> uids, storage::FlagChange change) override {
+        return writing([mailbox, uids = std::move(uids), change = std::move(change)](MailTx& mail) {
+            return mail.store(mailbox, uids, change, std::nullopt);
+        });
+    }
+    Answer<Copied> copy(MailboxId from, std::vector<Uid> uids, std::string to) override {
+        return writing([from, uids = std::move(uids), to = std::move(to)](MailTx& mail) -> Result<Copied> {
+            TRY(const Mailbox target, mail.mailbox(to));
+            TRY(auto done, mail.copy(from, uids, target.id));
+            return Copied(target.uid_validity, std::move(done));
+        });
+    }
+    Answer<Copied> move(MailboxId from, std::vector<Uid> uids, std::string to) override {
+        return writing([from, uids = std::move(uids), to = std::move(to)](MailTx& mail) -> Result<Copied> {
+            TRY(const Mailbox target, mail.mailbox(to));
+            TRY(auto done, mail.move(from, uids, target.id));
+            return Copied(target.uid_validity, std::move(done));
+        });
+    }
+    Answer<std::vector<Uid>> expunge(MailboxId mailbox, std::vector<Uid> uids) override {
+        return writing([mailbox, uids = std::move(uids)](MailTx& mail) { return mail.expunge(mailbox, uids); });
+    }
+
+    Result<std::unique_ptr<storage::BodyWriter>> stage(std::uint64_t octets) override {
+        TRY_VOID(store_.check_room(octets));
+        return store_.stage();
+    }
+    Answer<Appended> append(std::string name, storage::StagedBodyPtr body, storage::AppendOptions options) override {
+        return append_to(std::move(name), std::move(body), std::move(options));
+    }
+
+ private:
+    template <class F>
+    net::Task<std::invoke_result_t<F, const MailView&>> reading(F fn) {
+        auto job = [account = account_, work = std::move(fn)](const Snapshot& snapshot) mutable {
+            return work(snapshot.mail(account));
+        };
+        return storage::read(store_, pool_, loop_, std::move(job));
+    }
+    template <class F>
+    net::Task<std::invoke_result_t<F, MailTx&>> writing(F fn) {
+        auto job = [account = account_, work = std::move(fn)](Tx& tx) mutable { return work(tx.mail(account)); };
+        std::vector<storage::StagedBodyPtr> none;
+        return storage::commit(store_, loop_, std::move(none), std::move(job));
+    }
+
+    // The facts are computed on the pool, not on the commit thread: neighbours in the batch must not wait for a parse.
+    net::Task<Result<Appended>> append_to(std::string name, storage::StagedBodyPtr body,
+                                          storage::AppendOptions options) {
+        auto compute = [body]() -> Result<mime::MessageFacts> { return mime::compute_facts(body->view()); };
+        CO_TRY(auto facts, co_await net::offload(pool_, loop_, std::move(compute)));
+        auto job = [account = account_, name = std::move(name), body, facts = std::move(facts),
+                    options = std::move(options)](Tx& tx) -> Result<Appended> {
+            MailTx& mail = tx.mail(account);
+            TRY(const Mailbox target, mail.mailbox(name));
+            TRY(const storage::MessageId message, tx.add_message(body, facts));
+            TRY(const Entry entry, mail.append(target.id, message, options));
+            return Appended(target.id, target.uid_validity, entry.uid);
+        };
+        std::vector<storage::StagedBodyPtr> bodies;
+        bodies.push_back(body);
+        co_return co_await storage::commit(store_, loop_, std::move(bodies), std::move(job));
+    }
+
+    storage::Store& store_;
+    net::Loop& loop_;
+    net::ThreadPool& pool_;
+    storage::AccountId account_;
+};
+
+}  // namespace
+
+std::unique_ptr<Access> make_store_access(storage::Store& store, net::Loop& loop, net::ThreadPool& read_pool,
+                                          storage::AccountId account) {
+    return std::make_unique<StoreAccess>(store, loop, read_pool, account);
+}
+
+}  // namespace posthouse::server::imap

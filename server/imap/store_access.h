@@ -1,0 +1,16 @@
+#pragma once
+/// server/imap/store_access: Access over the store: reads on the pool's snapshots, writes through the group commit.
+/// Threads: the loop's.
+#include <memory>
+
+#include "protocols/net/offload.h"
+#include "server/imap/access.h"
+#include "storage/store.h"
+
+namespace posthouse::server::imap {
+
+/// All must outlive what is made.
+std::unique_ptr<Access> make_store_access(storage::Store& store, net::Loop& loop, net::ThreadPool& read_pool,
+                                          storage::AccountId account);
+
+}  // namespace posthouse::server::imap
