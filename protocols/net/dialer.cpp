@@ -1,6 +1,7 @@
 #include "protocols/net/dialer.h"
 
 #include <fmt/format.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <boost/asio/redirect_error.hpp>
@@ -61,6 +62,9 @@ class TcpDialer final : public Dialer {
             if (options.source->family() != to.address.family()) {
                 co_return Error(Errc::unreachable, "the source address is of another family than " + to.to_string());
             }
+            // The port is chosen at connect: two connections to different hosts may then share one.
+            const int on = 1;
+            ::setsockopt(dial->socket.native_handle(), IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
             dial->socket.bind(to_asio(Endpoint(*options.source, 0)), ec);
             if (ec) {
                 co_return Error(Errc::unreachable,

@@ -1,6 +1,7 @@
 #include "protocols/net/buffered_stream.h"
 
 #include "pair.h"
+#include "tests/support/memory_dialer.h"
 
 using namespace posthouse;
 using namespace posthouse::net;
@@ -188,4 +189,30 @@ TEST_CASE("memory streams: peers, played TLS, deadlines, interrupts, a full pipe
     CHECK(run_task(g.loop, g.peer->write_all(flood)).error().code == Errc::timeout);
     g.stream->raw().close();
     CHECK(g.line().error().code == Errc::closed);
+}
+
+namespace {
+
+Task<void> greet(std::unique_ptr<Stream> stream) {
+    const std::string greeting = "220 " + stream->peer().address.to_string() + "\r\n";
+    static_cast<void>(co_await stream->write_all(greeting));
+}
+
+}  // namespace
+
+TEST_CASE("the dialer of the tests: sessions in memory, refusals, and who was dialled") {
+    Loop loop;
+    test::MemoryDialer dialer(loop);
+    const Endpoint mx = Endpoint::parse("192.0.2.1:25").value();
+    const Endpoint deaf = Endpoint::parse("192.0.2.2:25").value();
+    dialer.serve(mx, greet);
+    dialer.fail(deaf, Error(Errc::timeout, "no answer"));
+    const auto stream = run_task(loop, dialer.dial(mx, DialOptions()));
+    REQUIRE(stream);
+    CHECK((*stream)->peer() == mx);
+    CHECK(run_task(loop, read_octets(**stream, 15)).value_or("") == "220 127.0.0.1\r\n");
+    CHECK(run_task(loop, dialer.dial(deaf, DialOptions())).error().code == Errc::timeout);
+    CHECK(run_task(loop, dialer.dial(loopback(1), DialOptions())).error().code == Errc::refused);
+    CHECK(dialer.dialled() == std::vector<Endpoint>{mx, deaf, loopback(1)});
+    run_task(loop, dialer.join());
 }
