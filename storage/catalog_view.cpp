@@ -1,0 +1,143 @@
+#include <fmt/format.h>
+
+#include "protocols/base/ascii.h"
+#include "storage/catalog_impl.h"
+
+namespace posthouse::storage {
+namespace {
+
+#define ACCOUNT_COLUMNS                                                                                       \
+    "id, domain, address, display_name, password_hash, disabled, quota_octets, quota_messages, used_octets, " \
+    "used_messages, created_ms"
+
+Account account_of(const Query& row) {
+    Account account;
+    account.id = row.id<AccountId>(0);
+    account.domain = row.id<DomainId>(1);
+    account.address = row.text(2);
+    account.display_name = row.text(3);
+    account.password_hash = row.text(4);
+    account.disabled = row.flag(5);
+    account.quota_octets = row.u64(6);
+    account.quota_messages = row.u64(7);
+    account.used_octets = row.u64(8);
+    account.used_messages = row.u64(9);
+    account.created = row.time(10);
+    return account;
+}
+
+Domain domain_of_row(const Query& row) {
+    Domain domain;
+    domain.id = row.id<DomainId>(0);
+    domain.name = row.text(1);
+    domain.created = row.time(2);
+    return domain;
+}
+
+/// All rows of a query through `make`.
+template <class T, class F>
+Result<std::vector<T>> collect(Query&& query, F make) {
+    std::vector<T> out;
+    for (;;) {
+        TRY(const bool more, query.row());
+        if (!more) return out;
+        out.push_back(make(query));
+    }
+}
+
+}  // namespace
+
+Result<std::vector<Domain>> CatalogImpl::domains() const {
+    return collect<Domain>(db_.query("SELECT id, name, created_ms FROM domains ORDER BY name"), domain_of_row);
+}
+
+Result<Domain> CatalogImpl::domain(std::string_view name) const {
+    const std::string key = ascii::to_lower(name);
+    Query q = db_.query("SELECT id, name, created_ms FROM domains WHERE name = ?1");
+    TRY(const bool found, q.bind(key).row());
+    if (!found) return Error(Errc::not_found, fmt::format("there is no domain {}", key));
+    return domain_of_row(q);
+}
+
+Result<std::vector<Account>> CatalogImpl::accounts() const {
+    return collect<Account>(db_.query("SELECT " ACCOUNT_COLUMNS " FROM accounts ORDER BY address"), account_of);
+}
+
+Result<Account> CatalogImpl::account(std::string_view address) const {
+    const std::string key = ascii::to_lower(address);
+    Query q = db_.query("SELECT " ACCOUNT_COLUMNS " FROM accounts WHERE address = ?1");
+    TRY(const bool found, q.bind(key).row());
+    if (!found) return Error(Errc::not_found, fmt::format("there is no account {}", key));
+    return account_of(q);
+}
+
+Result<Account> CatalogImpl::account(AccountId id) const {
+    Query q = db_.query("SELECT " ACCOUNT_COLUMNS " FROM accounts WHERE id = ?1");
+    TRY(const bool found, q.bind(id).row());
+    if (!found) return Error(Errc::not_found, fmt::format("there is no account number {}", raw(id)));
+    return account_of(q);
+}
+
+Result<std::vector<Alias>> CatalogImpl::aliases() const {
+    std::vector<Alias> out;
+    Query q = db_.query(
+        "SELECT a.id, a.address, t.target FROM aliases a LEFT JOIN alias_targets t ON t.alias = a.id "
+        "ORDER BY a.address, t.position");
+    for (;;) {
+        TRY(const bool more, q.row());
+        if (!more) return out;
+        if (out.empty() || out.back().id != q.id<AliasId>(0)) {
+            out.emplace_back();
+            out.back().id = q.id<AliasId>(0);
+            out.back().address = q.text(1);
+        }
+        if (!q.is_null(2)) out.back().targets.push_back(q.text(2));
+    }
+}
+
+Result<std::vector<Route>> CatalogImpl::routes() const {
+    const auto make = [](const Query& row) {
+        Route route;
+        route.id = row.id<RouteId>(0);
+        route.name = row.text(1);
+        route.priority = row.i64(2);
+        route.sender_domain = row.text(3);
+        route.recipient_domain = row.text(4);
+        route.way = row.text(5);
+        route.sealed_password = row.text(6);
+        route.ca_file = row.text(7);
+        return route;
+    };
+    return collect<Route>(db_.query("SELECT id, name, priority, sender_domain, recipient_domain, way, sealed_password, "
+                                    "ca_file FROM routes ORDER BY priority, id"),
+                          make);
+}
+
+Result<std::vector<DkimKey>> CatalogImpl::dkim_keys() const {
+    const auto make = [](const Query& row) {
+        DkimKey key;
+        key.id = row.id<DkimKeyId>(0);
+        key.domain = row.id<DomainId>(1);
+        key.domain_name = row.text(2);
+        key.selector = row.text(3);
+        key.algorithm = row.text(4);
+        key.sealed_pem = row.text(5);
+        key.dns_record = row.text(6);
+        key.active = row.flag(7);
+        key.created = row.time(8);
+        return key;
+    };
+    return collect<DkimKey>(
+        db_.query("SELECT k.id, k.domain, d.name, k.selector, k.algorithm, k.sealed_pem, k.dns_record, k.active, "
+                  "k.created_ms FROM dkim_keys k JOIN domains d ON d.id = k.domain ORDER BY d.name, k.id"),
+        make);
+}
+
+Result<std::optional<std::string>> CatalogImpl::setting(std::string_view key) const {
+    Query q = db_.query("SELECT value FROM settings WHERE key = ?1");
+    TRY(const bool found, q.bind(key).row());
+    if (!found) return std::optional<std::string>();
+    return std::optional<std::string>(q.text(0));
+}
+
+}  // namespace posthouse::storage

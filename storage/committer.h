@@ -1,0 +1,104 @@
+#pragma once
+/// storage/committer (internal): the commit thread. It alone owns the writing connection and the open segment.
+///
+///   submit -> pending_ -> take_batch -> append bodies -> one fdatasync -> BEGIN IMMEDIATE -> a savepoint a write
+///          -> COMMIT -> completions (one post a queue) -> listeners -> checkpoint when the WAL is long
+///
+/// State of the store:  good -(I/O error)-> suspect -(reopened, a self-check was committed)-> good
+///                      suspect -(kFailuresMax in a row)-> failed, for good.   good <-> low_disk by free space.
+/// Threads: submit, statistics, health: any. Everything else runs on the commit thread.
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "storage/context.h"
+#include "storage/directory.h"
+#include "storage/segment.h"
+#include "storage/sqlite.h"
+#include "storage/store.h"
+
+namespace posthouse::storage {
+
+class Committer {
+ public:
+    Committer(std::shared_ptr<Directory> directory, const StoreOptions& options, SegmentReaders& segments);
+    /// Finishes what was submitted, then ends the thread.
+    ~Committer();
+    /// Opens the database and starts the thread.
+    Result<> start();
+    /// What the destructor does first; may be called earlier.
+    void stop();
+
+    /// `where` null: `done` is called on the commit thread itself.
+    void submit(std::vector<StagedBodyPtr> bodies, Store::WriteFn write, CompletionQueue* where, Store::Done done);
+    void subscribe(std::function<void(const CommitNotice&)> listener);
+    Result<> check_room(std::uint64_t octets);
+    Health health() const;
+    StoreStatistics statistics() const;
+
+ private:
+    static constexpr int kFailuresMax = 3;
+    struct Pending {
+        std::vector<StagedBodyPtr> bodies;
+        Store::WriteFn write;
+        CompletionQueue* where = nullptr;
+        Store::Done done;
+        std::vector<PlacedBody> placed;
+        std::optional<Error> failure;
+    };
+    using Batch = std::vector<Pending>;
+
+    void run();
+    Batch take_batch();
+    void process(Batch& batch);
+    Result<> append_bodies(Batch& batch);
+    Result<> transact(Batch& batch, CommitNotice& notice);
+    Result<> run_writes(Batch& batch, CommitNotice& notice, std::size_t& succeeded);
+    Result<> run_one(Pending& pending, std::int64_t& last_event, CommitNotice& notice);
+    Result<> call(Pending& pending, WriteState& state);
+    void fail_all(Batch& batch, const Error& error);
+    void complete(Batch& batch);
+    void publish(const CommitNotice& notice);
+    Result<MessageId> next_message_id();
+    Result<> open_database();
+    /// Opens everything anew and proves it with a commit of its own.
+    Result<> reopen_and_verify();
+    void note_failure(const Error& error);
+    void watch();
+    void after_commit();
+    void idle();
+
+    std::shared_ptr<Directory> directory_;
+    const StoreOptions options_;
+    const Clock& clock_;
+    SegmentReaders& segments_;
+    SegmentWriter writer_;
+    std::unique_ptr<Connection> db_;
+    std::int64_t next_message_ = 0;
+    std::int64_t reserved_until_ = 0;
+    std::int64_t data_version_ = 0;
+    int failures_ = 0;
+    bool suspect_ = false;
+
+    std::mutex mutex_;
+    std::condition_variable wake_;
+    std::deque<Pending> pending_;
+    bool stopping_ = false;
+    std::mutex listeners_mutex_;
+    std::vector<std::function<void(const CommitNotice&)>> listeners_;
+
+    std::atomic<Health> health_ = Health::good;
+    std::atomic<std::uint64_t> commits_ = 0;
+    std::atomic<std::uint64_t> writes_ = 0;
+    std::atomic<std::uint64_t> writes_failed_ = 0;
+    std::atomic<std::uint64_t> bytes_appended_ = 0;
+    std::atomic<std::uint64_t> pending_count_ = 0;
+    std::thread thread_;
+};
+
+}  // namespace posthouse::storage

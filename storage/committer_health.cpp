@@ -1,0 +1,112 @@
+#include <fmt/format.h>
+
+#include "protocols/base/log.h"
+#include "storage/committer.h"
+#include "storage/schema.h"
+
+namespace posthouse::storage {
+namespace {
+
+// 2000 pages of 8 KiB are 16 MB; readers that never pause may let the WAL grow to eight times that.
+constexpr int kCheckpointPages = 2000;
+constexpr int kCheckpointPagesMax = 16000;
+
+}  // namespace
+
+std::string_view to_string(Health health) {
+    switch (health) {
+        case Health::good: return "good";
+        case Health::low_disk: return "low_disk";
+        case Health::suspect: return "suspect";
+        case Health::failed: return "failed";
+    }
+    return "unknown";
+}
+
+Result<> Committer::check_room(std::uint64_t octets) {
+    TRY(const std::uint64_t room, directory_->free_octets());
+    const bool enough = room >= octets && room - octets >= options_.free_octets_min;
+    // Only the two harmless states change here, whoever asks.
+    Health before = enough ? Health::low_disk : Health::good;
+    const Health after = enough ? Health::good : Health::low_disk;
+    if (health_.compare_exchange_strong(before, after)) {
+        if (enough) {
+            log::info("storage", "there is room on the disk again: mail is accepted");
+        } else {
+            log::error("storage", "the disk has {} MiB left: new mail is refused until there is room", room >> 20U);
+        }
+    }
+    if (!enough) return Error(Errc::no_space, "the disk is too full to take more");
+    return {};
+}
+
+Health Committer::health() const { return health_; }
+
+StoreStatistics Committer::statistics() const {
+    StoreStatistics out;
+    out.commits = commits_;
+    out.writes = writes_;
+    out.writes_failed = writes_failed_;
+    out.bytes_appended = bytes_appended_;
+    out.pending = pending_count_;
+    return out;
+}
+
+void Committer::note_failure(const Error& error) {
+    suspect_ = true;
+    writer_.abandon();
+    ++failures_;
+    log::error("storage", "a commit failed ({} in a row): {}", failures_, error.context);
+    health_ = failures_ >= kFailuresMax ? Health::failed : Health::suspect;
+    if (health_ == Health::failed) {
+        log::error("storage", "the store has failed for good: the process should end and be started again");
+    }
+}
+
+Result<> Committer::reopen_and_verify() {
+    // A new connection: what the old one holds in memory may differ from what reached the disk.
+    db_.reset();
+    next_message_ = reserved_until_ = 0;
+    TRY_VOID(open_database());
+    TRY_VOID(migrate_schema(*db_));
+    TRY_VOID(db_->exec("BEGIN IMMEDIATE"));
+    Result<> proof = db_->query("UPDATE counters SET value = value + 1 WHERE name = 'verify'").run();
+    if (proof) proof = db_->exec("COMMIT");
+    if (!proof) {
+        if (db_->in_transaction()) static_cast<void>(db_->exec("ROLLBACK"));
+        return proof;
+    }
+    log::info("storage", "the store was opened again and verified");
+    suspect_ = false;
+    health_ = Health::good;
+    return {};
+}
+
+void Committer::watch() {
+    if (suspect_ && health_ != Health::failed) {
+        if (const Result<> good = reopen_and_verify(); !good) return note_failure(good.error());
+    }
+    if (health_ == Health::low_disk) static_cast<void>(check_room(0));
+    if (!options_.watch_other_processes || !db_) return;
+    const Result<std::int64_t> version = db_->value("PRAGMA data_version");
+    if (!version || *version == data_version_) return;
+    data_version_ = *version;
+    CommitNotice notice;
+    notice.external = true;
+    publish(notice);
+}
+
+void Committer::after_commit() {
+    if (suspect_ || db_->wal_pages() < kCheckpointPages) return;
+    const bool long_wal = db_->wal_pages() >= kCheckpointPagesMax;
+    const auto how = long_wal ? Connection::Checkpoint::restart : Connection::Checkpoint::passive;
+    if (const Result<> done = db_->checkpoint(how); !done) note_failure(done.error());
+}
+
+void Committer::idle() {
+    if (!db_ || suspect_) return;
+    if (db_->wal_pages() > 0) static_cast<void>(db_->checkpoint(Connection::Checkpoint::passive));
+    db_->release_memory();
+}
+
+}  // namespace posthouse::storage

@@ -1,0 +1,56 @@
+#pragma once
+/// storage/file (internal): descriptors, whole writes and syncs whose every failure is told.
+/// Threads: values; a descriptor may be read from any thread.
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <sys/uio.h>
+
+#include "protocols/base/result.h"
+
+namespace posthouse::storage {
+
+/// The most octets given to one write call: larger ones spend their time in the page cache (measured).
+inline constexpr std::size_t kWriteStepOctets = 256 * 1024;
+
+class Descriptor {
+ public:
+    Descriptor() = default;
+    explicit Descriptor(int fd) : fd_(fd) {}
+    ~Descriptor() { close(); }
+    Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+    Descriptor& operator=(Descriptor&& other) noexcept {
+        if (this != &other) {
+            close();
+            fd_ = std::exchange(other.fd_, -1);
+        }
+        return *this;
+    }
+    int get() const { return fd_; }
+    explicit operator bool() const { return fd_ >= 0; }
+    void close();
+
+ private:
+    int fd_ = -1;
+};
+
+/// Errc::no_space for ENOSPC and EDQUOT, not_found for ENOENT, denied, already_exists, else io; says what failed.
+Error system_error(int error_number, std::string_view what);
+
+/// Opens beneath `directory`, never through a symbolic link, close-on-exec.
+Result<Descriptor> open_beneath(const Descriptor& directory, const std::string& name, int flags, unsigned mode = 0600);
+/// Writes all of it at `offset`, in steps of at most kWriteStepOctets.
+Result<> write_at(const Descriptor& file, std::uint64_t offset, std::string_view octets);
+/// Writes the pieces one behind the other at `offset`; together at most kWriteStepOctets. Changes the pieces.
+Result<> write_pieces(const Descriptor& file, std::uint64_t offset, std::span<iovec> pieces);
+/// Reads until `into` is full or the file ends; gives back the count.
+Result<std::size_t> read_at(const Descriptor& file, std::uint64_t offset, std::span<char> into);
+Result<> sync_data(const Descriptor& file);
+/// fsync of a directory: makes names durable.
+Result<> sync_directory(const Descriptor& directory);
+Result<std::uint64_t> size_of(const Descriptor& file);
+
+}  // namespace posthouse::storage

@@ -1,0 +1,97 @@
+#pragma once
+/// storage/mail_impl (internal): the mailboxes of one account over SQL; serves a write and, through MailView, a snapshot.
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "storage/context.h"
+#include "storage/mail.h"
+
+namespace posthouse::storage {
+
+inline constexpr std::size_t kMailboxLevelOctetsMax = 255;
+inline constexpr std::size_t kMailboxNameOctetsMax = 1000;
+inline constexpr std::size_t kMailboxLevelsMax = 20;
+inline constexpr std::size_t kKeywordOctetsMax = 100;
+inline constexpr std::size_t kKeywordsMax = 100;  ///< of one entry
+
+/// A mailbox name that can be made, with INBOX in its spelling. Errc::invalid says why not.
+Result<std::string> check_mailbox_name(std::string_view name);
+/// INBOX in its spelling, the rest as it is.
+std::string canonical_mailbox_name(std::string_view name);
+
+class MailImpl final : public MailTx {
+ public:
+    MailImpl(Context& context, AccountId account) : context_(context), db_(context.db), account_(account) {}
+    AccountId account() const { return account_; }
+
+    Result<std::vector<Mailbox>> mailboxes() const override;
+    Result<Mailbox> mailbox(std::string_view name) const override;
+    Result<Mailbox> mailbox(MailboxId id) const override;
+    Result<std::vector<std::string>> subscriptions() const override;
+    Result<std::vector<Entry>> entries(MailboxId mailbox, Uid first, Uid last) const override;
+    Result<std::vector<Entry>> changed_since(MailboxId mailbox, ModSeq since) const override;
+    Result<std::vector<Uid>> expunged_since(MailboxId mailbox, ModSeq since) const override;
+    Result<std::vector<std::string>> keywords(std::uint32_t keyword_set) const override;
+    Result<std::vector<std::string>> mailbox_keywords(MailboxId mailbox) const override;
+    Result<mime::MessageFacts> facts(MailboxId mailbox, Uid uid) const override;
+    Result<> each_facts(MailboxId mailbox, std::span<const Entry> entries,
+                        const std::function<void(std::size_t, const mime::MessageFacts&)>& visit) const override;
+    Result<BodyReader> body(MailboxId mailbox, Uid uid) const override;
+
+    Result<Mailbox> create(std::string_view name, SpecialUse use) override;
+    Result<> rename(std::string_view from, std::string_view to) override;
+    Result<> remove(std::string_view name) override;
+    Result<> set_subscribed(std::string_view name, bool subscribed) override;
+    Result<Entry> append(MailboxId mailbox, MessageId message, const AppendOptions& options) override;
+    Result<StoreOutcome> store(MailboxId mailbox, std::span<const Uid> uids, const FlagChange& change,
+                               std::optional<ModSeq> unchanged_since) override;
+    Result<std::vector<std::pair<Uid, Uid>>> copy(MailboxId from, std::span<const Uid> uids, MailboxId to) override;
+    Result<std::vector<std::pair<Uid, Uid>>> move(MailboxId from, std::span<const Uid> uids, MailboxId to) override;
+    Result<std::vector<Uid>> expunge(MailboxId mailbox, std::span<const Uid> uids) override;
+    Result<Uid> take_recent(MailboxId mailbox) override;
+
+    /// One new entry for a message of `size` octets whose row counts this reference already; the mailbox by name, made
+    /// where missing. The road of delivery: four statements.
+    Result<Entry> deliver(std::string_view mailbox, FlagBits flags, MessageId message, std::uint64_t size);
+    /// Before the account goes: mailboxes, entries, what could be restored, keywords, subscriptions.
+    Result<> remove_everything();
+
+ private:
+    /// Mailbox counters that change together.
+    struct Counters {
+        std::int64_t messages = 0;
+        std::int64_t unseen = 0;
+        std::int64_t octets = 0;
+    };
+    Result<> check(MailboxId mailbox) const;
+    Result<std::vector<Entry>> take_entries(Query&& query) const;
+    /// The entries of `uids` that exist, ascending, each once.
+    Result<std::vector<Entry>> find(MailboxId mailbox, std::span<const Uid> uids) const;
+    Result<std::vector<std::string>> children(std::string_view name) const;
+
+    Result<ModSeq> next_modseq();
+    Result<> make_row(const std::string& name, SpecialUse use);
+    Result<> make_parents(const std::string& name);
+    Result<> rename_inbox(const std::string& to);
+    /// Takes octets and messages of the quota; Errc::over_quota names the account.
+    Result<> take_quota(std::uint64_t octets, std::uint64_t messages);
+    Result<> give_quota(std::uint64_t octets, std::uint64_t messages);
+    /// `count` fresh UIDs of a mailbox; gives back the first.
+    Result<Uid> take_uids(MailboxId mailbox, std::uint64_t count, ModSeq modseq, const Counters& more);
+    Result<> count_changes(MailboxId mailbox, ModSeq modseq, const Counters& by);
+    Result<> insert_entry(MailboxId mailbox, const Entry& entry);
+    Result<> delete_entry(MailboxId mailbox, Uid uid, ModSeq modseq);
+    Result<std::uint32_t> keyword_set(std::span<const std::string> names);
+    Result<std::string> keyword(const std::string& name);
+    Result<bool> holds(MessageId message) const;
+    Result<std::uint32_t> changed_keywords(std::uint32_t before, const FlagChange& change);
+
+    Context& context_;
+    Connection& db_;
+    AccountId account_;
+};
+
+}  // namespace posthouse::storage

@@ -1,0 +1,332 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "protocols/base/ascii.h"
+#include "storage/mail_impl.h"
+
+namespace posthouse::storage {
+namespace {
+
+bool is_unseen(FlagBits flags) { return (flags & bit(Flag::seen)) == 0; }
+
+constexpr FlagBits kAllFlags =
+    bit(Flag::seen) | bit(Flag::answered) | bit(Flag::flagged) | bit(Flag::deleted) | bit(Flag::draft);
+
+/// flag-keyword is an atom (RFC 3501 9): no controls, blanks or specials.
+bool is_keyword(std::string_view name) {
+    return !name.empty() && name.size() <= kKeywordOctetsMax && std::ranges::all_of(name, [](char c) {
+        return ascii::is_printable(c) && c != ' ' && std::string_view("(){%*\"\\]").find(c) == std::string_view::npos;
+    });
+}
+
+std::int64_t seconds(Time time) { return to_unix_ms(time) / 1000; }
+
+}  // namespace
+
+Result<> MailImpl::take_quota(std::uint64_t octets, std::uint64_t messages) {
+    Query q = db_.query(
+        "UPDATE accounts SET used_octets = used_octets + ?2, used_messages = used_messages + ?3 "
+        "WHERE id = ?1 RETURNING (quota_octets > 0 AND used_octets > quota_octets) OR "
+        "(quota_messages > 0 AND used_messages > quota_messages), address");
+    TRY(const bool found, q.bind(account_, octets, messages).row());
+    if (!found) return Error(Errc::not_found, "there is no such account");
+    if (q.flag(0)) return Error(Errc::over_quota, fmt::format("the mailbox of {} is full", q.text(1)));
+    return q.run();
+}
+
+Result<> MailImpl::give_quota(std::uint64_t octets, std::uint64_t messages) {
+    return db_
+        .query("UPDATE accounts SET used_octets = used_octets - ?2, used_messages = used_messages - ?3 WHERE id = ?1")
+        .bind(account_, octets, messages)
+        .run();
+}
+
+Result<Uid> MailImpl::take_uids(MailboxId mailbox, std::uint64_t count, ModSeq modseq, const Counters& more) {
+    Query q = db_.query(
+        "UPDATE mailboxes SET uid_next = uid_next + ?3, highest_modseq = ?4, messages = messages + ?5, "
+        "unseen = unseen + ?6, octets = octets + ?7 WHERE id = ?1 AND account = ?2 RETURNING uid_next");
+    TRY(const bool found, q.bind(mailbox, account_, count, modseq, more.messages, more.unseen, more.octets).row());
+    if (!found) return Error(Errc::not_found, "there is no such mailbox");
+    const std::uint64_t next = q.u64(0);
+    TRY_VOID(q.run());
+    // 2^32-1 is the last UID there can be (RFC 3501 2.3.1.1).
+    if (next > ~Uid{0}) return Error(Errc::limit, "the mailbox has given all its UIDs");
+    context_.write->changed(account_, mailbox, modseq);
+    return static_cast<Uid>(next - count);
+}
+
+Result<> MailImpl::count_changes(MailboxId mailbox, ModSeq modseq, const Counters& by) {
+    context_.write->changed(account_, mailbox, modseq);
+    return db_
+        .query(
+            "UPDATE mailboxes SET highest_modseq = ?2, messages = messages + ?3, unseen = unseen + ?4, "
+            "octets = octets + ?5 WHERE id = ?1")
+        .bind(mailbox, modseq, by.messages, by.unseen, by.octets)
+        .run();
+}
+
+Result<> MailImpl::insert_entry(MailboxId mailbox, const Entry& entry) {
+    return db_.query("INSERT INTO entries VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")
+        .bind(mailbox, entry.uid, entry.modseq, entry.flags, entry.keyword_set, entry.internal_date_s,
+              entry.save_date_s, entry.size_octets, entry.message)
+        .run();
+}
+
+Result<> MailImpl::delete_entry(MailboxId mailbox, Uid uid, ModSeq modseq) {
+    TRY_VOID(db_.query("DELETE FROM entries WHERE mailbox = ?1 AND uid = ?2").bind(mailbox, uid).run());
+    return db_.query("INSERT INTO expunged VALUES (?1, ?2, ?3)").bind(mailbox, modseq, uid).run();
+}
+
+Result<std::string> MailImpl::keyword(const std::string& name) {
+    if (!is_keyword(name)) return Error(Errc::invalid, fmt::format("\"{}\" cannot be a keyword", name));
+    const std::string folded = ascii::to_lower(name);
+    {
+        Query q = db_.query("SELECT name FROM keywords WHERE account = ?1 AND folded = ?2");
+        TRY(const bool found, q.bind(account_, folded).row());
+        if (found) return q.text(0);
+    }
+    TRY_VOID(db_.query("INSERT INTO keywords VALUES (?1, ?2, ?3)").bind(account_, folded, name).run());
+    return name;
+}
+
+Result<std::uint32_t> MailImpl::keyword_set(std::span<const std::string> names) {
+    if (names.empty()) return 0U;
+    std::vector<std::string> sorted;
+    for (const std::string& name : names) {
+        TRY(std::string known, keyword(name));
+        sorted.push_back(std::move(known));
+    }
+    std::ranges::sort(sorted);
+    const auto [first, last] = std::ranges::unique(sorted);
+    sorted.erase(first, last);
+    if (sorted.size() > kKeywordsMax) return Error(Errc::limit, "a message can have at most 100 keywords");
+    std::string joined;
+    for (const std::string& name : sorted) {
+        if (!joined.empty()) joined += ' ';
+        joined += name;
+    }
+    {
+        Query q = db_.query("SELECT id FROM keyword_sets WHERE account = ?1 AND names = ?2");
+        TRY(const bool found, q.bind(account_, joined).row());
+        if (found) return q.u32(0);
+    }
+    TRY_VOID(db_.query("INSERT INTO keyword_sets (account, names) VALUES (?1, ?2)").bind(account_, joined).run());
+    return static_cast<std::uint32_t>(db_.last_id());
+}
+
+Result<bool> MailImpl::holds(MessageId message) const {
+    Query q = db_.query(
+        "SELECT 1 FROM mailboxes b JOIN entries e ON e.mailbox = b.id "
+        "WHERE b.account = ?1 AND e.message = ?2 LIMIT 1");
+    return q.bind(account_, message).row();
+}
+
+Result<Entry> MailImpl::append(MailboxId mailbox, MessageId message, const AppendOptions& options) {
+    TRY_VOID(check(mailbox));
+    if (!context_.write->is_added(message)) {
+        TRY(const bool ours, holds(message));
+        if (!ours) return Error(Errc::not_found, "there is no such message");
+    }
+    Entry entry;
+    {
+        Query q = db_.query("SELECT size_octets FROM messages WHERE id = ?1");
+        TRY(const bool found, q.bind(message).row());
+        if (!found) return Error(Errc::not_found, "there is no such message");
+        entry.size_octets = q.u64(0);
+    }
+    TRY(entry.keyword_set, keyword_set(options.keywords));
+    TRY_VOID(take_quota(entry.size_octets, 1));
+    TRY(entry.modseq, next_modseq());
+    entry.flags = options.flags & kAllFlags;
+    entry.save_date_s = seconds(context_.write->now);
+    entry.internal_date_s = options.internal_date_s.value_or(entry.save_date_s);
+    entry.message = message;
+    const Counters more{1, is_unseen(entry.flags) ? 1 : 0, static_cast<std::int64_t>(entry.size_octets)};
+    TRY(entry.uid, take_uids(mailbox, 1, entry.modseq, more));
+    TRY_VOID(insert_entry(mailbox, entry));
+    change_refs(context_, message, 1);
+    return entry;
+}
+
+Result<Entry> MailImpl::deliver(std::string_view name, FlagBits flags, MessageId message, std::uint64_t size) {
+    Entry entry;
+    entry.flags = flags & kAllFlags;
+    entry.size_octets = size;
+    entry.message = message;
+    entry.save_date_s = entry.internal_date_s = seconds(context_.write->now);
+    {
+        Query q = db_.query(
+            "UPDATE accounts SET used_octets = used_octets + ?2, used_messages = used_messages + 1, "
+            "modseq = modseq + 1 WHERE id = ?1 "
+            "RETURNING modseq, (quota_octets > 0 AND used_octets > quota_octets) OR "
+            "(quota_messages > 0 AND used_messages > quota_messages), address");
+        TRY(const bool found, q.bind(account_, size).row());
+        if (!found) return Error(Errc::not_found, "there is no such account");
+        if (q.flag(1)) return Error(Errc::over_quota, fmt::format("the mailbox of {} is full", q.text(2)));
+        entry.modseq = q.u64(0);
+        TRY_VOID(q.run());
+    }
+    const std::string key = canonical_mailbox_name(name);
+    MailboxId id{};
+    for (;;) {
+        Query q = db_.query(
+            "UPDATE mailboxes SET uid_next = uid_next + 1, highest_modseq = ?3, messages = messages + 1, "
+            "unseen = unseen + ?4, octets = octets + ?5 WHERE account = ?1 AND name = ?2 "
+            "RETURNING id, uid_next - 1");
+        TRY(const bool found, q.bind(account_, key, entry.modseq, is_unseen(entry.flags), size).row());
+        if (found) {
+            if (q.u64(1) >= ~Uid{0}) return Error(Errc::limit, "the mailbox has given all its UIDs");
+            id = q.id<MailboxId>(0);
+            entry.uid = q.u32(1);
+            TRY_VOID(q.run());
+            break;
+        }
+        TRY_VOID(create(key, SpecialUse::none));
+        TRY(entry.modseq, next_modseq());
+    }
+    TRY_VOID(insert_entry(id, entry));
+    context_.write->changed(account_, id, entry.modseq);
+    return entry;
+}
+
+Result<std::uint32_t> MailImpl::changed_keywords(std::uint32_t before, const FlagChange& change) {
+    if (change.how == FlagChange::How::replace) return keyword_set(change.keywords);
+    if (change.keywords.empty()) return before;
+    TRY(std::vector<std::string> now, keywords(before));
+    if (change.how == FlagChange::How::add) {
+        now.insert(now.end(), change.keywords.begin(), change.keywords.end());
+    } else {
+        std::erase_if(now, [&change](const std::string& name) {
+            return std::ranges::any_of(change.keywords,
+                                       [&name](const std::string& gone) { return ascii::equals_ci(name, gone); });
+        });
+    }
+    return keyword_set(now);
+}
+
+Result<StoreOutcome> MailImpl::store(MailboxId mailbox, std::span<const Uid> uids, const FlagChange& change,
+                                     std::optional<ModSeq> unchanged_since) {
+    TRY_VOID(check(mailbox));
+    TRY(const std::vector<Entry> found, find(mailbox, uids));
+    StoreOutcome outcome;
+    std::map<std::uint32_t, std::uint32_t> sets;  // most messages share a few sets
+    Counters by;
+    ModSeq modseq = 0;
+    Query update =
+        db_.query("UPDATE entries SET flags = ?3, keyword_set = ?4, modseq = ?5 WHERE mailbox = ?1 AND uid = ?2");
+    for (Entry entry : found) {
+        if (unchanged_since && entry.modseq > *unchanged_since) {
+            outcome.modified.push_back(entry.uid);
+            continue;
+        }
+        FlagBits flags = change.flags & kAllFlags;
+        if (change.how == FlagChange::How::add) flags = static_cast<FlagBits>(entry.flags | flags);
+        if (change.how == FlagChange::How::remove) flags = static_cast<FlagBits>(entry.flags & ~flags);
+        auto set = sets.find(entry.keyword_set);
+        if (set == sets.end()) {
+            TRY(const std::uint32_t after, changed_keywords(entry.keyword_set, change));
+            set = sets.emplace(entry.keyword_set, after).first;
+        }
+        if (flags == entry.flags && set->second == entry.keyword_set) continue;
+        if (modseq == 0) {
+            TRY(modseq, next_modseq());
+        }
+        by.unseen += (is_unseen(flags) ? 1 : 0) - (is_unseen(entry.flags) ? 1 : 0);
+        entry.flags = flags;
+        entry.keyword_set = set->second;
+        entry.modseq = modseq;
+        update.reset();
+        TRY_VOID(update.bind(mailbox, entry.uid, entry.flags, entry.keyword_set, entry.modseq).run());
+        outcome.changed.push_back(entry);
+    }
+    if (modseq != 0) TRY_VOID(count_changes(mailbox, modseq, by));
+    return outcome;
+}
+
+Result<std::vector<std::pair<Uid, Uid>>> MailImpl::copy(MailboxId from, std::span<const Uid> uids, MailboxId to) {
+    TRY_VOID(check(from));
+    TRY_VOID(check(to));
+    TRY(const std::vector<Entry> found, find(from, uids));
+    std::vector<std::pair<Uid, Uid>> pairs;
+    if (found.empty()) return pairs;
+    Counters more;
+    for (const Entry& entry : found) {
+        more.messages += 1;
+        more.unseen += is_unseen(entry.flags) ? 1 : 0;
+        more.octets += static_cast<std::int64_t>(entry.size_octets);
+    }
+    TRY_VOID(take_quota(static_cast<std::uint64_t>(more.octets), found.size()));
+    TRY(const ModSeq modseq, next_modseq());
+    TRY(Uid uid, take_uids(to, found.size(), modseq, more));
+    for (Entry entry : found) {
+        pairs.emplace_back(entry.uid, uid);
+        entry.uid = uid++;
+        entry.modseq = modseq;
+        entry.save_date_s = seconds(context_.write->now);
+        TRY_VOID(insert_entry(to, entry));
+        change_refs(context_, entry.message, 1);
+    }
+    return pairs;
+}
+
+Result<std::vector<std::pair<Uid, Uid>>> MailImpl::move(MailboxId from, std::span<const Uid> uids, MailboxId to) {
+    TRY_VOID(check(from));
+    TRY_VOID(check(to));
+    TRY(const std::vector<Entry> found, find(from, uids));
+    std::vector<std::pair<Uid, Uid>> pairs;
+    if (found.empty()) return pairs;
+    Counters more;
+    for (const Entry& entry : found) {
+        more.messages += 1;
+        more.unseen += is_unseen(entry.flags) ? 1 : 0;
+        more.octets += static_cast<std::int64_t>(entry.size_octets);
+    }
+    // One MODSEQ for both ends: to other sessions the message is in one place or the other (RFC 6851 3.3).
+    TRY(const ModSeq modseq, next_modseq());
+    TRY(Uid uid, take_uids(to, found.size(), modseq, more));
+    for (Entry entry : found) {
+        TRY_VOID(delete_entry(from, entry.uid, modseq));
+        pairs.emplace_back(entry.uid, uid);
+        entry.uid = uid++;
+        entry.modseq = modseq;
+        entry.save_date_s = seconds(context_.write->now);
+        TRY_VOID(insert_entry(to, entry));
+    }
+    TRY_VOID(count_changes(from, modseq, Counters{-more.messages, -more.unseen, -more.octets}));
+    return pairs;
+}
+
+Result<std::vector<Uid>> MailImpl::expunge(MailboxId mailbox, std::span<const Uid> uids) {
+    TRY(const Mailbox box, this->mailbox(mailbox));
+    TRY(const std::vector<Entry> found, find(mailbox, uids));
+    std::vector<Uid> gone;
+    if (found.empty()) return gone;
+    TRY(const ModSeq modseq, next_modseq());
+    Counters by;
+    Query keep = db_.query("INSERT INTO deleted_entries VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)");
+    for (const Entry& entry : found) {
+        keep.reset();
+        TRY_VOID(keep.bind(account_, context_.write->now, mailbox, entry.uid, box.name, entry.flags, entry.keyword_set,
+                           entry.internal_date_s, entry.save_date_s, entry.size_octets, entry.message)
+                     .run());
+        TRY_VOID(delete_entry(mailbox, entry.uid, modseq));
+        by.messages -= 1;
+        by.unseen -= is_unseen(entry.flags) ? 1 : 0;
+        by.octets -= static_cast<std::int64_t>(entry.size_octets);
+        gone.push_back(entry.uid);
+    }
+    TRY_VOID(count_changes(mailbox, modseq, by));
+    TRY_VOID(give_quota(static_cast<std::uint64_t>(-by.octets), gone.size()));
+    return gone;
+}
+
+Result<Uid> MailImpl::take_recent(MailboxId mailbox) {
+    TRY(const Mailbox box, this->mailbox(mailbox));
+    if (box.recent_from < box.uid_next) {
+        TRY_VOID(db_.query("UPDATE mailboxes SET recent_from = uid_next WHERE id = ?1").bind(mailbox).run());
+    }
+    return box.recent_from;
+}
+
+}  // namespace posthouse::storage

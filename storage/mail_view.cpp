@@ -1,0 +1,231 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "protocols/base/ascii.h"
+#include "storage/mail_impl.h"
+
+namespace posthouse::storage {
+namespace {
+
+#define MAILBOX_COLUMNS                                                                                           \
+    "b.id, b.name, b.uid_validity, b.uid_next, b.highest_modseq, b.messages, b.unseen, b.octets, b.recent_from, " \
+    "b.special_use, EXISTS (SELECT 1 FROM subscriptions s WHERE s.account = b.account AND s.name = b.name)"
+#define ENTRY_COLUMNS "uid, flags, keyword_set, modseq, internal_date_s, save_date_s, size_octets, message"
+
+Mailbox mailbox_of(const Query& row) {
+    Mailbox mailbox;
+    mailbox.id = row.id<MailboxId>(0);
+    mailbox.name = row.text(1);
+    mailbox.uid_validity = row.u32(2);
+    mailbox.uid_next = row.u32(3);
+    mailbox.highest_modseq = row.u64(4);
+    mailbox.messages = row.u64(5);
+    mailbox.unseen = row.u64(6);
+    mailbox.octets = row.u64(7);
+    mailbox.recent_from = row.u32(8);
+    mailbox.special_use = static_cast<SpecialUse>(row.i64(9));
+    mailbox.subscribed = row.flag(10);
+    return mailbox;
+}
+
+Error no_entry(Uid uid) { return Error(Errc::not_found, fmt::format("there is no message with UID {}", uid)); }
+
+std::vector<std::string> split_names(std::string_view names) {
+    std::vector<std::string> out;
+    while (!names.empty()) {
+        const std::size_t blank = names.find(' ');
+        out.emplace_back(names.substr(0, blank));
+        names.remove_prefix(blank == std::string_view::npos ? names.size() : blank + 1);
+    }
+    return out;
+}
+
+}  // namespace
+
+std::string canonical_mailbox_name(std::string_view name) {
+    // "INBOX" is the same in any case (RFC 3501 5.1); its children follow it.
+    const std::string_view first = name.substr(0, name.find('/'));
+    if (!ascii::equals_ci(first, "INBOX")) return std::string(name);
+    return "INBOX" + std::string(name.substr(first.size()));
+}
+
+Result<> MailImpl::check(MailboxId mailbox) const {
+    Query q = db_.query("SELECT 1 FROM mailboxes WHERE id = ?1 AND account = ?2");
+    TRY(const bool found, q.bind(mailbox, account_).row());
+    if (!found) return Error(Errc::not_found, "there is no such mailbox");
+    return {};
+}
+
+Result<std::vector<Mailbox>> MailImpl::mailboxes() const {
+    Query q = db_.query("SELECT " MAILBOX_COLUMNS " FROM mailboxes b WHERE b.account = ?1 ORDER BY b.name");
+    q.bind(account_);
+    std::vector<Mailbox> out;
+    for (;;) {
+        TRY(const bool more, q.row());
+        if (!more) return out;
+        out.push_back(mailbox_of(q));
+    }
+}
+
+Result<Mailbox> MailImpl::mailbox(std::string_view name) const {
+    const std::string key = canonical_mailbox_name(name);
+    Query q = db_.query("SELECT " MAILBOX_COLUMNS " FROM mailboxes b WHERE b.account = ?1 AND b.name = ?2");
+    TRY(const bool found, q.bind(account_, key).row());
+    if (!found) return Error(Errc::not_found, fmt::format("there is no mailbox \"{}\"", key));
+    return mailbox_of(q);
+}
+
+Result<Mailbox> MailImpl::mailbox(MailboxId id) const {
+    Query q = db_.query("SELECT " MAILBOX_COLUMNS " FROM mailboxes b WHERE b.id = ?1 AND b.account = ?2");
+    TRY(const bool found, q.bind(id, account_).row());
+    if (!found) return Error(Errc::not_found, "there is no such mailbox");
+    return mailbox_of(q);
+}
+
+Result<std::vector<std::string>> MailImpl::subscriptions() const {
+    Query q = db_.query("SELECT name FROM subscriptions WHERE account = ?1 ORDER BY name");
+    q.bind(account_);
+    std::vector<std::string> out;
+    for (;;) {
+        TRY(const bool more, q.row());
+        if (!more) return out;
+        out.push_back(q.text(0));
+    }
+}
+
+Result<std::vector<Entry>> MailImpl::take_entries(Query&& query) const {
+    std::vector<Entry> out;
+    for (;;) {
+        TRY(const bool more, query.row());
+        if (!more) return out;
+        Entry& entry = out.emplace_back();
+        entry.uid = query.u32(0);
+        entry.flags = static_cast<FlagBits>(query.i64(1));
+        entry.keyword_set = query.u32(2);
+        entry.modseq = query.u64(3);
+        entry.internal_date_s = query.i64(4);
+        entry.save_date_s = query.i64(5);
+        entry.size_octets = query.u64(6);
+        entry.message = query.id<MessageId>(7);
+    }
+}
+
+Result<std::vector<Entry>> MailImpl::entries(MailboxId mailbox, Uid first, Uid last) const {
+    TRY_VOID(check(mailbox));
+    return take_entries(
+        db_.query("SELECT " ENTRY_COLUMNS " FROM entries WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3 ORDER BY uid")
+            .bind(mailbox, first, last));
+}
+
+Result<std::vector<Entry>> MailImpl::changed_since(MailboxId mailbox, ModSeq since) const {
+    TRY_VOID(check(mailbox));
+    TRY(std::vector<Entry> found,
+        take_entries(db_.query("SELECT " ENTRY_COLUMNS " FROM entries INDEXED BY entries_by_modseq "
+                               "WHERE mailbox = ?1 AND modseq > ?2")
+                         .bind(mailbox, since)));
+    std::ranges::sort(found, {}, &Entry::uid);
+    return found;
+}
+
+Result<std::vector<Uid>> MailImpl::expunged_since(MailboxId mailbox, ModSeq since) const {
+    TRY_VOID(check(mailbox));
+    Query q = db_.query("SELECT uid FROM expunged WHERE mailbox = ?1 AND modseq > ?2");
+    q.bind(mailbox, since);
+    std::vector<Uid> out;
+    for (;;) {
+        TRY(const bool more, q.row());
+        if (!more) break;
+        out.push_back(q.u32(0));
+    }
+    std::ranges::sort(out);
+    return out;
+}
+
+Result<std::vector<std::string>> MailImpl::keywords(std::uint32_t keyword_set) const {
+    if (keyword_set == 0) return std::vector<std::string>();
+    Query q = db_.query("SELECT names FROM keyword_sets WHERE id = ?1 AND account = ?2");
+    TRY(const bool found, q.bind(keyword_set, account_).row());
+    if (!found) return Error(Errc::not_found, fmt::format("there is no set of keywords {}", keyword_set));
+    return split_names(q.view(0));
+}
+
+Result<std::vector<std::string>> MailImpl::mailbox_keywords(MailboxId mailbox) const {
+    TRY_VOID(check(mailbox));
+    Query q = db_.query(
+        "SELECT names FROM keyword_sets WHERE id IN (SELECT DISTINCT keyword_set FROM entries "
+        "INDEXED BY entries_by_keywords WHERE mailbox = ?1 AND keyword_set <> 0)");
+    q.bind(mailbox);
+    std::vector<std::string> out;
+    for (;;) {
+        TRY(const bool more, q.row());
+        if (!more) break;
+        for (std::string& name : split_names(q.view(0))) out.push_back(std::move(name));
+    }
+    std::ranges::sort(out);
+    const auto [first, last] = std::ranges::unique(out);
+    out.erase(first, last);
+    return out;
+}
+
+Result<mime::MessageFacts> MailImpl::facts(MailboxId mailbox, Uid uid) const {
+    Query q = db_.query("SELECT " POSTHOUSE_FACT_COLUMNS
+                        " FROM mailboxes b JOIN entries e ON e.mailbox = b.id JOIN messages m ON m.id = e.message "
+                        "WHERE b.id = ?1 AND b.account = ?2 AND e.uid = ?3");
+    TRY(const bool found, q.bind(mailbox, account_, uid).row());
+    if (!found) return no_entry(uid);
+    return facts_of(q, 0);
+}
+
+Result<> MailImpl::each_facts(MailboxId mailbox, std::span<const Entry> entries,
+                              const std::function<void(std::size_t, const mime::MessageFacts&)>& visit) const {
+    TRY_VOID(check(mailbox));
+    Query q = db_.query("SELECT " POSTHOUSE_FACT_COLUMNS
+                        " FROM entries e JOIN messages m ON m.id = e.message WHERE e.mailbox = ?1 AND e.uid = ?2");
+    for (std::size_t i = 0; i < entries.size(); ++i) {
+        q.reset();
+        TRY(const bool found, q.bind(mailbox, entries[i].uid).row());
+        if (found) visit(i, facts_of(q, 0));  // one that was expunged meanwhile is passed over
+    }
+    return {};
+}
+
+Result<BodyReader> MailImpl::body(MailboxId mailbox, Uid uid) const {
+    MessageId message{};
+    {
+        Query q = db_.query(
+            "SELECT e.message FROM mailboxes b JOIN entries e ON e.mailbox = b.id "
+            "WHERE b.id = ?1 AND b.account = ?2 AND e.uid = ?3");
+        TRY(const bool found, q.bind(mailbox, account_, uid).row());
+        if (!found) return no_entry(uid);
+        message = q.id<MessageId>(0);
+    }
+    return open_body(context_, message);
+}
+
+Result<std::vector<Entry>> MailImpl::find(MailboxId mailbox, std::span<const Uid> uids) const {
+    std::vector<Uid> wanted(uids.begin(), uids.end());
+    std::ranges::sort(wanted);
+    const auto [first, last] = std::ranges::unique(wanted);
+    wanted.erase(first, last);
+    std::vector<Entry> out;
+    out.reserve(wanted.size());
+    Query q = db_.query("SELECT " ENTRY_COLUMNS " FROM entries WHERE mailbox = ?1 AND uid = ?2");
+    for (const Uid uid : wanted) {
+        q.reset();
+        TRY(const bool found, q.bind(mailbox, uid).row());
+        if (!found) continue;
+        Entry& entry = out.emplace_back();
+        entry.uid = uid;
+        entry.flags = static_cast<FlagBits>(q.i64(1));
+        entry.keyword_set = q.u32(2);
+        entry.modseq = q.u64(3);
+        entry.internal_date_s = q.i64(4);
+        entry.save_date_s = q.i64(5);
+        entry.size_octets = q.u64(6);
+        entry.message = q.id<MessageId>(7);
+    }
+    return out;
+}
+
+}  // namespace posthouse::storage

@@ -1,0 +1,60 @@
+#pragma once
+/// storage/queue_impl (internal): the outgoing queue over SQL; serves a write and, through QueueView, a snapshot.
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "storage/context.h"
+#include "storage/events_impl.h"
+#include "storage/queue.h"
+
+namespace posthouse::storage {
+
+class QueueImpl final : public QueueTx {
+ public:
+    explicit QueueImpl(Context& context) : context_(context), db_(context.db) {}
+
+    Result<std::vector<QueueRecipient>> due(Time until, std::size_t count_max) const override;
+    Result<std::optional<Time>> next_due() const override;
+    Result<QueueItem> item(QueueId id) const override;
+    Result<std::vector<QueueRecipient>> recipients(QueueId id) const override;
+    Result<std::vector<QueueItem>> list(QueueId after, std::size_t count_max) const override;
+    Result<std::uint64_t> waiting_count() const override;
+    Result<BodyReader> body(QueueId id) const override;
+    Result<mime::MessageFacts> facts(QueueId id) const override;
+
+    Result<QueueId> add(MessageId message, const NewQueueItem& item, Time first_attempt) override;
+    Result<std::vector<RecipientId>> start(std::span<const RecipientId> recipients) override;
+    Result<> finish(RecipientId recipient, const Outcome& outcome) override;
+    Result<> give_back(std::span<const RecipientId> recipients, Time next_attempt) override;
+    Result<std::uint64_t> recover() override;
+    Result<> retry_now(QueueId id) override;
+    Result<> hold(QueueId id) override;
+    Result<> release(QueueId id) override;
+    Result<> cancel(QueueId id) override;
+
+    /// The rows of one item, without touching the message's references: `message` counts this one already.
+    Result<QueueId> insert(MessageId message, std::string_view message_id, std::uint64_t size_octets,
+                           const NewQueueItem& item, Time first_attempt);
+    /// At the end of a write: items whose recipients are all final go.
+    Result<> drop_finished();
+
+ private:
+    Result<QueueRecipient> recipient(RecipientId id) const;
+    struct Shift {
+        RecipientState from;
+        RecipientState also_from;
+        RecipientState to;
+        EventKind kind;
+        std::string_view detail;
+    };
+    /// Moves every recipient of an item in one of two states to another, with its event.
+    Result<> shift(QueueId id, const Shift& shift);
+    void touch(QueueId id);
+
+    Context& context_;
+    Connection& db_;
+};
+
+}  // namespace posthouse::storage

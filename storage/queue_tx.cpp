@@ -1,0 +1,192 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "protocols/base/ascii.h"
+#include "storage/catalog_impl.h"
+#include "storage/queue_impl.h"
+
+namespace posthouse::storage {
+namespace {
+
+EventKind kind_of(RecipientState state) {
+    switch (state) {
+        case RecipientState::delivered: return EventKind::delivered;
+        case RecipientState::failed: return EventKind::bounced;
+        default: return EventKind::attempted;
+    }
+}
+
+}  // namespace
+
+void QueueImpl::touch(QueueId id) {
+    context_.write->notice.queue = true;
+    std::vector<QueueId>& touched = context_.write->touched_items;
+    if (std::ranges::find(touched, id) == touched.end()) touched.push_back(id);
+}
+
+Result<QueueId> QueueImpl::add(MessageId message, const NewQueueItem& item, Time first_attempt) {
+    TRY(const mime::MessageFacts facts, load_facts(context_, message));
+    TRY(const QueueId id, insert(message, facts.message_id, facts.size_octets, item, first_attempt));
+    change_refs(context_, message, 1);
+    return id;
+}
+
+Result<QueueId> QueueImpl::insert(MessageId message, std::string_view message_id, std::uint64_t size_octets,
+                                  const NewQueueItem& item, Time first_attempt) {
+    if (item.recipients.empty()) return Error(Errc::invalid, "a queued message needs a recipient");
+    TRY_VOID(db_.query("INSERT INTO queue_items (message, message_id, reverse_path, envid, ret, smtputf8, eight_bit, "
+                       "account, size_octets, created_ms, expires_ms) "
+                       "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")
+                 .bind(message, message_id, item.reverse_path, item.envid, item.ret, item.smtputf8, item.eight_bit,
+                       item.account, size_octets, context_.write->now, item.expires)
+                 .run());
+    const auto id = static_cast<QueueId>(db_.last_id());
+    for (const NewRecipient& recipient : item.recipients) {
+        const std::string domain = ascii::to_lower(domain_of(recipient.address));
+        TRY_VOID(db_.query("INSERT INTO queue_recipients (queue, address, domain, orcpt, notify, state, "
+                           "next_attempt_ms) VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6)")
+                     .bind(id, recipient.address, domain, recipient.orcpt, recipient.notify, first_attempt)
+                     .run());
+        NewEvent event;
+        event.kind = EventKind::queued;
+        event.message = message;
+        event.queue = id;
+        event.recipient = recipient.address;
+        event.detail = "waits to be sent";
+        TRY_VOID(write_event(context_, event, {}));
+    }
+    context_.write->notice.queue = true;
+    return id;
+}
+
+Result<std::vector<RecipientId>> QueueImpl::start(std::span<const RecipientId> recipients) {
+    std::vector<RecipientId> started;
+    Query q = db_.query("UPDATE queue_recipients SET state = 1, attempts = attempts + 1 WHERE id = ?1 AND state = 0");
+    for (const RecipientId id : recipients) {
+        q.reset();
+        TRY_VOID(q.bind(id).run());
+        if (db_.changes() == 1) started.push_back(id);
+    }
+    // No notice: taking up work is no news to the runner, which does it.
+    return started;
+}
+
+Result<> QueueImpl::finish(RecipientId id, const Outcome& outcome) {
+    if (outcome.state != RecipientState::delivered && outcome.state != RecipientState::failed &&
+        outcome.state != RecipientState::waiting) {
+        return Error(Errc::invalid, "an attempt ends as delivered, failed or waiting");
+    }
+    TRY(const QueueRecipient before, recipient(id));
+    if (before.state != RecipientState::sending && before.state != RecipientState::waiting &&
+        before.state != RecipientState::held) {
+        return Error(Errc::conflict, fmt::format("the recipient is {} already", to_string(before.state)));
+    }
+    TRY_VOID(
+        db_.query("UPDATE queue_recipients SET state = ?2, last_reply = ?3, last_remote = ?4, next_attempt_ms = ?5, "
+                  "delay_told = max(delay_told, ?6) WHERE id = ?1")
+            .bind(id, outcome.state, outcome.reply, outcome.remote, outcome.next_attempt, outcome.delay_told)
+            .run());
+    TRY(const QueueItem owner, item(before.queue));
+    NewEvent event;
+    event.kind = kind_of(outcome.state);
+    event.message = owner.message;
+    event.queue = before.queue;
+    event.recipient = before.address;
+    const std::string where = outcome.remote.empty() ? std::string() : fmt::format("{}: ", outcome.remote);
+    const std::string detail = where + outcome.reply;
+    event.detail = detail;
+    event.dialogue = outcome.dialogue;
+    TRY_VOID(write_event(context_, event, {}));
+    touch(before.queue);
+    return {};
+}
+
+Result<> QueueImpl::give_back(std::span<const RecipientId> recipients, Time next_attempt) {
+    for (const RecipientId id : recipients) {
+        TRY_VOID(
+            db_.query("UPDATE queue_recipients SET state = 0, attempts = max(attempts - 1, 0), next_attempt_ms = ?2 "
+                      "WHERE id = ?1 AND state = 1")
+                .bind(id, next_attempt)
+                .run());
+    }
+    context_.write->notice.queue = true;
+    return {};
+}
+
+Result<std::uint64_t> QueueImpl::recover() {
+    TRY_VOID(db_.query("UPDATE queue_recipients SET state = 0 WHERE state = 1").run());
+    const std::int64_t count = db_.changes();
+    if (count > 0) context_.write->notice.queue = true;
+    return static_cast<std::uint64_t>(count);
+}
+
+Result<> QueueImpl::retry_now(QueueId id) {
+    TRY_VOID(item(id));
+    TRY_VOID(db_.query("UPDATE queue_recipients SET next_attempt_ms = ?2 WHERE queue = ?1 AND state = 0")
+                 .bind(id, context_.write->now)
+                 .run());
+    touch(id);
+    return {};
+}
+
+Result<> QueueImpl::shift(QueueId id, const Shift& shift) {
+    TRY(const QueueItem owner, item(id));
+    TRY(const std::vector<QueueRecipient> all, recipients(id));
+    std::size_t moved = 0;
+    for (const QueueRecipient& one : all) {
+        if (one.state != shift.from && one.state != shift.also_from) continue;
+        const Time next = shift.to == RecipientState::waiting ? context_.write->now : one.next_attempt;
+        TRY_VOID(db_.query("UPDATE queue_recipients SET state = ?2, next_attempt_ms = ?3 WHERE id = ?1")
+                     .bind(one.id, shift.to, next)
+                     .run());
+        NewEvent event;
+        event.kind = shift.kind;
+        event.message = owner.message;
+        event.queue = id;
+        event.recipient = one.address;
+        event.detail = shift.detail;
+        TRY_VOID(write_event(context_, event, {}));
+        ++moved;
+    }
+    if (moved == 0) {
+        return Error(Errc::conflict,
+                     fmt::format("no recipient of {} is {}", format_queue_id(id), to_string(shift.from)));
+    }
+    touch(id);
+    return {};
+}
+
+Result<> QueueImpl::hold(QueueId id) {
+    return shift(id, Shift{RecipientState::waiting, RecipientState::waiting, RecipientState::held, EventKind::held,
+                           "held until it is released"});
+}
+
+Result<> QueueImpl::release(QueueId id) {
+    return shift(id, Shift{RecipientState::held, RecipientState::held, RecipientState::waiting, EventKind::released,
+                           "released, due at once"});
+}
+
+Result<> QueueImpl::cancel(QueueId id) {
+    return shift(id, Shift{RecipientState::waiting, RecipientState::held, RecipientState::cancelled,
+                           EventKind::cancelled, "taken out of the queue without a notice to the sender"});
+}
+
+Result<> QueueImpl::drop_finished() {
+    for (const QueueId id : context_.write->touched_items) {
+        {
+            Query q = db_.query("SELECT 1 FROM queue_recipients WHERE queue = ?1 AND state IN (0, 1, 4) LIMIT 1");
+            TRY(const bool open, q.bind(id).row());
+            if (open) continue;
+        }
+        const Result<QueueItem> gone = item(id);
+        if (!gone) continue;
+        TRY_VOID(db_.query("DELETE FROM queue_recipients WHERE queue = ?1").bind(id).run());
+        TRY_VOID(db_.query("DELETE FROM queue_items WHERE id = ?1").bind(id).run());
+        change_refs(context_, gone->message, -1);
+    }
+    context_.write->touched_items.clear();
+    return {};
+}
+
+}  // namespace posthouse::storage

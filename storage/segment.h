@@ -1,0 +1,110 @@
+#pragma once
+/// storage/segment (internal): the files of message octets; storage/segment_format.md is their description.
+///
+/// Invariants  1. Nothing at or before the committed end of a segment is ever written again.
+///             2. A segment is written by the one process that holds its flock.
+///             3. After a failed write or sync a segment is abandoned: the next record goes into a new one.
+/// Threads: SegmentWriter belongs to the commit thread; SegmentReaders is shared.
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "storage/body.h"
+#include "storage/directory.h"
+#include "storage/staged.h"
+#include "storage/types.h"
+
+namespace posthouse::storage {
+
+class Connection;
+
+inline constexpr std::uint64_t kFileHeaderOctets = 16;
+inline constexpr std::uint64_t kRecordHeaderOctets = 32;
+inline constexpr std::uint8_t kRecordZstd = 1;
+
+struct RecordHeader {
+    MessageId message{};
+    std::uint64_t payload_octets = 0;
+    std::uint32_t payload_crc = 0;
+    std::uint8_t flags = 0;
+};
+std::string format_file_header(std::uint32_t segment);
+std::string format_record_header(const RecordHeader& header);
+/// Errc::corrupt where anything does not check out.
+Result<RecordHeader> parse_record_header(std::string_view octets);
+std::string segment_name(std::int64_t segment);
+
+/// Where a record lies.
+struct Placement {
+    std::int64_t segment = 0;
+    std::uint64_t position = 0;
+    std::uint64_t payload_octets = 0;
+};
+
+class SegmentWriter {
+ public:
+    SegmentWriter(std::shared_ptr<Directory> directory, std::uint64_t octets_max);
+
+    struct Item {
+        const Staged* body = nullptr;
+        MessageId message{};
+    };
+    /// Appends and syncs the records of one batch. On failure nothing of it counts and the segment is abandoned.
+    /// Reads `db` to choose a segment; writes no row: see record().
+    Result<std::vector<Placement>> append(Connection& db, std::vector<Item>& items);
+    /// Inside the transaction that names the placements: brings the rows of `segments` up to date.
+    Result<> record(Connection& db);
+    /// The transaction of the last append was committed, or was not.
+    void committed();
+    void rolled_back();
+    /// The next append opens another segment.
+    void abandon();
+
+ private:
+    Result<> open(Connection& db);
+    Result<bool> try_open(Connection& db, std::int64_t number);
+    Result<> create(std::int64_t number);
+    Result<Placement> place_spooled(Connection& db, Staged& body, MessageId message);
+    Result<std::int64_t> next_number(Connection& db) const;
+    Result<> write_batch(const std::vector<Item>& items, std::vector<Placement>& placements);
+
+    struct Row {
+        std::int64_t segment = 0;
+        std::uint64_t octets = 0;
+        bool sealed = false;
+    };
+    std::shared_ptr<Directory> directory_;
+    std::uint64_t octets_max_;
+    Descriptor file_;
+    std::int64_t number_ = 0;
+    std::uint64_t committed_end_ = 0;
+    std::uint64_t end_ = 0;
+    bool known_ = false;     ///< `segments` has a committed row of it
+    std::vector<Row> rows_;  ///< what record() has to say
+    struct Abandoned {
+        Row row;
+        Descriptor file;  ///< keeps the lock, so that nobody takes it up before it is sealed
+    };
+    std::vector<Abandoned> abandoned_;
+};
+
+/// Open segments for reading, shared by all readers; at most kOpenMax descriptors are kept.
+class SegmentReaders {
+ public:
+    explicit SegmentReaders(std::shared_ptr<Directory> directory) : directory_(std::move(directory)) {}
+    /// A reader of one record; its header is checked here. Errc::io, corrupt.
+    Result<BodyReader> open(MessageId message, const Placement& placement, std::uint64_t size_octets);
+
+ private:
+    static constexpr std::size_t kOpenMax = 64;
+    Result<std::shared_ptr<const Descriptor>> file(std::int64_t segment);
+    std::shared_ptr<Directory> directory_;
+    std::mutex mutex_;
+    std::unordered_map<std::int64_t, std::shared_ptr<const Descriptor>> files_;
+};
+
+}  // namespace posthouse::storage

@@ -1,0 +1,70 @@
+#include "storage/tx.h"
+
+#include <fmt/format.h>
+
+namespace posthouse::storage {
+
+Result<MessageId> TxImpl::add_message(const StagedBodyPtr& body, const mime::MessageFacts& facts) {
+    TRY(const PlacedBody* placed, placed_body(context_, body));
+    // The same body again is the same message: its octets lie there once.
+    if (state_.is_added(placed->message)) return placed->message;
+    TRY_VOID(insert_message(context_, *placed, facts, 0));
+    state_.added.push_back(placed->message);
+    change_refs(context_, placed->message, 0);
+    return placed->message;
+}
+
+Result<Accepted> TxImpl::deliver(const Delivery& delivery) {
+    if (delivery.local.empty() && !delivery.outgoing) return Error(Errc::invalid, "a delivery needs a recipient");
+    TRY(const PlacedBody* placed, placed_body(context_, delivery.body));
+    Accepted accepted;
+    accepted.message = placed->message;
+    const auto refs = static_cast<std::int64_t>(delivery.local.size()) + (delivery.outgoing ? 1 : 0);
+    if (state_.is_added(placed->message)) {
+        change_refs(context_, placed->message, refs);
+    } else {
+        TRY_VOID(insert_message(context_, *placed, delivery.facts, refs));
+        state_.added.push_back(placed->message);
+    }
+    TRY_VOID(write_received(delivery, placed->message));
+    const std::uint64_t size = placed->body->size_octets();
+    for (const LocalCopy& copy : delivery.local) {
+        TRY(const Entry entry, parts_.mail(copy.account).deliver(copy.mailbox, copy.flags, placed->message, size));
+        const std::string detail = fmt::format("put into {} as UID {}", copy.mailbox, entry.uid);
+        NewEvent event;
+        event.kind = EventKind::stored;
+        event.message = placed->message;
+        event.recipient = copy.recipient;
+        event.detail = detail;
+        TRY_VOID(write_event(context_, event, {}));
+    }
+    if (delivery.outgoing) {
+        TRY(accepted.queue, parts_.queue().insert(placed->message, delivery.facts.message_id, size, *delivery.outgoing,
+                                                  delivery.first_attempt));
+    }
+    return accepted;
+}
+
+Result<> TxImpl::write_received(const Delivery& delivery, MessageId message) {
+    const std::string_view message_id = bare_message_id(delivery.facts.message_id);
+    NewEvent event;
+    event.kind = EventKind::received;
+    event.message = message;
+    event.message_id = message_id;
+    event.sender = delivery.sender;
+    event.detail = delivery.received_detail;
+    // Found under everybody it concerns; the later events hang off the message.
+    std::vector<std::string_view> keys = {message_id, delivery.sender};
+    for (const LocalCopy& copy : delivery.local) keys.push_back(copy.recipient);
+    if (delivery.outgoing) {
+        for (const NewRecipient& recipient : delivery.outgoing->recipients) keys.push_back(recipient.address);
+    }
+    return write_event(context_, event, keys);
+}
+
+Result<> TxImpl::settle() {
+    TRY_VOID(parts_.queue().drop_finished());
+    return settle_refs(context_);
+}
+
+}  // namespace posthouse::storage

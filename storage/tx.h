@@ -1,0 +1,78 @@
+#pragma once
+/// storage/tx (internal): one write and one snapshot, put together from their parts.
+#include <list>
+#include <memory>
+
+#include "storage/catalog_impl.h"
+#include "storage/context.h"
+#include "storage/events_impl.h"
+#include "storage/mail_impl.h"
+#include "storage/queue_impl.h"
+#include "storage/store.h"
+
+namespace posthouse::storage {
+
+/// The parts over one context; mail views are made when they are first asked for.
+class Parts {
+ public:
+    explicit Parts(Context& context) : context_(context), catalog_(context), queue_(context), events_(context) {}
+    MailImpl& mail(AccountId account) const {
+        for (MailImpl& known : mails_) {
+            if (known.account() == account) return known;
+        }
+        return mails_.emplace_back(context_, account);
+    }
+    CatalogImpl& catalog() { return catalog_; }
+    QueueImpl& queue() { return queue_; }
+    EventsImpl& events() { return events_; }
+    const CatalogImpl& catalog() const { return catalog_; }
+    const QueueImpl& queue() const { return queue_; }
+    const EventsImpl& events() const { return events_; }
+
+ private:
+    Context& context_;
+    CatalogImpl catalog_;
+    QueueImpl queue_;
+    EventsImpl events_;
+    mutable std::list<MailImpl> mails_;  ///< a list: references stay good
+};
+
+class TxImpl final : public Tx {
+ public:
+    TxImpl(Connection& db, SegmentReaders& segments, WriteState& state)
+        : state_(state), context_{db, segments, &state}, parts_(context_) {}
+
+    Time now() const override { return state_.now; }
+    CatalogTx& catalog() override { return parts_.catalog(); }
+    MailTx& mail(AccountId account) override { return parts_.mail(account); }
+    QueueTx& queue() override { return parts_.queue(); }
+    EventTx& events() override { return parts_.events(); }
+    Result<MessageId> add_message(const StagedBodyPtr& body, const mime::MessageFacts& facts) override;
+    Result<Accepted> deliver(const Delivery& delivery) override;
+
+    /// After the closure succeeded: finished queue items and messages without a reference go.
+    Result<> settle();
+
+ private:
+    Result<> write_received(const Delivery& delivery, MessageId message);
+
+    WriteState& state_;
+    Context context_;
+    Parts parts_;
+};
+
+class SnapshotImpl final : public Snapshot {
+ public:
+    SnapshotImpl(Connection& db, SegmentReaders& segments) : context_{db, segments, nullptr}, parts_(context_) {}
+
+    const CatalogView& catalog() const override { return parts_.catalog(); }
+    const MailView& mail(AccountId account) const override { return parts_.mail(account); }
+    const QueueView& queue() const override { return parts_.queue(); }
+    const EventView& events() const override { return parts_.events(); }
+
+ private:
+    Context context_;
+    Parts parts_;
+};
+
+}  // namespace posthouse::storage
