@@ -1,6 +1,8 @@
 #include "protocols/net/listener.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
+#include <ifaddrs.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -36,6 +38,21 @@ Task<void> stubborn(std::unique_ptr<Stream> stream) {
         const auto written = co_await stream->write_all("still here\r\n");
         if (!written) co_return;
     }
+}
+
+// An IPv4 address of this machine that is not loopback.
+std::optional<IpAddress> own_address() {
+    ifaddrs* all = nullptr;
+    if (::getifaddrs(&all) != 0) return std::nullopt;
+    std::optional<IpAddress> found;
+    for (const ifaddrs* at = all; at != nullptr && !found; at = at->ifa_next) {
+        if (at->ifa_addr == nullptr || at->ifa_addr->sa_family != AF_INET) continue;
+        const auto* v4 = reinterpret_cast<const sockaddr_in*>(at->ifa_addr);
+        const IpAddress address = IpAddress::v4(ntohl(v4->sin_addr.s_addr));
+        if (!address.is_loopback()) found = address;
+    }
+    ::freeifaddrs(all);
+    return found;
 }
 
 struct Server {
@@ -107,6 +124,31 @@ TEST_CASE("listener: the limit of a network does not hold for loopback") {
     const auto b = server.dial();
     CHECK(server.ask(*a, "a") == "a\r\n");
     CHECK(server.ask(*b, "b") == "b\r\n");
+}
+
+TEST_CASE("listener: the limit of a network holds for everyone else") {
+    const auto own = own_address();
+    if (!own) {
+        MESSAGE("skipped: this machine has no IPv4 address but loopback");
+        return;
+    }
+    ListenLimits limits;
+    limits.connections_per_network_max = 1;
+    Loop loop;
+    auto opened = Listener::open(loop, "test", Endpoint(*own, 0), limits, nullptr, "421 4.7.0 Too many\r\n", echo);
+    REQUIRE(opened);
+    const auto dialer = make_tcp_dialer(loop);
+    DialOptions options;
+    options.source = own;
+    const auto first = run_task(loop, dialer->dial((*opened)->local(), options));
+    const auto second = run_task(loop, dialer->dial((*opened)->local(), options));
+    REQUIRE(first);
+    REQUIRE(second);
+    CHECK(run_task(loop, read_octets(**second, 20)).value_or("") == "421 4.7.0 Too many\r\n");
+    CHECK(run_task(loop, (*first)->write_all("hello\r\n")));
+    CHECK(run_task(loop, read_octets(**first, 7)).value_or("") == "hello\r\n");
+    (*opened)->stop();
+    run_task(loop, (*opened)->join());
 }
 
 TEST_CASE("listener: stop closes the port and lets sessions say goodbye; join waits for the last") {
