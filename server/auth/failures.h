@@ -1,0 +1,74 @@
+#pragma once
+/// server/auth/failures: who has guessed how often. Bounded memory: the oldest entries go first.
+/// Threads: the loop's.
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <set>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+
+#include "protocols/base/clock.h"
+#include "protocols/net/address.h"
+
+namespace posthouse::server {
+
+struct FailureLimits {
+    std::uint32_t network_minute_max = 10;  ///< a /32 or /64
+    std::uint32_t network_day_max = 50;
+    std::uint32_t account_hour_max = 20;  ///< from networks that have not logged in to this account before
+    std::size_t entries_max = 100'000;    ///< of each table
+};
+
+/// Fixed windows: simple, small, and wrong by at most a factor of two at their edges.
+class Failures {
+ public:
+    explicit Failures(FailureLimits limits = FailureLimits()) : limits_(limits) {}
+
+    bool allowed(const std::string& login, net::IpAddress peer, Time now) const;
+    void failed(const std::string& login, net::IpAddress peer, Time now);
+    /// Takes one failure back: the guess turned out right, or was never judged.
+    void forgive(const std::string& login, net::IpAddress peer);
+    /// The peer's network is known to this account from now on.
+    void succeeded(const std::string& login, net::IpAddress peer, Time now);
+
+ private:
+    struct Window {
+        Time start{};
+        std::uint32_t count = 0;
+        std::uint32_t in(Time now, std::chrono::milliseconds span) const { return now - start < span ? count : 0; }
+        void add(Time now, std::chrono::milliseconds span);
+        void take_back() { count -= count > 0 ? 1 : 0; }
+    };
+    struct Network {
+        Window minute;
+        Window day;
+    };
+    template <class Key, class Value>
+    struct Table {
+        std::map<Key, Value> values;
+        std::deque<Key> order;
+        Value& get(const Key& key, std::size_t entries_max) {
+            const auto found = values.find(key);
+            if (found != values.end()) return found->second;
+            if (order.size() >= entries_max) {
+                values.erase(order.front());
+                order.pop_front();
+            }
+            order.push_back(key);
+            return values[key];
+        }
+    };
+    static net::IpAddress network_of(net::IpAddress peer);
+    bool is_known(const std::string& login, net::IpAddress network) const;
+
+    FailureLimits limits_;
+    Table<net::IpAddress, Network> networks_;
+    Table<std::string, Window> accounts_;
+    Table<std::pair<std::string, net::IpAddress>, bool> known_;
+};
+
+}  // namespace posthouse::server

@@ -1,0 +1,222 @@
+#include "server/delivery/backend.h"
+
+#include <fmt/format.h>
+
+#include <unordered_set>
+
+#include "protocols/base/ascii.h"
+#include "protocols/mime/facts.h"
+#include "storage/await.h"
+
+namespace posthouse::server {
+
+namespace {
+
+namespace wire = ::posthouse::smtp;
+
+class StagedSink final : public smtp::BodySink {
+ public:
+    explicit StagedSink(std::unique_ptr<storage::BodyWriter> writer) : writer_(std::move(writer)) {}
+    Result<> append(std::string_view octets) override { return writer_->append(octets); }
+    Result<storage::StagedBodyPtr> finish() { return writer_->finish(); }
+
+ private:
+    std::unique_ptr<storage::BodyWriter> writer_;
+};
+
+storage::Ret to_storage(smtp::Ret ret) {
+    switch (ret) {
+        case smtp::Ret::full: return storage::Ret::full;
+        case smtp::Ret::headers: return storage::Ret::headers;
+        case smtp::Ret::unspecified: break;
+    }
+    return storage::Ret::unspecified;
+}
+
+// Where one message goes, duplicates merged: an account gets one copy however many of its addresses were named.
+class Spread {
+ public:
+    Spread(storage::Delivery& delivery, storage::NewQueueItem& item) : delivery_(delivery), item_(item) {}
+
+    void add_local(storage::AccountId account, const std::string& recipient) {
+        if (!accounts_.insert(storage::raw(account)).second) return;
+        storage::LocalCopy copy;
+        copy.account = account;
+        copy.recipient = recipient;
+        delivery_.local.push_back(std::move(copy));
+    }
+    void add_remote(const std::string& address, const smtp::Recipient& recipient, bool forwarded) {
+        if (!remote_.insert(ascii::to_lower(address)).second) return;
+        storage::NewRecipient row;
+        row.address = address;
+        row.notify = recipient.notify;
+        row.orcpt = recipient.orcpt;
+        // RFC 3461 5.2.4: the address that the sender wrote stays known when an alias leads elsewhere.
+        if (forwarded && row.orcpt.empty()) row.orcpt = "rfc822;" + recipient.path.spec();
+        item_.recipients.push_back(std::move(row));
+    }
+
+ private:
+    storage::Delivery& delivery_;
+    storage::NewQueueItem& item_;
+    std::unordered_set<std::int64_t> accounts_;
+    std::unordered_set<std::string> remote_;
+};
+
+class StoreBackend final : public smtp::Backend {
+ public:
+    StoreBackend(storage::Store& store, net::Loop& loop, net::ThreadPool& pool, Authenticator& authenticator,
+                 Directory& directory, std::string hostname, const Clock& clock, Metrics& metrics)
+        : store_(store),
+          loop_(loop),
+          pool_(pool),
+          authenticator_(authenticator),
+          directory_(directory),
+          hostname_(std::move(hostname)),
+          clock_(clock),
+          local_copies_(metrics.counter("delivery_local_total", "Copies put into local mailboxes")),
+          queued_(metrics.counter("delivery_queued_total", "Recipients put into the queue")) {}
+
+    net::Task<Result<smtp::RecipientKind>> lookup_recipient(wire::Path recipient,
+                                                            std::optional<smtp::Login> login) override {
+        const auto picture = directory_.picture();
+        const bool literal = recipient.is_literal();
+        const Resolution found = picture->resolve(at_home(std::move(recipient), *picture));
+        switch (found.kind) {
+            case Resolution::Kind::unknown:
+                co_return Error(Errc::not_found, "no account, alias or catch-all has this address");
+            case Resolution::Kind::too_many:
+                co_return Error(Errc::limit, "the alias leads too far or to too many addresses");
+            case Resolution::Kind::not_ours:
+                if (!login) co_return Error(Errc::denied, "the domain is not ours and nobody has logged in");
+                // RFC 5321 4.1.3: there is no host behind an address literal that we would dial for a user.
+                if (literal) co_return Error(Errc::not_found, "mail to address literals is not sent");
+                co_return smtp::RecipientKind::remote;
+            case Resolution::Kind::deliver: break;
+        }
+        if (picture->any_limited(found.accounts)) CO_TRY_VOID(co_await check_quota(found.accounts));
+        co_return found.accounts.empty() ? smtp::RecipientKind::remote : smtp::RecipientKind::local;
+    }
+
+    net::Task<Result<smtp::Login>> authenticate(std::string login, std::string password, net::IpAddress peer) override {
+        std::string service = "submission";
+        auto identity =
+            co_await authenticator_.authenticate(std::move(login), std::move(password), peer, std::move(service));
+        if (!identity) co_return Error(identity.error());
+        co_return smtp::Login(storage::raw(identity->account), identity->address);
+    }
+
+    net::Task<Result<>> check_sender(smtp::Login login, wire::Path address) override {
+        const storage::AccountId account{login.account};
+        if (directory_.picture()->owns(account, address)) co_return Result<>();
+        co_return Error(Errc::denied, login.address + " does not own " + address.spec());
+    }
+
+    Result<> check_room(std::uint64_t octets) override { return store_.check_room(octets); }
+
+    std::unique_ptr<smtp::BodySink> begin_body() override { return std::make_unique<StagedSink>(store_.stage()); }
+
+    net::Task<Result<smtp::AcceptedMessage>> accept(std::unique_ptr<smtp::BodySink> body,
+                                                    smtp::Envelope envelope) override {
+        auto& sink = static_cast<StagedSink&>(*body);
+        CO_TRY(storage::StagedBodyPtr staged, sink.finish());
+        auto delivery = std::make_shared<storage::Delivery>();
+        delivery->body = staged;
+        CO_TRY_VOID(spread(*delivery, envelope));
+        auto facts = co_await compute_facts(staged);
+        if (!facts) co_return Error(facts.error());
+        delivery->facts = *std::move(facts);
+
+        std::vector<storage::StagedBodyPtr> bodies{std::move(staged)};
+        auto write = [delivery](storage::Tx& tx) { return tx.deliver(*delivery); };
+        const auto accepted = co_await storage::commit(store_, loop_, std::move(bodies), std::move(write));
+        if (!accepted) co_return Error(accepted.error());
+        local_copies_.add(static_cast<std::int64_t>(delivery->local.size()));
+        if (delivery->outgoing) queued_.add(static_cast<std::int64_t>(delivery->outgoing->recipients.size()));
+        co_return smtp::AcceptedMessage(accepted->queue ? storage::format_queue_id(*accepted->queue)
+                                                        : fmt::format("m{}", storage::raw(accepted->message)));
+    }
+
+ private:
+    // "<postmaster>" without a domain is the one of this host (RFC 5321 4.1.1.3), where its name is a domain of ours.
+    wire::Path at_home(wire::Path path, const DirectoryPicture& picture) const {
+        if (path.domain.empty() && picture.is_ours(hostname_)) path.domain = hostname_;
+        return path;
+    }
+
+    // The picture knows who has a quota; how much of it is used is asked of the store, for those only.
+    net::Task<Result<>> check_quota(std::vector<storage::AccountId> accounts) {
+        auto look = [accounts = std::move(accounts)](const storage::Snapshot& snapshot) -> Result<> {
+            for (const storage::AccountId id : accounts) {
+                TRY(const storage::Account account, snapshot.catalog().account(id));
+                const bool octets_full = account.quota_octets > 0 && account.used_octets >= account.quota_octets;
+                const bool count_full = account.quota_messages > 0 && account.used_messages >= account.quota_messages;
+                if (octets_full || count_full) return Error(Errc::over_quota, account.address + " is full");
+            }
+            return {};
+        };
+        co_return co_await storage::read(store_, pool_, loop_, std::move(look));
+    }
+
+    net::Task<Result<mime::MessageFacts>> compute_facts(storage::StagedBodyPtr body) {
+        if (body->size_octets() <= kParseHereOctetsMax) co_return mime::compute_facts(body->view());
+        auto parse = [body]() -> Result<mime::MessageFacts> { return mime::compute_facts(body->view()); };
+        co_return co_await net::offload(pool_, loop_, std::move(parse));
+    }
+
+    // The directory may have changed since RCPT: a recipient that is gone by now would be lost in silence, so the whole
+    // message is put off; the client tries again and hears 550 at RCPT.
+    Result<> spread(storage::Delivery& delivery, const smtp::Envelope& envelope) const {
+        const auto picture = directory_.picture();
+        storage::NewQueueItem item;
+        Spread spread(delivery, item);
+        for (const smtp::Recipient& recipient : envelope.recipients) {
+            const Resolution found = picture->resolve(at_home(recipient.path, *picture));
+            const std::string address = recipient.path.spec();
+            if (found.kind == Resolution::Kind::not_ours && envelope.login) {
+                spread.add_remote(address, recipient, /*forwarded=*/false);
+                continue;
+            }
+            if (found.kind != Resolution::Kind::deliver) {
+                return Error(Errc::unavailable, address + " is no recipient any more");
+            }
+            for (const storage::AccountId account : found.accounts) spread.add_local(account, address);
+            for (const std::string& target : found.remote) spread.add_remote(target, recipient, /*forwarded=*/true);
+        }
+        const Time now = clock_.now();
+        delivery.sender = envelope.sender.spec();
+        delivery.received_detail = envelope.received_detail;
+        delivery.first_attempt = now;
+        if (item.recipients.empty()) return {};
+        item.reverse_path = delivery.sender;
+        item.envid = envelope.envid;
+        item.ret = to_storage(envelope.ret);
+        item.smtputf8 = envelope.smtputf8;
+        item.eight_bit = envelope.eight_bit;
+        if (envelope.login) item.account = storage::AccountId{envelope.login->account};
+        item.expires = now + kQueueLifetime;
+        delivery.outgoing = std::move(item);
+        return {};
+    }
+
+    storage::Store& store_;
+    net::Loop& loop_;
+    net::ThreadPool& pool_;
+    Authenticator& authenticator_;
+    Directory& directory_;
+    std::string hostname_;
+    const Clock& clock_;
+    Metrics::Value& local_copies_;
+    Metrics::Value& queued_;
+};
+
+}  // namespace
+
+std::unique_ptr<smtp::Backend> make_backend(storage::Store& store, net::Loop& loop, net::ThreadPool& pool,
+                                            Authenticator& authenticator, Directory& directory, std::string hostname,
+                                            const Clock& clock, Metrics& metrics) {
+    return std::make_unique<StoreBackend>(store, loop, pool, authenticator, directory, std::move(hostname), clock,
+                                          metrics);
+}
+
+}  // namespace posthouse::server

@@ -1,0 +1,243 @@
+#include "server/delivery/directory.h"
+
+#include <algorithm>
+#include <deque>
+#include <set>
+#include <unordered_set>
+
+#include "protocols/base/ascii.h"
+#include "protocols/base/log.h"
+
+namespace posthouse::server {
+
+namespace {
+
+// "user+tag" -> "user"; nothing where there is no tag, or no user before it (RFC 5233 calls it the detail).
+std::string_view without_tag(std::string_view local) {
+    const std::size_t plus = local.find('+');
+    return plus == std::string_view::npos || plus == 0 ? std::string_view() : local.substr(0, plus);
+}
+
+// The key under which an address is kept: unquoted local part and domain in lower case.
+std::string key_of(std::string_view local, std::string_view domain) {
+    return ascii::to_lower(local) + "@" + ascii::to_lower(domain);
+}
+
+bool is_role(std::string_view local) {
+    return ascii::equals_ci(local, "postmaster") || ascii::equals_ci(local, "abuse");
+}
+
+}  // namespace
+
+// One expansion: breadth first, every alias entered once.
+class DirectoryPicture::Walk {
+ public:
+    explicit Walk(const DirectoryPicture& picture) : picture_(picture) {}
+
+    Resolution run(const smtp::Path& start) {
+        visit(start.local_part, start.domain, 0);
+        while (!open_.empty() && !too_many_) {
+            const Target next = std::move(open_.front());
+            open_.pop_front();
+            const auto path = smtp::parse_mailbox(next.address);
+            if (path) visit(path->local_part, path->domain, next.depth);
+        }
+        Resolution out = std::move(found_);
+        if (too_many_) {
+            out = Resolution();
+            out.kind = Resolution::Kind::too_many;
+        } else if (!out.accounts.empty() || !out.remote.empty()) {
+            out.kind = Resolution::Kind::deliver;
+        }
+        return out;
+    }
+
+ private:
+    struct Target {
+        std::string address;
+        std::size_t depth = 0;
+    };
+
+    bool enter(const std::string& key, std::size_t depth) {
+        const auto alias = picture_.aliases_.find(key);
+        if (alias == picture_.aliases_.end() || !entered_.insert(key).second) return false;
+        for (const std::string& target : alias->second) {
+            if (depth + 1 > kAliasDepthMax || ++targets_ > kAliasTargetsMax) {
+                too_many_ = true;
+                return true;
+            }
+            open_.push_back(Target{target, depth + 1});
+        }
+        return true;
+    }
+
+    bool deliver(const std::string& key) {
+        const auto account = picture_.accounts_.find(key);
+        if (account == picture_.accounts_.end()) return false;
+        if (seen_accounts_.insert(storage::raw(account->second.id)).second) {
+            found_.accounts.push_back(account->second.id);
+        }
+        return true;
+    }
+
+    // An alias comes before an account of the same name; an alias that names itself means that account.
+    bool find(std::string_view local, std::string_view domain, std::size_t depth) {
+        const std::string key = key_of(local, domain);
+        if (enter(key, depth)) return true;
+        return deliver(key) || entered_.contains(key);
+    }
+
+    void visit(std::string_view local, std::string_view domain, std::size_t depth) {
+        if (!picture_.is_ours(domain)) {
+            std::string address = smtp::Path(std::string(local), std::string(domain)).spec();
+            if (seen_remote_.insert(ascii::to_lower(address)).second) found_.remote.push_back(std::move(address));
+            return;
+        }
+        if (find(local, domain, depth)) return;
+        const std::string_view base = without_tag(local);
+        if (!base.empty() && find(base, domain, depth)) return;
+        if (is_role(local) && deliver(picture_.role_account(domain))) return;
+        enter("@" + ascii::to_lower(domain), depth);
+    }
+
+    const DirectoryPicture& picture_;
+    Resolution found_;
+    std::deque<Target> open_;
+    std::unordered_set<std::string> entered_;
+    std::unordered_set<std::int64_t> seen_accounts_;
+    std::unordered_set<std::string> seen_remote_;
+    std::size_t targets_ = 0;
+    bool too_many_ = false;
+};
+
+Result<std::shared_ptr<const DirectoryPicture>> DirectoryPicture::load(const storage::CatalogView& catalog) {
+    auto out = std::make_shared<DirectoryPicture>();
+    TRY(std::vector<storage::Domain> domains, catalog.domains());
+    TRY(std::vector<storage::Account> accounts, catalog.accounts());
+    TRY(std::vector<storage::Alias> aliases, catalog.aliases());
+    TRY(const std::optional<std::string> any_postmaster, catalog.setting("postmaster"));
+    std::ranges::sort(domains, {}, [](const storage::Domain& d) { return storage::raw(d.id); });
+    std::ranges::sort(accounts, {}, [](const storage::Account& a) { return storage::raw(a.id); });
+
+    for (storage::Account& account : accounts) {
+        const bool limited = account.quota_octets > 0 || account.quota_messages > 0;
+        out->limited_[storage::raw(account.id)] = limited;
+        out->accounts_[account.address] = AccountFacts{account.id, limited};
+    }
+    for (storage::Alias& alias : aliases) out->aliases_[alias.address] = std::move(alias.targets);
+    for (const storage::Domain& domain : domains) {
+        if (out->first_domain_.empty()) out->first_domain_ = domain.name;
+        TRY(const std::optional<std::string> named, catalog.setting("postmaster." + domain.name));
+        std::string& role = out->domains_[domain.name];
+        if (named && out->accounts_.contains(*named)) role = *named;
+        if (role.empty() && any_postmaster && out->accounts_.contains(*any_postmaster)) role = *any_postmaster;
+        for (const storage::Account& account : accounts) {
+            if (role.empty() && account.domain == domain.id) role = account.address;
+        }
+        // A domain of aliases only: the first account of the house answers for it.
+        if (role.empty() && !accounts.empty()) role = accounts.front().address;
+    }
+    return std::shared_ptr<const DirectoryPicture>(std::move(out));
+}
+
+std::string DirectoryPicture::role_account(std::string_view domain) const {
+    const auto found = domains_.find(ascii::to_lower(domain));
+    return found == domains_.end() ? std::string() : found->second;
+}
+
+bool DirectoryPicture::is_ours(std::string_view domain) const { return domains_.contains(ascii::to_lower(domain)); }
+
+Resolution DirectoryPicture::resolve(const smtp::Path& path) const {
+    smtp::Path start = path;
+    // "<postmaster>" without a domain means this host's own (RFC 5321 4.1.1.3).
+    if (start.domain.empty()) start.domain = first_domain_;
+    if (!is_ours(start.domain)) {
+        Resolution out;
+        out.kind = Resolution::Kind::not_ours;
+        return out;
+    }
+    return Walk(*this).run(start);
+}
+
+bool DirectoryPicture::owns(storage::AccountId account, const smtp::Path& path) const {
+    const Resolution found = resolve(path);
+    return std::ranges::find(found.accounts, account) != found.accounts.end();
+}
+
+bool DirectoryPicture::any_limited(const std::vector<storage::AccountId>& accounts) const {
+    return std::ranges::any_of(accounts, [&](storage::AccountId id) {
+        const auto found = limited_.find(storage::raw(id));
+        return found != limited_.end() && found->second;
+    });
+}
+
+struct Directory::State : std::enable_shared_from_this<Directory::State> {
+    State(storage::Store& store_in, net::Loop& loop_in, net::ThreadPool& pool_in)
+        : store(store_in), loop(loop_in), pool(pool_in) {}
+
+    static Result<std::shared_ptr<const DirectoryPicture>> load(storage::Store& store) {
+        return store.read([](const storage::Snapshot& snapshot) { return DirectoryPicture::load(snapshot.catalog()); });
+    }
+
+    // Loop's thread. One read at a time; a change meanwhile asks for another.
+    void read_again() {
+        if (reading) {
+            again = true;
+            return;
+        }
+        reading = true;
+        const bool taken = pool.submit([weak = weak_from_this(), &from = store, &on = loop] {
+            auto loaded = std::make_shared<Result<std::shared_ptr<const DirectoryPicture>>>(load(from));
+            on.post([weak, loaded] {
+                if (const auto self = weak.lock()) self->take(std::move(*loaded));
+            });
+        });
+        if (!taken) {
+            reading = false;
+            log::warn("delivery", "the directory could not be read anew: too much work is queued");
+        }
+    }
+
+    void take(Result<std::shared_ptr<const DirectoryPicture>> loaded) {
+        reading = false;
+        if (loaded) {
+            picture = *std::move(loaded);
+        } else {
+            log::error("delivery", "the directory could not be read anew: {}", loaded.error().context);
+        }
+        if (std::exchange(again, false)) read_again();
+    }
+
+    storage::Store& store;
+    net::Loop& loop;
+    net::ThreadPool& pool;
+    std::shared_ptr<const DirectoryPicture> picture;
+    bool reading = false;
+    bool again = false;
+};
+
+Result<std::unique_ptr<Directory>> Directory::open(storage::Store& store, net::Loop& loop, net::ThreadPool& pool) {
+    auto state = std::make_shared<State>(store, loop, pool);
+    TRY(state->picture, State::load(store));
+    // The store keeps its listeners for good: this one holds on to nothing.
+    store.subscribe([weak = std::weak_ptr(state), &loop](const storage::CommitNotice& notice) {
+        if (!notice.catalog && !notice.external) return;
+        if (weak.expired()) return;
+        loop.post([weak] {
+            if (const auto self = weak.lock()) self->read_again();
+        });
+    });
+    return std::unique_ptr<Directory>(new Directory(std::move(state)));
+}
+
+Directory::~Directory() = default;
+
+std::shared_ptr<const DirectoryPicture> Directory::picture() const { return state_->picture; }
+
+void Directory::refresh() {
+    state_->loop.post([weak = std::weak_ptr(state_)] {
+        if (const auto self = weak.lock()) self->read_again();
+    });
+}
+
+}  // namespace posthouse::server

@@ -1,0 +1,95 @@
+#pragma once
+/// server/delivery: where does mail for an address go, and taking it there.
+///   directory.h: the addresses of this host as an immutable picture in memory; resolve() and owns() touch no disk
+///   backend.h:   the door through which SMTP sessions reach the store
+/// Invariants  1. An address is looked up in its parsed form, in lower case; a quoted local part never names a host.
+///             2. Expansion of aliases is bounded in depth and count, and a loop ends by itself.
+///             3. postmaster@ and abuse@ of a domain of ours always lead to somebody (RFC 5321 4.5.1, RFC 2142).
+/// Threads: a DirectoryPicture is immutable and may be read from any; Directory belongs to its loop.
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "protocols/base/result.h"
+#include "protocols/net/loop.h"
+#include "protocols/net/offload.h"
+#include "protocols/smtp/path.h"
+#include "storage/store.h"
+
+namespace posthouse::server {
+
+inline constexpr std::size_t kAliasDepthMax = 10;
+inline constexpr std::size_t kAliasTargetsMax = 1000;
+
+/// Where an address leads.
+struct Resolution {
+    enum class Kind {
+        deliver,   ///< to the accounts and remote addresses below
+        unknown,   ///< our domain, but nobody there
+        not_ours,  ///< another host's address
+        too_many,  ///< an alias that leads too far or to too many
+    };
+    Kind kind = Kind::unknown;
+    std::vector<storage::AccountId> accounts;  ///< each once
+    std::vector<std::string> remote;           ///< targets of aliases on other hosts, each once
+};
+
+/// Octet-wise hash and equality that take string_views.
+struct TextHash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
+};
+template <class Value>
+using TextMap = std::unordered_map<std::string, Value, TextHash, std::equal_to<>>;
+
+class DirectoryPicture {
+ public:
+    struct AccountFacts {
+        storage::AccountId id{};
+        bool limited = false;  ///< has a quota
+    };
+
+    /// Reads domains, accounts, aliases and the settings "postmaster" and "postmaster.DOMAIN" (account addresses).
+    static Result<std::shared_ptr<const DirectoryPicture>> load(const storage::CatalogView& catalog);
+
+    Resolution resolve(const smtp::Path& path) const;
+    bool is_ours(std::string_view domain) const;
+    /// Whether the account may write as `path`: its address, an alias that leads to it, either with a +tag.
+    bool owns(storage::AccountId account, const smtp::Path& path) const;
+    /// Whether any of these accounts has a quota, so that its use must be looked up.
+    bool any_limited(const std::vector<storage::AccountId>& accounts) const;
+    std::size_t account_count() const { return accounts_.size(); }
+
+ private:
+    class Walk;
+    std::string role_account(std::string_view domain) const;
+
+    std::string first_domain_;
+    TextMap<std::string> domains_;  // name -> account that gets the mail of its roles, "" where there is none
+    TextMap<AccountFacts> accounts_;
+    TextMap<std::vector<std::string>> aliases_;
+    std::unordered_map<std::int64_t, bool> limited_;
+};
+
+/// The current picture, kept current: after a commit that changed the catalog it is read anew on the pool.
+class Directory {
+ public:
+    /// Reads the first picture at once (at start, before the loop runs).
+    static Result<std::unique_ptr<Directory>> open(storage::Store& store, net::Loop& loop, net::ThreadPool& pool);
+    ~Directory();
+
+    std::shared_ptr<const DirectoryPicture> picture() const;
+    /// Reads the catalog anew soon. Any thread.
+    void refresh();
+
+ private:
+    struct State;
+    explicit Directory(std::shared_ptr<State> state) : state_(std::move(state)) {}
+    std::shared_ptr<State> state_;
+};
+
+}  // namespace posthouse::server
