@@ -1,0 +1,230 @@
+// The outgoing queue: states, what is given out and when, what leaves it.
+#include "storage/queue.h"
+
+#include "storage/sqlite.h"
+#include "tests/support/temp_store.h"
+
+using namespace posthouse;
+using namespace posthouse::storage;
+using posthouse::test::plain_facts;
+using posthouse::test::TempStore;
+
+namespace {
+
+const Time kStart = from_unix_ms(1'800'000'000'000);
+
+struct Fixture {
+    QueueId add(std::vector<std::string> addresses, Time first = kStart) {
+        const StagedBodyPtr body = store.stage("queued body");
+        const auto accepted = store->write_value({body}, [&](Tx& tx) -> Result<Accepted> {
+            Delivery delivery;
+            delivery.body = body;
+            delivery.facts = plain_facts("queued body", "<q@a.example>");
+            delivery.sender = "alice@a.example";
+            delivery.first_attempt = first;
+            delivery.outgoing.emplace();
+            delivery.outgoing->reverse_path = "alice@a.example";
+            delivery.outgoing->envid = "env";
+            delivery.outgoing->ret = Ret::headers;
+            delivery.outgoing->expires = kStart + std::chrono::hours(120);
+            for (const std::string& address : addresses) {
+                NewRecipient recipient;
+                recipient.address = address;
+                recipient.notify = static_cast<NotifyBits>(Notify::failure);
+                delivery.outgoing->recipients.push_back(recipient);
+            }
+            return tx.deliver(delivery);
+        });
+        if (!accepted) FAIL(accepted.error().context);
+        return *accepted->queue;
+    }
+    template <class F>
+    auto write(F fn) {
+        return store->write({}, [&](Tx& tx) -> Result<> {
+            TRY_VOID(fn(tx.queue()));
+            return {};
+        });
+    }
+    std::vector<QueueRecipient> due(Time until) {
+        return *store->read([&](const Snapshot& s) { return s.queue().due(until, 100); });
+    }
+    std::vector<QueueRecipient> recipients(QueueId id) {
+        return *store->read([&](const Snapshot& s) { return s.queue().recipients(id); });
+    }
+    bool exists(QueueId id) {
+        return store->read([&](const Snapshot& s) { return s.queue().item(id); }).has_value();
+    }
+    void start(RecipientId id) {
+        const std::vector<RecipientId> ids = {id};
+        REQUIRE(write([&](QueueTx& queue) { return queue.start(ids); }));
+    }
+    Result<> finish(RecipientId id, RecipientState state, Time next = kStart) {
+        Outcome outcome;
+        outcome.state = state;
+        outcome.reply = "250 2.0.0 fine";
+        outcome.remote = "mx.b.example [192.0.2.1]";
+        outcome.next_attempt = next;
+        outcome.dialogue = "C: MAIL FROM";
+        return write([&](QueueTx& queue) { return queue.finish(id, outcome); });
+    }
+    std::vector<std::string> kinds(QueueId id) {
+        std::vector<std::string> out;
+        const auto events = store->read([&](const Snapshot& s) { return s.events().by_queue(id); });
+        for (const Event& event : *events) out.emplace_back(to_string(event.kind));
+        return out;
+    }
+
+    TempStore store;
+};
+
+using Kinds = std::vector<std::string>;
+
+}  // namespace
+
+TEST_CASE("queue ids are written and read as q and a number") {
+    CHECK(format_queue_id(static_cast<QueueId>(17)) == "q17");
+    CHECK(raw(parse_queue_id("q17")) == 17);
+    CHECK(raw(parse_queue_id("Q17")) == 17);
+    for (const char* bad : {"", "q", "17", "q1x", "q-1", "q99999999999999999999", "q18446744073709551615"}) {
+        CAPTURE(bad);
+        CHECK(raw(parse_queue_id(bad)) == 0);
+    }
+}
+
+TEST_CASE("an item keeps its envelope, and its body and facts can be read until it goes") {
+    Fixture f;
+    const QueueId id = f.add({"Bob@B.Example", "carol@c.example"});
+    const auto item = f.store->read([&](const Snapshot& s) { return s.queue().item(id); });
+    REQUIRE(item);
+    CHECK(item->message_id == "<q@a.example>");
+    CHECK(item->reverse_path == "alice@a.example");
+    CHECK(item->envid == "env");
+    CHECK(item->ret == Ret::headers);
+    CHECK_FALSE(item->account);
+    CHECK(item->size_octets == 11);
+    const auto recipients = f.recipients(id);
+    REQUIRE(recipients.size() == 2);
+    CHECK(recipients[0].address == "Bob@B.Example");
+    CHECK(recipients[0].domain == "b.example");
+    CHECK(recipients[0].notify == static_cast<NotifyBits>(Notify::failure));
+    const auto text = f.store->read([&](const Snapshot& s) -> Result<std::string> {
+        TRY(const BodyReader body, s.queue().body(id));
+        return body.read_all();
+    });
+    CHECK(text.value() == "queued body");
+    CHECK(f.store->read([&](const Snapshot& s) { return s.queue().facts(id); })->subject == "a subject");
+    CHECK(f.store->read([&](const Snapshot& s) { return s.queue().list(QueueId{}, 10); })->size() == 1);
+    CHECK(f.store->read([&](const Snapshot& s) { return s.queue().list(id, 10); })->empty());
+}
+
+TEST_CASE("due gives waiting recipients only, oldest first, none before its time") {
+    Fixture f;
+    const QueueId late = f.add({"late@b.example"}, kStart + std::chrono::seconds(20));
+    const QueueId soon = f.add({"soon@b.example"}, kStart);
+    CHECK(f.due(kStart - std::chrono::seconds(1)).empty());
+    CHECK(f.due(kStart).size() == 1);
+    const auto all = f.due(kStart + std::chrono::hours(1));
+    REQUIRE(all.size() == 2);
+    CHECK(all[0].queue == soon);
+    CHECK(all[1].queue == late);
+    CHECK(f.store->read([](const Snapshot& s) { return s.queue().next_due(); })->value() == kStart);
+    CHECK(f.store->read([](const Snapshot& s) { return s.queue().waiting_count(); }).value() == 2);
+    f.start(all[0].id);
+    CHECK(f.due(kStart).empty());
+    CHECK(f.store->read([](const Snapshot& s) { return s.queue().waiting_count(); }).value() == 1);
+}
+
+TEST_CASE("a recipient is given to one taker only, and delivered is for ever") {
+    Fixture f;
+    const QueueId id = f.add({"bob@b.example", "carol@c.example"});
+    const RecipientId bob = f.recipients(id)[0].id;
+    const std::vector<RecipientId> ids = {bob};
+    const auto start = [&] { return *f.store->write_value({}, [&](Tx& tx) { return tx.queue().start(ids); }); };
+    CHECK(start() == ids);
+    CHECK(start().empty());
+    REQUIRE(f.finish(bob, RecipientState::delivered));
+    CHECK(start().empty());
+    CHECK(f.finish(bob, RecipientState::waiting).error().code == Errc::conflict);
+    CHECK(f.recipients(id)[0].state == RecipientState::delivered);
+    CHECK(f.finish(static_cast<RecipientId>(999), RecipientState::delivered).error().code == Errc::not_found);
+    CHECK(f.finish(f.recipients(id)[1].id, RecipientState::held).error().code == Errc::invalid);
+}
+
+TEST_CASE("an item leaves when its last recipient is final; its events stay and its body is let go") {
+    Fixture f;
+    const QueueId id = f.add({"bob@b.example", "carol@c.example"});
+    const auto recipients = f.recipients(id);
+    f.start(recipients[0].id);
+    REQUIRE(f.finish(recipients[0].id, RecipientState::delivered));
+    CHECK(f.exists(id));
+    f.start(recipients[1].id);
+    REQUIRE(f.finish(recipients[1].id, RecipientState::waiting, kStart + std::chrono::minutes(5)));
+    CHECK(f.recipients(id)[1].attempts == 1);
+    CHECK(f.recipients(id)[1].last_reply == "250 2.0.0 fine");
+    CHECK(f.recipients(id)[1].next_attempt == kStart + std::chrono::minutes(5));
+    f.start(recipients[1].id);
+    REQUIRE(f.finish(recipients[1].id, RecipientState::failed));
+    CHECK_FALSE(f.exists(id));
+    CHECK(f.recipients(id).empty());
+    CHECK(f.kinds(id) == Kinds{"queued", "queued", "delivered", "attempted", "bounced"});
+    const auto events = f.store->read([&](const Snapshot& s) { return s.events().by_queue(id); });
+    CHECK(events->back().dialogue == "C: MAIL FROM");
+    CHECK(events->back().message_id == "q@a.example");
+    CHECK(events->back().sender == "alice@a.example");
+    auto db = Connection::open(f.store.path() + "/mail.db", Connection::Mode::read, 1 << 20);
+    CHECK((*db)->value("SELECT count(*) FROM messages").value() == 0);
+    CHECK(f.add({"next@b.example"}) > id);
+}
+
+TEST_CASE("within the write that finishes the last recipient the item can still be read") {
+    Fixture f;
+    const QueueId id = f.add({"bob@b.example"});
+    const RecipientId bob = f.recipients(id)[0].id;
+    f.start(bob);
+    CHECK(f.store->write({}, [&](Tx& tx) -> Result<> {
+        Outcome outcome;
+        outcome.state = RecipientState::failed;
+        TRY_VOID(tx.queue().finish(bob, outcome));
+        CHECK(tx.queue().item(id));
+        CHECK(tx.queue().facts(id));
+        CHECK(tx.queue().body(id)->read_all().value() == "queued body");
+        return {};
+    }));
+    CHECK_FALSE(f.exists(id));
+}
+
+TEST_CASE("give_back counts no attempt; recover lets every sending row wait again") {
+    Fixture f;
+    const QueueId id = f.add({"bob@b.example", "carol@c.example"});
+    const auto recipients = f.recipients(id);
+    f.start(recipients[0].id);
+    const std::vector<RecipientId> ids = {recipients[0].id};
+    REQUIRE(f.write([&](QueueTx& queue) { return queue.give_back(ids, kStart + std::chrono::minutes(1)); }));
+    CHECK(f.recipients(id)[0].attempts == 0);
+    CHECK(f.recipients(id)[0].state == RecipientState::waiting);
+    f.start(recipients[0].id);
+    f.start(recipients[1].id);
+    f.store.reopen();
+    const auto recovered = f.store->write_value({}, [](Tx& tx) { return tx.queue().recover(); });
+    CHECK(recovered.value() == 2);
+    CHECK(f.due(kStart + std::chrono::hours(1)).size() == 2);
+    CHECK(f.recipients(id)[0].attempts == 1);
+}
+
+TEST_CASE("hold, release, retry and cancel do what they say and leave an event") {
+    Fixture f;
+    const QueueId id = f.add({"bob@b.example"}, kStart + std::chrono::hours(100'000));
+    CHECK(f.write([&](QueueTx& queue) { return queue.release(id); }).error().code == Errc::conflict);
+    REQUIRE(f.write([&](QueueTx& queue) { return queue.retry_now(id); }));
+    CHECK(f.due(kStart + std::chrono::hours(1000)).size() == 1);
+    REQUIRE(f.write([&](QueueTx& queue) { return queue.hold(id); }));
+    CHECK(f.due(kStart + std::chrono::hours(200'000)).empty());
+    CHECK(f.exists(id));
+    REQUIRE(f.write([&](QueueTx& queue) { return queue.release(id); }));
+    CHECK(f.due(kStart + std::chrono::hours(1000)).size() == 1);
+    REQUIRE(f.write([&](QueueTx& queue) { return queue.hold(id); }));
+    REQUIRE(f.write([&](QueueTx& queue) { return queue.cancel(id); }));
+    CHECK_FALSE(f.exists(id));
+    CHECK(f.kinds(id) == Kinds{"queued", "held", "released", "held", "cancelled"});
+    CHECK(f.write([&](QueueTx& queue) { return queue.cancel(id); }).error().code == Errc::not_found);
+}
