@@ -72,8 +72,12 @@ Converter open_converter(std::string_view charset) {
         charset = alias.icu;
         break;
     }
+    const std::string name(charset);
     UErrorCode status = U_ZERO_ERROR;
-    Converter converter(ucnv_open(std::string(charset).c_str(), &status));
+    // A name outside ICU's table would send it to the file system, once for each word of a hostile header.
+    if (ucnv_countAliases(name.c_str(), &status) == 0 || U_FAILURE(status)) return nullptr;
+    status = U_ZERO_ERROR;
+    Converter converter(ucnv_open(name.c_str(), &status));
     if (U_FAILURE(status)) return nullptr;
     return converter;
 }

@@ -1,7 +1,7 @@
 #pragma once
 /// protocols/mime: the shape of a message. Header fields, addresses, dates, encodings, the MIME tree, message building.
 ///   in:  the octets of one message -> Fields, Envelope, Structure, MessageFacts   (RFC 5322, RFC 2045-2049, RFC 2231)
-///   out: IMAP ENVELOPE and BODYSTRUCTURE text, section extents, new messages      (RFC 3501 7.4.2, RFC 3462)
+///   out: IMAP ENVELOPE and BODYSTRUCTURE text, section extents, new messages      (RFC 3501 7.4.2, RFC 6522)
 /// It leaves to others: SMTP paths (protocols/smtp), DKIM canonical forms (protocols/mailauth), storing anything.
 /// Invariants  1. Reading never fails: every octet string is a message. Damage is flagged, never an error.
 ///             2. Field, and nothing else, holds views into its input; every other type owns its octets.
