@@ -20,8 +20,8 @@ namespace posthouse::mailauth {
 inline constexpr std::size_t kSignaturesChecked = 5;
 
 struct DkimSigner {
-    std::string domain;                 ///< d=
-    std::string selector;               ///< s=
+    std::string domain;    ///< d=
+    std::string selector;  ///< s=
     const crypto::SigningKey* key = nullptr;
 };
 
@@ -44,8 +44,9 @@ struct DkimResult {
     std::string domain;
     std::string selector;
     std::string algorithm;
-    std::string signature_start;  ///< first 8 characters of b=, for header.b (RFC 6008)
-    std::string reason;           ///< one sentence where it is not pass
+    std::string signature_start;      ///< first 8 characters of b=, for header.b (RFC 6008)
+    std::string reason;               ///< one sentence where it is not pass
+    bool body_partly_signed = false;  ///< l= leaves the end of the body open (RFC 6376 8.2): not to be trusted for more
 };
 
 /// Checks the first kSignaturesChecked signatures; one result each, in the order of the message.

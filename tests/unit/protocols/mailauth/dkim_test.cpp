@@ -1,0 +1,171 @@
+#include "protocols/mailauth/dkim.h"
+
+#include <doctest/doctest.h>
+
+#include "tests/support/fake_resolver.h"
+#include "tests/support/loop_runner.h"
+
+using namespace posthouse;
+using namespace posthouse::mailauth;
+using crypto::SigningAlgorithm;
+using crypto::SigningKey;
+
+namespace {
+
+constexpr std::string_view kHeader =
+    "From: Alice <alice@home.example>\r\nTo: bob@home.example,\r\n  carol@world.example\r\n"
+    "Subject:  two  words \r\nDate: Mon, 23 Nov 2026 20:00:00 +0000\r\nMessage-ID: <1@home.example>\r\n"
+    "X-Other: not signed\r\nList-Unsubscribe: <mailto:off@home.example>\r\n\r\n";
+const Time kNow = from_unix_ms(1'700'000'000'000);
+
+// The body in pieces of seven octets, counted: it must be read once.
+struct Body {
+    std::string_view text;
+    std::size_t at = 0;
+    int ends = 0;
+
+    MessageSource source(std::string_view header) {
+        MessageSource out;
+        out.header_block = header;
+        out.next_piece = [this]() -> Result<std::string_view> {
+            const std::string_view piece = text.substr(at, 7);
+            at += piece.size();
+            if (piece.empty()) ++ends;
+            return piece;
+        };
+        return out;
+    }
+};
+
+struct House {
+    SigningKey rsa = *SigningKey::generate(SigningAlgorithm::rsa_sha256);
+    SigningKey ed25519 = *SigningKey::generate(SigningAlgorithm::ed25519_sha256);
+    test::FakeResolver resolver;
+    net::Loop loop;
+
+    House() {
+        resolver.add_txt("r1._domainkey.home.example", dkim_dns_record(rsa));
+        resolver.add_txt("e1._domainkey.home.example", dkim_dns_record(ed25519));
+    }
+    std::vector<DkimSigner> signers() const {
+        DkimSigner first;
+        first.domain = "home.example";
+        first.selector = "r1";
+        first.key = &rsa;
+        DkimSigner second = first;
+        second.selector = "e1";
+        second.key = &ed25519;
+        return {first, second};
+    }
+    std::vector<DkimResult> verify(std::string_view message) {
+        return test::run_task(loop, verify_dkim(resolver, message, kNow));
+    }
+};
+
+std::string replaced(std::string text, std::string_view what, std::string_view with) {
+    const std::size_t at = text.find(what);
+    REQUIRE(at != std::string::npos);
+    return text.replace(at, what.size(), with);
+}
+
+}  // namespace
+
+TEST_CASE("what is signed verifies, with both algorithms, and the body is read once") {
+    House house;
+    Body body{"Hello  world \r\n\r\nbye\r\n\r\n"};
+    const auto fields = sign_dkim(house.signers(), body.source(kHeader), kNow);
+    REQUIRE(fields.has_value());
+    CHECK(body.ends == 1);
+    for (std::size_t at = 0; at < fields->size();) {
+        const std::size_t end = fields->find("\r\n", at);
+        REQUIRE(end != std::string::npos);
+        CHECK(end - at <= 78);  // RFC 5322 2.1.1
+        at = end + 2;
+    }
+    const std::string message = *fields + std::string(kHeader) + std::string(body.text);
+
+    const auto results = house.verify(message);
+    REQUIRE(results.size() == 2);
+    for (const DkimResult& result : results) {
+        CAPTURE(result.reason);
+        CHECK(result.status == DkimStatus::pass);
+        CHECK(result.domain == "home.example");
+        CHECK(result.signature_start.size() == 8);
+        CHECK_FALSE(result.body_partly_signed);
+    }
+    CHECK(results[0].algorithm == "rsa-sha256");
+    CHECK(results[1].algorithm == "ed25519-sha256");
+
+    struct Change {
+        const char* what;
+        const char* with;
+        DkimStatus wanted;
+    };
+    const Change changes[] = {
+        {"bye", "Bye", DkimStatus::fail},
+        {"two  words", "three words", DkimStatus::fail},
+        {"two  words ", "two \r\n words", DkimStatus::pass},
+        {"X-Other: not", "X-Other: never", DkimStatus::pass},
+        {"X-Other:", "From: eve@world.example\r\nX-Other:", DkimStatus::fail},  // oversigned, RFC 6376 8.15
+        {"X-Other:", "Reply-To: eve@world.example\r\nX-Other:", DkimStatus::fail},
+        {"X-Other:", "Content-Type: text/html\r\nX-Other:", DkimStatus::fail},
+        {"off@", "on@", DkimStatus::fail},  // List-Unsubscribe, RFC 8058 4
+        {"world \r\n", "world\r\n", DkimStatus::pass},
+    };
+    for (const Change& change : changes) {
+        CAPTURE(change.with);
+        for (const DkimResult& result : house.verify(replaced(message, change.what, change.with))) {
+            CHECK(result.status == change.wanted);
+        }
+    }
+}
+
+TEST_CASE("a message without body, without From, without signers") {
+    House house;
+    Body empty{""};
+    const auto fields = sign_dkim(house.signers(), empty.source(kHeader), kNow);
+    REQUIRE(fields.has_value());
+    for (const DkimResult& result : house.verify(*fields + std::string(kHeader))) {
+        CHECK(result.status == DkimStatus::pass);
+    }
+    Body body{"x"};
+    CHECK_FALSE(sign_dkim(house.signers(), body.source("To: b@home.example\r\n\r\n"), kNow).has_value());
+    CHECK(sign_dkim({}, body.source(kHeader), kNow)->empty());
+    CHECK(house.verify("From: a@b.example\r\n\r\nx").empty());
+}
+
+TEST_CASE("an error of the body's source is passed on") {
+    House house;
+    MessageSource source;
+    source.header_block = kHeader;
+    source.next_piece = []() -> Result<std::string_view> { return Error(Errc::io, "gone"); };
+    const auto fields = sign_dkim(house.signers(), source, kNow);
+    REQUIRE_FALSE(fields.has_value());
+    CHECK(fields.error().code == Errc::io);
+}
+
+TEST_CASE("outcomes of the key lookup") {
+    House house;
+    Body body{"x\r\n"};
+    const auto fields = sign_dkim(house.signers(), body.source(kHeader), kNow);
+    REQUIRE(fields.has_value());
+    const std::string message = *fields + std::string(kHeader) + "x\r\n";
+    house.resolver.set_failure("r1._domainkey.home.example", Errc::dns_temporary);
+    house.resolver.set_failure("e1._domainkey.home.example", Errc::dns_bogus);
+    for (const DkimResult& result : house.verify(message)) CHECK(result.status == DkimStatus::temperror);
+    house.resolver.clear();
+    for (const DkimResult& result : house.verify(message)) CHECK(result.status == DkimStatus::permerror);
+    house.resolver.add_txt("r1._domainkey.home.example", "v=DKIM1; k=rsa; p=");
+    CHECK(house.verify(message)[0].reason == "the key is revoked");
+}
+
+TEST_CASE("only the first kSignaturesChecked signatures cost anything") {
+    House house;
+    std::string message;
+    for (int i = 0; i < 50; ++i) {
+        message += "DKIM-Signature: v=1; a=rsa-sha256; d=home.example; s=none; h=from; bh=AAAA; b=AAAA\r\n";
+    }
+    message += kHeader;
+    CHECK(house.verify(message).size() == kSignaturesChecked);
+    CHECK(house.resolver.queries() == kSignaturesChecked);
+}
