@@ -1,0 +1,434 @@
+/// The composition root: the one file that sees every room. It builds them, connects their wake-ups, and takes them
+/// down in order; nothing else is decided here.
+///
+///   start:  configuration -> log -> lock -> store -> TLS -> rooms -> doors -> READY=1
+///   stop:   doors closed, sessions say goodbye, relay ends its messages; after kGoodbyeMax what is left is cut
+/// Signals: SIGTERM, SIGINT stop; SIGHUP rereads certificates and log level.
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <iostream>
+#include <mutex>
+#include <optional>
+
+#include "admin/cli/cli.h"
+#include "admin/http/http.h"
+#include "protocols/base/log.h"
+#include "protocols/base/random.h"
+#include "protocols/net/watch.h"
+#include "relay/service.h"
+#include "server/auth/authenticator.h"
+#include "server/config/config.h"
+#include "server/delivery/backend.h"
+#include "server/delivery/local_submit.h"
+#include "server/imap/service.h"
+#include "server/listen/listen.h"
+#include "server/listen/supervisor.h"
+#include "server/smtp/service.h"
+
+namespace posthouse::server {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::chrono::milliseconds kGoodbyeMax = 30s;
+constexpr std::chrono::milliseconds kHeartbeat = 1s;
+constexpr std::size_t kImapPerNetworkMax = 200;  // an office behind one address, several clients each
+constexpr unsigned kReadThreads = 3;
+constexpr unsigned kCryptoThreads = 2;  // argon2 takes 64 MiB a thread while it runs
+
+/// TLS of one service: contexts are apart, so that a ticket of one is no good at another.
+struct TlsContexts {
+    std::unique_ptr<net::TlsServerContext> smtp, submission, submissions, imap, imaps;
+    std::vector<net::TlsServerContext*> all() {
+        return {smtp.get(), submission.get(), submissions.get(), imap.get(), imaps.get()};
+    }
+};
+
+/// The house while it is open. Members are destroyed from the last to the first: who uses comes after what is used.
+class House {
+ public:
+    explicit House(Config config) : config_(std::move(config)) {}
+    ~House() {
+        const std::lock_guard hold(wakeups_->mutex);
+        wakeups_->house = nullptr;
+    }
+    House(const House&) = delete;
+    House& operator=(const House&) = delete;
+
+    /// Everything up to the open doors.
+    Result<> build();
+    /// Until a signal or the store's failure; the exit status.
+    int run();
+
+ private:
+    Result<> load_tls();
+    Result<> open_rooms();
+    Result<> open_doors();
+    Result<> open_http();
+    Result<> announce();
+    void connect_wakeups();
+    void on_signal(int signal);
+    void reload();
+    void begin_stop();
+    Door smtp_door(const ListenRow& row, const smtp::SmtpServiceOptions& options, net::TlsServerContext* starttls,
+                   net::TlsServerContext* implicit);
+    Door imap_door(const ListenRow& row, net::TlsServerContext* starttls, net::TlsServerContext* implicit);
+    net::Task<void> stop_all();
+    net::Task<void> cut_after_goodbye();
+    net::Task<void> heartbeat();
+    void refresh_gauges();
+    admin::HealthReport health() const;
+
+    // What a commit's notice finds; null once the rooms are going.
+    struct Wakeups {
+        std::mutex mutex;
+        House* house = nullptr;
+    };
+
+    Config config_;
+    const std::shared_ptr<Wakeups> wakeups_ = std::make_shared<Wakeups>();
+    std::optional<ServeLock> lock_;
+    Metrics metrics_;
+    net::Loop loop_;
+    std::unique_ptr<storage::Store> store_;
+    // Pools end before the store and the loop do: their jobs use both.
+    net::ThreadPool read_pool_{"read", kReadThreads};
+    net::ThreadPool crypto_pool_{"crypto", kCryptoThreads, 256};
+    TlsContexts tls_;
+    std::unique_ptr<net::TlsClientContext> verified_tls_, opportunistic_tls_;
+    std::unique_ptr<dns::Resolver> resolver_;
+    std::unique_ptr<net::Dialer> dialer_;
+    std::unique_ptr<Authenticator> authenticator_;
+    std::unique_ptr<Directory> directory_;
+    std::unique_ptr<smtp::Backend> backend_;
+    std::unique_ptr<imap::Hub> hub_;
+    std::unique_ptr<relay::Relay> relay_;
+    smtp::SmtpServiceOptions reception_, submission_;
+    std::unique_ptr<Listeners> listeners_;
+    std::unique_ptr<admin::HttpService> http_;
+    net::TaskGroup tasks_{loop_};
+    net::Event stopping_{loop_}, stopped_{loop_};
+    std::unique_ptr<net::SignalWatch> signals_;
+    const Time started_ = system_clock().now();
+    int exit_status_ = 0;
+};
+
+Result<> House::load_tls() {
+    const auto load = [this](std::string name, std::vector<std::string> alpn) {
+        return net::TlsServerContext::load(std::move(name), config_.tls_certificate, config_.tls_key, std::move(alpn));
+    };
+    TRY(tls_.smtp, load("smtp", {"smtp"}));
+    TRY(tls_.submission, load("submission", {"smtp"}));
+    TRY(tls_.submissions, load("submissions", {"smtp"}));
+    TRY(tls_.imap, load("imap", {"imap"}));
+    TRY(tls_.imaps, load("imaps", {"imap"}));
+    TRY(verified_tls_, net::TlsClientContext::make(net::Verify::required, config_.relay_ca_file));
+    TRY(opportunistic_tls_, net::TlsClientContext::make(net::Verify::opportunistic, config_.relay_ca_file));
+    return {};
+}
+
+Result<> House::open_rooms() {
+    dns::ResolverOptions dns;
+    dns.servers = config_.dns_servers;
+    dns.trust_anchor_file = config_.dns_trust_anchor;
+    dns.ask_loopback = config_.dns_ask_loopback;
+    TRY(resolver_, dns::make_unbound_resolver(loop_, std::move(dns)));
+    dialer_ = net::make_tcp_dialer(loop_);
+    authenticator_ = make_authenticator(*store_, loop_, crypto_pool_, system_clock(), metrics_);
+    TRY(directory_, Directory::open(*store_, loop_, read_pool_));
+    backend_ = make_backend(*store_, loop_, read_pool_, *authenticator_, *directory_, config_.hostname, system_clock(),
+                            metrics_);
+    hub_ = imap::make_hub(*store_, loop_);
+    relay::RelayDeps relay;
+    relay.store = store_.get();
+    relay.loop = &loop_;
+    relay.pool = &read_pool_;
+    relay.dialer = dialer_.get();
+    relay.resolver = resolver_.get();
+    relay.random = &system_random();
+    relay.clock = &system_clock();
+    relay.metrics = &metrics_;
+    relay.hostname = config_.hostname;
+    relay.verified_tls = verified_tls_.get();
+    relay.opportunistic_tls = opportunistic_tls_.get();
+    relay.options.allow_loopback = config_.relay_allow_loopback_mx;
+    relay.options.mx_port = config_.relay_mx_port;
+    relay_ = std::make_unique<relay::Relay>(std::move(relay));
+    return {};
+}
+
+Door House::smtp_door(const ListenRow& row, const smtp::SmtpServiceOptions& options, net::TlsServerContext* starttls,
+                      net::TlsServerContext* implicit) {
+    Door door;
+    door.service = row.service;
+    door.endpoints = config_.listen.*(row.list);
+    door.implicit_tls = implicit;
+    door.over_limit = smtp::kTooManyConnections;
+    const smtp::SessionDeps deps(options, *backend_, starttls, metrics_);
+    door.handler = [deps](std::unique_ptr<net::Stream> stream) {
+        return smtp::serve_connection(std::move(stream), deps);
+    };
+    return door;
+}
+
+Door House::imap_door(const ListenRow& row, net::TlsServerContext* starttls, net::TlsServerContext* implicit) {
+    Door door;
+    door.service = row.service;
+    door.endpoints = config_.listen.*(row.list);
+    door.limits.connections_per_network_max = kImapPerNetworkMax;
+    door.implicit_tls = implicit;
+    door.over_limit = imap::kOverLimit;
+    imap::ImapDeps deps;
+    deps.store = store_.get();
+    deps.loop = &loop_;
+    deps.read_pool = &read_pool_;
+    deps.authenticator = authenticator_.get();
+    deps.hub = hub_.get();
+    deps.tls = starttls;
+    deps.hostname = config_.hostname;
+    deps.clock = &system_clock();
+    deps.metrics = &metrics_;
+    door.handler = [deps](std::unique_ptr<net::Stream> stream) {
+        return imap::serve_connection(std::move(stream), deps);
+    };
+    return door;
+}
+
+Result<> House::open_doors() {
+    reception_ = smtp::SmtpServiceOptions(config_.hostname, smtp::Kind::reception);
+    submission_ = smtp::SmtpServiceOptions(config_.hostname, smtp::Kind::submission);
+    std::vector<Door> doors;
+    for (const ListenRow& row : kListenRows) {
+        if (row.service == "smtp") doors.push_back(smtp_door(row, reception_, tls_.smtp.get(), nullptr));
+        if (row.service == "submission") doors.push_back(smtp_door(row, submission_, tls_.submission.get(), nullptr));
+        if (row.service == "submissions") doors.push_back(smtp_door(row, submission_, nullptr, tls_.submissions.get()));
+        if (row.service == "imap") doors.push_back(imap_door(row, tls_.imap.get(), nullptr));
+        if (row.service == "imaps") doors.push_back(imap_door(row, nullptr, tls_.imaps.get()));
+    }
+    TRY(listeners_, Listeners::open(loop_, std::move(doors)));
+    return {};
+}
+
+Result<> House::open_http() {
+    auto report = [this] { return health(); };
+    auto gauges = [this] { refresh_gauges(); };
+    TRY(http_, admin::HttpService::start(config_.listen.http, metrics_, std::move(report), std::move(gauges)));
+    return {};
+}
+
+// Says which doors are open, to people and to tools.
+Result<> House::announce() {
+    std::vector<Listeners::Open> open = listeners_->list();
+    for (const net::Endpoint& at : http_->endpoints()) open.push_back({"http", at});
+    for (const auto& [service, at] : open) log::info("serve", "{} is open on {}", service, at.to_string());
+    return write_run_file(config_.data + "/run/ports.json", format_ports(open));
+}
+
+void House::connect_wakeups() {
+    // Called on the commit thread, quick, and never back into the store: only posts. The store outlives the rooms, so
+    // that it must be able to find the house empty.
+    store_->subscribe([wakeups = wakeups_](const storage::CommitNotice& notice) {
+        const std::lock_guard hold(wakeups->mutex);
+        House* const house = wakeups->house;
+        if (house == nullptr) return;
+        if (notice.catalog || notice.external) {
+            house->directory_->refresh();
+            house->loop_.post([house] { house->authenticator_->refresh(); });
+        }
+        if (notice.external) house->loop_.post([house] { house->relay_->wake(); });
+    });
+    const std::lock_guard hold(wakeups_->mutex);
+    wakeups_->house = this;
+}
+
+Result<> House::build() {
+    TRY(ServeLock lock, ServeLock::take(config_.data));
+    lock_.emplace(std::move(lock));
+    storage::StoreOptions options;
+    options.directory = config_.data;
+    options.watch_other_processes = true;
+    TRY(store_, storage::Store::open(std::move(options)));
+    TRY_VOID(load_tls());
+    TRY_VOID(open_rooms());
+    TRY_VOID(open_doors());
+    TRY_VOID(open_http());
+    connect_wakeups();
+    return announce();
+}
+
+admin::HealthReport House::health() const {
+    admin::HealthReport report;
+    const storage::Health now = store_->health();
+    report.serving = now == storage::Health::good || now == storage::Health::low_disk;
+    report.store = storage::to_string(now);
+    const auto waiting =
+        store_->read([](const storage::Snapshot& snapshot) { return snapshot.queue().waiting_count(); });
+    report.serving = report.serving && waiting.has_value();
+    report.waiting = waiting ? *waiting : 0;
+    report.uptime_s = (system_clock().now() - started_).count() / 1000;
+    return report;
+}
+
+void House::refresh_gauges() {
+    const storage::StoreStatistics store = store_->statistics();
+    const auto set = [this](std::string_view name, std::string_view help, std::uint64_t value) {
+        metrics_.gauge(name, help).set(static_cast<std::int64_t>(value));
+    };
+    set("store_commits", "Transactions committed since the start", store.commits);
+    set("store_writes", "Writes asked for since the start", store.writes);
+    set("store_writes_failed", "Writes that failed since the start", store.writes_failed);
+    set("store_appended_bytes", "Message octets appended since the start", store.bytes_appended);
+    set("store_pending", "Writes that wait for the commit thread", store.pending);
+    const auto waiting =
+        store_->read([](const storage::Snapshot& snapshot) { return snapshot.queue().waiting_count(); });
+    if (waiting) set("queue_waiting", "Recipients that wait in the queue", *waiting);
+    set("uptime_seconds", "Seconds since the start",
+        static_cast<std::uint64_t>((system_clock().now() - started_).count() / 1000));
+    set("tls_certificate_end_seconds", "Unix time at which the certificate ends",
+        static_cast<std::uint64_t>(tls_.imaps->not_after_unix()));
+}
+
+void House::on_signal(int signal) {
+    if (signal == SIGHUP) return reload();
+    log::info("serve", "asked to stop");
+    begin_stop();
+}
+
+void House::reload() {
+    notify_reloading();
+    const auto fresh = load_config(config_.file);
+    if (fresh) {
+        log::set_level(fresh->log_level);
+    } else {
+        log::error("serve", "reload: the configuration stays as it was: {}", fresh.error().context);
+    }
+    // The same path again: what rotated the log away gets a new file.
+    if (const auto opened = log::open(config_.log_file, fresh ? fresh->log_level : config_.log_level); !opened) {
+        log::error("serve", "reload: {}", opened.error().context);
+    }
+    for (net::TlsServerContext* context : tls_.all()) {
+        if (const auto done = context->reload(); !done)
+            log::error("serve", "reload: the certificate stays: {}", done.error().context);
+    }
+    log::info("serve", "configuration reread: certificate and log level");
+    notify_supervisor("READY=1");
+}
+
+void House::begin_stop() {
+    if (stopping_.is_set()) return;
+    stopping_.set();
+    notify_supervisor("STOPPING=1");
+    tasks_.spawn("serve.stop", stop_all());
+}
+
+net::Task<void> House::cut_after_goodbye() {
+    auto all_gone = co_await stopped_.wait_for(kGoodbyeMax);
+    if (!all_gone) {
+        log::warn("serve", "{} connections did not end in time and are cut", listeners_->connections());
+        listeners_->cut();
+    }
+}
+
+net::Task<void> House::stop_all() {
+    tasks_.spawn("serve.cut", cut_after_goodbye());
+    listeners_->stop();
+    relay_->stop();
+    co_await listeners_->join();
+    co_await relay_->join();
+    stopped_.set();
+    loop_.stop();
+}
+
+// Once a second: is the store alive, does the supervisor want to know?
+net::Task<void> House::heartbeat() {
+    const auto period = watchdog_period();
+    const std::chrono::milliseconds span = period && *period < kHeartbeat ? *period : kHeartbeat;
+    while (co_await net::sleep_for(loop_, span, &stopping_)) {
+        if (store_->health() == storage::Health::failed) {
+            log::error("serve", "the store has failed for good; ending so that the supervisor starts anew");
+            exit_status_ = 1;
+            begin_stop();
+        } else if (period) {
+            notify_supervisor("WATCHDOG=1");
+        }
+    }
+}
+
+int House::run() {
+    signals_ = std::make_unique<net::SignalWatch>(loop_, std::initializer_list<int>{SIGTERM, SIGINT, SIGHUP},
+                                                  [this](int signal) { on_signal(signal); });
+    relay_->start();
+    tasks_.spawn("serve.heartbeat", heartbeat());
+    notify_supervisor("READY=1\nSTATUS=open");
+    log::info("serve", "posthouse {} is open as {}", POSTHOUSE_VERSION, config_.hostname);
+    loop_.run();
+    {
+        const std::lock_guard hold(wakeups_->mutex);
+        wakeups_->house = nullptr;
+    }
+    http_->stop();
+    signals_.reset();
+    // Tasks whose last wait has ended need a few more turns to leave.
+    while (tasks_.size() != 0) loop_.poll();
+    listeners_.reset();
+    relay_.reset();
+    log::info("serve", "stopped");
+    return exit_status_;
+}
+
+int refuse(const Error& error) {
+    std::cerr << "posthouse: " << log::escape(error.context) << '\n';
+    return 1;
+}
+
+int serve(const std::string& config_file) {
+    ::umask(077);
+    std::signal(SIGPIPE, SIG_IGN);
+    auto config = load_config(config_file);
+    if (!config) return refuse(config.error());
+    if (const auto opened = log::open(config->log_file, config->log_level); !opened) return refuse(opened.error());
+    House house(*std::move(config));
+    if (const auto built = house.build(); !built) return refuse(built.error());
+    return house.run();
+}
+
+Result<admin::Settings> load_settings(const std::string& file) {
+    TRY(const Config config, load_config(file));
+    admin::Settings out;
+    out.file = config.file;
+    out.hostname = config.hostname;
+    out.data = config.data;
+    out.tls_certificate = config.tls_certificate;
+    out.tls_key = config.tls_key;
+    out.dns_servers = config.dns_servers;
+    out.dns_trust_anchor = config.dns_trust_anchor;
+    out.dns_ask_loopback = config.dns_ask_loopback;
+    for (const ListenRow& row : kListenRows) {
+        for (const net::Endpoint& at : config.listen.*(row.list))
+            out.listen.push_back({std::string(row.service), at.to_string()});
+    }
+    return out;
+}
+
+Result<std::string> submit(storage::Store& store, const admin::Settings& settings, const admin::Submission& handed_in) {
+    LocalMessage message;
+    message.sender = handed_in.sender;
+    message.recipients = handed_in.recipients;
+    message.message = handed_in.message;
+    message.submitter = fmt::format("uid {}", ::getuid());
+    return submit_locally(store, settings.hostname, std::move(message), system_clock(), system_random());
+}
+
+}  // namespace
+}  // namespace posthouse::server
+
+int main(int argc, char** argv) {
+    posthouse::admin::CliHooks hooks;
+    hooks.load_config = posthouse::server::load_settings;
+    hooks.serve = posthouse::server::serve;
+    hooks.submit = posthouse::server::submit;
+    return posthouse::admin::run_cli(argc, argv, hooks);
+}
