@@ -36,6 +36,7 @@ class ListReader {
         return in_.position() != start;
     }
 
+    /// address = mailbox / group, or whatever stands between two separators.
     void read_one() {
         phrase_.clear();
         local_.clear();
@@ -79,6 +80,7 @@ class ListReader {
         }
     }
 
+    /// A delimiter follows the words in `phrase_`: it says what they were.
     void finish_one() {
         if (in_.take(':')) {
             if (!in_group_ && !phrase_.empty()) start_group();
@@ -164,6 +166,7 @@ class ListReader {
         return domain;
     }
 
+    /// What is left of a broken address. Quoted strings and comments may hold separators of their own.
     void skip_to_separator() {
         while (!in_.at_end() && in_.peek() != ',' && in_.peek() != ';') {
             if (skip()) continue;
@@ -205,6 +208,7 @@ class MailboxReader {
  public:
     explicit MailboxReader(std::string_view text) : in_(text) {}
 
+    /// mailbox = addr-spec / name-addr. The shorter form first: a phrase can look like the start of it.
     bool read(Address& address) {
         if (!skip()) return false;
         const Cursor start = in_;
@@ -249,6 +253,7 @@ class MailboxReader {
         return false;
     }
 
+    /// quoted-string, RFC 5322 3.2.4
     bool read_quoted(std::string& out) {
         const std::string_view rest = in_.rest();
         const std::size_t from = in_.position();
@@ -290,6 +295,7 @@ class MailboxReader {
         return in_.take('@') && skip() && read_domain(address.domain);
     }
 
+    /// domain, RFC 5322 3.4.1, 4.4; labels do not start or end with a hyphen (RFC 1123 2.1)
     bool read_domain(std::string& domain) {
         if (in_.peek() == '[') return read_literal(domain);
         while (true) {
@@ -318,6 +324,7 @@ class MailboxReader {
         return skip();
     }
 
+    /// obs-angle-addr after its "<": a source route is read and kept apart, never obeyed (RFC 5321 appendix C)
     bool read_angle(Address& address) {
         if (!skip()) return false;
         if (in_.peek() == '@') {  // obs-route

@@ -16,6 +16,7 @@ constexpr std::size_t kRandomCharacters = 20;
 
 bool breaks_header(char c) { return c == '\r' || c == '\n' || c == '\0'; }
 
+/// The fields one after the other, folded, without the empty line.
 std::string assemble_headers(std::span<const std::pair<std::string, HeaderValue>> headers) {
     std::string out;
     for (const auto& [name, value] : headers) out += format_field(name, value);
@@ -30,6 +31,7 @@ Result<HeaderValue> HeaderValue::exactly(std::string_view text) {
     return HeaderValue(std::string(text));
 }
 
+// Controls become blanks one by one, so that the octets after them keep their place in error reports.
 HeaderValue HeaderValue::cleaned(std::string_view text) {
     std::string value(text);
     std::replace_if(value.begin(), value.end(), ascii::is_control, ' ');
@@ -97,6 +99,7 @@ std::string make_boundary(Random& random) { return "=_" + random.token(kRandomCh
 std::string normalise_crlf(std::string_view text) {
     std::string out;
     out.reserve(text.size() + text.size() / 32);
+    // memchr for the LF and again for stray CRs: two fast scans instead of one slow one.
     while (!text.empty()) {
         const std::size_t newline = std::min(text.find('\n'), text.size());
         std::string_view line = text.substr(0, newline);

@@ -46,6 +46,7 @@ constexpr Alias kAliases[] = {
     {"x-mac-roman", "macintosh"},
 };
 
+/// Names of UTF-8 that mail uses; none of them needs ICU.
 bool is_utf8_name(std::string_view name) {
     return ascii::equals_ci(name, "utf-8") || ascii::equals_ci(name, "utf8") ||
            ascii::equals_ci(name, "unicode-1-1-utf-8") || ascii::equals_ci(name, "utf8mb4");
@@ -119,6 +120,7 @@ void append_utf16(std::string& out, const UChar* from, const UChar* end, std::ui
     }
 }
 
+/// Converts through a fixed buffer, so that a short text in a wide charset cannot ask for a large allocation.
 std::string convert(UConverter* converter, std::string_view text, std::size_t octets_max) {
     std::string out;
     out.reserve(std::min(text.size() + text.size() / 4, octets_max));

@@ -45,6 +45,7 @@ std::optional<int> take_month(Cursor& in) {
     return std::nullopt;
 }
 
+/// Between the parts of a date anything may stand: "23-Nov-2026", "23/11/2026", "Mon,23 Nov".
 void skip_separators(Cursor& in) {
     while (skip_cfws(in) || in.take(',') || in.take('-') || in.take('/')) {
     }
@@ -175,6 +176,7 @@ std::optional<Date> parse_date(std::string_view field_value) {
     const std::chrono::year_month_day date(std::chrono::year(*year), std::chrono::month(static_cast<unsigned>(*month)),
                                            std::chrono::day(static_cast<unsigned>(*day)));
     if (!date.ok()) return std::nullopt;
+    // sys_days counts in 64 bits and every part is bounded above, so the sum cannot overflow.
     const auto local = std::chrono::sys_days(date) + std::chrono::hours(time->hour) +
                        std::chrono::minutes(time->minute) + std::chrono::seconds(time->second);
     return Date{.utc = Time(local - std::chrono::minutes(zone)), .zone_minutes = zone};

@@ -103,6 +103,7 @@ class Decoder {
         return word;
     }
 
+    /// Text between words. Raw 8-bit octets have no declared charset; to_utf8() guesses.
     void append_plain(std::string_view text) {
         if (text.empty()) return;
         flush();
@@ -113,6 +114,8 @@ class Decoder {
             out_ += to_utf8(text, "").value_or(std::string());
     }
 
+    /// Converts what adjacent words gave. Line ends smuggled in by an encoded-word become blanks: decoded text is shown
+    /// on one line and may end in a header again.
     void flush() {
         if (pending_.empty()) return;
         std::string utf8 = to_utf8(pending_, charset_).value_or(repair_utf8(pending_));
@@ -129,6 +132,7 @@ class Decoder {
     bool after_word_ = false;
 };
 
+/// What may stand as it is in the Q encoding inside a phrase, the narrowest place (RFC 2047 5 (3)).
 bool is_q_plain(char c) { return ascii::is_alnum(c) || c == '!' || c == '*' || c == '+' || c == '-' || c == '/'; }
 
 std::size_t q_octets(std::string_view text) {
@@ -152,13 +156,27 @@ void append_q(std::string& out, std::string_view text) {
     }
 }
 
+/// The longest prefix of whole characters that takes at most `room` octets in the Q encoding; one character at least.
+std::string_view q_piece(std::string_view utf8, std::size_t room) {
+    std::size_t taken = 0;
+    std::size_t octets = 0;
+    while (taken < utf8.size()) {
+        std::size_t next = taken + 1;
+        while (next < utf8.size() && (static_cast<unsigned char>(utf8[next]) & 0xc0U) == 0x80) ++next;
+        octets += q_octets(utf8.substr(taken, next - taken));
+        if (taken > 0 && octets > room) break;
+        taken = next;
+    }
+    return utf8.substr(0, taken);
+}
+
+/// Encoded-words separated by blanks; a character is never split over two (RFC 2047 5 (3)).
 std::string to_words(std::string_view utf8) {
-    const bool q = q_octets(utf8) <= utf8.size() * 4 / 3 + 4;
+    const bool q = q_octets(utf8) <= utf8.size() * 4 / 3 + 4;  // else base64 is shorter
     const std::size_t room = kWordOctetsMax - kWordStart.size() - 4;
     std::string out;
     while (!utf8.empty()) {
-        std::string_view piece = cut_utf8(utf8, q ? room : room / 4 * 3);
-        while (q && q_octets(piece) > room) piece = cut_utf8(piece, piece.size() - 1);
+        const std::string_view piece = q ? q_piece(utf8, room) : cut_utf8(utf8, room / 4 * 3);
         if (!out.empty()) out.push_back(' ');
         out += kWordStart;
         out += q ? "Q?" : "B?";
@@ -172,6 +190,7 @@ std::string to_words(std::string_view utf8) {
     return out;
 }
 
+/// Valid UTF-8 without controls: what goes into a header must not end it.
 std::string clean(std::string_view utf8) {
     std::string out = repair_utf8(utf8);
     std::replace_if(out.begin(), out.end(), ascii::is_control, ' ');

@@ -11,6 +11,7 @@ namespace {
 constexpr std::string_view kAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 constexpr std::size_t kQuotedLineOctets = 76;  // RFC 2045 6.7 (5)
 
+/// The value of each digit, -1 for what is none.
 constexpr std::array<std::int8_t, 256> make_values() {
     std::array<std::int8_t, 256> values{};
     values.fill(-1);
@@ -30,6 +31,7 @@ void append_quoted_octet(std::string& out, char c) {
     out.push_back(kHex[octet & 0x0fU]);
 }
 
+/// CRLF, a bare LF, or the end of the text.
 bool is_line_end_at(std::string_view text, std::size_t at) {
     return at == text.size() || text[at] == '\n' || (text[at] == '\r' && at + 1 < text.size() && text[at + 1] == '\n');
 }
@@ -70,6 +72,7 @@ std::string encode_base64(std::string_view data, std::size_t line_octets) {
 }
 
 Decoded decode_base64(std::string_view text) {
+    // Octets outside the alphabet are skipped (RFC 2045 6.8); only those that are no white space are damage.
     Decoded out;
     out.data.reserve(text.size() / 4 * 3 + 3);
     std::uint32_t bits = 0;

@@ -10,6 +10,7 @@
 namespace posthouse::mime {
 namespace {
 
+/// nstring = string / nil, RFC 3501 9
 void append_nstring(std::string& out, const std::optional<std::string>& text) {
     if (text)
         append_imap_string(out, *text);
@@ -46,6 +47,7 @@ void append_address(std::string& out, const Address& address) {
     out.push_back(')');
 }
 
+/// env-from and the others: "(" 1*address ")" / nil, RFC 3501 9. No blank between the addresses.
 void append_addresses(std::string& out, const std::vector<Address>& addresses) {
     out.push_back(' ');
     if (addresses.empty()) {
@@ -160,6 +162,7 @@ Envelope envelope_from(const Fields& fields, const Limits& limits) {
         else
             std::move(more.begin(), more.end(), std::back_inserter(to));
     };
+    // By length first: most fields of a message are none of these ten, and this runs for each of them.
     for (const Field& field : fields) {
         const std::string_view name = field.name;
         switch (name.size()) {

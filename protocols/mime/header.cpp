@@ -14,6 +14,7 @@ std::size_t next_line(std::string_view text, std::size_t from) {
     return at == std::string_view::npos ? text.size() : at + 1;
 }
 
+/// The line that ends a header (RFC 5322 2.1), not the end of the message.
 bool is_empty_line(std::string_view text, std::size_t from) {
     if (from >= text.size()) return false;
     return text[from] == '\n' || (text[from] == '\r' && from + 1 < text.size() && text[from + 1] == '\n');
@@ -37,6 +38,7 @@ bool is_wanted(std::string_view name, std::span<const std::string> names) {
 /// Reads the field that lies in `whole`; false where it is none.
 bool read_field(std::string_view whole, const Limits& limits, Field& field, Fields& fields) {
     const std::size_t first_line_octets = next_line(whole, 0);
+    // Only the first line can hold the colon; a name is never folded.
     const auto colon = whole.substr(0, first_line_octets).find(':');
     // A continuation of nothing, or text that is no field at all (RFC 5322 2.2).
     if (colon == std::string_view::npos || ascii::is_space(whole.front())) return false;
@@ -59,6 +61,7 @@ Fields parse_fields(std::string_view message, std::size_t* header_octets, const 
     Fields fields;
     std::size_t at = 0;
     while (at < message.size() && !is_empty_line(message, at)) {
+        // A field goes on for as long as lines start with a blank, even one that is nothing but blanks (obs-FWS, 4.2).
         std::size_t end = next_line(message, at);
         while (end < message.size() && ascii::is_space(message[end])) end = next_line(message, end);
         if (fields.list.size() >= limits.fields_max || at >= limits.header_octets_max) {

@@ -53,6 +53,7 @@ void append_percent_encoded(std::string& out, std::string_view text) {
     }
 }
 
+/// One parameter out of its segments, as RFC 2231 3 joins them; a gap in the numbers ends it.
 Parameter join(std::vector<Segment>& segments) {
     std::sort(segments.begin(), segments.end(), [](const Segment& a, const Segment& b) { return a.index < b.index; });
     const bool extended = std::any_of(segments.begin(), segments.end(), [](const Segment& s) { return s.extended; });
@@ -141,6 +142,7 @@ std::vector<Parameter> take_parameters(Cursor& in, const Limits& limits) {
     return join_continuations(std::move(out));
 }
 
+/// The octet of "%XX" at `at`, or -1.
 int percent_octet(std::string_view text, std::size_t at) {
     if (at + 2 >= text.size() || text[at] != '%') return -1;
     const int high = ascii::hex_value(text[at + 1]);
@@ -166,6 +168,7 @@ std::string decode_extended(std::string_view value) {
     return to_utf8(octets, charset.empty() ? "utf-8" : charset).value_or(repair_utf8(octets));
 }
 
+/// The parameter in its plain or its extended (name*) form.
 const Parameter* find_parameter(const std::vector<Parameter>& parameters, std::string_view name, bool extended) {
     for (const Parameter& p : parameters) {
         const std::string_view has = p.name;

@@ -97,6 +97,7 @@ class Reader {
         return best;
     }
 
+    /// The line at `at` is a delimiter of boundaries_[hit]: whatever is open inside its multipart ends before it.
     void end_at_delimiter(std::size_t hit, std::size_t at, std::size_t next) {
         const Boundary boundary = std::move(boundaries_[hit]);
         boundaries_.resize(hit);
@@ -124,6 +125,7 @@ class Reader {
         begin_part(multipart, next, lines_);
     }
 
+    /// A part whose header starts at `at`.
     void begin_part(std::size_t parent, std::size_t at, std::uint64_t lines) {
         Node node;
         node.parent = parent;
@@ -223,6 +225,7 @@ class Reader {
     bool limited_ = false;
 };
 
+// Repeated Content- fields: the first one counts, as in other servers, so that all look at the same tree.
 void Reader::read_header(std::size_t index, std::size_t end) {
     Node& node = nodes_[index];
     Part& part = node.part;
@@ -267,6 +270,7 @@ void Reader::read_header(std::size_t index, std::size_t end) {
         nodes_[node.parent].part.envelope = envelope_from(fields, limits_);
 }
 
+// The declared type, or the default where it is absent or broken; containers beyond the limits lose theirs.
 void Reader::set_type(Node& node, const std::optional<std::string_view>& content_type) {
     Part& part = node.part;
     if (content_type) {
@@ -307,6 +311,7 @@ const Part* step_into_message(const Part& content, std::uint32_t number) {
     return number == 1 ? &content : nullptr;
 }
 
+/// The message inside a message/rfc822 part.
 const Part* contained_message(const Part& part) {
     return part.is_message_rfc822 && !part.children.empty() ? &part.children.front() : nullptr;
 }

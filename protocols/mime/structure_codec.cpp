@@ -211,6 +211,7 @@ class Decoder {
     bool ok_ = true;
 };
 
+// Every sum is compared by subtracting from what is left, so hostile numbers cannot wrap around.
 void Decoder::extents(Part& part, std::uint64_t from, std::uint64_t end) {
     const std::uint64_t room = end - from;  // from <= end holds for every caller
     const std::uint64_t gap = number();

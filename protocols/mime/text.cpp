@@ -107,6 +107,7 @@ std::string squeezed_subject(std::string_view raw_subject) {
     return out;
 }
 
+/// The part's octets; empty where the part is not of this message.
 std::string_view body_of(std::string_view message, const Part& part) {
     if (part.body_offset > message.size()) return {};
     return message.substr(static_cast<std::size_t>(part.body_offset), static_cast<std::size_t>(part.body_octets));
