@@ -1,0 +1,155 @@
+// Plays one IMAP transcript, or checks that every row of the IMAP tables is named by one (--coverage DIRECTORY).
+// Set-up:      @account address password    @set clear_login=no    @set tls=yes    @set peer=192.0.2.9
+//              @message mailbox text with \r\n escapes      (delivered to the first account)
+// In place:    @deliver mailbox text        @expunge mailbox uid    @flag mailbox uid   (another session's \Flagged)
+//              @fill mailbox octets         a message with a body line of that many octets
+//              @stop                        the server is stopping (only while all connections are open)
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <optional>
+#include <set>
+
+#include "protocols/imap/fetch.h"
+#include "protocols/imap/search.h"
+#include "server/imap/command.h"
+#include "tests/support/imap_host.h"
+#include "tests/transcripts/transcript.h"
+
+namespace posthouse::test {
+
+namespace {
+
+class ImapWorld final : public World {
+ public:
+    ImapWorld(net::Loop& loop, const Transcript& transcript) : host_(loop), sessions_(loop) {
+        if (transcript.setting("clear_login", "yes") == "no") {
+            host_.deps.clear_login = server::imap::ClearLogin::refused;
+        }
+        if (transcript.setting("tls", "no") == "yes") host_.offer_tls();
+        const std::string limit = transcript.setting("message_octets_max", "");
+        if (!limit.empty()) host_.deps.limits.message_octets_max = std::stoull(limit);
+        peer_ = must(net::IpAddress::parse(transcript.setting("peer", "127.0.0.1")));
+        for (const Directive& directive : transcript.setup) {
+            if (directive.name == "account") {
+                const auto id = host_.add_account(directive.arguments.at(0), directive.arguments.at(1));
+                if (!account_) account_ = id;
+            } else if (directive.name == "message") {
+                deliver(directive);
+            }
+        }
+    }
+
+    net::Task<Result<std::unique_ptr<net::Stream>>> connect(int) override {
+        net::MemoryPair pair = net::make_memory_pair(
+            host_.loop, net::Endpoint(must(net::IpAddress::parse("127.0.0.1")), 143), net::Endpoint(peer_, 40000));
+        streams_.push_back(pair.first.get());
+        sessions_.spawn("imap", server::imap::serve_connection(std::move(pair.first), host_.deps));
+        co_return std::move(pair.second);
+    }
+
+    net::Task<Result<>> perform(Directive directive) override {
+        if (directive.name == "deliver") {
+            deliver(directive);
+        } else if (directive.name == "fill") {
+            const std::string body(std::stoul(directive.arguments.at(1)), 'x');
+            must(host_.deliver(*account_, directive.arguments.at(0), "Subject: big\r\n\r\n" + body + "\r\n"));
+        } else if (directive.name == "expunge" || directive.name == "flag") {
+            change(directive);
+        } else if (directive.name == "stop") {
+            for (net::Stream* stream : streams_) stream->interrupt();
+        } else {
+            co_return Error(Errc::unsupported, "unknown directive @" + directive.name);
+        }
+        co_return Result<>();
+    }
+
+    /// Waits for the sessions; only then may the world go.
+    net::Task<void> end() { co_await sessions_.join(); }
+
+ private:
+    void deliver(const Directive& directive) {
+        const std::string& mailbox = directive.arguments.at(0);
+        const std::string text = must(unescape(std::string_view(directive.rest).substr(mailbox.size() + 1)));
+        must(host_.deliver(*account_, mailbox, text));
+    }
+    void change(const Directive& directive) {
+        const storage::Uid uids[] = {static_cast<storage::Uid>(std::stoul(directive.arguments.at(1)))};
+        must(host_.store->write({}, [&](storage::Tx& tx) -> Result<> {
+            auto& mail = tx.mail(*account_);
+            TRY(const auto box, mail.mailbox(directive.arguments.at(0)));
+            if (directive.name == "expunge") {
+                TRY([[maybe_unused]] const auto gone, mail.expunge(box.id, uids));
+                return {};
+            }
+            storage::FlagChange flagged;
+            flagged.flags = storage::bit(storage::Flag::flagged);
+            TRY([[maybe_unused]] const auto outcome, mail.store(box.id, uids, flagged, std::nullopt));
+            return {};
+        }));
+    }
+
+    ImapHost host_;
+    net::TaskGroup sessions_;
+    net::IpAddress peer_;
+    std::optional<storage::AccountId> account_;
+    std::vector<net::Stream*> streams_;
+};
+
+net::Task<void> play_and_stop(const Transcript& transcript, ImapWorld& world, net::Loop& loop, Result<>& result) {
+    result = co_await play(transcript, world);
+    co_await world.end();
+    loop.stop();
+}
+
+int run_file(const std::string& path) {
+    const Transcript transcript = must(load_transcript(path));
+    net::Loop loop;
+    Result<> result;
+    {
+        ImapWorld world(loop, transcript);
+        net::TaskGroup group(loop);
+        group.spawn("transcript", play_and_stop(transcript, world, loop, result));
+        loop.run();
+        while (group.size() > 0) loop.poll();
+    }
+    if (result) return 0;
+    std::fprintf(stderr, "%s\n", result.error().context.c_str());
+    return 1;
+}
+
+int check_coverage(const std::string& directory) {
+    std::set<std::string, std::less<>> covered;
+    for (const auto& file : std::filesystem::directory_iterator(directory)) {
+        if (file.path().extension() != ".txt") continue;
+        for (const std::string& name : must(load_transcript(file.path())).covers) covered.insert(name);
+    }
+    int missing = 0;
+    const auto want = [&](std::string kind, std::string_view name) {
+        std::string wanted(name);
+        std::replace(wanted.begin(), wanted.end(), ' ', '_');
+        wanted = kind + wanted;
+        if (covered.contains(wanted)) return;
+        std::fprintf(stderr, "no transcript covers %s\n", wanted.c_str());
+        ++missing;
+    };
+    for (const auto& rows : server::imap::all_commands()) {
+        for (const auto& row : rows) want("", row.verb);
+    }
+    for (const auto& item : imap::fetch_items()) want("FETCH:", item.name);
+    for (const auto& key : imap::search_keys()) want("SEARCH:", key.name);
+    for (const auto& item : server::imap::status_items()) want("STATUS:", item.name);
+    return missing == 0 ? 0 : 1;
+}
+
+}  // namespace
+
+}  // namespace posthouse::test
+
+int main(int argc, char** argv) {
+    const std::string first = argc > 1 ? argv[1] : "";
+    if (first == "--coverage" && argc == 3) return posthouse::test::check_coverage(argv[2]);
+    if (argc == 2) return posthouse::test::run_file(first);
+    std::fprintf(stderr, "usage: imap_runner FILE | --coverage DIRECTORY\n");
+    return 2;
+}
