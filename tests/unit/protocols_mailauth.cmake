@@ -1,5 +1,5 @@
 posthouse_unit_test(NAME protocols_mailauth
-  SOURCES protocols/mailauth/canonical_test.cpp protocols/mailauth/dkim_conformance_test.cpp
+  SOURCES protocols/mailauth/auth_results_test.cpp protocols/mailauth/canonical_test.cpp protocols/mailauth/dkim_conformance_test.cpp
           protocols/mailauth/dkim_test.cpp
   USES protocols_mailauth test_support test_json)
 # Signs a message for tests/interop/dkim_judge.py.

@@ -1,0 +1,31 @@
+#pragma once
+/// protocols/mailauth/auth_results: the Authentication-Results field, ours written and forged ones removed (RFC 8601).
+/// Threads: pure functions.
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "protocols/mailauth/dkim.h"
+
+namespace posthouse::mailauth {
+
+/// One "method=result" with what it was judged by.
+struct AuthResult {
+    std::string method;                                           ///< "dkim", "spf", "dmarc", "auth"
+    std::string result;                                           ///< "pass", "fail", ...
+    std::string reason;                                           ///< "" or one sentence; quoted where needed
+    std::vector<std::pair<std::string, std::string>> properties;  ///< "header.d" -> "example.org"
+};
+
+AuthResult to_auth_result(const DkimResult& result);
+
+/// "Authentication-Results: ...\r\n", folded after each result; "none" where there are no results (RFC 8601 2.2).
+/// Octets that would end the line or the value never come out, whatever the results hold.
+std::string format_auth_results(std::string_view authserv_id, const std::vector<AuthResult>& results);
+
+/// `header_block` without the fields that claim to be ours (RFC 8601 5): same authserv-id in any case, quoted or not,
+/// with or without a version, with comments around it. A field whose authserv-id cannot be read goes too.
+std::string remove_foreign(std::string_view header_block, std::string_view authserv_id);
+
+}  // namespace posthouse::mailauth
