@@ -94,6 +94,7 @@ void Committer::subscribe(std::function<void(const CommitNotice&)> listener) {
 
 void Committer::run() {
     int idle_rounds = 0;
+    auto watched = std::chrono::steady_clock::now();
     for (;;) {
         Batch batch;
         {
@@ -102,8 +103,12 @@ void Committer::run() {
             if (some && pending_.empty()) return;  // stopping, and nothing is left to do
             batch = take_batch();
         }
-        if (batch.empty()) {
+        // Looked at under load too, but not with every batch.
+        if (const auto now = std::chrono::steady_clock::now(); batch.empty() || now - watched >= kIdlePeriod) {
+            watched = now;
             watch();
+        }
+        if (batch.empty()) {
             if (++idle_rounds == kIdleRoundsToRelease) idle();
             continue;
         }
@@ -149,8 +154,9 @@ void Committer::process(Batch& batch) {
         }
         fail_all(batch, done.error());
     }
-    complete(batch);
+    // Told before anybody is released: who hears of a commit can rely on all subscribers having heard of it before.
     if (done) publish(notice);
+    complete(batch);
     after_commit();
 }
 
@@ -188,6 +194,7 @@ Result<> Committer::append_bodies(Batch& batch) {
     if (items.empty()) return {};
     auto placements = writer_.append(*db_, items);
     if (!placements) {
+        writer_.rolled_back();
         writer_.abandon();
         return Error(placements.error());
     }
@@ -241,6 +248,10 @@ Result<> Committer::run_writes(Batch& batch, CommitNotice& notice, std::size_t& 
             ++succeeded;
         } else {
             pending.failure = done.error();
+            // Its octets lie there all the same: the compactor shall know.
+            for (const PlacedBody& placed : pending.placed) {
+                TRY_VOID(note_dead(*db_, placed.placement.segment, placed.placement.payload_octets));
+            }
         }
     }
     if (last_event == first) return {};
@@ -262,6 +273,12 @@ Result<> Committer::run_one(Pending& pending, std::int64_t& last_event, CommitNo
             TRY_VOID(db_->query("RELEASE one").run());
         }
         return done;
+    }
+    for (const PlacedBody& placed : pending.placed) {
+        // Given, but never made a message.
+        if (!state.is_added(placed.message)) {
+            TRY_VOID(note_dead(*db_, placed.placement.segment, placed.placement.payload_octets));
+        }
     }
     TRY_VOID(db_->query("RELEASE one").run());
     merge(notice, state.notice);
