@@ -98,12 +98,13 @@ Result<> route_explain(Invocation& call) {
     TRY(const auto domains, store->read([](const Snapshot& snapshot) { return snapshot.catalog().domains(); }));
     TRY(const auto routes, store->read([](const Snapshot& snapshot) { return snapshot.catalog().routes(); }));
     std::string sentence = storage::explain_route(routes, from, to);
-    const bool ours = std::ranges::find(domains, storage::domain_of(to), &storage::Domain::name) != domains.end();
+    const bool ours = std::ranges::find(domains, storage::address_domain(to), &storage::Domain::name) != domains.end();
     if (ours)
-        sentence = fmt::format("{} is a domain of this server: mail to {} stays here.", storage::domain_of(to), to);
+        sentence =
+            fmt::format("{} is a domain of this server: mail to {} stays here.", storage::address_domain(to), to);
     if (!call.out().json()) return call.out().say(sentence), Result<>();
     const Route* const route =
-        ours ? nullptr : storage::match_route(routes, storage::domain_of(from), storage::domain_of(to));
+        ours ? nullptr : storage::match_route(routes, storage::address_domain(from), storage::address_domain(to));
     Record record;
     record.add("local", ours).add("route", route == nullptr ? std::string() : route->name);
     record.add("way", ours ? "local" : route == nullptr ? "direct" : route->way).add("sentence", sentence);
