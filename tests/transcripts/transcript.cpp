@@ -23,10 +23,12 @@ std::vector<std::string> split(std::string_view text) {
     return out;
 }
 
-// "@a x @b y" -> "@a x", "@b y". What is sent as octets is never split.
+// "@a x @b y" -> "@a x", "@b y". What is sent as octets is never split, nor is what may hold "@domain".
 std::vector<std::string_view> split_directives(std::string_view line) {
     std::vector<std::string_view> out;
-    if (line.starts_with("@raw") || line.starts_with("@repeat") || line.starts_with("@check")) return {line};
+    for (const std::string_view whole : {"@raw", "@repeat", "@check", "@alias"}) {
+        if (line.starts_with(whole)) return {line};
+    }
     std::size_t start = 0;
     for (std::size_t at = 1; at < line.size(); ++at) {
         if (line[at] != '@' || line[at - 1] != ' ') continue;
