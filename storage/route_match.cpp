@@ -27,7 +27,7 @@ std::string condition(const Route& route) {
 
 }  // namespace
 
-std::string domain_of(std::string_view address) {
+std::string address_domain(std::string_view address) {
     const std::size_t at = address.rfind('@');
     return at == std::string_view::npos ? std::string() : ascii::to_lower(address.substr(at + 1));
 }
@@ -46,8 +46,8 @@ const Route* match_route(std::span<const Route> routes, std::string_view sender_
 }
 
 std::string explain_route(std::span<const Route> routes, std::string_view sender, std::string_view recipient) {
-    const std::string domain = domain_of(recipient);
-    const Route* const route = match_route(routes, domain_of(sender), domain);
+    const std::string domain = address_domain(recipient);
+    const Route* const route = match_route(routes, address_domain(sender), domain);
     if (route == nullptr) {
         return fmt::format("No route matches, so mail to {} goes directly to the mail servers (MX) of {}.", recipient,
                            domain);

@@ -20,6 +20,6 @@ const Route* match_route(std::span<const Route> routes, std::string_view sender_
 std::string explain_route(std::span<const Route> routes, std::string_view sender, std::string_view recipient);
 
 /// "example.org" of "Alice@Example.org" in lower case; "" where there is none.
-std::string domain_of(std::string_view address);
+std::string address_domain(std::string_view address);
 
 }  // namespace posthouse::storage

@@ -1,0 +1,40 @@
+#pragma once
+/// protocols/smtp/relay_url: where and how to hand mail to a relay host, as one line of text without secrets. Pure.
+///
+///     smtp://user@host:587        STARTTLS required, certificate checked       (RFC 6409, RFC 3207)
+///     smtps://user@host:465       TLS from the first octet, certificate checked (RFC 8314 3.3)
+///     smtp+plain://host:25        in clear; only to this machine or a private network, never with a user
+///     preset:NAME[:user]          a known service: smtp2go, sendgrid, mailgun, postmark
+///     direct                      no relay: by MX
+/// The user may hold '@' (the last one before the host counts) and %XX. "?name=mail.example.org" behind the port says
+/// which name the certificate must bear, where the host is an address.
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "protocols/base/result.h"
+
+namespace posthouse::smtp {
+
+struct RelayUrl {
+    enum class Security { plain, starttls, implicit_tls };
+
+    bool direct = false;
+    Security security = Security::starttls;
+    std::string user;  ///< "" where no login is made
+    std::string host;  ///< lower-case name, or an address without brackets
+    std::uint16_t port = 587;
+    std::string tls_name;  ///< what the certificate must say
+    std::string preset;    ///< name of the preset it came from, or ""
+
+    RelayUrl() = default;
+    /// "smtp://user@host:587": what was parsed, presets resolved.
+    std::string to_string() const;
+    /// A password belongs to this way.
+    bool needs_password() const { return !user.empty(); }
+};
+
+/// Errc::invalid with the sentence to show: what is wrong and what to write.
+Result<RelayUrl> parse_relay_url(std::string_view text);
+
+}  // namespace posthouse::smtp

@@ -1,0 +1,238 @@
+#include "relay/client.h"
+
+#include <fmt/format.h>
+
+#include "protocols/base/ascii.h"
+#include "protocols/crypto/crypto.h"
+
+namespace posthouse::relay {
+
+Verdict Verdict::of(const smtp::Reply& reply) {
+    Verdict out;
+    out.fate = reply.is_success() ? Fate::delivered : reply.is_permanent() ? Fate::failed : Fate::deferred;
+    out.reply = reply.to_string();
+    out.enhanced = reply.enhanced;
+    out.from_remote = true;
+    return out;
+}
+
+Client::Client(std::unique_ptr<net::Stream> stream, ClientOptions options)
+    : stream_(std::move(stream)), options_(std::move(options)) {}
+
+Client::~Client() { stream_.raw().close(); }
+
+std::string Client::remote_name() const {
+    return options_.server_name.empty() ? stream_.raw().peer().to_string() : options_.server_name;
+}
+
+void Client::say(std::string_view lines) {
+    stream_.put(lines);
+    dialogue_->client(lines);
+}
+
+// Sends what is gathered and reads one reply. A remote that refuses us and hangs up makes our write fail although its
+// reply has arrived: the reply counts.
+net::Task<Result<smtp::Reply>> Client::hear(std::chrono::milliseconds max) {
+    stream_.raw().expires_in(max);
+    const auto flushed = co_await stream_.flush();
+    auto reply = co_await smtp::read_reply(stream_);
+    if (reply) {
+        heard_nothing_ = false;
+        dialogue_->server(*reply);
+        if (reply->code == 421) usable_ = false;  // RFC 5321 3.8: it is closing
+        co_return reply;
+    }
+    usable_ = false;
+    const Error& error = flushed ? reply.error() : flushed.error();
+    dialogue_->note(error.context);
+    co_return Error(error);
+}
+
+OpenFailure Client::failure(Verdict verdict) {
+    usable_ = false;
+    OpenFailure out;
+    out.verdict = std::move(verdict);
+    return out;
+}
+
+namespace {
+
+Verdict broken(std::string_view during, const Error& error) {
+    // RFC 3463 3.5: 4.4.2 is a bad connection.
+    return Verdict(Fate::deferred, "4.4.2", fmt::format("The connection broke {}: {}", during, error.context));
+}
+
+// 454, 502 and the like: STARTTLS did not happen, the dialogue goes on. 421 and 221 end it, 2xx and 3xx make no sense.
+bool refused_plainly(const smtp::Reply& reply) {
+    return (reply.is_transient() || reply.is_permanent()) && reply.code != 421;
+}
+
+}  // namespace
+
+net::Task<std::optional<OpenFailure>> Client::open(Dialogue& dialogue) {
+    dialogue_ = &dialogue;
+    if (options_.tls == TlsUse::implicit) {
+        auto failed = co_await handshake();
+        if (failed) co_return failed;
+    }
+    auto failed = co_await greet();
+    if (!failed) failed = co_await introduce();
+    const bool tries_tls = options_.tls == TlsUse::required || options_.tls == TlsUse::opportunistic;
+    if (!failed && tries_tls) failed = co_await encrypt();
+    if (!failed && options_.credentials) failed = co_await authenticate();
+    if (!failed) usable_ = true;
+    co_return failed;
+}
+
+// Greeting: 220, or a refusal                                              RFC 5321 3.1
+net::Task<std::optional<OpenFailure>> Client::greet() {
+    const auto reply = co_await hear(options_.timeouts.greeting);
+    if (!reply) co_return failure(broken("before the greeting", reply.error()));
+    if (reply->is_success()) co_return std::nullopt;
+    co_return failure(Verdict::of(*reply));
+}
+
+// EHLO, and HELO for those who do not know it                              RFC 5321 3.2
+net::Task<std::optional<OpenFailure>> Client::introduce() {
+    capabilities_ = smtp::Capabilities();
+    say(smtp::format_ehlo(options_.hostname));
+    auto reply = co_await hear(options_.timeouts.command);
+    if (reply && reply->is_success()) {
+        capabilities_ = smtp::parse_capabilities(*reply);
+        co_return std::nullopt;
+    }
+    if (reply && reply->is_permanent()) {
+        say(smtp::format_helo(options_.hostname));
+        reply = co_await hear(options_.timeouts.command);
+        if (reply && reply->is_success()) co_return std::nullopt;
+    }
+    if (!reply) co_return failure(broken("at EHLO", reply.error()));
+    Verdict verdict = Verdict::of(*reply);
+    if (verdict.fate == Fate::delivered) verdict.fate = Fate::deferred;
+    co_return failure(std::move(verdict));
+}
+
+// STARTTLS                                                                 RFC 3207 4
+net::Task<std::optional<OpenFailure>> Client::encrypt() {
+    const bool required = options_.tls == TlsUse::required;
+    if (options_.context == nullptr && !required) co_return std::nullopt;
+    if (!capabilities_.starttls) {
+        if (!required) co_return std::nullopt;
+        co_return failure(
+            Verdict(Fate::deferred, "4.7.4",
+                    fmt::format("{} does not offer STARTTLS, so nothing was sent to it. Check the port of "
+                                "the relay, or use smtps:// where it wants TLS from the start",
+                                remote_name())));
+    }
+    say("STARTTLS\r\n");
+    const auto reply = co_await hear(options_.timeouts.command);
+    if (reply && reply->code == 220) {
+        if (!stream_.buffered().empty()) dialogue_->note("octets sent ahead of the TLS handshake were dropped");
+        auto failed = co_await handshake();
+        if (failed) co_return failed;
+        co_return co_await introduce();  // RFC 3207 4.2: all that was said before is forgotten
+    }
+    if (required) {
+        const std::string why = reply ? reply->to_string() : reply.error().context;
+        co_return failure(
+            Verdict(Fate::deferred, "4.7.4",
+                    fmt::format("{} did not start TLS ({}), so nothing was sent to it", remote_name(), why)));
+    }
+    // A clear refusal leaves the connection as it was. After anything else nobody knows what the remote waits for.
+    if (reply && refused_plainly(*reply)) co_return std::nullopt;
+    OpenFailure out =
+        failure(reply ? Verdict(Fate::deferred, "4.7.4", "STARTTLS was answered with " + reply->to_string())
+                      : broken("at STARTTLS", reply.error()));
+    out.retry_in_clear = true;
+    co_return out;
+}
+
+net::Task<std::optional<OpenFailure>> Client::handshake() {
+    const bool verified = options_.tls == TlsUse::required || options_.tls == TlsUse::implicit;
+    stream_.drop_buffered();
+    if (options_.context == nullptr) {
+        co_return failure(Verdict(Fate::deferred, "4.7.4", "TLS is not available on this server"));
+    }
+    stream_.raw().expires_in(options_.timeouts.handshake);
+    const auto done = co_await stream_.raw().start_tls_client(*options_.context, options_.server_name);
+    const auto& facts = stream_.raw().tls();
+    if (done && facts && (facts->peer_verified || !verified)) {
+        dialogue_->note(fmt::format("{} {}, certificate {}", facts->version, facts->cipher,
+                                    facts->peer_verified ? "verified" : "not verified"));
+        co_return std::nullopt;
+    }
+    const std::string why = !done ? done.error().context : facts ? facts->verify_error : "no TLS was agreed";
+    dialogue_->note("TLS failed: " + why);
+    stream_.raw().close();
+    OpenFailure out = failure(Verdict(
+        Fate::deferred, "4.7.5",
+        fmt::format("TLS with {} failed: {}{}", remote_name(), why, verified ? "; nothing was sent to it" : "")));
+    out.retry_in_clear = !verified;
+    co_return out;
+}
+
+net::Task<std::optional<OpenFailure>> Client::authenticate() {
+    const auto& facts = stream_.raw().tls();
+    if (!facts || !facts->peer_verified) {  // invariant 1
+        co_return failure(
+            Verdict(Fate::deferred, "4.7.0",
+                    fmt::format("The password for {} was not sent: the connection is not secure", remote_name())));
+    }
+    if (!capabilities_.has_auth("PLAIN") && !capabilities_.has_auth("LOGIN")) {
+        co_return failure(
+            Verdict(Fate::deferred, "4.7.0", fmt::format("{} offers no login with PLAIN or LOGIN", remote_name())));
+    }
+    dialogue_->hide(options_.credentials->password);
+    dialogue_->hide(crypto::base64_encode(options_.credentials->password));
+    Result<smtp::Reply> reply = Error(Errc::internal, "");
+    if (capabilities_.has_auth("PLAIN")) {
+        reply = co_await auth_plain();
+    } else {
+        reply = co_await auth_login();
+    }
+    if (!reply) co_return failure(broken("at AUTH", reply.error()));
+    if (reply->is_success()) co_return std::nullopt;
+    // Even a 535 is put off: the fault lies in our settings, the message is not to blame.
+    co_return failure(
+        Verdict(Fate::deferred, "4.7.8",
+                fmt::format("{} did not accept the login of {} ({}). Check the user and the password of the route",
+                            remote_name(), options_.credentials->user, reply->to_string())));
+}
+
+// AUTH PLAIN with its initial response                                     RFC 4616 2, RFC 4954 4
+net::Task<Result<smtp::Reply>> Client::auth_plain() {
+    std::string response;
+    response.push_back('\0');
+    response.append(options_.credentials->user).push_back('\0');
+    response.append(options_.credentials->password);
+    const std::string encoded = crypto::base64_encode(response);
+    dialogue_->hide(encoded);
+    say(smtp::format_auth("PLAIN", encoded));
+    co_return co_await hear(options_.timeouts.command);
+}
+
+net::Task<Result<smtp::Reply>> Client::auth_login() {
+    say(smtp::format_auth("LOGIN", ""));
+    auto reply = co_await hear(options_.timeouts.command);
+    if (!reply || reply->code != 334) co_return reply;
+    say(crypto::base64_encode(options_.credentials->user) + "\r\n");
+    reply = co_await hear(options_.timeouts.command);
+    if (!reply || reply->code != 334) co_return reply;
+    stream_.put(crypto::base64_encode(options_.credentials->password) + "\r\n");
+    dialogue_->client("****\r\n");
+    co_return co_await hear(options_.timeouts.command);
+}
+
+net::Task<void> Client::quit() {
+    Dialogue unheard;
+    dialogue_ = &unheard;
+    if (usable_) {
+        say("QUIT\r\n");
+        const auto ignored = co_await hear(options_.timeouts.quit);
+        static_cast<void>(ignored);
+    }
+    usable_ = false;
+    stream_.raw().close();
+}
+
+}  // namespace posthouse::relay

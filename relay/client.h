@@ -1,0 +1,171 @@
+#pragma once
+/// relay/client: one SMTP connection as a client: opening it, handing messages over, saying goodbye (RFC 5321 3).
+///
+///   open():  greeting -> EHLO (HELO) -> STARTTLS -> EHLO -> AUTH          RFC 5321 3.1, RFC 3207, RFC 4954
+///   send():  MAIL, RCPT..., DATA, octets, "."; pipelined where offered    RFC 5321 3.3, RFC 2920
+/// Invariants  1. Credentials go out over TLS whose certificate was checked, or not at all.
+///             2. What the remote sent ahead of the TLS handshake is dropped (RFC 3207 4.2, CVE-2021-38371).
+///             3. A recipient counts as delivered only after a 250 that came behind the final dot.
+///             4. The first refusal of a recipient stands, whatever the connection does afterwards.
+///             5. A message that cannot be read to its end is never ended with a dot.
+///             6. With TlsUse::required and implicit nothing but EHLO and STARTTLS is said in clear.
+/// 8-bit content goes as it is to a hop that does not offer 8BITMIME: recoding would break signatures, and the hops
+/// that do not say it but carry it outnumber the others by far.
+/// Threads: the loop's.   Limits: protocols/smtp/limits.h for replies; kRecipientsMax a transaction.
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "protocols/net/buffered_stream.h"
+#include "protocols/net/tls.h"
+#include "protocols/smtp/capabilities.h"
+#include "protocols/smtp/client.h"
+#include "protocols/smtp/reply.h"
+#include "relay/dialogue.h"
+
+namespace posthouse::relay {
+
+/// RFC 5321 4.5.3.1.8: at least 100 must be taken; more at once is not promised.
+inline constexpr std::size_t kRecipientsMax = 100;
+
+/// RFC 5321 4.5.3.2.
+struct ClientTimeouts {
+    std::chrono::milliseconds greeting{300'000};
+    std::chrono::milliseconds command{300'000};  ///< EHLO, MAIL, RCPT, STARTTLS, AUTH
+    std::chrono::milliseconds data_start{120'000};
+    std::chrono::milliseconds data_block{180'000};
+    std::chrono::milliseconds data_end{600'000};
+    std::chrono::milliseconds handshake{30'000};
+    std::chrono::milliseconds quit{5'000};
+    ClientTimeouts() = default;
+};
+
+enum class TlsUse {
+    never,
+    opportunistic,  ///< encrypted where it works, else in clear (RFC 7435)
+    required,       ///< STARTTLS with a certificate that was checked
+    implicit,       ///< the same from the first octet
+};
+
+struct Credentials {
+    std::string user;
+    std::string password;
+};
+
+struct ClientOptions {
+    std::string hostname;  ///< what we call ourselves in EHLO
+    TlsUse tls = TlsUse::opportunistic;
+    net::TlsClientContext* context = nullptr;  ///< null: there is no TLS on our side
+    std::string server_name;                   ///< for SNI and the certificate check
+    std::optional<Credentials> credentials;
+    ClientTimeouts timeouts;
+    ClientOptions() = default;
+};
+
+enum class Fate {
+    delivered,
+    deferred,
+    failed,
+    again,  ///< the server wants this recipient in the next transaction (452 after others were taken)
+};
+
+/// What became of a recipient or of a whole connection.
+struct Verdict {
+    Fate fate = Fate::deferred;
+    std::string reply;         ///< what the remote said, or our own sentence
+    std::string enhanced;      ///< "5.1.1"; "" where there was none
+    bool from_remote = false;  ///< `reply` are the remote's words
+
+    Verdict() = default;
+    Verdict(Fate what, std::string_view code, std::string sentence)
+        : fate(what), reply(std::move(sentence)), enhanced(code) {}
+    static Verdict of(const smtp::Reply& reply);
+};
+
+struct OpenFailure {
+    Verdict verdict;
+    bool retry_in_clear = false;  ///< TLS broke this connection; a new one without TLS may work (opportunistic only)
+
+    OpenFailure() = default;
+};
+
+struct EnvelopeRecipient {
+    std::string address;
+    smtp::RcptOptions options;
+};
+
+struct Envelope {
+    std::string reverse_path;
+    smtp::MailOptions mail;
+    bool needs_smtputf8 = false;                ///< addresses or header fields hold UTF-8
+    std::vector<EnvelopeRecipient> recipients;  ///< at most kRecipientsMax
+    Envelope() = default;
+};
+
+/// The octets of a message, CRLF line ends only.
+class MessageSource {
+ public:
+    virtual ~MessageSource() = default;
+    /// The next octets, "" at the end; they live until the next call.
+    virtual net::Task<Result<std::string_view>> next() = 0;
+};
+
+class Client {
+ public:
+    Client(std::unique_ptr<net::Stream> stream, ClientOptions options);
+    ~Client();
+
+    /// Nothing where the connection is ready for send().
+    net::Task<std::optional<OpenFailure>> open(Dialogue& dialogue);
+    /// One verdict per recipient, in order.
+    net::Task<std::vector<Verdict>> send(const Envelope& envelope, MessageSource& message, Dialogue& dialogue);
+    /// QUIT, without insisting on an answer; the connection is closed afterwards.
+    net::Task<void> quit();
+
+    /// Whether another message can be sent.
+    bool usable() const { return usable_; }
+    /// The last send() got not a single reply: an idle connection that had died; nothing was handed over.
+    bool was_stale() const { return heard_nothing_; }
+    std::size_t messages_sent() const { return messages_; }
+    const smtp::Capabilities& capabilities() const { return capabilities_; }
+    net::Stream& stream() { return stream_.raw(); }
+    void interrupt() { stream_.raw().interrupt(); }
+
+ private:
+    struct Transaction;
+
+    void say(std::string_view lines);
+    net::Task<Result<smtp::Reply>> hear(std::chrono::milliseconds max);
+    net::Task<std::optional<OpenFailure>> greet();
+    net::Task<std::optional<OpenFailure>> introduce();
+    net::Task<std::optional<OpenFailure>> encrypt();
+    net::Task<std::optional<OpenFailure>> handshake();
+    net::Task<std::optional<OpenFailure>> authenticate();
+    net::Task<Result<smtp::Reply>> auth_plain();
+    net::Task<Result<smtp::Reply>> auth_login();
+    net::Task<void> envelope_in_step(Transaction& t);
+    net::Task<void> envelope_pipelined(Transaction& t);
+    net::Task<void> hear_mail(Transaction& t);
+    net::Task<void> hear_recipient(Transaction& t, std::size_t index);
+    net::Task<void> send_data(Transaction& t, MessageSource& message);
+    net::Task<bool> send_octets(Transaction& t, MessageSource& message);
+    net::Task<void> finish_data(Transaction& t);
+    void broke(Transaction& t, const Error& error);
+    bool refuse_unsendable(Transaction& t) const;
+    OpenFailure failure(Verdict verdict);
+    std::string remote_name() const;
+
+    net::BufferedStream stream_;
+    ClientOptions options_;
+    smtp::Capabilities capabilities_;
+    Dialogue* dialogue_ = nullptr;
+    std::size_t messages_ = 0;
+    bool usable_ = false;
+    bool heard_nothing_ = false;
+};
+
+}  // namespace posthouse::relay

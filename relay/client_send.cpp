@@ -1,0 +1,264 @@
+// Handing one message over: the transaction part of relay/client.h.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "protocols/base/ascii.h"
+#include "relay/client.h"
+
+namespace posthouse::relay {
+
+struct Client::Transaction {
+    explicit Transaction(const Envelope& e) : envelope(e), verdicts(e.recipients.size()), lines(e.recipients.size()) {}
+
+    /// Everyone without a verdict of their own gets this one.
+    void settle(const Verdict& verdict) {
+        for (auto& one : verdicts) {
+            if (!one) one = verdict;
+        }
+        over = true;
+    }
+    bool any_taken() const {
+        return std::ranges::any_of(taken, [](bool is) { return is; });
+    }
+    std::vector<Verdict> result() {
+        std::vector<Verdict> out;
+        for (auto& one : verdicts) out.push_back(one ? std::move(*one) : Verdict(Fate::deferred, "4.3.0", "not tried"));
+        return out;
+    }
+
+    const Envelope& envelope;
+    std::vector<std::optional<Verdict>> verdicts;
+    std::vector<std::string> lines;  // RCPT lines; "" where none can be said
+    std::string mail_line;
+    std::vector<bool> taken = std::vector<bool>(verdicts.size());
+    bool over = false;      // everybody has a verdict, or will get none any more
+    bool dot_sent = false;  // the whole message went out
+};
+
+void Client::broke(Transaction& t, const Error& error) {
+    usable_ = false;
+    t.settle(
+        Verdict(Fate::deferred, "4.4.2", fmt::format("The connection to {} broke: {}", remote_name(), error.context)));
+}
+
+// Judges the message by what was offered, and makes the lines. True where nobody is left to send to.
+bool Client::refuse_unsendable(Transaction& t) const {
+    const Envelope& envelope = t.envelope;
+    const std::uint64_t size_max = capabilities_.size_octets_max;
+    if (capabilities_.size && size_max != 0 && envelope.mail.size_octets > size_max) {
+        t.settle(Verdict(Fate::failed, "5.3.4",  // RFC 1870 6.1
+                         fmt::format("The message has {} octets, {} takes {} at most", envelope.mail.size_octets,
+                                     remote_name(), size_max)));
+        return true;
+    }
+    if (envelope.needs_smtputf8 && !capabilities_.smtputf8) {
+        t.settle(Verdict(Fate::failed, "5.6.7",  // RFC 6531 3.2: no downgrade
+                         fmt::format("The message has addresses or header fields beyond ASCII, which {} does not take",
+                                     remote_name())));
+        return true;
+    }
+    auto mail = smtp::format_mail(envelope.reverse_path, envelope.mail, capabilities_);
+    if (!mail) {
+        t.settle(Verdict(Fate::failed, "5.1.7", "The sender's address cannot be sent: " + mail.error().context));
+        return true;
+    }
+    t.mail_line = *std::move(mail);
+    bool any = false;
+    for (std::size_t i = 0; i < t.lines.size(); ++i) {
+        auto line = smtp::format_rcpt(envelope.recipients[i].address, envelope.recipients[i].options, capabilities_);
+        if (line) {
+            t.lines[i] = *std::move(line);
+            any = true;
+        } else {
+            t.verdicts[i] = Verdict(Fate::failed, "5.1.3", "The address cannot be sent: " + line.error().context);
+        }
+    }
+    t.over = !any;
+    return !any;
+}
+
+net::Task<std::vector<Verdict>> Client::send(const Envelope& envelope, MessageSource& message, Dialogue& dialogue) {
+    ASSERT(envelope.recipients.size() <= kRecipientsMax);
+    dialogue_ = &dialogue;
+    heard_nothing_ = true;
+    Transaction t(envelope);
+    if (refuse_unsendable(t)) {
+        heard_nothing_ = false;
+        co_return t.result();
+    }
+    if (capabilities_.pipelining) {
+        co_await envelope_pipelined(t);
+    } else {
+        co_await envelope_in_step(t);
+    }
+    if (!t.over) co_await send_data(t, message);
+    ++messages_;
+    co_return t.result();
+}
+
+net::Task<void> Client::envelope_in_step(Transaction& t) {
+    say(t.mail_line);
+    co_await hear_mail(t);
+    if (t.over) co_return;
+    for (std::size_t i = 0; i < t.lines.size() && !t.over; ++i) {
+        if (t.lines[i].empty()) continue;
+        say(t.lines[i]);
+        co_await hear_recipient(t, i);
+    }
+    if (t.over) co_return;
+    if (t.any_taken()) {
+        say("DATA\r\n");
+        co_return;
+    }
+    t.over = true;
+    say("RSET\r\n");  // nobody was taken: the connection is fit for the next message (RFC 5321 4.1.1.5)
+    const auto reply = co_await hear(options_.timeouts.command);
+    if (!reply || !reply->is_success()) usable_ = false;
+}
+
+// MAIL, RCPT... and DATA in one go                                         RFC 2920 3.1
+net::Task<void> Client::envelope_pipelined(Transaction& t) {
+    say(t.mail_line);
+    for (const std::string& line : t.lines) {
+        if (!line.empty()) say(line);
+    }
+    say("DATA\r\n");
+    co_await hear_mail(t);
+    const bool refused = t.over;
+    // The answers to what was sent along are read even after a refusal: the connection lives on.
+    for (std::size_t i = 0; i < t.lines.size() && usable_; ++i) {
+        if (!t.lines[i].empty()) co_await hear_recipient(t, i);
+    }
+    if (!usable_ || (t.any_taken() && !refused)) co_return;
+    t.over = true;
+    const auto reply = co_await hear(options_.timeouts.data_start);
+    if (!reply || reply->code != 354) co_return;
+    // RFC 2920 3.1: DATA was accepted without a recipient; an empty message goes to nobody.
+    say(".\r\n");
+    const auto ended = co_await hear(options_.timeouts.command);
+    if (!ended) co_return;
+}
+
+net::Task<void> Client::hear_mail(Transaction& t) {
+    const auto reply = co_await hear(options_.timeouts.command);
+    if (!reply) {
+        broke(t, reply.error());
+    } else if (!reply->is_success()) {
+        if (reply->code >= 300 && reply->code < 400) usable_ = false;  // no answer to MAIL is 3yz: we are out of step
+        t.settle(Verdict::of(*reply));
+    } else if (!usable_) {
+        t.settle(Verdict(Fate::deferred, "4.4.2", "The server is closing the connection"));
+    }
+}
+
+namespace {
+
+// RFC 5321 4.5.3.1.10: too many recipients is 452, and 552 of old servers means the same.
+bool wants_fewer(const smtp::Reply& reply) {
+    if (reply.enhanced == "4.5.3" || reply.enhanced == "5.5.3") return true;
+    return reply.enhanced.empty() && (reply.code == 452 || reply.code == 552);
+}
+
+}  // namespace
+
+net::Task<void> Client::hear_recipient(Transaction& t, std::size_t index) {
+    const auto reply = co_await hear(options_.timeouts.command);
+    if (!reply) {
+        broke(t, reply.error());
+        co_return;
+    }
+    if (t.verdicts[index]) co_return;  // MAIL was refused: this only says so once more
+    if (reply->is_success()) {
+        t.taken[index] = true;
+        co_return;
+    }
+    Verdict verdict = Verdict::of(*reply);
+    if (wants_fewer(*reply) && t.any_taken()) verdict.fate = Fate::again;
+    t.verdicts[index] = std::move(verdict);
+    if (reply->code < 400) usable_ = false;
+    if (!usable_) t.settle(Verdict(Fate::deferred, "4.4.2", "The server closed the connection: " + reply->to_string()));
+}
+
+net::Task<void> Client::send_data(Transaction& t, MessageSource& message) {
+    const auto reply = co_await hear(options_.timeouts.data_start);
+    if (!reply) {
+        broke(t, reply.error());
+        co_return;
+    }
+    if (reply->code != 354) {
+        Verdict verdict = Verdict::of(*reply);
+        if (verdict.fate == Fate::delivered) {  // a 250 to DATA: nothing has been handed over
+            verdict.fate = Fate::deferred;
+            usable_ = false;
+        }
+        t.settle(verdict);
+        co_return;
+    }
+    // An answer that is there before the message is none to it.
+    if (!stream_.buffered().empty()) {
+        co_await finish_data(t);
+        co_return;
+    }
+    if (co_await send_octets(t, message)) co_await finish_data(t);
+}
+
+// False where everybody has a verdict already.
+net::Task<bool> Client::send_octets(Transaction& t, MessageSource& message) {
+    smtp::DotStuffer stuffer;
+    std::uint64_t octets = 0;
+    for (;;) {
+        const auto piece = co_await message.next();
+        if (!piece) {
+            // Without the dot the remote throws away what it has (RFC 5321 4.1.1.4).
+            stream_.raw().close();
+            usable_ = false;
+            dialogue_->note("the message could not be read: " + piece.error().context);
+            t.settle(Verdict(Fate::deferred, "4.3.0", "The message could not be read here: " + piece.error().context));
+            co_return false;
+        }
+        std::string wire;
+        if (piece->empty()) {
+            stuffer.finish(wire);
+        } else {
+            stuffer.append(wire, *piece);
+        }
+        octets += piece->size();
+        if (piece->empty() && !stream_.buffered().empty()) {
+            co_return true;  // it spoke before the end: finish_data judges, the dot is kept back
+        }
+        stream_.raw().expires_in(options_.timeouts.data_block);
+        const auto written = co_await stream_.write(wire);
+        if (!written) {
+            usable_ = false;
+            co_return true;  // a refusal may have arrived before the connection broke
+        }
+        if (piece->empty()) break;
+    }
+    dialogue_->client(fmt::format("(the message, {} octets, and the final dot)", octets));
+    t.dot_sent = true;
+    co_return true;
+}
+
+net::Task<void> Client::finish_data(Transaction& t) {
+    const bool ended = t.dot_sent;
+    const auto max = ended ? options_.timeouts.data_end : options_.timeouts.quit;
+    const auto reply = co_await hear(max);
+    if (!reply) {
+        broke(t, reply.error());
+        co_return;
+    }
+    Verdict verdict = Verdict::of(*reply);
+    if (!ended) {
+        usable_ = false;
+        dialogue_->note("the server answered before the message had been sent");
+    }
+    if (verdict.fate == Fate::delivered && !ended) {
+        verdict = Verdict(Fate::deferred, "4.5.0",
+                          "The server answered before the message had been sent: " + reply->to_string());
+    }
+    if (reply->code >= 300 && reply->code < 400) usable_ = false;
+    t.settle(verdict);
+}
+
+}  // namespace posthouse::relay

@@ -1,0 +1,241 @@
+#include "relay/connect.h"
+
+#include <fmt/format.h>
+
+#include "protocols/base/ascii.h"
+#include "relay/mx.h"
+
+namespace posthouse::relay {
+
+Connection::Connection(Core& core, std::unique_ptr<Client> client, std::string remote, std::string site)
+    : core_(core), client_(std::move(client)), remote_(std::move(remote)), site_(std::move(site)) {
+    core_.open.insert(client_.get());
+    ++core_.connections_by_site[site_];
+    core_.connections.add(1);
+}
+
+Connection::~Connection() {
+    core_.open.erase(client_.get());
+    if (--core_.connections_by_site[site_] == 0) core_.connections_by_site.erase(site_);
+    core_.connections.add(-1);
+    core_.slot_free.set();
+}
+
+namespace {
+
+// One search for a connection: what it has met so far.
+struct Attempt {
+    Attempt(Core& c, const Target& t, Dialogue& d) : core(c), target(t), dialogue(d) {}
+
+    void missed(Verdict verdict) {
+        if (verdict.fate != Fate::failed) all_refused = false;
+        result.verdict = std::move(verdict);
+        any = true;
+    }
+
+    Core& core;
+    const Target& target;
+    Dialogue& dialogue;
+    std::string site;
+    Connected result;
+    std::size_t dials = 0;
+    bool any = false;
+    bool all_refused = true;
+};
+
+bool is_ours(const net::IpAddress& address) {
+    return address.is_loopback() || address.is_private() || address.is_unspecified();
+}
+
+std::string name_of(const std::string& host, const net::IpAddress& address) {
+    return host.empty() ? address.to_literal() : fmt::format("{} [{}]", host, address.to_string());
+}
+
+// Where many connections go to one site already, the next waits its turn.
+net::Task<void> wait_for_slot(Core& core, const std::string& site) {
+    while (!core.stopping.is_set()) {
+        const auto found = core.connections_by_site.find(site);
+        if (found == core.connections_by_site.end() || found->second < core.deps.options.connections_per_lane_max)
+            co_return;
+        core.slot_free.reset();
+        co_await core.slot_free.wait();
+    }
+}
+
+// Dials one address and opens the dialogue. True where the attempt has its connection.
+net::Task<bool> try_address(Attempt& attempt, std::string host, net::Endpoint to, ClientOptions options) {
+    ++attempt.dials;
+    attempt.result.remote = name_of(host, to.address);
+    const net::DialOptions dial_options;
+    auto stream = co_await attempt.core.deps.dialer->dial(to, dial_options);
+    if (!stream) {
+        attempt.dialogue.note(fmt::format("no connection to {}: {}", attempt.result.remote, stream.error().context));
+        attempt.missed(Verdict(
+            Fate::deferred, "4.4.1",
+            fmt::format("No connection to {} port {}: {}", attempt.result.remote, to.port, stream.error().context)));
+        co_return false;
+    }
+    attempt.dialogue.note(fmt::format("connected to {} port {}", attempt.result.remote, to.port));
+    const bool may_retry = options.tls == TlsUse::opportunistic;
+    ClientOptions in_clear = options;
+    auto connection =
+        std::make_unique<Connection>(attempt.core, std::make_unique<Client>(*std::move(stream), std::move(options)),
+                                     attempt.result.remote, attempt.site);
+    auto failed = co_await connection->client().open(attempt.dialogue);
+    if (!failed) {
+        attempt.result.connection = std::move(connection);
+        co_return true;
+    }
+    connection.reset();
+    attempt.missed(std::move(failed->verdict));
+    if (!failed->retry_in_clear || !may_retry) co_return false;
+    attempt.dialogue.note("trying again without TLS");
+    in_clear.tls = TlsUse::never;
+    co_return co_await try_address(attempt, std::move(host), to, std::move(in_clear));
+}
+
+ClientOptions base_options(const Core& core) {
+    ClientOptions out;
+    out.hostname = core.deps.hostname;
+    out.timeouts = core.deps.options.timeouts;
+    return out;
+}
+
+net::Task<bool> try_mx_host(Attempt& attempt, MxHost host) {
+    const RelayOptions& options = attempt.core.deps.options;
+    if (host.addresses.empty()) {
+        auto found = co_await attempt.core.deps.resolver->addresses(host.name);
+        if (!found) {
+            attempt.missed(
+                Verdict(Fate::deferred, "4.4.3",
+                        fmt::format("The DNS gives no address of {} now: {}", host.name, found.error().context)));
+            co_return false;
+        }
+        host.addresses = std::move(found->records);
+    }
+    if (host.addresses.empty()) {
+        attempt.missed(Verdict(Fate::failed, "5.4.4", fmt::format("The mail server {} has no address", host.name)));
+        co_return false;
+    }
+    for (const net::IpAddress& address : host.addresses) {
+        if (attempt.dials >= kDialsMax || attempt.core.stopping.is_set()) co_return false;
+        if (is_ours(address) && !options.allow_loopback) {
+            attempt.missed(Verdict(Fate::failed, "5.4.4",
+                                   fmt::format("The mail server {} of {} has the address {}, which is not a public one",
+                                               host.name, attempt.target.domain, address.to_string())));
+            continue;
+        }
+        ClientOptions client = base_options(attempt.core);
+        client.context = attempt.core.deps.opportunistic_tls;
+        client.tls = client.context == nullptr ? TlsUse::never : TlsUse::opportunistic;
+        client.server_name = host.name;
+        const net::Endpoint to(address, options.mx_port);
+        if (co_await try_address(attempt, host.name, to, std::move(client))) co_return true;
+    }
+    co_return false;
+}
+
+net::Task<void> connect_mx(Attempt& attempt) {
+    Core& core = attempt.core;
+    auto answer = co_await plan_mx(*core.deps.resolver, attempt.target.domain, core.deps.hostname, *core.deps.random);
+    if (auto* verdict = std::get_if<Verdict>(&answer)) {
+        attempt.dialogue.note(verdict->reply);
+        attempt.missed(std::move(*verdict));
+        co_return;
+    }
+    const MxPlan plan = std::get<MxPlan>(std::move(answer));
+    attempt.site = plan.site;
+    co_await wait_for_slot(core, plan.site);
+    for (const MxHost& host : plan.hosts) {
+        if (attempt.dials >= kDialsMax || core.stopping.is_set()) co_return;
+        if (co_await try_mx_host(attempt, host)) co_return;
+    }
+}
+
+Result<net::TlsClientContext*> context_for(Core& core, const std::string& ca_file) {
+    if (ca_file.empty()) return core.deps.verified_tls;
+    auto& slot = core.contexts_by_ca[ca_file];
+    if (!slot) {
+        TRY(slot, net::TlsClientContext::make(net::Verify::required, ca_file));
+    }
+    return slot.get();
+}
+
+// Everything about a relay host that is wrong is for the administrator to mend: put off, never a bounce.
+Result<ClientOptions> relay_options(Core& core, const Target& target) {
+    ClientOptions out = base_options(core);
+    out.server_name = target.url.tls_name;
+    switch (target.url.security) {
+        case smtp::RelayUrl::Security::plain: out.tls = TlsUse::never; break;
+        case smtp::RelayUrl::Security::starttls: out.tls = TlsUse::required; break;
+        case smtp::RelayUrl::Security::implicit_tls: out.tls = TlsUse::implicit; break;
+    }
+    if (out.tls != TlsUse::never) {
+        TRY(out.context, context_for(core, target.ca_file));
+    }
+    if (target.url.needs_password()) {
+        if (target.sealed_password.empty()) {
+            return Error(Errc::unauthenticated, fmt::format("the route \"{}\" has no password", target.route));
+        }
+        TRY(std::string password, crypto::unseal(core.deps.store->sealing_key(), "route", target.sealed_password));
+        out.credentials = Credentials{target.url.user, std::move(password)};
+    }
+    return out;
+}
+
+net::Task<Result<std::vector<net::IpAddress>>> relay_addresses(Core& core, std::string host) {
+    if (const auto address = net::IpAddress::parse(host)) co_return std::vector{*address};
+    if (host == "localhost") co_return std::vector{net::IpAddress::v4(0x7f000001)};  // RFC 6761 6.3
+    auto found = co_await core.deps.resolver->addresses(host);
+    if (!found) co_return Error(found.error());
+    if (found->records.empty()) co_return Error(Errc::not_found, fmt::format("the host {} has no address", host));
+    co_return std::move(found->records);
+}
+
+net::Task<void> connect_relay(Attempt& attempt) {
+    const smtp::RelayUrl& url = attempt.target.url;
+    auto options = relay_options(attempt.core, attempt.target);
+    if (!options) {
+        attempt.missed(Verdict(Fate::deferred, "4.3.5", "The relay cannot be used: " + options.error().context));
+        co_return;
+    }
+    attempt.site = attempt.target.lane_key();
+    auto addresses = co_await relay_addresses(attempt.core, url.host);
+    if (!addresses) {
+        attempt.missed(
+            Verdict(Fate::deferred, "4.4.3", fmt::format("The relay {}: {}", url.host, addresses.error().context)));
+        co_return;
+    }
+    const std::string shown = net::IpAddress::parse(url.host) ? "" : url.host;
+    for (const net::IpAddress& address : *addresses) {
+        if (attempt.dials >= kDialsMax || attempt.core.stopping.is_set()) co_return;
+        if (url.security == smtp::RelayUrl::Security::plain && !is_ours(address)) {
+            attempt.missed(Verdict(
+                Fate::deferred, "4.3.5",
+                fmt::format("smtp+plain:// is for private networks only, and {} is not in one", address.to_string())));
+            continue;
+        }
+        const net::Endpoint to(address, url.port);
+        ClientOptions client = *options;
+        if (co_await try_address(attempt, shown, to, std::move(client))) co_return;
+    }
+}
+
+}  // namespace
+
+net::Task<Connected> connect(Core& core, const Target& target, Dialogue& dialogue) {
+    Attempt attempt(core, target, dialogue);
+    if (target.is_mx()) {
+        co_await connect_mx(attempt);
+    } else {
+        co_await connect_relay(attempt);
+    }
+    Verdict& verdict = attempt.result.verdict;
+    if (!attempt.any) verdict = Verdict(Fate::deferred, "4.3.2", "The server is stopping");
+    const bool may_fail = target.is_mx() && attempt.all_refused;
+    if (verdict.fate == Fate::failed && !may_fail) verdict.fate = Fate::deferred;
+    if (verdict.fate == Fate::delivered) verdict.fate = Fate::deferred;
+    co_return std::move(attempt.result);
+}
+
+}  // namespace posthouse::relay

@@ -1,0 +1,255 @@
+#include "relay/lane.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "protocols/base/ascii.h"
+#include "protocols/base/log.h"
+#include "storage/await.h"
+
+namespace posthouse::relay {
+
+struct Lane::Worker {
+    std::unique_ptr<Connection> connection;
+};
+
+Lane::Lane(Core& core, Target target, Released released)
+    : core_(core), target_(std::move(target)), released_(std::move(released)), more_(*core.deps.loop) {}
+
+void Lane::add(Job job) {
+    jobs_.push_back(std::move(job));
+    more_.set();
+}
+
+bool Lane::wants_worker() const {
+    return jobs_.size() > idle_ + starting_ && workers_ < core_.deps.options.connections_per_lane_max;
+}
+
+void Lane::release_idle() {
+    ++release_round_;
+    more_.set();
+}
+
+net::Task<void> Lane::work(std::shared_ptr<Lane> self) {
+    Worker worker;
+    --self->starting_;
+    for (;;) {
+        auto job = co_await self->take(worker);
+        if (!job) break;
+        const Job done = *job;
+        co_await self->carry(worker, *std::move(job));
+        self->released_(done);
+    }
+    co_await self->close(worker);
+    --self->workers_;
+    self->released_(Job());  // the runner may have work for another lane now
+}
+
+// The next job; with an open connection it is worth waiting for a while.
+net::Task<std::optional<Job>> Lane::take(Worker& worker) {
+    const std::uint64_t round = release_round_;
+    for (;;) {
+        if (core_.stopping.is_set()) co_return std::nullopt;
+        if (!jobs_.empty()) {
+            Job job = std::move(jobs_.front());
+            jobs_.pop_front();
+            co_return job;
+        }
+        const bool open = worker.connection && worker.connection->client().usable();
+        if (!open || release_round_ != round) co_return std::nullopt;
+        more_.reset();
+        ++idle_;
+        const auto woken = co_await more_.wait_for(core_.deps.options.idle);
+        --idle_;
+        if (!woken && jobs_.empty()) co_return std::nullopt;
+    }
+}
+
+net::Task<void> Lane::carry(Worker& worker, Job job) {
+    if (!co_await start(job)) co_return;
+    Dialogue dialogue;
+    std::vector<Settled> settled;
+    const auto all = [&](const Verdict& verdict, const std::string& remote) {
+        for (const storage::QueueRecipient& recipient : job.recipients) {
+            Settled one;
+            one.recipient = recipient;
+            one.verdict = verdict;
+            one.remote = remote;
+            settled.push_back(std::move(one));
+        }
+    };
+    auto message = co_await load(job);
+    if (!message) {
+        if (message.error().code == Errc::not_found) co_return;  // taken out of the queue meanwhile
+        all(Verdict(Fate::deferred, "4.3.0", "The message cannot be read here: " + message.error().context), "");
+        co_await record_outcome(core_, job.item, std::move(settled), dialogue.text(), nullptr);
+        co_return;
+    }
+    const auto refused = co_await ensure_connection(worker, job, dialogue);
+    if (refused) {
+        all(*refused, down_ ? down_->remote : "");
+    } else {
+        settled = co_await send(worker, job, *message, dialogue);
+    }
+    for (const Settled& one : settled) {
+        log::info("relay", "{} to {}: {} ({})", storage::format_queue_id(job.item.id), one.recipient.address,
+                  one.verdict.reply, one.remote);
+    }
+    co_await record_outcome(core_, job.item, std::move(settled), dialogue.text(), *message);
+}
+
+// Recipients that are no longer waiting (held, cancelled, another worker) drop out. False where none is left.
+net::Task<bool> Lane::start(Job& job) {
+    std::vector<storage::RecipientId> ids;
+    for (const auto& recipient : job.recipients) ids.push_back(recipient.id);
+    auto begin = [ids](storage::Tx& tx) { return tx.queue().start(ids); };
+    const auto started = co_await storage::commit(*core_.deps.store, *core_.deps.loop, {}, std::move(begin));
+    if (!started) {
+        log::error("relay", "an attempt cannot be recorded, so it is not made: {}", started.error().context);
+        static_cast<void>(co_await net::sleep_for(*core_.deps.loop, Milliseconds(1'000), &core_.stopping));
+        co_return false;
+    }
+    std::erase_if(job.recipients, [&](const auto& r) { return std::ranges::find(*started, r.id) == started->end(); });
+    co_return !job.recipients.empty();
+}
+
+net::Task<Result<OutgoingMessagePtr>> Lane::load(const Job& job) {
+    auto read = [&core = core_, id = job.item.id, sender = job.item.reverse_path,
+                 now = core_.now()](const storage::Snapshot& snapshot) {
+        return load_message(snapshot, id, sender, core.keys, core.deps.store->sealing_key(), now);
+    };
+    co_return co_await storage::read(*core_.deps.store, *core_.deps.pool, *core_.deps.loop, std::move(read));
+}
+
+net::Task<std::optional<Verdict>> Lane::ensure_connection(Worker& worker, const Job& job, Dialogue& dialogue) {
+    if (worker.connection) {
+        Client& client = worker.connection->client();
+        const std::uint64_t offered = client.capabilities().mail_max.value_or(UINT64_MAX);  // RFC 9422 MAILMAX
+        const std::uint64_t most = std::min<std::uint64_t>(offered, core_.deps.options.messages_per_connection_max);
+        if (client.usable() && client.messages_sent() < most) {
+            dialogue.note(fmt::format("connection to {} used again", worker.connection->remote()));
+            co_return std::nullopt;
+        }
+        co_await close(worker);
+    }
+    if (down_ && job.number <= down_->jobs_until) {
+        dialogue.note("not tried again so soon after the last failure");
+        co_return down_->verdict;
+    }
+    auto connected = co_await connect(core_, target_, dialogue);
+    if (connected.connection) {
+        down_.reset();
+        worker.connection = std::move(connected.connection);
+        co_return std::nullopt;
+    }
+    const std::uint64_t last = jobs_.empty() ? job.number : jobs_.back().number;
+    down_ = Down{connected.verdict, connected.remote, last};
+    co_return std::move(connected.verdict);
+}
+
+net::Task<void> Lane::close(Worker& worker) {
+    if (!worker.connection) co_return;
+    co_await worker.connection->client().quit();
+    worker.connection.reset();
+}
+
+namespace {
+
+std::string notify_text(storage::NotifyBits bits) {
+    const auto has = [&](storage::Notify what) { return (bits & static_cast<storage::NotifyBits>(what)) != 0; };
+    if (has(storage::Notify::never)) return "NEVER";
+    std::string out;
+    const auto add = [&](storage::Notify what, std::string_view name) {
+        if (has(what)) out.append(out.empty() ? "" : ",").append(name);
+    };
+    add(storage::Notify::success, "SUCCESS");
+    add(storage::Notify::failure, "FAILURE");
+    add(storage::Notify::delay, "DELAY");
+    return out;
+}
+
+Envelope make_envelope(const Job& job, const OutgoingMessage& message, const std::vector<std::size_t>& which) {
+    Envelope out;
+    out.reverse_path = job.item.reverse_path;
+    out.mail.size_octets = message.size_octets();
+    out.mail.eight_bit = job.item.eight_bit;
+    out.mail.envid = job.item.envid;
+    out.mail.ret = job.item.ret == storage::Ret::full ? "FULL" : job.item.ret == storage::Ret::headers ? "HDRS" : "";
+    bool utf8 = message.utf8_header || ascii::has_8bit(job.item.reverse_path);
+    for (const std::size_t i : which) {
+        const storage::QueueRecipient& from = job.recipients[i];
+        EnvelopeRecipient to;
+        to.address = from.address;
+        to.options.notify = notify_text(from.notify);
+        to.options.orcpt = from.orcpt;
+        utf8 = utf8 || ascii::has_8bit(from.address);
+        out.recipients.push_back(std::move(to));
+    }
+    // RFC 6531 3.4: the keyword where it is needed; a header in raw 8-bit that nobody declared goes as it came.
+    out.needs_smtputf8 = utf8 && (job.item.smtputf8 || !message.utf8_header);
+    out.mail.smtputf8 = out.needs_smtputf8 || job.item.smtputf8;
+    return out;
+}
+
+}  // namespace
+
+net::Task<std::vector<Settled>> Lane::send(Worker& worker, const Job& job, OutgoingMessagePtr message,
+                                           Dialogue& dialogue) {
+    std::vector<Settled> out(job.recipients.size());
+    std::vector<std::size_t> rest;
+    for (std::size_t i = 0; i < out.size(); ++i) rest.push_back(i);
+    while (!rest.empty()) {
+        const auto offered = worker.connection->client().capabilities().recipients_max;  // RFC 9422 RCPTMAX
+        const std::size_t most = std::clamp<std::size_t>(offered.value_or(kRecipientsMax), 1, kRecipientsMax);
+        const std::size_t count = std::min(most, rest.size());
+        std::vector<std::size_t> now(rest.begin(), rest.begin() + static_cast<std::ptrdiff_t>(count));
+        rest.erase(rest.begin(), rest.begin() + static_cast<std::ptrdiff_t>(count));
+        auto settled = co_await send_some(worker, job, message, now, dialogue);
+        std::vector<std::size_t> again;
+        for (std::size_t i = 0; i < now.size(); ++i) {
+            if (settled[i].verdict.fate == Fate::again) again.push_back(now[i]);
+            out[now[i]] = std::move(settled[i]);
+        }
+        rest.insert(rest.begin(), again.begin(), again.end());
+        if (rest.empty() || worker.connection->client().usable()) continue;
+        const auto refused = co_await ensure_connection(worker, job, dialogue);
+        if (!refused) continue;
+        for (const std::size_t i : rest) {
+            out[i].recipient = job.recipients[i];
+            out[i].verdict = *refused;
+        }
+        break;
+    }
+    co_return out;
+}
+
+net::Task<std::vector<Settled>> Lane::send_some(Worker& worker, const Job& job, OutgoingMessagePtr message,
+                                                std::vector<std::size_t> which, Dialogue& dialogue) {
+    const Envelope envelope = make_envelope(job, *message, which);
+    auto source = make_source(message, *core_.deps.pool, *core_.deps.loop);
+    const bool used = worker.connection->client().messages_sent() > 0;
+    auto verdicts = co_await worker.connection->client().send(envelope, *source, dialogue);
+    if (used && worker.connection->client().was_stale() && !core_.stopping.is_set()) {
+        // The server had hung up while the connection was idle: nothing was said, a new one is tried at once.
+        const auto refused = co_await ensure_connection(worker, job, dialogue);
+        if (refused) {
+            std::ranges::fill(verdicts, *refused);
+        } else {
+            source = make_source(message, *core_.deps.pool, *core_.deps.loop);
+            verdicts = co_await worker.connection->client().send(envelope, *source, dialogue);
+        }
+    }
+    std::vector<Settled> out(which.size());
+    for (std::size_t i = 0; i < which.size(); ++i) {
+        out[i].recipient = job.recipients[which[i]];
+        out[i].verdict = std::move(verdicts[i]);
+        if (worker.connection) {
+            out[i].remote = worker.connection->remote();
+            out[i].dsn_passed_on = worker.connection->client().capabilities().dsn;
+        }
+    }
+    co_return out;
+}
+
+}  // namespace posthouse::relay

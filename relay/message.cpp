@@ -1,0 +1,208 @@
+#include "relay/message.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "protocols/base/ascii.h"
+#include "protocols/base/log.h"
+#include "protocols/mailauth/dkim.h"
+#include "protocols/mime/address.h"
+#include "protocols/mime/header.h"
+#include "storage/route_match.h"
+
+namespace posthouse::relay {
+
+void LineEnds::append(std::string& out, std::string_view piece) {
+    for (const char c : piece) {
+        if (after_cr_ && c != '\n') out.push_back('\n');
+        if (c == '\n' && !after_cr_) out.push_back('\r');
+        out.push_back(c);
+        after_cr_ = c == '\r';
+    }
+}
+
+void LineEnds::finish(std::string& out) {
+    if (after_cr_) out.push_back('\n');
+    after_cr_ = false;
+}
+
+std::shared_ptr<const crypto::SigningKey> KeyCache::get(const storage::DkimKey& key, const std::string& sealing_key) {
+    const std::lock_guard lock(mutex_);
+    if (const auto found = keys_.find(key.id); found != keys_.end()) return found->second;
+    const auto pem = crypto::unseal(sealing_key, "dkim", key.sealed_pem);
+    if (!pem) {
+        log::error("relay", "the DKIM key {} of {} cannot be opened: {}", key.selector, key.domain_name,
+                   pem.error().context);
+        return nullptr;
+    }
+    const auto algorithm = key.algorithm == "ed25519-sha256" ? crypto::SigningAlgorithm::ed25519_sha256
+                                                             : crypto::SigningAlgorithm::rsa_sha256;
+    auto parsed = crypto::SigningKey::from_pem(algorithm, *pem);
+    if (!parsed) {
+        log::error("relay", "the DKIM key {} of {} cannot be read: {}", key.selector, key.domain_name,
+                   parsed.error().context);
+        return nullptr;
+    }
+    return keys_.emplace(key.id, std::make_shared<crypto::SigningKey>(*std::move(parsed))).first->second;
+}
+
+std::uint64_t OutgoingMessage::size_octets() const {
+    const std::uint64_t rest = reader ? reader->size_octets() - body_at : body.size();
+    return signatures.size() + header.size() + rest;
+}
+
+std::size_t leading_return_path(std::string_view message) {
+    if (!ascii::starts_with_ci(message, "Return-Path:")) return 0;
+    std::size_t end = message.find('\n');
+    while (end != std::string_view::npos && end + 1 < message.size() && ascii::is_space(message[end + 1])) {
+        end = message.find('\n', end + 1);
+    }
+    return end == std::string_view::npos ? message.size() : end + 1;
+}
+
+namespace {
+
+// The body of a message, piece by piece with clean line ends; blocking. "" at the end.
+class BodyPieces {
+ public:
+    explicit BodyPieces(const OutgoingMessage& message) : message_(message), at_(message.body_at) {}
+
+    Result<std::string_view> next() {
+        if (!message_.reader) {
+            const std::string_view out = done_ ? std::string_view() : std::string_view(message_.body);
+            done_ = true;
+            return out;
+        }
+        piece_.clear();
+        while (piece_.empty() && !done_) {
+            TRY(const std::string raw, message_.reader->read(at_, kPieceOctets));
+            at_ += raw.size();
+            ends_.append(piece_, raw);
+            if (raw.empty()) {
+                ends_.finish(piece_);
+                done_ = true;
+            }
+        }
+        return std::string_view(piece_);
+    }
+
+ private:
+    const OutgoingMessage& message_;
+    std::uint64_t at_;
+    LineEnds ends_;
+    std::string piece_;
+    bool done_ = false;
+};
+
+// The active keys of the author's domain or of the next domain above it that has some: aligned as DMARC wants it.
+std::vector<storage::DkimKey> keys_for(const std::vector<storage::DkimKey>& all, std::string_view domain) {
+    std::vector<storage::DkimKey> out;
+    while (out.empty() && domain.contains('.')) {
+        std::ranges::copy_if(all, std::back_inserter(out), [&](const storage::DkimKey& key) {
+            return key.active && ascii::equals_ci(key.domain_name, domain);
+        });
+        domain.remove_prefix(domain.find('.') + 1);
+    }
+    return out;
+}
+
+std::string author_domain(std::string_view header) {
+    const mime::Fields fields = mime::parse_fields(header);
+    const auto from = mime::find_first(fields, "From");
+    if (!from) return "";
+    for (const mime::Address& address : mime::parse_address_list(*from)) {
+        if (address.kind == mime::Address::Kind::mailbox) return ascii::to_lower(address.domain);
+    }
+    return "";
+}
+
+Result<std::string> sign(const OutgoingMessage& message, const std::vector<storage::DkimKey>& all,
+                         std::string_view reverse_path, KeyCache& cache, const std::string& sealing_key, Time now) {
+    std::vector<storage::DkimKey> chosen = keys_for(all, author_domain(message.header));
+    if (chosen.empty()) chosen = keys_for(all, storage::address_domain(reverse_path));
+    std::vector<std::shared_ptr<const crypto::SigningKey>> held;
+    std::vector<mailauth::DkimSigner> signers;
+    for (const storage::DkimKey& key : chosen) {
+        held.push_back(cache.get(key, sealing_key));
+        if (!held.back()) continue;
+        mailauth::DkimSigner signer;
+        signer.domain = key.domain_name;
+        signer.selector = key.selector;
+        signer.key = held.back().get();
+        signers.push_back(std::move(signer));
+    }
+    if (signers.empty()) return std::string();
+    BodyPieces body(message);
+    mailauth::MessageSource source;
+    source.header_block = message.header;
+    source.next_piece = [&body] { return body.next(); };
+    return mailauth::sign_dkim(signers, std::move(source), now);
+}
+
+std::string with_clean_ends(std::string_view octets) {
+    std::string out;
+    LineEnds ends;
+    ends.append(out, octets);
+    ends.finish(out);
+    return out;
+}
+
+class Source final : public MessageSource {
+ public:
+    Source(OutgoingMessagePtr message, net::ThreadPool& pool, net::Loop& loop)
+        : message_(std::move(message)), pool_(pool), loop_(loop), body_(*message_) {}
+
+    net::Task<Result<std::string_view>> next() override {
+        ++step_;
+        if (step_ == 1 && !message_->signatures.empty()) co_return std::string_view(message_->signatures);
+        if (step_ <= 2) {
+            step_ = 2;
+            co_return std::string_view(message_->header);
+        }
+        if (!message_->reader) co_return body_.next();
+        auto read = [this] { return body_.next(); };
+        co_return co_await net::offload(pool_, loop_, std::move(read));
+    }
+
+ private:
+    OutgoingMessagePtr message_;
+    net::ThreadPool& pool_;
+    net::Loop& loop_;
+    BodyPieces body_;
+    int step_ = 0;
+};
+
+}  // namespace
+
+Result<OutgoingMessagePtr> load_message(const storage::Snapshot& snapshot, storage::QueueId id,
+                                        std::string_view reverse_path, KeyCache& keys, const std::string& sealing_key,
+                                        Time now) {
+    TRY(storage::BodyReader reader, snapshot.queue().body(id));
+    TRY(const auto dkim_keys, snapshot.catalog().dkim_keys());
+    auto message = std::make_shared<OutgoingMessage>();
+    const bool small = reader.size_octets() <= kWholeOctets;
+    TRY(const std::string start, reader.read(0, small ? kWholeOctets : kHeaderOctetsMax));
+    const std::size_t skipped = leading_return_path(start);
+    const std::string_view rest = std::string_view(start).substr(skipped);
+    const std::size_t header_octets = mime::find_header_end(rest);
+    message->header = with_clean_ends(rest.substr(0, header_octets));
+    // A message of nothing but fields still needs the line that ends them.
+    if (header_octets == rest.size() && !message->header.ends_with("\r\n\r\n")) {
+        message->header += message->header.ends_with("\r\n") || message->header.empty() ? "\r\n" : "\r\n\r\n";
+    }
+    message->utf8_header = ascii::has_8bit(message->header);
+    if (small) {
+        message->body = with_clean_ends(rest.substr(header_octets));
+    } else {
+        message->body_at = skipped + header_octets;
+        message->reader = std::make_shared<storage::BodyReader>(std::move(reader));
+    }
+    TRY(message->signatures, sign(*message, dkim_keys, reverse_path, keys, sealing_key, now));
+    return OutgoingMessagePtr(std::move(message));
+}
+
+std::unique_ptr<MessageSource> make_source(OutgoingMessagePtr message, net::ThreadPool& pool, net::Loop& loop) {
+    return std::make_unique<Source>(std::move(message), pool, loop);
+}
+
+}  // namespace posthouse::relay

@@ -1,0 +1,315 @@
+#include "relay/outcome.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "protocols/base/ascii.h"
+#include "protocols/base/log.h"
+#include "storage/await.h"
+#include "storage/route_match.h"
+
+namespace posthouse::relay {
+
+namespace {
+
+constexpr std::size_t kAliasDepthMax = 8;
+constexpr std::uint64_t kFullReturnOctetsMax = 10 * 1024 * 1024;  // RET=FULL beyond this gives the header only
+
+constexpr storage::NotifyBits bit(storage::Notify what) { return static_cast<storage::NotifyBits>(what); }
+
+bool wants(storage::NotifyBits notify, storage::Notify what) {
+    if (notify == 0) return what != storage::Notify::success;  // RFC 3461 4.1: left to us
+    return (notify & bit(what)) != 0 && (notify & bit(storage::Notify::never)) == 0;
+}
+
+Time expiry(const RelayOptions& options, const storage::QueueItem& item) {
+    return item.expires == Time{} ? item.created + options.lifetime : item.expires;
+}
+
+ReportedRecipient reported(const Settled& one, bool expired) {
+    ReportedRecipient out;
+    out.address = one.recipient.address;
+    out.orcpt = one.recipient.orcpt;
+    out.status = one.verdict.enhanced;
+    out.reply = one.verdict.reply;
+    out.from_remote = one.verdict.from_remote;
+    out.expired = expired;
+    out.remote = one.remote;
+    return out;
+}
+
+}  // namespace
+
+Milliseconds retry_delay(const RelayOptions& options, std::uint32_t attempts, Random& random) {
+    const double steps = std::min<double>(attempts > 0 ? attempts - 1 : 0, 40);
+    const double grown = static_cast<double>(options.retry_first.count()) * std::pow(1.5, steps);
+    const double bounded = std::min(grown, static_cast<double>(options.retry_max.count()));
+    const double jitter = 0.9 + 0.2 * static_cast<double>(random.below(10'001)) / 10'000.0;
+    return Milliseconds(static_cast<std::int64_t>(bounded * jitter));
+}
+
+OutcomePlan plan_outcome(const RelayOptions& options, const std::string& hostname, const storage::QueueItem& item,
+                         const std::vector<Settled>& settled, const std::string& dialogue, Time now, Random& random) {
+    OutcomePlan plan;
+    Report base;
+    base.hostname = hostname;
+    base.item = item;
+    base.item.expires = expiry(options, item);
+    base.now = now;
+    Report failed = base;
+    Report delayed = base;
+    Report relayed = base;
+    failed.kind = ReportKind::failed;
+    delayed.kind = ReportKind::delayed;
+    relayed.kind = ReportKind::relayed;
+    for (const Settled& one : settled) {
+        OutcomePlan::Row row;
+        row.id = one.recipient.id;
+        row.address = one.recipient.address;
+        row.outcome.reply = one.verdict.reply;
+        row.outcome.enhanced_code = one.verdict.enhanced;
+        row.outcome.remote = one.remote;
+        row.outcome.dialogue = dialogue;
+        row.outcome.delay_told = one.recipient.delay_told;
+        const storage::NotifyBits notify = one.recipient.notify;
+        const bool put_off = one.verdict.fate == Fate::deferred || one.verdict.fate == Fate::again;
+        row.expired = put_off && now >= base.item.expires;
+        if (one.verdict.fate == Fate::delivered) {
+            row.outcome.state = storage::RecipientState::delivered;
+            if (wants(notify, storage::Notify::success) && !one.dsn_passed_on) {
+                relayed.recipients.push_back(reported(one, false));
+            }
+        } else if (!put_off || row.expired) {
+            row.outcome.state = storage::RecipientState::failed;
+            if (wants(notify, storage::Notify::failure)) failed.recipients.push_back(reported(one, row.expired));
+        } else {
+            row.outcome.state = storage::RecipientState::waiting;
+            const std::uint32_t attempts = one.recipient.attempts + 1;  // the row was read before this attempt
+            row.outcome.next_attempt = std::min(now + retry_delay(options, attempts, random), base.item.expires);
+            const bool late = now - item.created >= options.delay_notice_after;
+            if (late && !one.recipient.delay_told && wants(notify, storage::Notify::delay) &&
+                !item.reverse_path.empty()) {
+                row.outcome.delay_told = true;
+                row.delay_told_now = true;
+                delayed.recipients.push_back(reported(one, false));
+            }
+        }
+        plan.rows.push_back(std::move(row));
+    }
+    if (item.reverse_path.empty()) return plan;  // RFC 5321 6.1: no report about a report
+    for (Report* report : {&failed, &delayed, &relayed}) {
+        if (!report->recipients.empty()) plan.reports.push_back(std::move(*report));
+    }
+    return plan;
+}
+
+Result<SenderPlace> find_sender(const storage::CatalogView& catalog, std::string_view sender) {
+    SenderPlace out;
+    TRY(const auto aliases, catalog.aliases());
+    std::vector<std::string> todo{ascii::to_lower(sender)};
+    for (std::size_t depth = 0; depth < kAliasDepthMax && !todo.empty(); ++depth) {
+        std::vector<std::string> next;
+        for (const std::string& address : todo) {
+            const std::string domain = storage::address_domain(address);
+            const auto home = catalog.domain(domain);
+            if (!home && home.error().code != Errc::not_found) return Error(home.error());
+            if (!home) {
+                out.remote.push_back(address);
+                continue;
+            }
+            const std::string local = address.substr(0, address.rfind('@'));
+            const std::string plain = local.substr(0, local.find('+')) + "@" + domain;
+            const auto alias_of = [&](std::string_view name) {
+                return std::ranges::find_if(aliases, [&](const auto& a) { return ascii::equals_ci(a.address, name); });
+            };
+            // Exact before without "+tag" before the catch-all, as for mail that comes in.
+            bool found = false;
+            for (const std::string& name : {address, plain, "@" + domain}) {
+                if (const auto account = catalog.account(name); account && !found) {
+                    out.accounts.push_back(account->id);
+                    found = true;
+                } else if (const auto alias = alias_of(name); alias != aliases.end() && !found) {
+                    next.insert(next.end(), alias->targets.begin(), alias->targets.end());
+                    found = true;
+                }
+            }
+        }
+        todo = std::move(next);
+    }
+    std::ranges::sort(out.accounts);
+    const auto repeated = std::ranges::unique(out.accounts);
+    out.accounts.erase(repeated.begin(), repeated.end());
+    return out;
+}
+
+namespace {
+
+struct StagedReport {
+    Report report;
+    storage::StagedBodyPtr body;
+    mime::MessageFacts facts;
+};
+
+Result<> deliver_report(storage::Tx& tx, const StagedReport& staged, const RelayOptions& options) {
+    const storage::QueueItem& item = staged.report.item;
+    TRY(SenderPlace place, find_sender(tx.catalog(), item.reverse_path));
+    // The address may be gone by now: whoever submitted the message is told.
+    if (place.accounts.empty() && place.remote.empty() && item.account) place.accounts.push_back(*item.account);
+    storage::Delivery delivery;
+    delivery.body = staged.body;
+    delivery.facts = staged.facts;
+    delivery.received_detail = "delivery report about " + storage::format_queue_id(item.id);
+    delivery.first_attempt = tx.now();
+    for (const storage::AccountId account : place.accounts) {
+        storage::LocalCopy copy;
+        copy.account = account;
+        copy.recipient = item.reverse_path;
+        delivery.local.push_back(std::move(copy));
+    }
+    if (!place.remote.empty()) {
+        storage::NewQueueItem outgoing;
+        outgoing.expires = tx.now() + options.lifetime;
+        outgoing.eight_bit = ascii::has_8bit(staged.body->view());
+        outgoing.smtputf8 = ascii::has_8bit(item.reverse_path);
+        for (const std::string& address : place.remote) {
+            storage::NewRecipient recipient;
+            recipient.address = address;
+            recipient.notify = bit(storage::Notify::never);
+            outgoing.recipients.push_back(std::move(recipient));
+        }
+        delivery.outgoing = std::move(outgoing);
+    }
+    if (delivery.local.empty() && !delivery.outgoing) return {};
+    TRY_VOID(tx.deliver(delivery));
+    return {};
+}
+
+// What the outcome itself does not say: that the sender was told of a delay, and that time ran out.
+Result<> note_events(storage::Tx& tx, const storage::QueueItem& item, const OutcomePlan::Row& row, bool told) {
+    if (!row.expired && !(row.delay_told_now && told)) return {};
+    storage::Event event;
+    event.at = tx.now();
+    event.kind = row.expired ? storage::EventKind::expired : storage::EventKind::delayed;
+    event.message = item.message;
+    event.queue = item.id;
+    event.message_id = item.message_id;
+    if (event.message_id.starts_with('<') && event.message_id.ends_with('>')) {
+        event.message_id = event.message_id.substr(1, event.message_id.size() - 2);
+    }
+    event.sender = item.reverse_path;
+    event.recipient = row.address;
+    event.detail = row.expired ? "given up: the time for delivery is over" : "the sender was told of the delay";
+    return tx.events().append(event);
+}
+
+Result<> write_plan(storage::Tx& tx, const storage::QueueItem& item, const OutcomePlan& plan,
+                    const std::vector<StagedReport>& reports, const RelayOptions& options) {
+    for (const OutcomePlan::Row& row : plan.rows) {
+        TRY_VOID(note_events(tx, item, row, !reports.empty()));
+        TRY_VOID(tx.queue().finish(row.id, row.outcome));
+    }
+    for (const StagedReport& report : reports) TRY_VOID(deliver_report(tx, report, options));
+    return {};
+}
+
+// Fills in the message and makes the octets; blocking.
+Result<std::vector<StagedReport>> stage_reports(storage::Store& store, std::vector<Report> reports,
+                                                const OutgoingMessagePtr& message, Random& random) {
+    std::vector<StagedReport> out;
+    for (Report& report : reports) {
+        if (message) report.original_header = message->header;
+        const bool full = report.kind == ReportKind::failed && report.item.ret == storage::Ret::full;
+        if (full && message && !message->reader && message->size_octets() <= kFullReturnOctetsMax) {
+            report.original = message->header + message->body;
+        }
+        const std::string text = format_report(report, random);
+        StagedReport staged;
+        staged.facts = mime::compute_facts(text);
+        const auto writer = store.stage();
+        TRY_VOID(writer->append(text));
+        TRY(staged.body, writer->finish());
+        staged.report = std::move(report);
+        out.push_back(std::move(staged));
+    }
+    return out;
+}
+
+enum class Reporting { with, without };
+
+net::Task<Result<>> write_once(Core& core, storage::QueueItem item, OutcomePlan plan, OutgoingMessagePtr message,
+                               Reporting reporting) {
+    storage::Store& store = *core.deps.store;
+    std::vector<StagedReport> staged;
+    if (reporting == Reporting::with && !plan.reports.empty()) {
+        auto make = [&store, reports = plan.reports, message, random = core.deps.random]() mutable {
+            return stage_reports(store, std::move(reports), message, *random);
+        };
+        auto made = co_await net::offload(*core.deps.pool, *core.deps.loop, std::move(make));
+        if (!made) co_return Error(made.error());
+        staged = *std::move(made);
+    }
+    std::vector<storage::StagedBodyPtr> bodies;
+    for (const StagedReport& report : staged) bodies.push_back(report.body);
+    const std::size_t reports = staged.size();
+    auto write = [item = std::move(item), plan = std::move(plan), staged = std::move(staged),
+                  options = core.deps.options](storage::Tx& tx) { return write_plan(tx, item, plan, staged, options); };
+    auto written = co_await storage::commit(store, *core.deps.loop, std::move(bodies), std::move(write));
+    if (written) core.reports.add(static_cast<std::int64_t>(reports));
+    co_return written;
+}
+
+void count(Core& core, const OutcomePlan& plan) {
+    for (const auto& row : plan.rows) {
+        switch (row.outcome.state) {
+            case storage::RecipientState::delivered: core.delivered.add(); break;
+            case storage::RecipientState::failed: core.failed.add(); break;
+            default: core.deferred.add(); break;
+        }
+    }
+}
+
+// A failure that cannot be told now is not recorded now: the recipient waits instead.
+void put_off_failures(OutcomePlan& plan, Time until) {
+    for (OutcomePlan::Row& row : plan.rows) {
+        if (row.outcome.state != storage::RecipientState::failed) continue;
+        row.outcome.state = storage::RecipientState::waiting;
+        row.outcome.next_attempt = until;
+        row.expired = false;
+    }
+}
+
+}  // namespace
+
+net::Task<void> record_outcome(Core& core, storage::QueueItem item, std::vector<Settled> settled, std::string dialogue,
+                               OutgoingMessagePtr message) {
+    OutcomePlan plan =
+        plan_outcome(core.deps.options, core.deps.hostname, item, settled, dialogue, core.now(), *core.deps.random);
+    Reporting reporting = Reporting::with;
+    Milliseconds pause{1'000};
+    for (;;) {
+        const auto written = co_await write_once(core, item, plan, message, reporting);
+        if (written) break;
+        const Error error = written.error();
+        if (error.code == Errc::not_found || error.code == Errc::conflict) co_return;  // cancelled or removed meanwhile
+        log::error("relay", "the outcome of {} cannot be recorded: {}", storage::format_queue_id(item.id),
+                   error.context);
+        if (error.code == Errc::over_quota && reporting == Reporting::with) {
+            log::warn("relay", "the mailbox of {} is full: it gets no delivery report", item.reverse_path);
+            reporting = Reporting::without;
+            continue;
+        }
+        if (error.code == Errc::no_space && reporting == Reporting::with) {
+            put_off_failures(plan, core.now() + core.deps.options.retry_first);
+            reporting = Reporting::without;
+            continue;
+        }
+        if (core.stopping.is_set()) co_return;  // the rows stay "sending" and are recovered at the next start
+        static_cast<void>(co_await net::sleep_for(*core.deps.loop, pause, &core.stopping));
+        pause = std::min(pause * 2, Milliseconds(30'000));
+    }
+    count(core, plan);
+}
+
+}  // namespace posthouse::relay

@@ -1,0 +1,51 @@
+#include "relay/service.h"
+
+#include <mutex>
+
+#include "relay/runner.h"
+
+namespace posthouse::relay {
+
+namespace {
+
+// Between the commit thread and the loop: shut when the relay goes, since the store may outlive both.
+struct Gate {
+    std::mutex mutex;
+    net::Loop* loop = nullptr;
+};
+
+}  // namespace
+
+struct Relay::Impl {
+    explicit Impl(RelayDeps deps) : core(std::move(deps)), runner(core), gate(std::make_shared<Gate>()) {
+        gate->loop = core.deps.loop;
+    }
+    Core core;
+    Runner runner;
+    std::shared_ptr<Gate> gate;
+};
+
+Relay::Relay(RelayDeps deps) : impl_(std::make_shared<Impl>(std::move(deps))) {
+    const std::weak_ptr<Impl> weak = impl_;
+    impl_->core.deps.store->subscribe([weak, gate = impl_->gate](const storage::CommitNotice& notice) {
+        if (!notice.queue && !notice.catalog && !notice.external) return;
+        const std::lock_guard lock(gate->mutex);
+        if (gate->loop == nullptr) return;
+        gate->loop->post([weak] {
+            if (const auto impl = weak.lock()) impl->runner.wake();
+        });
+    });
+}
+
+Relay::~Relay() {
+    const std::lock_guard lock(impl_->gate->mutex);
+    impl_->gate->loop = nullptr;
+}
+
+void Relay::start() { impl_->runner.start(); }
+void Relay::stop() { impl_->runner.stop(); }
+net::Task<void> Relay::join() { co_await impl_->runner.join(); }
+void Relay::wake() { impl_->runner.wake(); }
+net::Task<void> Relay::drained() { co_await impl_->runner.drained(); }
+
+}  // namespace posthouse::relay

@@ -1,0 +1,91 @@
+#pragma once
+/// relay: the outbound leg. Takes what lies due in the queue, signs it, hands it to relay hosts or to the MX of its
+/// domain, records what became of it, and tells the sender when it could not be done.
+///
+///   runner   which messages are due; lanes and their connections; wakes on store notices and timers
+///   lane     one destination: jobs in order, a few connections, each used for many messages
+///   route    from the route table to a target;  mx  hosts of a domain;  connect  an open connection to a target
+///   client   the SMTP dialogue;  message  the octets that go out, signed;  report  delivery reports (RFC 3464)
+/// Invariants  1. An attempt is recorded before its remote is dialled, its outcome as soon as the reply is read. A crash
+///                in between may send one copy twice; it never loses one.
+///             2. A recipient's outcome and the report about it are one commit.
+///             3. No report is ever made about a message with the null sender (RFC 5321 6.1).
+///             4. What is held in memory is bounded (RelayOptions::recipients_in_memory_max); the rest stays on disk.
+/// Threads: one loop, but for the pool (reading, signing). start, stop and join on the loop's thread.
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "protocols/base/clock.h"
+#include "protocols/base/metrics.h"
+#include "protocols/base/random.h"
+#include "protocols/dns/resolver.h"
+#include "protocols/net/dialer.h"
+#include "protocols/net/loop.h"
+#include "protocols/net/offload.h"
+#include "protocols/net/tls.h"
+#include "relay/client.h"
+#include "storage/store.h"
+
+namespace posthouse::relay {
+
+struct RelayOptions {
+    bool allow_loopback = false;  ///< MX on loopback and private networks are refused otherwise (tests, deploy/try)
+    std::uint16_t mx_port = 25;
+    std::size_t recipients_in_memory_max = 2000;
+    std::size_t connections_max = 50;
+    std::size_t connections_per_lane_max = 4;
+    std::size_t messages_per_connection_max = 100;
+    std::chrono::milliseconds idle{5'000};              ///< an open connection waits so long for its next message
+    std::chrono::milliseconds refill_interval{100};     ///< between two looks at the queue
+    std::chrono::milliseconds stop_patience{10'000};    ///< after stop(): then connections are interrupted
+    std::chrono::milliseconds retry_first{5 * 60'000};  ///< then 1.5 times as long each time
+    std::chrono::milliseconds retry_max{60 * 60'000};
+    std::chrono::milliseconds delay_notice_after{4 * 3'600'000};
+    std::chrono::milliseconds lifetime{5 * 24 * 3'600'000LL};  ///< where the queue row says none
+    ClientTimeouts timeouts;
+    RelayOptions() = default;
+};
+
+/// All must outlive the Relay.
+struct RelayDeps {
+    storage::Store* store = nullptr;
+    net::Loop* loop = nullptr;
+    net::ThreadPool* pool = nullptr;
+    net::Dialer* dialer = nullptr;
+    dns::Resolver* resolver = nullptr;
+    Random* random = nullptr;
+    const Clock* clock = nullptr;
+    Metrics* metrics = nullptr;
+    std::string hostname;
+    net::TlsClientContext* verified_tls = nullptr;       ///< Verify::required with the system's anchors
+    net::TlsClientContext* opportunistic_tls = nullptr;  ///< Verify::opportunistic; null: MX delivery in clear
+    RelayOptions options;
+    RelayDeps() = default;
+};
+
+class Relay {
+ public:
+    explicit Relay(RelayDeps deps);
+    ~Relay();  ///< after join()
+    Relay(const Relay&) = delete;
+    Relay& operator=(const Relay&) = delete;
+
+    /// Takes back what a crash left in the air, then begins to work.
+    void start();
+    /// Messages under way are finished, no new ones begun.
+    void stop();
+    /// Completes when all connections are closed.
+    net::Task<void> join();
+    /// Look at the queue now (the clock of a test was turned). Commits of this process are noticed without it.
+    void wake();
+    /// Completes when nothing that is due is left and no message is under way.
+    net::Task<void> drained();
+
+ private:
+    struct Impl;
+    std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace posthouse::relay
