@@ -55,7 +55,7 @@ void bind_argument(Bound& bound, const Argument& argument) {
     CLI::Option* option = bound.app->add_option(name, slot.second, help);
     using Kind = Argument::Kind;
     const bool many = argument.kind == Kind::positional_many || argument.kind == Kind::option_many;
-    if (!many) option->expected(1);
+    if (!many) option->expected(1)->allow_extra_args(false);
     if (argument.kind == Kind::option_many) option->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
     if (argument.kind == Kind::positional || argument.kind == Kind::positional_many ||
         argument.kind == Kind::option_required) {
