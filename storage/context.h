@@ -56,6 +56,8 @@ struct Context {
 Result<> insert_message(Context& context, const PlacedBody& placed, const mime::MessageFacts& facts, std::int64_t refs);
 /// Takes effect at the end of the write.
 void change_refs(Context& context, MessageId message, std::int64_t by);
+/// A record of a segment that no row names any more.
+Result<> note_dead(Connection& db, std::int64_t segment, std::uint64_t payload_octets);
 /// Saves the changes and drops messages that nothing refers to.
 Result<> settle_refs(Context& context);
 /// The message among the bodies of this write.

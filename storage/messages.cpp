@@ -21,6 +21,12 @@ Result<> insert_message(Context& context, const PlacedBody& placed, const mime::
 
 void change_refs(Context& context, MessageId message, std::int64_t by) { context.write->ref_changes[message] += by; }
 
+Result<> note_dead(Connection& db, std::int64_t segment, std::uint64_t payload_octets) {
+    return db.query("UPDATE segments SET dead_octets = dead_octets + ?2 WHERE id = ?1")
+        .bind(segment, payload_octets + kRecordHeaderOctets)
+        .run();
+}
+
 Result<> settle_refs(Context& context) {
     for (const auto& [message, by] : context.write->ref_changes) {
         if (by != 0) {
@@ -28,18 +34,16 @@ Result<> settle_refs(Context& context) {
         }
         if (by > 0) continue;
         std::int64_t segment = 0;
-        std::int64_t octets = 0;
+        std::uint64_t octets = 0;
         {
             Query q = context.db.query("SELECT segment, stored_octets FROM messages WHERE id = ?1 AND refs <= 0");
             TRY(const bool unused, q.bind(message).row());
             if (!unused) continue;
             segment = q.i64(0);
-            octets = q.i64(1) + static_cast<std::int64_t>(kRecordHeaderOctets);
+            octets = q.u64(1);
         }
         TRY_VOID(context.db.query("DELETE FROM messages WHERE id = ?1").bind(message).run());
-        TRY_VOID(context.db.query("UPDATE segments SET dead_octets = dead_octets + ?2 WHERE id = ?1")
-                     .bind(segment, octets)
-                     .run());
+        TRY_VOID(note_dead(context.db, segment, octets));
     }
     context.write->ref_changes.clear();
     return {};

@@ -143,7 +143,7 @@ Result<std::vector<Placement>> SegmentWriter::append(Connection& db, std::vector
     }
     if (!some) return placements;
     if (file_ && end_ > kFileHeaderOctets && end_ + total > octets_max_) {
-        abandoned_.push_back(Abandoned{Row{number_, committed_end_, true}, std::move(file_)});
+        abandoned_.push_back(Abandoned{Row{number_, committed_end_, true, false}, std::move(file_)});
         file_ = Descriptor();
     }
     if (!file_) TRY_VOID(open(db));
@@ -172,7 +172,7 @@ Result<> SegmentWriter::write_batch(const std::vector<Item>& items, std::vector<
     POSTHOUSE_FAIL_POINT("after-append");
     TRY_VOID(sync_data(file_));
     POSTHOUSE_FAIL_POINT("after-sync");
-    rows_.push_back(Row{number_, end_, false});
+    rows_.push_back(Row{number_, end_, false, false});
     return {};
 }
 
@@ -198,7 +198,7 @@ Result<Placement> SegmentWriter::place_spooled(Connection& db, Staged& body, Mes
     POSTHOUSE_FAIL_POINT("after-rename");
     TRY_VOID(sync_directory(directory_->segments()));
     const Placement placement{number, kFileHeaderOctets, body.size_octets()};
-    rows_.push_back(Row{number, kFileHeaderOctets + record_octets(body), true});
+    rows_.push_back(Row{number, kFileHeaderOctets + record_octets(body), true, true});
     return placement;
 }
 
@@ -227,6 +227,9 @@ void SegmentWriter::committed() {
 }
 
 void SegmentWriter::rolled_back() {
+    for (const Row& row : rows_) {
+        if (row.own) static_cast<void>(::unlinkat(directory_->segments().get(), segment_name(row.segment).c_str(), 0));
+    }
     rows_.clear();
     end_ = committed_end_;
 }
@@ -235,7 +238,7 @@ void SegmentWriter::abandon() {
     rows_.clear();
     // A segment that no row knows is left as an orphan of no meaning.
     const std::uint64_t octets = known_ ? committed_end_ : 0;
-    if (file_) abandoned_.push_back(Abandoned{Row{number_, octets, true}, std::move(file_)});
+    if (file_) abandoned_.push_back(Abandoned{Row{number_, octets, true, false}, std::move(file_)});
     file_ = Descriptor();
     known_ = false;
 }

@@ -58,7 +58,7 @@ class SegmentWriter {
     Result<std::vector<Placement>> append(Connection& db, std::vector<Item>& items);
     /// Inside the transaction that names the placements: brings the rows of `segments` up to date.
     Result<> record(Connection& db);
-    /// The transaction of the last append was committed, or was not.
+    /// The transaction of the last append was committed, or surely was not: then its large bodies are removed again.
     void committed();
     void rolled_back();
     /// The next append opens another segment.
@@ -76,6 +76,7 @@ class SegmentWriter {
         std::int64_t segment = 0;
         std::uint64_t octets = 0;
         bool sealed = false;
+        bool own = false;  ///< a large body's own segment, not yet committed
     };
     std::shared_ptr<Directory> directory_;
     std::uint64_t octets_max_;

@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <limits>
+#include <mutex>
 
 namespace posthouse::storage {
 namespace {
@@ -26,6 +26,12 @@ Errc code_of(int rc) {
         case SQLITE_TOOBIG: return Errc::too_large;
         default: return Errc::internal;
     }
+}
+
+/// Before the library's first use: the statistics of its allocator would cost a global lock at every allocation.
+void configure_library() {
+    static std::once_flag once;
+    std::call_once(once, [] { sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0); });
 }
 
 }  // namespace
@@ -88,6 +94,7 @@ void Query::bind_blob(int index, std::string_view octets) {
 }
 
 Result<std::unique_ptr<Connection>> Connection::open(const std::string& path, Mode mode, std::uint64_t cache_octets) {
+    configure_library();
     std::unique_ptr<Connection> db(new Connection());
     const int flags = (mode == Mode::write ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY) | SQLITE_OPEN_NOMUTEX |
                       SQLITE_OPEN_EXRESCODE;

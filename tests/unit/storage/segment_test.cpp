@@ -203,3 +203,16 @@ TEST_CASE("a record packed with zstd reads as the message it was") {
     store.reopen();
     CHECK(body_of(store, alice, 1).value() == text);
 }
+
+TEST_CASE("octets of a write that was refused count as dead; a large body refused alone is removed") {
+    TempStore store;
+    const AccountId alice = store.add_account("alice@a.example");
+    REQUIRE(store->write({}, [&](Tx& tx) { return tx.catalog().set_quota(alice, 0, 1); }));
+    REQUIRE(store.deliver(alice, "first"));
+    CHECK(store.deliver(alice, std::string(kSpoolOctets + 1, 'L')).error().code == Errc::over_quota);
+    CHECK_FALSE(std::filesystem::exists(store.path() + "/segments/000002.seg"));
+    const StagedBodyPtr dropped = store.stage("12345");
+    CHECK(store->write({dropped}, [](Tx&) -> Result<> { return {}; }));
+    CHECK(ask(store, "SELECT sum(octets) FROM segments") == 16 + 37 + 37);
+    CHECK(ask(store, "SELECT sum(dead_octets) FROM segments") == 37);
+}
