@@ -58,7 +58,10 @@ bool Client::refuse_unsendable(Transaction& t) const {
                                      remote_name())));
         return true;
     }
-    auto mail = smtp::format_mail(envelope.reverse_path, envelope.mail, capabilities_);
+    smtp::MailOptions options = envelope.mail;
+    // Asked for by the submitter, but all is ASCII: it may go without the keyword (RFC 6531 3.2).
+    options.smtputf8 = options.smtputf8 && capabilities_.smtputf8;
+    auto mail = smtp::format_mail(envelope.reverse_path, options, capabilities_);
     if (!mail) {
         t.settle(Verdict(Fate::failed, "5.1.7", "The sender's address cannot be sent: " + mail.error().context));
         return true;
