@@ -13,8 +13,8 @@ namespace wire = posthouse::imap;
 
 namespace {
 
-// Line ends on their way into the store: each bare CR and bare LF becomes CRLF, so that RFC822.SIZE is the octets that
-// BODY[] gives, whatever the client sent. NUL cannot be told to any client and is refused at the end.
+// Line ends on their way into the store: each bare LF becomes CRLF, so that RFC822.SIZE is the octets that BODY[] gives,
+// whatever the client sent; a bare CR is data. NUL cannot be told to any client and is refused at the end.
 class Intake {
  public:
     explicit Intake(std::unique_ptr<storage::BodyWriter> writer) : writer_(std::move(writer)) {}
@@ -23,31 +23,21 @@ class Intake {
         has_nul_ = has_nul_ || piece.find('\0') != std::string_view::npos;
         out_.clear();
         for (std::size_t at = 0; at < piece.size();) {
-            const std::size_t stop = std::min(piece.find_first_of("\r\n", at), piece.size());
-            if (stop > at && std::exchange(after_cr_, false)) out_ += '\n';  // the CR before was bare
-            out_ += piece.substr(at, stop - at);
-            at = stop;
-            if (at < piece.size()) take_line_end(piece[at++]);
+            const std::size_t end = std::min(piece.find('\n', at), piece.size());
+            out_ += piece.substr(at, end - at);
+            if (end > at) after_cr_ = piece[end - 1] == '\r';
+            at = end;
+            if (at == piece.size()) break;
+            out_ += after_cr_ ? "\n" : "\r\n";
+            after_cr_ = false;
+            ++at;
         }
         return writer_->append(out_);
     }
-    Result<storage::StagedBodyPtr> finish() {
-        if (after_cr_) TRY_VOID(writer_->append("\n"));
-        return writer_->finish();
-    }
+    Result<storage::StagedBodyPtr> finish() { return writer_->finish(); }
     bool has_nul() const { return has_nul_; }
 
  private:
-    void take_line_end(char c) {
-        if (c == '\r') {
-            if (after_cr_) out_ += '\n';
-            out_ += '\r';
-            after_cr_ = true;
-            return;
-        }
-        out_ += std::exchange(after_cr_, false) ? "\n" : "\r\n";
-    }
-
     std::unique_ptr<storage::BodyWriter> writer_;
     std::string out_;
     bool after_cr_ = false;

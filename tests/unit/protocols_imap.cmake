@@ -1,0 +1,3 @@
+posthouse_unit_test(NAME protocols_imap
+  SOURCES protocols/imap/grammar_test.cpp protocols/imap/program_test.cpp
+  USES protocols_imap)

@@ -1,0 +1,3 @@
+posthouse_unit_test(NAME server_imap
+  SOURCES server/imap/selected_test.cpp server/imap/corpus_test.cpp
+  USES server_imap storage protocols_crypto protocols_net protocols_mime test_json)
