@@ -67,7 +67,8 @@ Result<std::string> take_host(Cursor& in) {
 Result<Path> take_mailbox(Cursor& in) {
     const std::size_t start = in.position();
     TRY(std::string local, take_local_part(in));
-    if (local.size() > kLocalPartOctetsMax) return bad("the local part is longer than 64 octets");
+    // Counted as written, quotes and backslashes included.
+    if (in.position() - start > kLocalPartOctetsMax) return bad("the local part is longer than 64 octets");
     if (!in.take('@')) return bad("an address without a domain");
     TRY(std::string domain, take_host(in));
     if (in.position() - start > kPathOctetsMax - 2) return bad("the path is longer than 256 octets");

@@ -1,0 +1,26 @@
+/// What a server says, read as a client reads it.
+#include <cstdint>
+#include <string_view>
+
+#include "protocols/smtp/capabilities.h"
+#include "protocols/smtp/reply.h"
+
+using namespace posthouse;
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    std::string_view rest(reinterpret_cast<const char*>(data), size);
+    smtp::ReplyParser parser;
+    while (!rest.empty()) {
+        const std::size_t end = rest.find("\r\n");
+        const auto last = parser.add_line(rest.substr(0, end));
+        if (!last) return 0;
+        if (*last) {
+            const smtp::Reply reply = parser.take();
+            (void)smtp::parse_capabilities(reply);
+            (void)smtp::format_reply(reply);
+            (void)reply.to_string();
+        }
+        rest.remove_prefix(end == std::string_view::npos ? rest.size() : end + 2);
+    }
+    return 0;
+}

@@ -1,0 +1,82 @@
+#include "server/delivery/directory.h"
+
+#include <doctest/doctest.h>
+
+#include "tests/support/temp_store.h"
+
+using namespace posthouse;
+using Kind = server::Resolution::Kind;
+
+namespace {
+
+struct Fixture {
+    Fixture() {
+        alice = store.add_account("alice@a.example");
+        bob = store.add_account("bob@a.example");
+        carol = store.add_account("carol@b.example");
+        REQUIRE(store->write({}, [](storage::Tx& tx) -> Result<> {
+            TRY_VOID(
+                tx.catalog().add_alias("sales@a.example", {"alice@a.example", "x@far.example", "bob+s@a.example"}));
+            TRY_VOID(tx.catalog().add_alias("loop1@a.example", {"loop2@a.example"}));
+            TRY_VOID(tx.catalog().add_alias("loop2@a.example", {"loop1@a.example"}));
+            TRY_VOID(tx.catalog().add_alias("@b.example", {"carol@b.example"}));
+            TRY_VOID(tx.catalog().add_alias("many@a.example", {"most@a.example", "more@a.example"}));
+            for (const std::string name : {"most", "more"}) {
+                std::vector<std::string> targets;
+                for (int i = 0; i < 600; ++i) targets.push_back(name + std::to_string(i) + "@far.example");
+                TRY_VOID(tx.catalog().add_alias(name + "@a.example", targets));
+            }
+            for (int i = 0; i < 12; ++i) {
+                TRY_VOID(tx.catalog().add_alias("deep" + std::to_string(i) + "@a.example",
+                                                {"deep" + std::to_string(i + 1) + "@a.example"}));
+            }
+            return {};
+        }));
+        auto loaded =
+            store->read([](const storage::Snapshot& s) { return server::DirectoryPicture::load(s.catalog()); });
+        REQUIRE(loaded);
+        picture = *loaded;
+    }
+    server::Resolution resolve(std::string_view address) const {
+        return picture->resolve(*smtp::parse_mailbox(address));
+    }
+    test::TempStore store;
+    storage::AccountId alice{}, bob{}, carol{};
+    std::shared_ptr<const server::DirectoryPicture> picture;
+};
+
+}  // namespace
+
+TEST_CASE("addresses lead to accounts, aliases, catch-alls, roles, or nowhere") {
+    const Fixture f;
+    CHECK(f.resolve("Alice@A.example").accounts == std::vector{f.alice});
+    CHECK(f.resolve("alice+tag+more@a.example").accounts == std::vector{f.alice});
+    CHECK(f.resolve("+tag@a.example").kind == Kind::unknown);
+    CHECK(f.resolve("nobody@a.example").kind == Kind::unknown);
+    CHECK(f.resolve("x@far.example").kind == Kind::not_ours);
+    CHECK(f.resolve("anything@b.example").accounts == std::vector{f.carol});
+    CHECK(f.resolve("postmaster@a.example").accounts == std::vector{f.alice});
+    CHECK(f.resolve("ABUSE@b.example").accounts == std::vector{f.carol});
+    CHECK(f.picture->resolve(smtp::Path("postmaster", "")).accounts == std::vector{f.alice});
+    const auto sales = f.resolve("sales+x@a.example");
+    CHECK(sales.accounts == std::vector{f.alice, f.bob});
+    CHECK(sales.remote == std::vector<std::string>{"x@far.example"});
+    CHECK(f.resolve("loop1@a.example").kind == Kind::unknown);
+    CHECK(f.resolve("many@a.example").kind == Kind::too_many);
+    CHECK(f.resolve("deep0@a.example").kind == Kind::too_many);
+}
+
+TEST_CASE("who may write as whom") {
+    const Fixture f;
+    const auto owns = [&](storage::AccountId who, std::string_view address) {
+        return f.picture->owns(who, *smtp::parse_mailbox(address));
+    };
+    CHECK(owns(f.alice, "alice@a.example"));
+    CHECK(owns(f.alice, "ALICE+shop@a.example"));
+    CHECK(owns(f.alice, "sales@a.example"));
+    CHECK_FALSE(owns(f.alice, "bob@a.example"));
+    CHECK_FALSE(owns(f.alice, "alice@b.example"));
+    CHECK_FALSE(owns(f.alice, "x@far.example"));
+    CHECK_FALSE(owns(f.carol, "sales@a.example"));
+    CHECK(owns(f.carol, "info@b.example"));
+}

@@ -1,0 +1,6 @@
+posthouse_unit_test(NAME server_delivery
+  SOURCES server/delivery/directory_test.cpp
+  USES server_delivery)
+posthouse_unit_test(NAME server_auth
+  SOURCES server/auth/failures_test.cpp
+  USES server_auth)
