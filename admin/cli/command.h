@@ -16,7 +16,16 @@ namespace posthouse::admin {
 
 /// One argument. A name with dashes is an option or a flag, one without is positional.
 struct Argument {
-    enum class Kind { positional, positional_optional, positional_many, option, option_required, option_many, flag };
+    enum class Kind {
+        positional,
+        positional_optional,
+        positional_many,
+        positional_any,
+        option,
+        option_required,
+        option_many,
+        flag
+    };
     Kind kind;
     std::string_view name;  ///< "ADDRESS", "--quota"
     std::string_view help;

@@ -183,8 +183,32 @@ Result<> account_remove(Invocation& call) {
         std::getline(std::cin, answer);
         if (answer != "yes") return Error(Errc::cancelled, "nothing was removed");
     }
-    TRY_VOID(store->write({}, [&](storage::Tx& tx) { return tx.catalog().remove_account(account.id); }));
+    TRY_VOID(store->write({}, [&](storage::Tx& tx) -> Result<> {
+        TRY_VOID(tx.catalog().set_setting("senders." + account.address, ""));
+        return tx.catalog().remove_account(account.id);
+    }));
     return done(call, "removed", account.address), Result<>();
+}
+
+// account senders ADDRESS [DOMAIN...]: whom it may send for besides itself; for another server that relays through us
+Result<> account_senders(Invocation& call) {
+    TRY(storage::Store* const store, call.store());
+    TRY(const Account account, find_account(*store, call.get("ADDRESS")));
+    const std::string key = "senders." + account.address;
+    if (call.has("DOMAIN") || call.has("--none")) {
+        std::string value;
+        for (const std::string& domain : call.all("DOMAIN")) {
+            if (domain.find_first_of("@ ") != std::string::npos) {
+                return Error(Errc::invalid, fmt::format("\"{}\" is no domain; write for example example.net", domain));
+            }
+            value += (value.empty() ? "" : " ") + ascii::to_lower(domain);
+        }
+        TRY_VOID(store->write({}, [&](storage::Tx& tx) { return tx.catalog().set_setting(key, value); }));
+    }
+    TRY(const auto value, store->read([&](const Snapshot& snapshot) { return snapshot.catalog().setting(key); }));
+    call.out().record(
+        Record().add("address", account.address).add("sends_for", value && !value->empty() ? *value : "itself"));
+    return {};
 }
 
 // alias add ADDRESS TARGET...
@@ -236,6 +260,9 @@ constexpr Argument kQuotaArguments[] = {kAddress,
                                         {Kind::option, "--size", "how much it may hold, such as 5G, or none"},
                                         {Kind::option, "--messages", "how many messages it may hold, or none"}};
 constexpr Argument kRemoveArguments[] = {kAddress, {Kind::flag, "--yes", "do not ask"}};
+constexpr Argument kSendersArguments[] = {kAddress,
+                                          {Kind::positional_any, "DOMAIN", "domains in whose name it may send"},
+                                          {Kind::flag, "--none", "only in its own name again"}};
 constexpr Argument kAliasAddress{Kind::positional, "ADDRESS",
                                  "the alias; @example.org is all other addresses of a domain"};
 constexpr Argument kAliasAdd[] = {kAliasAddress,
@@ -252,6 +279,8 @@ constexpr Command kAccountRows[] = {
      kPasswordArguments, account_password},
     {"account", "quota", "show or set how much an account may hold",
      "posthouse account quota bob@example.org --size 5G", kQuotaArguments, account_quota},
+    {"account", "senders", "show or set the domains that an account may send for, such as another server's",
+     "posthouse account senders relay@example.org example.net", kSendersArguments, account_senders},
     {"account", "disable", "refuse logins; mail is still received", "posthouse account disable bob@example.org",
      kAddressOnly, account_disable},
     {"account", "enable", "allow logins again", "posthouse account enable bob@example.org", kAddressOnly,

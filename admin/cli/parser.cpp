@@ -54,7 +54,8 @@ void bind_argument(Bound& bound, const Argument& argument) {
     auto& slot = bound.values.emplace_back(name, std::vector<std::string>());
     CLI::Option* option = bound.app->add_option(name, slot.second, help);
     using Kind = Argument::Kind;
-    const bool many = argument.kind == Kind::positional_many || argument.kind == Kind::option_many;
+    const bool many = argument.kind == Kind::positional_many || argument.kind == Kind::positional_any ||
+                      argument.kind == Kind::option_many;
     if (!many) option->expected(1)->allow_extra_args(false);
     if (argument.kind == Kind::option_many) option->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
     if (argument.kind == Kind::positional || argument.kind == Kind::positional_many ||

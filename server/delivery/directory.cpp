@@ -23,6 +23,16 @@ std::string key_of(std::string_view local, std::string_view domain) {
     return ascii::to_lower(local) + "@" + ascii::to_lower(domain);
 }
 
+std::vector<std::string> words_of(std::string_view text) {
+    std::vector<std::string> out;
+    while (!text.empty()) {
+        const std::size_t end = text.find(' ');
+        if (end != 0) out.emplace_back(text.substr(0, end));
+        text = end == std::string_view::npos ? std::string_view() : text.substr(end + 1);
+    }
+    return out;
+}
+
 bool is_role(std::string_view local) {
     return ascii::equals_ci(local, "postmaster") || ascii::equals_ci(local, "abuse");
 }
@@ -123,6 +133,8 @@ Result<std::shared_ptr<const DirectoryPicture>> DirectoryPicture::load(const sto
         const bool limited = account.quota_octets > 0 || account.quota_messages > 0;
         out->limited_[storage::raw(account.id)] = limited;
         out->accounts_[account.address] = AccountFacts{account.id, limited};
+        TRY(const std::optional<std::string> senders, catalog.setting("senders." + account.address));
+        if (senders && !senders->empty()) out->sender_domains_[storage::raw(account.id)] = words_of(*senders);
     }
     for (storage::Alias& alias : aliases) out->aliases_[alias.address] = std::move(alias.targets);
     for (const storage::Domain& domain : domains) {
@@ -161,7 +173,10 @@ Resolution DirectoryPicture::resolve(const smtp::Path& path) const {
 
 bool DirectoryPicture::owns(storage::AccountId account, const smtp::Path& path) const {
     const Resolution found = resolve(path);
-    return std::ranges::find(found.accounts, account) != found.accounts.end();
+    if (std::ranges::find(found.accounts, account) != found.accounts.end()) return true;
+    const auto senders = sender_domains_.find(storage::raw(account));
+    if (senders == sender_domains_.end()) return false;
+    return std::ranges::find(senders->second, ascii::to_lower(path.domain)) != senders->second.end();
 }
 
 bool DirectoryPicture::any_limited(const std::vector<storage::AccountId>& accounts) const {

@@ -53,12 +53,14 @@ class DirectoryPicture {
         bool limited = false;  ///< has a quota
     };
 
-    /// Reads domains, accounts, aliases and the settings "postmaster" and "postmaster.DOMAIN" (account addresses).
+    /// Reads domains, accounts, aliases and the settings "postmaster" and "postmaster.DOMAIN" (account addresses) and
+    /// "senders.ADDRESS" (domains, divided by blanks, that this account may send for: another server that relays here).
     static Result<std::shared_ptr<const DirectoryPicture>> load(const storage::CatalogView& catalog);
 
     Resolution resolve(const smtp::Path& path) const;
     bool is_ours(std::string_view domain) const;
-    /// Whether the account may write as `path`: its address, an alias that leads to it, either with a +tag.
+    /// Whether the account may write as `path`: its address, an alias that leads to it, either with a +tag; or any address
+    /// of a domain that it may send for.
     bool owns(storage::AccountId account, const smtp::Path& path) const;
     /// Whether any of these accounts has a quota, so that its use must be looked up.
     bool any_limited(const std::vector<storage::AccountId>& accounts) const;
@@ -73,6 +75,7 @@ class DirectoryPicture {
     TextMap<AccountFacts> accounts_;
     TextMap<std::vector<std::string>> aliases_;
     std::unordered_map<std::int64_t, bool> limited_;
+    std::unordered_map<std::int64_t, std::vector<std::string>> sender_domains_;
 };
 
 /// The current picture, kept current: after a commit that changed the catalog it is read anew on the pool.
