@@ -1,8 +1,8 @@
 #pragma once
 /// storage/body: message octets on their way in (BodyWriter, StagedBody) and out (BodyReader).
 ///
-/// Up to kSpoolOctets a body waits in memory; a larger one is spooled to DATA/tmp as it arrives and becomes a segment of
-/// its own by rename. Nothing here is durable before the commit that names it (see Store::submit).
+/// Up to kSpoolOctets a body waits in memory; a larger one is spooled to DATA/tmp as it arrives and becomes a segment
+/// of its own by rename. Nothing here is durable before the commit that names it (see Store::submit).
 /// Threads: a writer belongs to one thread at a time; StagedBody and BodyReader may be read from any.
 #include <cstdint>
 #include <functional>

@@ -1,3 +1,5 @@
+// Changes of what the administrator sets. Names are checked here, for every way in (command line, API, import), and the
+// sentences of refusals are made to be shown.
 #include <fmt/format.h>
 
 #include <algorithm>

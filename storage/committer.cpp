@@ -1,3 +1,5 @@
+// The commit thread's road from a batch to its completions; what it does when something fails or nothing happens is in
+// committer_health.cpp.
 #include "storage/committer.h"
 
 #include <fmt/format.h>
@@ -142,11 +144,13 @@ void Committer::process(Batch& batch) {
             return complete(batch);
         }
     }
+    // Bytes first (invariant 1 of storage/store.h): no row is written before its octets are synced.
     Result<> done = append_bodies(batch);
     if (done) done = transact(batch, notice);
     if (!done) {
         if (db_->in_transaction()) static_cast<void>(db_->exec("ROLLBACK"));
         const Errc code = done.error().code;
+        // A full disk and a database that another process keeps locked are no damage: the next batch tries again.
         if (code == Errc::no_space) {
             directory_->forget_free_octets();
         } else if (code != Errc::unavailable) {
@@ -209,6 +213,7 @@ Result<> Committer::append_bodies(Batch& batch) {
 }
 
 Result<> Committer::transact(Batch& batch, CommitNotice& notice) {
+    // IMMEDIATE: a lock taken late could not be waited for once the transaction has read.
     TRY_VOID(db_->exec("BEGIN IMMEDIATE"));
     std::size_t succeeded = 0;
     TRY_VOID(run_writes(batch, notice, succeeded));
@@ -234,6 +239,7 @@ Result<> Committer::transact(Batch& batch, CommitNotice& notice) {
 }
 
 Result<> Committer::run_writes(Batch& batch, CommitNotice& notice, std::size_t& succeeded) {
+    // The segments' rows first, so that a write can count dead octets of a segment begun in this very batch.
     TRY_VOID(writer_.record(*db_));
     TRY(std::int64_t last_event, db_->value("SELECT value FROM counters WHERE name = 'event'"));
     const std::int64_t first = last_event;

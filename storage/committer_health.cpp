@@ -1,3 +1,4 @@
+// How the store finds out that it is unwell, and how it gets well again; free space; checkpoints; other processes.
 #include <fmt/format.h>
 
 #include "protocols/base/log.h"

@@ -1,3 +1,4 @@
+// The log. Rows lie by message: a life is one range. event_keys finds the message; what it finds are candidates.
 #include <algorithm>
 #include <array>
 #include <set>

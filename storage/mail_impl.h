@@ -1,5 +1,6 @@
 #pragma once
-/// storage/mail_impl (internal): the mailboxes of one account over SQL; serves a write and, through MailView, a snapshot.
+/// storage/mail_impl (internal): the mailboxes of one account over SQL; serves a write and,
+/// through MailView, a snapshot. Every public call checks that the mailbox it is given belongs to the account.
 #include <optional>
 #include <span>
 #include <string>

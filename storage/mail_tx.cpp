@@ -1,3 +1,6 @@
+// Changes of entries. Every change takes one MODSEQ of the account for all entries it touches (RFC 7162 3.1 asks for
+// "higher than before", not for a number each), and moves the counters of mailbox and account in the same transaction:
+// STATUS and quotas are read from a row, never counted.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -31,6 +34,7 @@ Result<> MailImpl::take_quota(std::uint64_t octets, std::uint64_t messages) {
         "(quota_messages > 0 AND used_messages > quota_messages), address");
     TRY(const bool found, q.bind(account_, octets, messages).row());
     if (!found) return Error(Errc::not_found, "there is no such account");
+    // Taken first and looked at afterwards: the savepoint of the write gives it back.
     if (q.flag(0)) return Error(Errc::over_quota, fmt::format("the mailbox of {} is full", q.text(1)));
     return q.run();
 }
@@ -126,6 +130,7 @@ Result<Entry> MailImpl::append(MailboxId mailbox, MessageId message, const Appen
     TRY_VOID(check(mailbox));
     if (!context_.write->is_added(message)) {
         TRY(const bool ours, holds(message));
+        // The same answer as for a message that never was: numbers shall tell nothing about other accounts.
         if (!ours) return Error(Errc::not_found, "there is no such message");
     }
     Entry entry;
@@ -169,6 +174,7 @@ Result<Entry> MailImpl::deliver(std::string_view name, FlagBits flags, MessageId
     }
     const std::string key = canonical_mailbox_name(name);
     MailboxId id{};
+    // Two rounds at most: the second finds the mailbox that the first had to make.
     for (;;) {
         Query q = db_.query(
             "UPDATE mailboxes SET uid_next = uid_next + 1, highest_modseq = ?3, messages = messages + 1, "
@@ -191,6 +197,7 @@ Result<Entry> MailImpl::deliver(std::string_view name, FlagBits flags, MessageId
 }
 
 Result<std::uint32_t> MailImpl::changed_keywords(std::uint32_t before, const FlagChange& change) {
+    // Worked out once for each set found among the entries, not once an entry: see the caller's map.
     if (change.how == FlagChange::How::replace) return keyword_set(change.keywords);
     if (change.keywords.empty()) return before;
     TRY(std::vector<std::string> now, keywords(before));
@@ -302,6 +309,8 @@ Result<std::vector<Uid>> MailImpl::expunge(MailboxId mailbox, std::span<const Ui
     TRY(const std::vector<Entry> found, find(mailbox, uids));
     std::vector<Uid> gone;
     if (found.empty()) return gone;
+    // The row moves to deleted_entries with its reference to the body: the octets stay until it can no longer be
+    // restored. The quota is given back at once, as the user expects of an emptied trash.
     TRY(const ModSeq modseq, next_modseq());
     Counters by;
     Query keep = db_.query("INSERT INTO deleted_entries VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)");

@@ -1,3 +1,5 @@
+// What IMAP reads. Lists come from `entries` alone, which holds about 150 messages a page; facts join the message row;
+// only body() opens a segment.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -120,6 +122,7 @@ Result<std::vector<Entry>> MailImpl::entries(MailboxId mailbox, Uid first, Uid l
 
 Result<std::vector<Entry>> MailImpl::changed_since(MailboxId mailbox, ModSeq since) const {
     TRY_VOID(check(mailbox));
+    // The index gives them by MODSEQ; without the hint SQLite might rather scan the mailbox by UID.
     TRY(std::vector<Entry> found,
         take_entries(db_.query("SELECT " ENTRY_COLUMNS " FROM entries INDEXED BY entries_by_modseq "
                                "WHERE mailbox = ?1 AND modseq > ?2")

@@ -1,3 +1,5 @@
+// Mailboxes as such: made, renamed, removed, subscribed. Names are paths, so that a rename is a change of names only:
+// ids, UIDs and UIDVALIDITY stay, and no entry is touched (but for INBOX, whose messages move).
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -153,6 +155,7 @@ Result<> MailImpl::remove(std::string_view name) {
                  .bind(gone.id, account_, context_.write->now, key)
                  .run());
     TRY_VOID(db_.query("DELETE FROM entries WHERE mailbox = ?1").bind(gone.id).run());
+    // QRESYNC ends with the mailbox: one made anew under the name has another UIDVALIDITY.
     TRY_VOID(db_.query("DELETE FROM expunged WHERE mailbox = ?1").bind(gone.id).run());
     TRY_VOID(db_.query("DELETE FROM mailboxes WHERE id = ?1").bind(gone.id).run());
     TRY_VOID(give_quota(gone.octets, gone.messages));

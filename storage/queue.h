@@ -3,8 +3,8 @@
 ///
 /// States of a recipient:   waiting -> sending -> delivered | failed | waiting (deferred)
 ///                          waiting <-> held;  waiting | held -> cancelled
-/// Invariants  1. `sending` is recorded before the remote is dialled, the outcome as soon as its reply is read; at start
-///                every `sending` row becomes `waiting` again (a copy may go twice, none is lost).
+/// Invariants  1. `sending` is recorded before the remote is dialled, the outcome as soon as its reply is read; at
+///                start every `sending` row becomes `waiting` again (a copy may go twice, none is lost).
 ///             2. A recipient recorded as delivered is never given out again.
 ///             3. An item whose recipients are all final leaves the queue; its events stay.
 /// Threads: as Tx and Snapshot.

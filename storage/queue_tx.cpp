@@ -1,3 +1,5 @@
+// Changes of the queue. Each leaves its event; an item goes at the end of the write in which its last recipient became
+// final, so that a notice to the sender can still be made from it in the same write.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -78,6 +80,7 @@ Result<> QueueImpl::finish(RecipientId id, const Outcome& outcome) {
         return Error(Errc::invalid, "an attempt ends as delivered, failed or waiting");
     }
     TRY(const QueueRecipient before, recipient(id));
+    // Held: the administrator may have held it while the attempt ran; what the remote said counts all the same.
     if (before.state != RecipientState::sending && before.state != RecipientState::waiting &&
         before.state != RecipientState::held) {
         return Error(Errc::conflict, fmt::format("the recipient is {} already", to_string(before.state)));

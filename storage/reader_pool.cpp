@@ -24,6 +24,7 @@ Result<std::unique_ptr<Connection>> ReaderPool::take() {
         }
         ++open_;
     }
+    // Opened outside the lock: others that give back a connection do not wait for the file system.
     auto opened = Connection::open(database_path_, Connection::Mode::read, kReaderCacheOctets);
     if (!opened) give(nullptr);
     return opened;

@@ -1,3 +1,5 @@
+// The writing side of segments. The order of the steps is the promise: octets, sync, (rename, sync of the directory),
+// and only then the rows, which the committer writes. Offsets only move forward past what a commit has named.
 #include "storage/segment.h"
 
 #include <dirent.h>
@@ -132,6 +134,7 @@ Result<std::vector<Placement>> SegmentWriter::append(Connection& db, std::vector
     std::vector<Placement> placements(items.size());
     std::uint64_t total = 0;
     bool some = false;
+    // Large bodies first: each is a file of its own and needs no room in the open segment.
     for (std::size_t i = 0; i < items.size(); ++i) {
         if (items[i].body->spooled()) {
             auto& body = const_cast<Staged&>(*items[i].body);
@@ -142,6 +145,7 @@ Result<std::vector<Placement>> SegmentWriter::append(Connection& db, std::vector
         }
     }
     if (!some) return placements;
+    // One batch never spans two segments: it starts a new one where the old would grow past its limit.
     if (file_ && end_ > kFileHeaderOctets && end_ + total > octets_max_) {
         abandoned_.push_back(Abandoned{Row{number_, committed_end_, true, false}, std::move(file_)});
         file_ = Descriptor();
@@ -253,6 +257,8 @@ Result<> SegmentWriter::open(Connection& db) {
             candidates.push_back(q.i64(0));
         }
     }
+    // A segment left open by a process that ended is taken up again, so that short runs of the command line do not
+    // leave a file each.
     for (const std::int64_t number : candidates) {
         TRY(const bool opened, try_open(db, number));
         if (opened) return {};
@@ -274,6 +280,7 @@ Result<bool> SegmentWriter::try_open(Connection& db, std::int64_t number) {
     if (!found || q.flag(1)) return false;
     const std::uint64_t octets = q.u64(0);
     TRY(const std::uint64_t size, size_of(*file));
+    // Shorter than its rows say: octets were lost. Appending would put new messages where old ones are sought.
     if (size < octets || octets + kRecordHeaderOctets > octets_max_) {
         if (size < octets) log::error("storage", "segment {} is shorter than its committed octets", number);
         return false;
@@ -302,6 +309,7 @@ Result<> SegmentWriter::create(std::int64_t number) {
     }
     number_ = number;
     committed_end_ = end_ = kFileHeaderOctets;
+    // Its row comes with the first batch; until then the file means nothing and a crash leaves an empty orphan.
     known_ = false;
     POSTHOUSE_FAIL_POINT("after-new-segment");
     return {};

@@ -1,3 +1,4 @@
+// The reading side of segments. A reader holds the descriptor: a segment that is removed under it stays readable.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <zlib.h>

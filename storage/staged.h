@@ -1,7 +1,7 @@
 #pragma once
 /// storage/staged (internal): a body between its arrival and its commit.
-/// Up to kSpoolOctets it is a string; a larger one fills a file in DATA/tmp that already has the shape of a segment with
-/// one record (storage/segment_format.md), but for its two headers.
+/// Up to kSpoolOctets it is a string; a larger one fills a file in DATA/tmp that already has the shape of a segment
+/// with one record (storage/segment_format.md), but for its two headers.
 /// Threads: as storage/body.h; place_ belongs to the commit thread.
 #include <cstdint>
 #include <memory>

@@ -3,17 +3,19 @@
 /// lie in DATA/segments; see storage/schema.sql and storage/segment_format.md.
 ///
 /// The promise: `done` of a write is called with success only when what it wrote would survive a power cut.
-/// How: one commit thread drains the pending writes: all bodies are appended (steps of 256 KiB), one fdatasync, then one
-/// transaction for all writes, then every waiter is completed, one post per queue and batch (group commit).
+/// How: one commit thread drains the pending writes: all bodies are appended (steps of 256 KiB), one fdatasync, then
+/// one transaction for all writes, then every waiter is completed, one post per queue and batch (group commit).
 /// Invariants  1. Bytes first: a row never names octets that are not synced.
 ///             2. A write that fails changes nothing (savepoint); its neighbours in the batch are not touched.
-///             3. A failed write, sync or commit is never retried into a success: every waiter gets Errc::io or no_space,
-///                the store is suspect, reopens itself and verifies; if that repeats, health() says failed for good.
+///             3. A failed write, sync or commit is never retried into a success: every waiter gets Errc::io or
+///                no_space, the store is suspect, reopens itself and verifies; if that repeats, health() says failed
+///                for good.
 ///             4. No transaction outlives the closure it was given to; none can be held across a co_await.
 ///             5. Every read and write of mail names the account on whose behalf it is done.
 /// Reads use connections of their own and never wait for the writer.
-/// Threads: submit, write, read, stage, subscribe: any.  Closures run on the commit thread (write) or the caller's (read).
-/// Limits: see StoreOptions.  Layer: knows mail terms (protocols/mime), no sockets, no coroutines (but storage/await.h).
+/// Threads: submit, write, read, stage, subscribe: any.  Closures run on the commit thread (write) or the caller's
+/// (read). A closure of read() must not read again: it would wait for a second connection of a bounded pool.
+/// Limits: see StoreOptions.  Layer: knows mail terms (protocols/mime), no sockets, no coroutines (but await.h).
 #include <cstdint>
 #include <functional>
 #include <memory>

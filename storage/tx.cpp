@@ -1,3 +1,4 @@
+// Acceptance of a message: the one place where body, entries, queue and events come together.
 #include "storage/tx.h"
 
 #include <fmt/format.h>
