@@ -1,0 +1,79 @@
+#include "admin/dns/records.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+
+namespace posthouse::admin {
+namespace {
+
+DomainFacts facts_of(std::string relay_host) {
+    DomainFacts facts;
+    facts.domain = "example.org";
+    facts.hostname = "mail.example.org";
+    facts.keys = {{"r202611", "v=DKIM1; k=rsa; p=" + std::string(392, 'A')}, {"e202611", "v=DKIM1; k=ed25519; p=BBBB"}};
+    facts.relay_host = std::move(relay_host);
+    return facts;
+}
+
+DnsRecord record(std::string type, std::string value) {
+    return {"example.org", std::move(type), std::move(value), Need::required, ""};
+}
+
+}  // namespace
+
+TEST_CASE("a domain needs MX, SPF, both keys and DMARC; a known relay joins SPF") {
+    const auto count = [](const std::vector<DnsRecord>& all, std::string_view start) {
+        return std::ranges::count_if(all, [&](const DnsRecord& r) { return r.value.starts_with(start); });
+    };
+    const auto direct = expected_records(facts_of(""));
+    CHECK(count(direct, "10 mail.example.org.") == 1);
+    CHECK(count(direct, "v=spf1 mx ~all") == 1);
+    CHECK(count(direct, "v=DKIM1") == 2);
+    CHECK(count(direct, "v=DMARC1") == 1);
+    CHECK(count(expected_records(facts_of("smtp.eu.mailgun.org")), "v=spf1 mx include:mailgun.org ~all") == 1);
+    CHECK(count(expected_records(facts_of("notmailgun.org")), "v=spf1 mx ~all") == 1);
+}
+
+TEST_CASE("RFC 1035 3.3: a long text is split into strings of at most 255 octets") {
+    const std::string line = zone_line(record("TXT", std::string(600, 'x')));
+    CHECK(line == "example.org. TXT \"" + std::string(255, 'x') + "\" \"" + std::string(255, 'x') + "\" \"" +
+                      std::string(90, 'x') + "\"");
+    CHECK(zone_line(record("TXT", "a\"b")) == "example.org. TXT \"a\\\"b\"");
+    CHECK(zone_line(record("MX", "10 a.")) == "example.org. MX 10 a.");
+}
+
+TEST_CASE("what the DNS says is judged by meaning") {
+    struct Case {
+        DnsRecord wanted;
+        std::vector<std::string> found;
+        RecordStatus status;
+    };
+    const Case cases[] = {
+        {record("MX", "10 mail.example.org."), {"20 other.", "5 MAIL.example.org."}, RecordStatus::good},
+        {record("MX", "10 mail.example.org."), {"20 other."}, RecordStatus::different},
+        {record("MX", "10 mail.example.org."), {}, RecordStatus::missing},
+        {record("TXT", "v=spf1 mx ~all"), {"site=1", "v=spf1 mx a -all"}, RecordStatus::good},
+        {record("TXT", "v=spf1 mx ~all"), {"v=spf1 a -all"}, RecordStatus::different},
+        {record("TXT", "v=spf1 mx ~all"), {"v=spf1 mx -all", "v=spf1 -all"}, RecordStatus::different},
+        {record("TXT", "v=spf1 mx ~all"), {"site=1"}, RecordStatus::missing},
+        {record("TXT", "v=DKIM1; k=rsa; p=AB CD"), {"v=DKIM1; p=ABC D; t=s"}, RecordStatus::good},
+        {record("TXT", "v=DKIM1; k=rsa; p=ABCD"), {"v=DKIM1; k=rsa; p="}, RecordStatus::different},
+        {record("TXT", "v=DMARC1; p=none"), {"v=DMARC1; p=reject"}, RecordStatus::good},
+        {record("TXT", "v=DMARC1; p=none"), {}, RecordStatus::missing},
+    };
+    for (const Case& c : cases) {
+        CAPTURE(c.wanted.value);
+        CAPTURE(c.found.size());
+        CHECK(judge_record(c.wanted, c.found).status == c.status);
+    }
+}
+
+TEST_CASE("the host of a relay URL") {
+    CHECK(relay_host_of("smtp://user@smtp.example.net:587") == "smtp.example.net");
+    CHECK(relay_host_of("smtps://a@b@host:465?name=x") == "host");
+    CHECK(relay_host_of("smtp://[2001:db8::1]:587") == "2001:db8::1");
+    CHECK(relay_host_of("direct").empty());
+}
+
+}  // namespace posthouse::admin
