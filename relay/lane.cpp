@@ -103,8 +103,10 @@ net::Task<void> Lane::carry(Worker& worker, Job job) {
 net::Task<bool> Lane::start(Job& job) {
     std::vector<storage::RecipientId> ids;
     for (const auto& recipient : job.recipients) ids.push_back(recipient.id);
+    std::vector<storage::StagedBodyPtr> no_bodies;
     auto begin = [ids](storage::Tx& tx) { return tx.queue().start(ids); };
-    const auto started = co_await storage::commit(*core_.deps.store, *core_.deps.loop, {}, std::move(begin));
+    const auto started =
+        co_await storage::commit(*core_.deps.store, *core_.deps.loop, std::move(no_bodies), std::move(begin));
     if (!started) {
         log::error("relay", "an attempt cannot be recorded, so it is not made: {}", started.error().context);
         static_cast<void>(co_await net::sleep_for(*core_.deps.loop, Milliseconds(1'000), &core_.stopping));

@@ -1,6 +1,6 @@
 #pragma once
 /// relay/report: delivery reports: multipart/report with a text for people and fields for machines.
-/// RFC 3464 (message/delivery-status), RFC 6522 (the frame), RFC 3461 6 (RET, ENVID, ORCPT), RFC 6533 (UTF-8 addresses),
+/// RFC 3464 (message/delivery-status), RFC 6522 (the frame), RFC 3461 6 (RET, ENVID, ORCPT), RFC 6533 (UTF-8),
 /// RFC 3834 5 (Auto-Submitted). The first line of the text says what happened in plain words, then what to do.
 /// Pure but for `random`.
 #include <optional>

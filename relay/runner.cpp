@@ -54,8 +54,10 @@ net::Task<void> Runner::run() {
 // What a crash left between the start of an attempt and its outcome waits again.
 net::Task<void> Runner::recover() {
     for (;;) {
+        std::vector<storage::StagedBodyPtr> no_bodies;
         auto recover = [](storage::Tx& tx) { return tx.queue().recover(); };
-        const auto count = co_await storage::commit(*core_.deps.store, *core_.deps.loop, {}, std::move(recover));
+        const auto count =
+            co_await storage::commit(*core_.deps.store, *core_.deps.loop, std::move(no_bodies), std::move(recover));
         if (count && *count > 0)
             log::info("relay", "{} deliveries were under way at the last stop and are tried again", *count);
         if (count || core_.stopping.is_set()) co_return;
@@ -153,8 +155,10 @@ net::Task<void> Runner::put_off(storage::QueueItem item, storage::QueueRecipient
     settled.verdict = Verdict(Fate::deferred, "4.3.5", "No way to send this: " + why);
     std::vector<Settled> all{std::move(settled)};
     const std::vector<storage::RecipientId> ids{recipient.id};
+    std::vector<storage::StagedBodyPtr> no_bodies;
     auto begin = [ids](storage::Tx& tx) { return tx.queue().start(ids); };
-    const auto started = co_await storage::commit(*core_.deps.store, *core_.deps.loop, {}, std::move(begin));
+    const auto started =
+        co_await storage::commit(*core_.deps.store, *core_.deps.loop, std::move(no_bodies), std::move(begin));
     if (started && !started->empty()) co_await record_outcome(core_, item, std::move(all), "", nullptr);
     Job done;
     done.recipients.push_back(std::move(recipient));

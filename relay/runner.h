@@ -1,6 +1,7 @@
 #pragma once
 /// relay/runner: what is due, and who carries it. Keeps due recipients in memory up to a bound and leaves the rest on
-/// disk; groups them into jobs by message and way; gives lanes workers, round and round, up to the bound on connections.
+/// disk; groups them into jobs by message and way; gives lanes workers, round and round, up to the bound on
+/// connections.
 ///
 /// Wakes on: commits that touched the queue, the next due time, jobs that ended, wake().
 /// Threads: the loop's; store notices come from the commit thread and are posted.

@@ -6,8 +6,8 @@
 ///   lane     one destination: jobs in order, a few connections, each used for many messages
 ///   route    from the route table to a target;  mx  hosts of a domain;  connect  an open connection to a target
 ///   client   the SMTP dialogue;  message  the octets that go out, signed;  report  delivery reports (RFC 3464)
-/// Invariants  1. An attempt is recorded before its remote is dialled, its outcome as soon as the reply is read. A crash
-///                in between may send one copy twice; it never loses one.
+/// Invariants  1. An attempt is recorded before its remote is dialled, its outcome as soon as the reply is read. A
+///                crash in between may send one copy twice; it never loses one.
 ///             2. A recipient's outcome and the report about it are one commit.
 ///             3. No report is ever made about a message with the null sender (RFC 5321 6.1).
 ///             4. What is held in memory is bounded (RelayOptions::recipients_in_memory_max); the rest stays on disk.
