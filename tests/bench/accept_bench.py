@@ -18,7 +18,7 @@ import sys
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "interop")]
+sys.path[:0] = [str(HERE.parent / "support"), str(HERE.parent / "interop")]
 import peers  # noqa: E402
 from house import house, need  # noqa: E402
 
