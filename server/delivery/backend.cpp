@@ -79,9 +79,14 @@ class StoreBackend final : public smtp::Backend {
 
     net::Task<Result<smtp::RecipientKind>> lookup_recipient(wire::Path recipient,
                                                             std::optional<smtp::Login> login) override {
-        const auto picture = directory_.picture();
+        auto picture = directory_.picture();
         const bool literal = recipient.is_literal();
-        const Resolution found = picture->resolve(at_home(std::move(recipient), *picture));
+        Resolution found = picture->resolve(at_home(recipient, *picture));
+        const bool no = found.kind == Resolution::Kind::unknown || (found.kind == Resolution::Kind::not_ours && !login);
+        if (no) {
+            picture = co_await directory_.fresh();
+            found = picture->resolve(at_home(std::move(recipient), *picture));
+        }
         switch (found.kind) {
             case Resolution::Kind::unknown:
                 co_return Error(Errc::not_found, "no account, alias or catch-all has this address");

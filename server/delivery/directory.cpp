@@ -229,6 +229,7 @@ struct Directory::State : std::enable_shared_from_this<Directory::State> {
     std::shared_ptr<const DirectoryPicture> picture;
     bool reading = false;
     bool again = false;
+    std::chrono::steady_clock::time_point last_fresh{};
 };
 
 Result<std::unique_ptr<Directory>> Directory::open(storage::Store& store, net::Loop& loop, net::ThreadPool& pool) {
@@ -248,6 +249,17 @@ Result<std::unique_ptr<Directory>> Directory::open(storage::Store& store, net::L
 Directory::~Directory() = default;
 
 std::shared_ptr<const DirectoryPicture> Directory::picture() const { return state_->picture; }
+
+net::Task<std::shared_ptr<const DirectoryPicture>> Directory::fresh() {
+    const std::shared_ptr<State> state = state_;
+    const auto now = std::chrono::steady_clock::now();
+    if (now - state->last_fresh < kFreshPause) co_return state->picture;
+    state->last_fresh = now;
+    auto load = [&store = state->store] { return State::load(store); };
+    auto loaded = co_await net::offload(state->pool, state->loop, std::move(load));
+    if (loaded) state->picture = *std::move(loaded);
+    co_return state->picture;
+}
 
 void Directory::refresh() {
     state_->loop.post([weak = std::weak_ptr(state_)] {

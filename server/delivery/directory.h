@@ -6,6 +6,7 @@
 ///             2. Expansion of aliases is bounded in depth and count, and a loop ends by itself.
 ///             3. postmaster@ and abuse@ of a domain of ours always lead to somebody (RFC 5321 4.5.1, RFC 2142).
 /// Threads: a DirectoryPicture is immutable and may be read from any; Directory belongs to its loop.
+#include <chrono>
 #include <cstddef>
 #include <functional>
 #include <memory>
@@ -24,6 +25,7 @@ namespace posthouse::server {
 
 inline constexpr std::size_t kAliasDepthMax = 10;
 inline constexpr std::size_t kAliasTargetsMax = 1000;
+inline constexpr std::chrono::milliseconds kFreshPause{100};
 
 /// Where an address leads.
 struct Resolution {
@@ -86,6 +88,9 @@ class Directory {
     ~Directory();
 
     std::shared_ptr<const DirectoryPicture> picture() const;
+    /// A picture read now, for whoever is about to say no: an account that the command line added a moment ago gets its
+    /// mail. Reads at most once in kFreshPause whatever strangers ask; between, the picture that is there.
+    net::Task<std::shared_ptr<const DirectoryPicture>> fresh();
     /// Reads the catalog anew soon. Any thread.
     void refresh();
 
