@@ -228,17 +228,13 @@ Result<> House::announce() {
 }
 
 void House::connect_wakeups() {
-    // Called on the commit thread, quick, and never back into the store: only posts. The store outlives the rooms, so
-    // that it must be able to find the house empty.
+    // The directory, the hub and the relay listen for themselves. Called on the commit thread, quick, and never back into
+    // the store: only posts. The store outlives the rooms, so that it must be able to find the house empty.
     store_->subscribe([wakeups = wakeups_](const storage::CommitNotice& notice) {
         const std::lock_guard hold(wakeups->mutex);
         House* const house = wakeups->house;
         if (house == nullptr) return;
-        if (notice.catalog || notice.external) {
-            house->directory_->refresh();
-            house->loop_.post([house] { house->authenticator_->refresh(); });
-        }
-        if (notice.external) house->loop_.post([house] { house->relay_->wake(); });
+        if (notice.catalog || notice.external) house->loop_.post([house] { house->authenticator_->refresh(); });
     });
     const std::lock_guard hold(wakeups_->mutex);
     wakeups_->house = this;
