@@ -1,8 +1,9 @@
 #pragma once
 /// server/imap/access: all that an IMAP session may ask of the rest of the program, on behalf of one account.
 ///
-/// Asynchronous calls with plain values: a session holds no transaction, no file and no key, so that a later release can
-/// put it into a process of its own. The account is bound when the object is made (after login) and cannot be named again.
+/// Asynchronous calls with plain values: a session holds no transaction, no file and no key, so that a
+/// later release can put it into a process of its own. The account is bound when the object is made (after login) and
+/// cannot be named again.
 /// Invariants  1. A call that changes mail completes with success only when the change is durable.
 ///             2. What is not this account's does not exist here.
 /// Errors: as storage/mail.h; unavailable where too much work is queued.   Threads: the loop's.

@@ -13,7 +13,8 @@ namespace wire = posthouse::imap;
 
 namespace {
 
-// Line ends on their way into the store: each bare LF becomes CRLF, so that RFC822.SIZE is the octets that BODY[] gives,
+// Line ends on their way into the store: each bare LF becomes CRLF, so that RFC822.SIZE is the octets that BODY[]
+// gives,
 // whatever the client sent; a bare CR is data. NUL cannot be told to any client and is refused at the end.
 class Intake {
  public:

@@ -92,7 +92,8 @@ class Fetcher {
         co_return Result<>();
     }
 
-    // BODY[] sets \Seen, and the client is told (RFC 3501 6.4.5). Where it cannot be set the octets are given all the same.
+    // BODY[] sets \Seen, and the client is told (RFC 3501 6.4.5). Where it cannot be set the octets are given all
+    // the same.
     net::Task<void> mark_seen(std::vector<Message>& batch) {
         Selected& selected = session_.selected();
         if (selected.mode() == Mode::read_only) co_return;

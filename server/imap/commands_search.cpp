@@ -59,7 +59,9 @@ net::Task<Reply> search(Session& session, Cursor args, NumbersAre are) {
         if (match == wire::Match::unknown) unknown.push_back(candidate_of(selected, number));
         const bool last = number == selected.exists();
         if (unknown.empty() || (!last && unknown.size() < kBatchMessages)) continue;
-        const auto read = co_await session.access().search(selected.id(), program, std::exchange(unknown, {}));
+        std::vector<SearchCandidate> batch;
+        batch.swap(unknown);
+        const auto read = co_await session.access().search(selected.id(), program, std::move(batch));
         if (!read) co_return reply_for(read.error());
         found.insert(found.end(), read->begin(), read->end());
     }

@@ -1,7 +1,8 @@
 #pragma once
 /// server/imap/selected: the selected mailbox as this client knows it: message numbers, UIDs and flags in memory.
 ///
-/// Numbers change only when the client has been told (RFC 3501 7.4.1): a message that another session expunged keeps its
+/// Numbers change only when the client has been told (RFC 3501 7.4.1): a message that another session expunged
+/// keeps its
 /// place, marked gone, until take_expunges() writes the responses. FETCH of flags, UIDs, dates and sizes needs no read.
 /// Invariants  1. rows are in the order of UIDs, which only grow; number n is rows[n - 1].
 ///             2. told_exists <= rows.size(); messages beyond it have not been announced and are not addressed.

@@ -1,7 +1,8 @@
 #pragma once
 /// server/imap: reading mail (RFC 3501 and the extensions in command.h). This header is all that the composition needs.
 ///
-/// What it leaves to others: the wire language (protocols/imap), who logs in (server/auth), mail itself (storage), ports
+/// What it leaves to others: the wire language (protocols/imap), who logs in (server/auth), mail itself (storage),
+/// ports
 /// and implicit TLS (protocols/net/listener.h).
 /// Rooms: service.h the door; session.h the dialogue and its states; reader.h commands off the wire; command.h and
 /// commands_*.cpp one row and handler a command; selected.h the mailbox in memory; hub.h news from other sessions;

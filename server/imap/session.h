@@ -6,8 +6,8 @@
 ///   any --LOGOUT, BYE--> logout                                   edges: Session::enter()
 ///
 /// Invariants  1. Before login there is no Access: no handler can reach mail.
-///             2. After each command the session tells what other sessions' commits changed in the selected mailbox, before
-///                the tagged answer; EXPUNGE only where the command's row allows it (RFC 3501 7.4.1).
+///             2. After each command the session tells what other sessions' commits changed in the selected mailbox,
+///                before the tagged answer; EXPUNGE only where the command's row allows it (RFC 3501 7.4.1).
 ///             3. A tagged OK to a command that changes mail follows its commit.
 ///             4. Output is gathered and flushed when no complete command is waiting (pipelining).
 /// Threads: the loop's.   Limits: protocols/imap/limits.h.
