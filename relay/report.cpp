@@ -185,6 +185,9 @@ std::string subject_of(const Report& report) {
 Headers message_headers(const Report& report, Random& random) {
     const auto value = [](std::string_view text) { return mime::HeaderValue::cleaned(text); };
     Headers out;
+    // RFC 5321 4.4 and 6.1: it may go straight into a mailbox, where readers look for the null path here. A report that
+    // leaves by the queue goes without (message.h).
+    out.emplace_back("Return-Path", value("<>"));
     out.emplace_back("From", value(fmt::format("Mail Delivery System <MAILER-DAEMON@{}>", report.hostname)));
     out.emplace_back("To", value(fmt::format("<{}>", report.item.reverse_path)));
     out.emplace_back("Subject", value(subject_of(report)));

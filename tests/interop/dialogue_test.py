@@ -26,7 +26,7 @@ def s_client(home, service, *more, stdin=b""):
 
 def check_smtp_source(home):
     """Twenty sessions at once, 300 messages, each of them in the mailbox."""
-    run("smtp-source", "-s", "20", "-m", "300", "-l", "5000", "-f", "load@world.example", "-t", home.account, "-N",
+    run("smtp-source", "-s", "20", "-m", "300", "-l", "5000", "-f", "load@world.example", "-t", home.account,
         f"inet:127.0.0.1:{home.port('smtp')}")
     with Reader(home) as inbox:
         assert inbox.count("FROM", "load@world.example") == 300, inbox.count("ALL")

@@ -106,7 +106,9 @@ def check_bad_certificates(world):
             waiting.retry()
         event = waiting.wait("attempted", number)
         assert sentence in event["detail"], (what, event)
-        assert "AUTH PLAIN" not in event["dialogue"] and "C: MAIL" not in event["dialogue"], (what, event)
+        # an idle connection of before, verified and ended by the restart, may have been tried first
+        dialogue = event["dialogue"].rpartition("* connected to")[2]
+        assert "C: EHLO" in dialogue and "C: AUTH" not in dialogue and "C: MAIL" not in dialogue, (what, event)
         until("Postfix to see the end", lambda: "disconnect from" in postfix.log()[seen:])
         log = postfix.log()[seen:]
         assert "auth=" not in log and "sasl" not in log and "mail=" not in log, (what, log)
@@ -182,7 +184,8 @@ def main():
             home = House(relay=f"smtp://{USER}@{HOST}:{postfix.port}", relay_password="wrong password",
                          relay_ca=good.certificate, config={"dns": {"servers": f'["127.0.0.1@{dns_port}"]'}})
             world = World(home, postfix, good, stranger, dns_port, smtps_port)
-            with peers.knot([*home.dns, f"{HOST}. A 127.0.0.1"], dns_port):
+            records = [line.replace("<the public address of this machine>", "127.0.0.1") for line in home.dns]
+            with peers.knot([*records, f"{HOST}. A 127.0.0.1"], dns_port):
                 home.start()
                 for check in (check_password, check_bad_certificates, check_implicit_tls, check_refused, check_reuse):
                     check(world)
