@@ -30,7 +30,7 @@ std::string auth_arguments(const ExtensionContext&) {
 }
 std::string limits_arguments(const ExtensionContext& context) {
     const SmtpLimits& limits = context.options->limits;
-    return fmt::format("MAILMAX={} RCPTMAX={}", limits.mails_max, limits.recipients_max);
+    return fmt::format("MAILMAX={} RCPTMAX={}", context.mails_max, limits.recipients_max);
 }
 
 Error bad(std::string_view what) { return Error(Errc::invalid, std::string(what)); }

@@ -21,6 +21,7 @@ struct ExtensionContext {
     bool tls = false;           ///< the connection is encrypted
     bool tls_possible = false;  ///< a certificate is loaded
     bool logged_in = false;
+    std::size_t mails_max = 0;  ///< transactions this session may have
 };
 
 /// Parameters of MAIL, gathered.

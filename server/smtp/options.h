@@ -16,6 +16,7 @@ struct SmtpLimits {
     std::uint64_t message_octets_max = 50ULL * 1024 * 1024;  ///< SIZE; counted on the octets received
     std::size_t recipients_max = 1000;                       ///< LIMITS RCPTMAX; RFC 5321 4.5.3.1.8 asks for 100
     std::size_t mails_max = 100;                             ///< LIMITS MAILMAX, transactions a session
+    std::size_t mails_of_this_host_max = 1'000'000;          ///< the same for clients on loopback
     std::size_t errors_max = 10;                             ///< bad commands, then 421
     std::size_t recipient_errors_max = 50;                   ///< refused recipients, then 421
     std::size_t auth_failures_max = 3;                       ///< a connection

@@ -55,6 +55,7 @@ ExtensionContext Session::extension_context() const {
     context.tls = is_tls();
     context.tls_possible = deps_.tls != nullptr;
     context.logged_in = login_.has_value();
+    context.mails_max = mails_max();
     return context;
 }
 

@@ -61,7 +61,12 @@ class Session {
     bool has_transaction() const { return transaction_.has_value(); }
     /// Forgets the transaction whole and enters Phase::ready, if there is one.
     void drop_transaction();
-    bool mails_exhausted() const { return mails_ >= options().limits.mails_max; }
+    bool mails_exhausted() const { return mails_ >= mails_max(); }
+    /// A program on this host (a content filter, a list manager) may keep its session.
+    std::size_t mails_max() const {
+        const SmtpLimits& limits = options().limits;
+        return stream_.raw().peer().address.is_loopback() ? limits.mails_of_this_host_max : limits.mails_max;
+    }
 
     /// The content of the transaction begins: makes its Intake.
     void begin_content();
