@@ -228,8 +228,8 @@ Result<> House::announce() {
 }
 
 void House::connect_wakeups() {
-    // The directory, the hub and the relay listen for themselves. Called on the commit thread, quick, and never back into
-    // the store: only posts. The store outlives the rooms, so that it must be able to find the house empty.
+    // The directory, the hub and the relay listen for themselves. Called on the commit thread, quick, and never back
+    // into the store: only posts. The store outlives the rooms, so that it must be able to find the house empty.
     store_->subscribe([wakeups = wakeups_](const storage::CommitNotice& notice) {
         const std::lock_guard hold(wakeups->mutex);
         House* const house = wakeups->house;

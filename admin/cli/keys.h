@@ -1,5 +1,6 @@
 #pragma once
-/// admin/cli/keys: signing keys for a domain: RSA-2048 and Ed25519, selectors rYYYYMM and eYYYYMM, sealed for the store.
+/// admin/cli/keys: signing keys for a domain: RSA-2048 and Ed25519, selectors rYYYYMM and eYYYYMM, sealed for the
+/// store.
 #include <string>
 #include <string_view>
 #include <vector>

@@ -15,7 +15,8 @@ class Lookup {
  public:
     static Result<std::unique_ptr<Lookup>> make(dns::ResolverOptions options);
 
-    /// MX ("10 mail.example.org."), TXT or A (with AAAA). Empty where there is none; an error where the DNS did not say.
+    /// MX ("10 mail.example.org."), TXT or A (with AAAA). Empty where there is none; an error where the DNS did not
+    /// say.
     Result<std::vector<std::string>> ask(const std::string& type, const std::string& name);
     /// Names that an address points back to.
     Result<std::vector<std::string>> ask_ptr(const net::IpAddress& address);

@@ -51,8 +51,8 @@ struct RecordCheck {
     std::string sentence;  ///< what to do; "" where it is good
 };
 
-/// Compares what the DNS says with what is wanted: an MX among others will do, SPF must be there once, a DKIM key must be
-/// the same key, DMARC may be stricter than ours.
+/// Compares what the DNS says with what is wanted: an MX among others will do, SPF must be there once, a DKIM key must
+/// be the same key, DMARC may be stricter than ours.
 RecordCheck judge_record(const DnsRecord& wanted, const std::vector<std::string>& found);
 
 }  // namespace posthouse::admin

@@ -4,7 +4,8 @@
 /// Poco serves it on a few threads of its own; they read counters and the store's health and never touch a coroutine.
 /// Invariants  1. Bound to loopback addresses only.
 ///             2. Every answer has a length; a connection is closed after a few requests, idle ones after some seconds.
-/// Limits: kThreadsMax threads, kQueuedMax waiting connections, targets of kTargetOctetsMax, headers of kHeaderOctetsMax.
+/// Limits: kThreadsMax threads, kQueuedMax waiting connections, targets of kTargetOctetsMax, headers of
+/// kHeaderOctetsMax.
 #include <functional>
 #include <memory>
 #include <string>

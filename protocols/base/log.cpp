@@ -44,8 +44,8 @@ std::shared_ptr<spdlog::logger> logger() {
 
 // Bidirectional overrides and isolates (Unicode TR 9): they reorder what a terminal shows.
 bool is_bidi_control(std::uint32_t code) {
-    return (code >= 0x202a && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069) || code == 0x200e || code == 0x200f ||
-           code == 0x2028 || code == 0x2029;
+    return (code >= 0x202a && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069) || code == 0x200e ||
+           code == 0x200f || code == 0x2028 || code == 0x2029;
 }
 
 void append_escaped_octet(std::string& out, char c) {

@@ -70,7 +70,8 @@ class SigningKey {
 
     SigningAlgorithm algorithm() const;
     std::string to_pem() const;
-    /// The p= value of the DNS record: base64 of SubjectPublicKeyInfo (RSA), of the 32 raw octets (Ed25519, RFC 8463 4.2).
+    /// The p= value of the DNS record: base64 of SubjectPublicKeyInfo (RSA), of the 32 raw octets (Ed25519, RFC 8463
+    /// 4.2).
     std::string dns_public_key() const;
     /// RSA: PKCS#1 v1.5 over the digest; Ed25519: over the digest octets (RFC 8463 3).
     Result<std::string> sign_digest(const Sha256Digest& digest) const;

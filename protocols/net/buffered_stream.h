@@ -23,15 +23,18 @@ class BufferedStream {
     std::unique_ptr<Stream> release() { return std::move(stream_); }
 
     /// One line without its CRLF; the view lives until the next read. `octets_max` counts the CRLF too.
-    /// Errc::too_large: the line was longer and has been dropped up to its end (at most `swallow_octets_max`, else closed).
+    /// Errc::too_large: the line was longer and has been dropped up to its end (at most `swallow_octets_max`, else
+    /// closed).
     Task<Result<std::string_view>> read_line(std::size_t octets_max);
-    /// Some octets of a body: at least one, at most `octets_max`, from the buffer first. The view lives until the next read.
+    /// Some octets of a body: at least one, at most `octets_max`, from the buffer first. The view lives until the next
+    /// read.
     Task<Result<std::string_view>> read_some(std::size_t octets_max);
     /// Octets read ahead and not yet taken.
     std::string_view buffered() const;
     /// Takes `count` octets of buffered() without giving them out.
     void consume(std::size_t count);
-    /// Waits for more octets behind buffered() and adds them; the buffer grows to `octets_max` at most (else too_large).
+    /// Waits for more octets behind buffered() and adds them; the buffer grows to `octets_max` at most (else
+    /// too_large).
     Task<Result<>> fill_more(std::size_t octets_max);
     /// Drops what was read ahead: before a TLS handshake (RFC 3207 4.2).
     void drop_buffered();

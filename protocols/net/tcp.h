@@ -13,7 +13,8 @@ namespace posthouse::net {
 using TcpSocket = boost::asio::basic_stream_socket<boost::asio::ip::tcp, ContextExecutor>;
 
 class TcpStream;
-/// The streams of one listener that are alive, so that stop() and cut() reach them. Streams hold it: it may outlive the listener.
+/// The streams of one listener that are alive, so that stop() and cut() reach them. Streams hold it: it may outlive
+/// the listener.
 struct StreamRegistry {
     std::unordered_set<TcpStream*> streams;
 };

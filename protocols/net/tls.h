@@ -1,7 +1,8 @@
 #pragma once
 /// protocols/net/tls: certificates, verification and policy of TLS; the handshakes run inside Stream.
 /// TLS 1.2 and 1.3 with AEAD ciphers only (RFC 8997, RFC 9325), no renegotiation, no compression, strict ALPN where a
-/// client offers it, ticket keys and session id context per context (so a ticket of one listener is no good at another).
+/// client offers it, ticket keys and session id context per context (so a ticket of one listener is no good at
+/// another).
 /// Threads: a context is used on one loop's thread; reload() too.
 #include <memory>
 #include <string>

@@ -1,10 +1,10 @@
 #pragma once
 /// server/auth: who is it? One function for submission and IMAP; identity comes from nowhere else.
 ///
-/// A password is checked against its argon2id hash on the crypto pool; an unknown login costs one decoy hash and gets the
-/// same answer. A verified password may be remembered in memory as a keyed hash (dropped when the account changes).
-/// Limits (per address /32 or /64 and per account; reference figures of the project's limits table): failures a minute and
-/// a day per network, failures an hour per account from networks that have not logged in before.
+/// A password is checked against its argon2id hash on the crypto pool; an unknown login costs one decoy hash and gets
+/// the same answer. A verified password may be remembered in memory as a keyed hash (dropped when the account changes).
+/// Limits (per address /32 or /64 and per account; reference figures of the project's limits table): failures a minute
+/// and a day per network, failures an hour per account from networks that have not logged in before.
 /// Errors: unauthenticated (wrong, unknown or disabled: one text), limit (too many failures: try later), unavailable.
 /// Threads: the loop's.
 #include <memory>

@@ -61,8 +61,8 @@ class DirectoryPicture {
 
     Resolution resolve(const smtp::Path& path) const;
     bool is_ours(std::string_view domain) const;
-    /// Whether the account may write as `path`: its address, an alias that leads to it, either with a +tag; or any address
-    /// of a domain that it may send for.
+    /// Whether the account may write as `path`: its address, an alias that leads to it, either with a +tag; or any
+    /// address of a domain that it may send for.
     bool owns(storage::AccountId account, const smtp::Path& path) const;
     /// Whether any of these accounts has a quota, so that its use must be looked up.
     bool any_limited(const std::vector<storage::AccountId>& accounts) const;

@@ -1,7 +1,7 @@
 #pragma once
 /// server/smtp/backend: the one door between an SMTP session and the rest of the program: asynchronous calls with plain
-/// values. A session opens no file and knows no account beyond what it is told here, so that sessions can one day run in
-/// a process of their own.
+/// values. A session opens no file and knows no account beyond what it is told here, so that sessions can one day run
+/// in a process of their own.
 /// Invariants  1. accept() returns success only when the message would survive a power cut at that instant.
 ///             2. A session that ends early drops its BodySink, and nothing remains of the message.
 /// Threads: the loop's.  A Backend outlives its sessions.
@@ -75,8 +75,8 @@ class Backend {
  public:
     virtual ~Backend() = default;
 
-    /// May mail for `recipient` be taken from this client? Errc::not_found (no such user here), denied (not ours, and the
-    /// client may not relay), over_quota, limit (an alias that explodes), unavailable.
+    /// May mail for `recipient` be taken from this client? Errc::not_found (no such user here), denied (not ours, and
+    /// the client may not relay), over_quota, limit (an alias that explodes), unavailable.
     virtual net::Task<Result<RecipientKind>> lookup_recipient(wire::Path recipient, std::optional<Login> login) = 0;
     /// Errc::unauthenticated, limit (too many failures) or unavailable.
     virtual net::Task<Result<Login>> authenticate(std::string login, std::string password, net::IpAddress peer) = 0;

@@ -1,6 +1,6 @@
 #pragma once
-/// server/smtp/content: the octets between DATA and the end of data, without I/O. Pure; works on whole buffers and never
-/// line by line.
+/// server/smtp/content: the octets between DATA and the end of data, without I/O. Pure; works on whole buffers and
+/// never line by line.
 /// Invariants  1. Only CRLF "." CRLF ends DATA (RFC 5321 4.1.1.4); no other line end ever counts as one.
 ///             2. What LineScan calls clean holds no bare CR, no bare LF and no NUL (RFC 5321 2.3.8).
 #include <cstdint>

@@ -1,7 +1,8 @@
 #pragma once
 /// server/smtp/intake: the octets of one message on their way to the backend: limits, line ends, header rules.
 ///
-/// The header block is held (within its limit) until it is complete, handed to the rules of the service, and written with
+/// The header block is held (within its limit) until it is complete, handed to the rules of the service, and written
+/// with
 /// the trace fields on top; everything behind it streams through. The first fault wins: from then on octets are counted
 /// and forgotten, so that the session reads on to the true end of the message and answers once.
 /// Threads: the session's.

@@ -157,7 +157,8 @@ wire::Reply Session::broken(const Error& error) {
 
 net::Task<wire::Reply> Session::read_command() {
     const bool long_lines = options().kind == Kind::submission;
-    const auto line = co_await read_line(long_lines ? wire::kAuthLineOctetsMax : wire::kCommandLineOctetsMax);
+    const std::size_t octets_max = long_lines ? wire::kAuthLineOctetsMax : wire::kCommandLineOctetsMax;
+    const auto line = co_await read_line(octets_max);
     if (line) co_return co_await dispatch(*line);
     if (line.error().code == Errc::too_large) co_return wire::Reply(500, "5.5.2", "The line is too long");
     co_return broken(line.error());
@@ -180,7 +181,8 @@ net::Task<wire::Reply> Session::dispatch(std::string_view line) {
     if (auto refusal = check_row(*row)) co_return *std::move(refusal);
     if (row->pipelining == Pipelining::last && !stream_.buffered().empty() && row->verb != "DATA") {
         if (row->verb == "STARTTLS") {
-            // RFC 3207 4: what was sent in clear behind STARTTLS may be an injection. It is dropped with the connection.
+            // RFC 3207 4: what was sent in clear behind STARTTLS may be an injection. It is dropped with the
+            // connection.
             enter(Phase::closing);
             co_return wire::Reply(554, "5.7.0", "Commands were sent behind STARTTLS");
         }

@@ -1,6 +1,6 @@
 #pragma once
-/// server/smtp/session: one connection. The loop reads what the phase calls for (a command line, message octets, an AUTH
-/// response, a handshake), makes one reply of it, and flushes when nothing more is buffered.
+/// server/smtp/session: one connection. The loop reads what the phase calls for (a command line, message octets, an
+/// AUTH response, a handshake), makes one reply of it, and flushes when nothing more is buffered.
 /// Handlers see this class; nobody outside the room does.
 #include <chrono>
 #include <cstdint>

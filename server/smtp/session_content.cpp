@@ -62,7 +62,8 @@ void Session::begin_chunk(wire::ChunkHeader chunk, std::optional<wire::Reply> re
     content_octets_ = 0;
 }
 
-// Waits until something is buffered. Slow is one thing, a drip that holds a place for hours another: the deadline is what
+// Waits until something is buffered. Slow is one thing, a drip that holds a place for hours another: the deadline is
+// what
 // a sender at the slowest rate allowed would need for what has come so far, and never more than the idle time from now.
 net::Task<Result<>> Session::fill_content() {
     const SmtpLimits& limits = options().limits;

@@ -1,5 +1,6 @@
 #pragma once
-/// server/submission: what a message must look like when our own people send it, and what is added for them (RFC 6409 8).
+/// server/submission: what a message must look like when our own people send it, and what is added for them (RFC 6409
+/// 8).
 /// Who may send as whom is the backend's answer; here is only the header. Pure functions.
 #include <optional>
 #include <string>
@@ -23,8 +24,8 @@ struct Verdict {
     explicit Verdict(smtp::Reply reply) : refusal(std::move(reply)) {}
 };
 
-/// Exactly one From with exactly one mailbox, else 550 5.6.0 (RFC 6409 8.1, RFC 5322 3.6.2); at most one Sender, Date and
-/// Message-ID. `hostname` makes the right side of a new Message-ID.
+/// Exactly one From with exactly one mailbox, else 550 5.6.0 (RFC 6409 8.1, RFC 5322 3.6.2); at most one Sender, Date
+/// and Message-ID. `hostname` makes the right side of a new Message-ID.
 Verdict check_header(const mime::Fields& fields, std::string_view hostname, Time now, Random& random);
 
 /// Fields that never leave with a message: Bcc (RFC 5322 3.6.3) and its Resent form.

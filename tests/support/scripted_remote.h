@@ -5,7 +5,8 @@
 ///     remote.once("RCPT TO", "450 4.2.0 greylisted");     the next RCPT gets this, later ones the default
 ///     remote.always("AUTH", "535 5.7.8 no");
 /// A reply may end with kHangUp: the connection is closed behind it; kHangUp alone closes without a word. The reply to
-/// "(greeting)", "(message)" (in the middle of DATA) and "." can be written down too. CRLF is added where it is missing.
+/// "(greeting)", "(message)" (in the middle of DATA) and "." can be written down too. CRLF is added where it is
+/// missing.
 #include <deque>
 #include <map>
 #include <memory>

@@ -81,8 +81,9 @@ class SmtpWorld final : public World {
     }
 
     net::Task<Result<std::unique_ptr<net::Stream>>> connect(int) override {
+        const std::string peer = transcript_.setting("peer", "192.0.2.7") + ":40000";
         auto pair = net::make_memory_pair(loop, must(net::Endpoint::parse("192.0.2.1:25")),
-                                          must(net::Endpoint::parse(transcript_.setting("peer", "192.0.2.7") + ":40000")));
+                                          must(net::Endpoint::parse(peer)));
         if (transcript_.find("tls") != nullptr) CO_TRY_VOID(co_await pair.first->start_tls_server(*tls_));
         streams_.push_back(pair.first.get());
         group_.spawn("session", server::smtp::serve_connection(std::move(pair.first), deps_));

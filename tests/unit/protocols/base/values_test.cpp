@@ -57,7 +57,9 @@ TEST_CASE("metrics print as Prometheus text, one family once") {
     metrics.counter("smtp_messages_total", "Messages accepted.", "service=\"submission\"").add();
     metrics.gauge("connections", "Open connections.").set(7);
     CHECK(metrics.to_prometheus() ==
-          "# HELP posthouse_connections Open connections.\n# TYPE posthouse_connections gauge\nposthouse_connections 7\n"
+          "# HELP posthouse_connections Open connections.\n# TYPE posthouse_connections gauge\n"
+          "posthouse_connections 7\n"
           "# HELP posthouse_smtp_messages_total Messages accepted.\n# TYPE posthouse_smtp_messages_total counter\n"
-          "posthouse_smtp_messages_total{service=\"smtp\"} 2\nposthouse_smtp_messages_total{service=\"submission\"} 1\n");
+          "posthouse_smtp_messages_total{service=\"smtp\"} 2\n"
+          "posthouse_smtp_messages_total{service=\"submission\"} 1\n");
 }

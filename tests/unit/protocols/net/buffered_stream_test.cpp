@@ -1,10 +1,11 @@
 #include "protocols/net/buffered_stream.h"
 
-#include "pair.h"
+#include "tests/unit/protocols/net/pair.h"
 #include "tests/support/memory_dialer.h"
 
 using namespace posthouse;
 using namespace posthouse::net;
+using namespace std::chrono_literals;
 
 namespace {
 

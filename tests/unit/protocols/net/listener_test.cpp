@@ -8,10 +8,11 @@
 
 #include <stdexcept>
 
-#include "pair.h"
+#include "tests/unit/protocols/net/pair.h"
 
 using namespace posthouse;
 using namespace posthouse::net;
+using namespace std::chrono_literals;
 
 namespace {
 

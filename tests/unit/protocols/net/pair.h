@@ -15,7 +15,6 @@
 namespace posthouse::net {
 
 using test::run_task;
-using namespace std::chrono_literals;
 
 inline Endpoint loopback(std::uint16_t port) { return Endpoint(IpAddress::v4(0x7f000001), port); }
 

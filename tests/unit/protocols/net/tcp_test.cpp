@@ -2,10 +2,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "pair.h"
+#include "tests/unit/protocols/net/pair.h"
 
 using namespace posthouse;
 using namespace posthouse::net;
+using namespace std::chrono_literals;
 
 namespace {
 

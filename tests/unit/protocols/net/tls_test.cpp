@@ -11,11 +11,12 @@
 #include <fstream>
 #include <thread>
 
-#include "pair.h"
+#include "tests/unit/protocols/net/pair.h"
 #include "protocols/crypto/crypto.h"
 
 using namespace posthouse;
 using namespace posthouse::net;
+using namespace std::chrono_literals;
 
 namespace {
 
