@@ -151,6 +151,7 @@ class Client {
     net::Task<void> envelope_pipelined(Transaction& t);
     net::Task<void> hear_mail(Transaction& t);
     net::Task<void> hear_recipient(Transaction& t, std::size_t index);
+    net::Task<void> reset();
     net::Task<void> send_data(Transaction& t, MessageSource& message);
     net::Task<bool> send_octets(Transaction& t, MessageSource& message);
     net::Task<void> finish_data(Transaction& t);
@@ -166,6 +167,7 @@ class Client {
     std::size_t messages_ = 0;
     bool usable_ = false;
     bool heard_nothing_ = false;
+    bool mail_open_ = false;  // the remote took MAIL and has not ended that transaction
 };
 
 }  // namespace posthouse::relay

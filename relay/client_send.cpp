@@ -96,6 +96,8 @@ net::Task<std::vector<Verdict>> Client::send(const Envelope& envelope, MessageSo
         co_await envelope_in_step(t);
     }
     if (!t.over) co_await send_data(t, message);
+    // Nobody was taken, or DATA refused: for the remote the transaction is still open, and a second MAIL would be refused.
+    if (usable_ && mail_open_) co_await reset();
     ++messages_;
     co_return t.result();
 }
@@ -115,9 +117,14 @@ net::Task<void> Client::envelope_in_step(Transaction& t) {
         co_return;
     }
     t.over = true;
-    say("RSET\r\n");  // nobody was taken: the connection is fit for the next message (RFC 5321 4.1.1.5)
+}
+
+// RSET: the connection is fit for the next message                         RFC 5321 4.1.1.5
+net::Task<void> Client::reset() {
+    say("RSET\r\n");
     const auto reply = co_await hear(options_.timeouts.command);
     if (!reply || !reply->is_success()) usable_ = false;
+    mail_open_ = false;
 }
 
 // MAIL, RCPT... and DATA in one go                                         RFC 2920 3.1
@@ -137,9 +144,17 @@ net::Task<void> Client::envelope_pipelined(Transaction& t) {
     t.over = true;
     const auto reply = co_await hear(options_.timeouts.data_start);
     if (!reply || reply->code != 354) co_return;
+    if (t.any_taken()) {
+        // MAIL was refused, yet RCPT and DATA were taken: a dot now would send somebody an empty message.
+        dialogue_->note("the server is out of step: the connection is given up");
+        stream_.raw().close();
+        usable_ = false;
+        co_return;
+    }
     // RFC 2920 3.1: DATA was accepted without a recipient; an empty message goes to nobody.
     say(".\r\n");
     const auto ended = co_await hear(options_.timeouts.command);
+    mail_open_ = false;
     if (!ended) co_return;
 }
 
@@ -152,6 +167,8 @@ net::Task<void> Client::hear_mail(Transaction& t) {
         t.settle(Verdict::of(*reply));
     } else if (!usable_) {
         t.settle(Verdict(Fate::deferred, "4.4.2", "The server is closing the connection"));
+    } else {
+        mail_open_ = true;
     }
 }
 
@@ -171,11 +188,8 @@ net::Task<void> Client::hear_recipient(Transaction& t, std::size_t index) {
         broke(t, reply.error());
         co_return;
     }
-    if (t.verdicts[index]) co_return;  // MAIL was refused: this only says so once more
-    if (reply->is_success()) {
-        t.taken[index] = true;
-        co_return;
-    }
+    if (reply->is_success()) t.taken[index] = true;
+    if (t.verdicts[index] || t.taken[index]) co_return;  // where MAIL was refused, this only says so once more
     Verdict verdict = Verdict::of(*reply);
     if (wants_fewer(*reply) && t.any_taken()) verdict.fate = Fate::again;
     t.verdicts[index] = std::move(verdict);
@@ -251,6 +265,7 @@ net::Task<void> Client::finish_data(Transaction& t) {
         broke(t, reply.error());
         co_return;
     }
+    mail_open_ = false;
     Verdict verdict = Verdict::of(*reply);
     if (!ended) {
         usable_ = false;

@@ -206,6 +206,36 @@ TEST_CASE("pipelined DATA without a recipient sends nothing but a dot, RFC 2920 
     CHECK(e.usable);
 }
 
+TEST_CASE("RFC 5321 4.1.1.5: a transaction that came to nothing is reset before the connection is used again") {
+    for (const bool pipelining : {true, false}) {
+        for (const char* refused : {"RCPT", "DATA"}) {
+            CAPTURE(pipelining);
+            CAPTURE(refused);
+            test::ScriptedRemote remote;
+            if (!pipelining) remote.keywords = {"8BITMIME"};
+            remote.always(refused, "554 5.5.1 no");
+            if (std::string_view(refused) == "RCPT") remote.always("DATA", "554 5.5.1 no valid recipients");
+            const Exchange e = run(remote, in_clear(), envelope_to({"b@b.example"}));
+            CHECK(e.verdicts[0].fate == Fate::failed);
+            CHECK(remote.count("RSET") == 1);
+            CHECK(e.usable);
+        }
+    }
+    test::ScriptedRemote content;
+    content.always(".", "554 5.7.1 no");
+    CHECK(run(content, in_clear(), envelope_to({"b@b.example"})).usable);
+    CHECK(content.count("RSET") == 0);  // the answer to the dot has ended it
+}
+
+TEST_CASE("RFC 2920 3.1: MAIL refused and yet RCPT and DATA taken: nobody gets an empty message") {
+    test::ScriptedRemote remote;
+    remote.always("MAIL", "503 5.5.1 nested MAIL command");
+    const Exchange e = run(remote, in_clear(), envelope_to({"b@b.example"}));
+    CHECK(e.verdicts[0].fate == Fate::failed);
+    CHECK(remote.messages.empty());
+    CHECK_FALSE(e.usable);
+}
+
 TEST_CASE("S48, RFC 6531 3.2 and RFC 1870 6.1: what the next hop cannot take is refused here") {
     test::ScriptedRemote remote;
     Envelope utf8 = envelope_to({"bob@b.example"});
