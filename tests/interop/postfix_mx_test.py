@@ -161,7 +161,8 @@ def check_refused(world):
 def check_silent(world):
     """NOTIFY=NEVER: given up without a word."""
     submit(world.home, "never", "refused@far.example", rcpt_options=["NOTIFY=NEVER"])
-    trace(world.home, "never").wait("bounced")
+    event = trace(world.home, "never").wait("bounced")
+    assert "550 5.1.1" in event["detail"], "on the connection of the refusal before: " + event["detail"]
     with Reader(world.home) as inbox:
         assert inbox.count("HEADER", "In-Reply-To", "<never@home.example>") == 0
 
