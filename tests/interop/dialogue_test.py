@@ -54,7 +54,8 @@ def check_starttls(home):
 
 
 def check_alpn(home):
-    """RFC 7301 3.2: a client that came for another protocol is sent away (cross-protocol attacks, RFC 8996's kin)."""
+    """RFC 7301 3.2: a client that came for another protocol is sent away: what was said to one
+    service cannot be replayed to another."""
     for service, right, wrong in (("imaps", "imap", "http/1.1"), ("imaps", "imap", "smtp"),
                                   ("submissions", "smtp", "imap"), ("submissions", "smtp", "h2")):
         said = s_client(home, service, "-alpn", wrong)

@@ -133,7 +133,7 @@ class Postfix:
         return [path.read_bytes().replace(b"\n", b"\r\n") for path in paths]
 
 
-# Every recipient is a mailbox here, and all of them are one Maildir.
+# main.cf settings: every recipient has a mailbox here, and all of them are one Maildir.
 def one_maildir(server):
     return {"mydestination": "", "virtual_mailbox_domains": "static:all", "virtual_mailbox_maps": "static:inbox/",
             "virtual_mailbox_base": server.root / "mail", "virtual_uid_maps": f"static:{pwd.getpwnam('nobody').pw_uid}",
