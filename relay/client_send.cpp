@@ -96,7 +96,7 @@ net::Task<std::vector<Verdict>> Client::send(const Envelope& envelope, MessageSo
         co_await envelope_in_step(t);
     }
     if (!t.over) co_await send_data(t, message);
-    // Nobody was taken, or DATA refused: for the remote the transaction is still open, and a second MAIL would be refused.
+    // Nobody was taken, or DATA refused: for the remote the transaction is still open, and would refuse a second MAIL.
     if (usable_ && mail_open_) co_await reset();
     ++messages_;
     co_return t.result();

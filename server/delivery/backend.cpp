@@ -114,6 +114,8 @@ class StoreBackend final : public smtp::Backend {
     net::Task<Result<>> check_sender(smtp::Login login, wire::Path address) override {
         const storage::AccountId account{login.account};
         if (directory_.picture()->owns(account, address)) co_return Result<>();
+        const auto fresh = co_await directory_.fresh();
+        if (fresh->owns(account, address)) co_return Result<>();
         co_return Error(Errc::denied, login.address + " does not own " + address.spec());
     }
 
