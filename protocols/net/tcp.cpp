@@ -1,6 +1,7 @@
 #include "protocols/net/tcp.h"
 
 #include <fmt/format.h>
+#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <sys/socket.h>
 
@@ -79,6 +80,7 @@ struct Connection : std::enable_shared_from_this<Connection> {
     void expires_in(std::chrono::milliseconds span);
     void arm(Instant at);
     void close();
+    void acknowledge();
     Attempt try_read(std::span<char> into);
     Attempt try_write(std::string_view octets);
     Attempt judge_tls(int outcome);
@@ -90,6 +92,7 @@ struct Connection : std::enable_shared_from_this<Connection> {
     SslPtr ssl;
     std::optional<TlsFacts> facts;
     unsigned reads_in_a_row = 0;
+    bool spoke = true;  // since the last wait for input
     bool timed_out = false;
     bool interrupted = false;
     bool closed = false;
@@ -138,6 +141,15 @@ void Connection::close() {
     socket.close(ignored);
 }
 
+// Before waiting for more from a peer that was told nothing meanwhile. Many clients send the end of a message apart
+// (the CRLF behind an IMAP literal) and hold it back until what came before is acknowledged (Nagle), while the kernel
+// here holds back the acknowledgement to put it on an answer: 40 ms a message are lost. A reply carries it by itself.
+void Connection::acknowledge() {
+    const int on = 1;
+    if (!spoke) ::setsockopt(socket.native_handle(), IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on);
+    spoke = false;
+}
+
 Attempt Connection::judge_tls(int outcome) {
     const int saved_errno = errno;
     switch (SSL_get_error(ssl.get(), outcome)) {
@@ -175,6 +187,7 @@ Attempt Connection::try_read(std::span<char> into) {
 }
 
 Attempt Connection::try_write(std::string_view octets) {
+    spoke = true;
     if (ssl) {
         ERR_clear_error();
         errno = 0;
@@ -225,6 +238,7 @@ Task<Result<std::size_t>> read_from(SharedConnection connection, std::span<char>
         if (attempt.error) co_return std::move(*attempt.error);
         if (attempt.want == Want::nothing) co_return attempt.octets;
         connection->reads_in_a_row = 0;
+        connection->acknowledge();
         co_await connection->socket.async_wait(wait_type_for(attempt.want),
                                                asio::redirect_error(asio::use_awaitable, ec));
         if (ec && ec != asio::error::operation_aborted) co_return Error(Errc::io, "reading: " + ec.message());

@@ -193,3 +193,33 @@ TEST_CASE("dialer: binds the source address, and gives up at its deadline") {
     CHECK(outcome == Errc::timeout);
     ::close(deaf);
 }
+
+// A delayed acknowledgement takes 40 ms at least, so the quickest of many rounds tells, however busy the machine is.
+TEST_CASE("TCP: a peer that sends a message in two parts does not wait for a delayed acknowledgement") {
+    Loop loop;
+    TcpPair pair(loop);
+    const int peer = ::socket(AF_INET, SOCK_STREAM, 0);  // without TCP_NODELAY, as Python's imaplib has it
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(pair.listener->local().port);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    pair.ends.accepted.reset();
+    REQUIRE(::connect(peer, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
+    run_task(loop, pair.ends.accepted.wait());
+    Stream& server = *pair.ends.server;
+    CHECK(run_task(loop, server.write_all("220 hello\r\n")));
+    const std::string message(3'000, 'm');
+    const std::string end = "\r\n";
+    auto quickest = 1'000ms;
+    for (int round = 0; round < 10; ++round) {
+        const auto begun = std::chrono::steady_clock::now();
+        REQUIRE(::send(peer, message.data(), message.size(), 0) == 3'000);
+        REQUIRE(::send(peer, end.data(), end.size(), 0) == 2);
+        REQUIRE(run_task(loop, read_octets(server, 3'002)));
+        const auto took = std::chrono::steady_clock::now() - begun;
+        CHECK(run_task(loop, server.write_all("250 ok\r\n")));
+        if (round > 2) quickest = std::min(quickest, std::chrono::duration_cast<std::chrono::milliseconds>(took));
+    }
+    CHECK(quickest < 30ms);
+    ::close(peer);
+}
