@@ -71,10 +71,8 @@ void put_line(Session& session, std::string_view verb, const std::string& name, 
     out += " (";
     out += attributes;
     const std::string_view use = attribute_of(line.use);
-    if (!use.empty()) {
-        out += ' ';
-        out += use;
-    }
+    if (!use.empty() && !attributes.empty()) out += ' ';
+    out += use;
     out += ") \"/\" ";
     wire::append_mailbox(out, name);
     session.untagged(out);
