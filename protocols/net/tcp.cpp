@@ -92,7 +92,7 @@ struct Connection : std::enable_shared_from_this<Connection> {
     SslPtr ssl;
     std::optional<TlsFacts> facts;
     unsigned reads_in_a_row = 0;
-    bool spoke = true;  // since the last wait for input
+    bool owes_answer = false;  // something was read since the last write or acknowledgement
     bool timed_out = false;
     bool interrupted = false;
     bool closed = false;
@@ -146,8 +146,8 @@ void Connection::close() {
 // here holds back the acknowledgement to put it on an answer: 40 ms a message are lost. A reply carries it by itself.
 void Connection::acknowledge() {
     const int on = 1;
-    if (!spoke) ::setsockopt(socket.native_handle(), IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on);
-    spoke = false;
+    if (owes_answer) ::setsockopt(socket.native_handle(), IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on);
+    owes_answer = false;
 }
 
 Attempt Connection::judge_tls(int outcome) {
@@ -171,6 +171,7 @@ Attempt Connection::judge_tls(int outcome) {
 }
 
 Attempt Connection::try_read(std::span<char> into) {
+    owes_answer = true;  // even of half a TLS record something was read
     if (ssl) {
         ERR_clear_error();
         errno = 0;
@@ -187,7 +188,7 @@ Attempt Connection::try_read(std::span<char> into) {
 }
 
 Attempt Connection::try_write(std::string_view octets) {
-    spoke = true;
+    owes_answer = false;
     if (ssl) {
         ERR_clear_error();
         errno = 0;
@@ -216,6 +217,7 @@ Task<Result<>> wait_readable_on(SharedConnection connection) {
         CO_TRY_VOID(connection->read_fault());
         if (connection->ssl && SSL_pending(connection->ssl.get()) > 0) co_return Result<>();
         connection->reads_in_a_row = 0;
+        connection->acknowledge();
         co_await connection->socket.async_wait(asio::socket_base::wait_read,
                                                asio::redirect_error(asio::use_awaitable, ec));
         CO_TRY_VOID(connection->read_fault());

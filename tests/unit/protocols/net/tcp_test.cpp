@@ -2,6 +2,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <array>
+
 #include "tests/unit/protocols/net/pair.h"
 
 using namespace posthouse;
@@ -210,16 +212,20 @@ TEST_CASE("TCP: a peer that sends a message in two parts does not wait for a del
     CHECK(run_task(loop, server.write_all("220 hello\r\n")));
     const std::string message(3'000, 'm');
     const std::string end = "\r\n";
-    auto quickest = 1'000ms;
+    std::array<std::chrono::milliseconds, 2> quickest = {1'000ms, 1'000ms};
     for (int round = 0; round < 10; ++round) {
         const auto begun = std::chrono::steady_clock::now();
         REQUIRE(::send(peer, message.data(), message.size(), 0) == 3'000);
         REQUIRE(::send(peer, end.data(), end.size(), 0) == 2);
-        REQUIRE(run_task(loop, read_octets(server, 3'002)));
+        REQUIRE(run_task(loop, read_octets(server, 3'000)));
+        if (round % 2 == 0) REQUIRE(run_task(loop, server.wait_readable()));  // each way of waiting in its turn
+        REQUIRE(run_task(loop, read_octets(server, 2)));
         const auto took = std::chrono::steady_clock::now() - begun;
         CHECK(run_task(loop, server.write_all("250 ok\r\n")));
-        if (round > 2) quickest = std::min(quickest, std::chrono::duration_cast<std::chrono::milliseconds>(took));
+        auto& best = quickest[static_cast<std::size_t>(round % 2)];
+        if (round > 2) best = std::min(best, std::chrono::duration_cast<std::chrono::milliseconds>(took));
     }
-    CHECK(quickest < 30ms);
+    CHECK(quickest[0] < 30ms);
+    CHECK(quickest[1] < 30ms);
     ::close(peer);
 }
