@@ -8,6 +8,7 @@
 #include "admin/cli/secret.h"
 #include "protocols/base/ascii.h"
 #include "protocols/crypto/crypto.h"
+#include "protocols/smtp/path.h"
 
 namespace posthouse::admin {
 namespace {
@@ -198,7 +199,7 @@ Result<> account_senders(Invocation& call) {
     if (call.has("DOMAIN") || call.has("--none")) {
         std::string value;
         for (const std::string& domain : call.all("DOMAIN")) {
-            if (domain.find_first_of("@ ") != std::string::npos) {
+            if (!smtp::is_domain(domain)) {
                 return Error(Errc::invalid, fmt::format("\"{}\" is no domain; write for example example.net", domain));
             }
             value += (value.empty() ? "" : " ") + ascii::to_lower(domain);

@@ -10,6 +10,7 @@
 #include "admin/cli/secret.h"
 #include "protocols/base/ascii.h"
 #include "protocols/crypto/crypto.h"
+#include "protocols/smtp/path.h"
 #include "protocols/smtp/relay_url.h"
 #include "storage/route_match.h"
 
@@ -94,6 +95,11 @@ Result<> route_remove(Invocation& call) {
 Result<> route_explain(Invocation& call) {
     const std::string from = call.get("FROM");
     const std::string to = call.get("TO");
+    const bool is_report = from.empty() || from == "<>";  // the null sender of delivery reports
+    for (const std::string& address : {is_report ? to : from, to}) {
+        if (!smtp::parse_mailbox(address))
+            return Error(Errc::invalid, fmt::format("\"{}\" is not an address", address));
+    }
     TRY(storage::Store* const store, call.store());
     TRY(const auto domains, store->read([](const Snapshot& snapshot) { return snapshot.catalog().domains(); }));
     TRY(const auto routes, store->read([](const Snapshot& snapshot) { return snapshot.catalog().routes(); }));
