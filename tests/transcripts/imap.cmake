@@ -1,5 +1,6 @@
 # IMAP dialogues over a real store in a temporary directory.
 add_executable(imap_runner imap_runner.cpp)
+add_dependencies(tests_fast imap_runner)
 target_link_libraries(imap_runner PRIVATE posthouse_transcripts posthouse_server_imap posthouse_storage
   posthouse_protocols_crypto posthouse_protocols_net posthouse_protocols_base)
 posthouse_transcripts(imap imap_runner)
