@@ -132,6 +132,7 @@ Result<std::shared_ptr<const DirectoryPicture>> DirectoryPicture::load(const sto
     for (storage::Account& account : accounts) {
         const bool limited = account.quota_octets > 0 || account.quota_messages > 0;
         out->limited_[storage::raw(account.id)] = limited;
+        if (account.disabled) out->disabled_.insert(storage::raw(account.id));
         out->accounts_[account.address] = AccountFacts{account.id, limited};
         TRY(const std::optional<std::string> senders, catalog.setting("senders." + account.address));
         if (senders && !senders->empty()) out->sender_domains_[storage::raw(account.id)] = words_of(*senders);
@@ -172,6 +173,8 @@ Resolution DirectoryPicture::resolve(const smtp::Path& path) const {
 }
 
 bool DirectoryPicture::owns(storage::AccountId account, const smtp::Path& path) const {
+    // Asked anew with every message: a login disabled in the middle of its session sends no more.
+    if (disabled_.contains(storage::raw(account))) return false;
     const Resolution found = resolve(path);
     if (std::ranges::find(found.accounts, account) != found.accounts.end()) return true;
     const auto senders = sender_domains_.find(storage::raw(account));

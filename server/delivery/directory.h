@@ -13,6 +13,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "protocols/base/result.h"
@@ -77,6 +78,7 @@ class DirectoryPicture {
     TextMap<AccountFacts> accounts_;
     TextMap<std::vector<std::string>> aliases_;
     std::unordered_map<std::int64_t, bool> limited_;
+    std::unordered_set<std::int64_t> disabled_;
     std::unordered_map<std::int64_t, std::vector<std::string>> sender_domains_;
 };
 

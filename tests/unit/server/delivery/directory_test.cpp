@@ -80,3 +80,14 @@ TEST_CASE("who may write as whom") {
     CHECK_FALSE(owns(f.carol, "sales@a.example"));
     CHECK(owns(f.carol, "info@b.example"));
 }
+
+TEST_CASE("a disabled account writes as nobody, and still receives") {
+    Fixture f;
+    REQUIRE(f.store->write({}, [&](storage::Tx& tx) { return tx.catalog().set_disabled(f.alice, true); }));
+    const auto loaded =
+        f.store->read([](const storage::Snapshot& s) { return server::DirectoryPicture::load(s.catalog()); });
+    REQUIRE(loaded);
+    CHECK_FALSE((*loaded)->owns(f.alice, *smtp::parse_mailbox("alice@a.example")));
+    CHECK((*loaded)->owns(f.bob, *smtp::parse_mailbox("bob@a.example")));
+    CHECK((*loaded)->resolve(*smtp::parse_mailbox("alice@a.example")).accounts == std::vector{f.alice});
+}
