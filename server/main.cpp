@@ -75,6 +75,7 @@ class House {
     void begin_stop();
     Door smtp_door(const ListenRow& row, const smtp::SmtpServiceOptions& options, net::TlsServerContext* starttls,
                    net::TlsServerContext* implicit);
+    imap::ImapDeps imap_deps(net::TlsServerContext* starttls);
     Door imap_door(const ListenRow& row, net::TlsServerContext* starttls, net::TlsServerContext* implicit);
     net::Task<void> stop_all();
     net::Task<void> cut_after_goodbye();
@@ -174,13 +175,7 @@ Door House::smtp_door(const ListenRow& row, const smtp::SmtpServiceOptions& opti
     return door;
 }
 
-Door House::imap_door(const ListenRow& row, net::TlsServerContext* starttls, net::TlsServerContext* implicit) {
-    Door door;
-    door.service = row.service;
-    door.endpoints = config_.listen.*(row.list);
-    door.limits.connections_per_network_max = kImapPerNetworkMax;
-    door.implicit_tls = implicit;
-    door.over_limit = imap::kOverLimit;
+imap::ImapDeps House::imap_deps(net::TlsServerContext* starttls) {
     imap::ImapDeps deps;
     deps.store = store_.get();
     deps.loop = &loop_;
@@ -191,6 +186,17 @@ Door House::imap_door(const ListenRow& row, net::TlsServerContext* starttls, net
     deps.hostname = config_.hostname;
     deps.clock = &system_clock();
     deps.metrics = &metrics_;
+    return deps;
+}
+
+Door House::imap_door(const ListenRow& row, net::TlsServerContext* starttls, net::TlsServerContext* implicit) {
+    Door door;
+    door.service = row.service;
+    door.endpoints = config_.listen.*(row.list);
+    door.limits.connections_per_network_max = kImapPerNetworkMax;
+    door.implicit_tls = implicit;
+    door.over_limit = imap::kOverLimit;
+    const imap::ImapDeps deps = imap_deps(starttls);
     door.handler = [deps](std::unique_ptr<net::Stream> stream) {
         return imap::serve_connection(std::move(stream), deps);
     };
@@ -234,7 +240,11 @@ void House::connect_wakeups() {
         const std::lock_guard hold(wakeups->mutex);
         House* const house = wakeups->house;
         if (house == nullptr) return;
-        if (notice.catalog || notice.external) house->loop_.post([house] { house->authenticator_->refresh(); });
+        if (!notice.catalog && !notice.external) return;
+        house->loop_.post([house] {
+            house->authenticator_->refresh();
+            imap::drop_revoked(house->imap_deps(nullptr));
+        });
     });
     const std::lock_guard hold(wakeups_->mutex);
     wakeups_->house = this;

@@ -68,7 +68,7 @@ net::Task<Reply> on_idle(Session& session, Cursor args) {
     if (line && !done) co_return Reply::bad("DONE expected");
     if (done) co_return Reply::ok("Idle completed");
     if (line.error().code == Errc::timeout) co_return Reply::hang_up("Idle for too long");
-    if (line.error().code == Errc::cancelled) co_return Reply::hang_up("[UNAVAILABLE] Server is stopping");
+    if (line.error().code == Errc::cancelled) co_return Reply::hang_up(std::string(session.stop_reason()));
     if (line.error().code == Errc::too_large) co_return Reply::hang_up("[TOOBIG] Command is too long");
     co_return Reply::hang_up("");
 }

@@ -22,7 +22,7 @@ struct Hub::State {
     net::Loop* loop = nullptr;                         // guarded by mutex; null once the hub is gone
     std::map<Key, std::shared_ptr<Channel>> channels;  // guarded by mutex; those with a watch
     std::atomic<std::uint64_t> commits{0};
-    std::map<storage::AccountId, std::size_t> seats;  // the loop's thread only
+    std::map<storage::AccountId, std::vector<Seat*>> seats;  // the loop's thread only
 };
 
 namespace {
@@ -55,20 +55,35 @@ Hub::Watch::~Watch() {
 
 std::uint64_t Hub::Watch::generation() const { return channel_->generation.load(std::memory_order_acquire); }
 
-Hub::Seat::Seat(std::shared_ptr<State> state, storage::AccountId account)
-    : state_(std::move(state)), account_(account) {
-    ++state_->seats[account_];
+Hub::Seat::Seat(std::shared_ptr<State> state, storage::AccountId account, std::function<void()> on_revoked)
+    : state_(std::move(state)), account_(account), on_revoked_(std::move(on_revoked)) {
+    state_->seats[account_].push_back(this);
 }
 
 Hub::Seat::~Seat() {
     const auto at = state_->seats.find(account_);
-    if (--at->second == 0) state_->seats.erase(at);
+    std::erase(at->second, this);
+    if (at->second.empty()) state_->seats.erase(at);
 }
 
-std::unique_ptr<Hub::Seat> Hub::take_seat(storage::AccountId account, std::size_t sessions_max) {
+std::unique_ptr<Hub::Seat> Hub::take_seat(storage::AccountId account, std::size_t sessions_max,
+                                          std::function<void()> on_revoked) {
     const auto at = state_->seats.find(account);
-    if (at != state_->seats.end() && at->second >= sessions_max) return nullptr;
-    return std::make_unique<Seat>(state_, account);
+    if (at != state_->seats.end() && at->second.size() >= sessions_max) return nullptr;
+    return std::make_unique<Seat>(state_, account, std::move(on_revoked));
+}
+
+std::vector<storage::AccountId> Hub::seated() const {
+    std::vector<storage::AccountId> out;
+    for (const auto& [account, seats] : state_->seats) out.push_back(account);
+    return out;
+}
+
+void Hub::revoke(const std::shared_ptr<State>& state, storage::AccountId account) {
+    const auto at = state->seats.find(account);
+    if (at == state->seats.end()) return;
+    // An interrupted session ends later, on the loop: nobody leaves the list while it is walked.
+    for (const Seat* seat : at->second) seat->on_revoked_();
 }
 
 std::uint64_t Hub::commits() const { return state_->commits.load(std::memory_order_acquire); }

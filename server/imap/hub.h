@@ -7,6 +7,7 @@
 /// Threads: watch() and Watch on the loop's thread; publish() from any.
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -46,9 +47,14 @@ class Hub {
     std::unique_ptr<Watch> watch(storage::AccountId account, storage::MailboxId mailbox, net::Event& wake);
     /// Commits seen so far: equal before and after a read means that nothing fell between.
     std::uint64_t commits() const;
-    /// A session's seat; null where `sessions_max` of this account are taken. The loop's thread.
+    /// A session's seat; null where `sessions_max` of this account are taken. `on_revoked` is called when the account
+    /// may not log in any more, until the seat ends. The loop's thread.
     class Seat;
-    std::unique_ptr<Seat> take_seat(storage::AccountId account, std::size_t sessions_max);
+    std::unique_ptr<Seat> take_seat(storage::AccountId account, std::size_t sessions_max,
+                                    std::function<void()> on_revoked);
+    /// Accounts that hold seats, and the end of all seats of one. The loop's thread.
+    std::vector<storage::AccountId> seated() const;
+    static void revoke(const std::shared_ptr<State>& state, storage::AccountId account);
     /// A commit's notice.
     void publish(const storage::CommitNotice& notice);
     /// The part that a store's listener may hold longer than the hub lives.
@@ -61,7 +67,7 @@ class Hub {
 
 class Hub::Seat {
  public:
-    Seat(std::shared_ptr<State> state, storage::AccountId account);
+    Seat(std::shared_ptr<State> state, storage::AccountId account, std::function<void()> on_revoked);
     ~Seat();
     Seat(const Seat&) = delete;
     Seat& operator=(const Seat&) = delete;
@@ -69,6 +75,8 @@ class Hub::Seat {
  private:
     std::shared_ptr<State> state_;
     storage::AccountId account_;
+    std::function<void()> on_revoked_;
+    friend class Hub;
 };
 
 }  // namespace posthouse::server::imap

@@ -1,5 +1,6 @@
 #include "server/imap/service.h"
 
+#include "protocols/base/log.h"
 #include "server/imap/store_access.h"
 
 namespace posthouse::server::imap {
@@ -20,6 +21,28 @@ net::Task<void> serve_connection(std::unique_ptr<net::Stream> stream, ImapDeps d
     };
     Session session(std::move(session_deps), std::move(stream));
     co_await session.run();
+}
+
+void drop_revoked(const ImapDeps& deps) {
+    auto accounts = deps.hub->seated();
+    if (accounts.empty()) return;
+    auto check = [&store = *deps.store, &loop = *deps.loop, state = deps.hub->state(), accounts = std::move(accounts)] {
+        std::vector<storage::AccountId> revoked;
+        const auto read = store.read([&](const storage::Snapshot& snapshot) -> Result<> {
+            for (const storage::AccountId id : accounts) {
+                const auto account = snapshot.catalog().account(id);
+                const bool gone = !account && account.error().code == Errc::not_found;
+                if (gone || (account && account->disabled)) revoked.push_back(id);
+            }
+            return {};
+        });
+        if (!read) return log::error("imap", "sessions could not be checked: {}", read.error().context);
+        loop.post([state, revoked] {
+            for (const storage::AccountId id : revoked) Hub::revoke(state, id);
+        });
+    };
+    if (!deps.read_pool->submit(std::move(check)))
+        log::warn("imap", "sessions could not be checked: too much work waits");
 }
 
 std::unique_ptr<Hub> make_hub(storage::Store& store, net::Loop& loop) {

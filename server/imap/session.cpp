@@ -73,7 +73,11 @@ std::string Session::capabilities() const {
 }
 
 bool Session::log_in(const Identity& identity) {
-    seat_ = deps_.hub->take_seat(identity.account, deps_.limits.sessions_per_account_max);
+    auto revoke = [this] {
+        revoked_ = true;
+        stream_.raw().interrupt();  // the running command ends; the next read says BYE
+    };
+    seat_ = deps_.hub->take_seat(identity.account, deps_.limits.sessions_per_account_max, std::move(revoke));
     if (!seat_) return false;
     account_ = identity.account;
     account_address_ = identity.address;
@@ -81,6 +85,10 @@ bool Session::log_in(const Identity& identity) {
     enter(Phase::authenticated);
     log::info("imap", "{} logged in from {}", account_address_, stream_.raw().peer().to_string());
     return true;
+}
+
+std::string_view Session::stop_reason() const {
+    return revoked_ ? "[AUTHORIZATIONFAILED] This account may not log in any more" : "[UNAVAILABLE] Server is stopping";
 }
 
 void Session::forget_clear_text() {
@@ -218,7 +226,7 @@ net::Task<bool> Session::run_one() {
     switch (command.error().code) {
         case Errc::too_large: co_await say_bye("[TOOBIG] Command is too long"); break;
         case Errc::timeout: co_await say_bye("Idle for too long"); break;
-        case Errc::cancelled: co_await say_bye("[UNAVAILABLE] Server is stopping"); break;
+        case Errc::cancelled: co_await say_bye(std::string(stop_reason())); break;
         default: break;
     }
     co_return false;

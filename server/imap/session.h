@@ -101,6 +101,8 @@ class Session {
     void expect_news() { seen_generation_ = 0; }
     /// refresh() where something changed, then the untagged responses. Errc::not_found: the mailbox is gone.
     net::Task<Result<>> tell(Expunges expunges, NumbersAre are);
+    /// Why reading ended with Errc::cancelled, for BYE.
+    std::string_view stop_reason() const;
     /// Set whenever the selected mailbox changes.
     net::Event& wake() { return wake_; }
     const std::string& tag() const { return tag_; }
@@ -130,6 +132,7 @@ class Session {
     std::string account_address_;
     std::unique_ptr<Access> access_;
     std::unique_ptr<Hub::Seat> seat_;
+    bool revoked_ = false;  // the account may not log in any more
 
     net::Event wake_;
     std::unique_ptr<Selected> selected_;

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """What the command line refuses, with which exit status, and whether it says so in one sentence."""
+import imaplib
 import pathlib
 import sys
 
@@ -33,10 +34,33 @@ def check_explain(home):
     assert "stays here" in home.cli("route", "explain", "<>", "alice@home.example")
 
 
+def check_disabling(home):
+    """A session that is logged in ends when its account is disabled, be it idle or in IDLE."""
+    home.add_account("dora@home.example")
+    context = home.tls()
+    context.check_hostname = False
+    sessions = []
+    for last in (b"", b"i1 IDLE\r\n"):
+        client = imaplib.IMAP4_SSL("127.0.0.1", home.port("imaps"), ssl_context=context, timeout=30)
+        client.login("dora@home.example", home.passwords["dora@home.example"])
+        client.select()
+        if last:
+            client.send(last)
+            assert client.readline().startswith(b"+")
+        sessions.append(client)
+    home.cli("account", "disable", "dora@home.example")
+    for client in sessions:
+        said = b""
+        while line := client.readline():
+            said += line
+        assert b"* BYE [AUTHORIZATIONFAILED]" in said, said
+
+
 def main():
     with house() as home:
         check_refusals(home)
         check_explain(home)
+        check_disabling(home)
     print("cli: done")
 
 
