@@ -92,7 +92,6 @@ struct Connection : std::enable_shared_from_this<Connection> {
     SslPtr ssl;
     std::optional<TlsFacts> facts;
     unsigned reads_in_a_row = 0;
-    bool owes_answer = false;  // something was read since the last write or acknowledgement
     bool timed_out = false;
     bool interrupted = false;
     bool closed = false;
@@ -141,13 +140,10 @@ void Connection::close() {
     socket.close(ignored);
 }
 
-// Before waiting for more from a peer that was told nothing meanwhile. Many clients send the end of a message apart
-// (the CRLF behind an IMAP literal) and hold it back until what came before is acknowledged (Nagle), while the kernel
-// here holds back the acknowledgement to put it on an answer: 40 ms a message are lost. A reply carries it by itself.
+// Quick acknowledgement is a mode that the kernel leaves by itself; what counts is that it sends a pending one now.
 void Connection::acknowledge() {
     const int on = 1;
-    if (owes_answer) ::setsockopt(socket.native_handle(), IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on);
-    owes_answer = false;
+    if (!closed) ::setsockopt(socket.native_handle(), IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on);
 }
 
 Attempt Connection::judge_tls(int outcome) {
@@ -171,7 +167,6 @@ Attempt Connection::judge_tls(int outcome) {
 }
 
 Attempt Connection::try_read(std::span<char> into) {
-    owes_answer = true;  // even of half a TLS record something was read
     if (ssl) {
         ERR_clear_error();
         errno = 0;
@@ -188,7 +183,6 @@ Attempt Connection::try_read(std::span<char> into) {
 }
 
 Attempt Connection::try_write(std::string_view octets) {
-    owes_answer = false;
     if (ssl) {
         ERR_clear_error();
         errno = 0;
@@ -217,7 +211,6 @@ Task<Result<>> wait_readable_on(SharedConnection connection) {
         CO_TRY_VOID(connection->read_fault());
         if (connection->ssl && SSL_pending(connection->ssl.get()) > 0) co_return Result<>();
         connection->reads_in_a_row = 0;
-        connection->acknowledge();
         co_await connection->socket.async_wait(asio::socket_base::wait_read,
                                                asio::redirect_error(asio::use_awaitable, ec));
         CO_TRY_VOID(connection->read_fault());
@@ -240,7 +233,6 @@ Task<Result<std::size_t>> read_from(SharedConnection connection, std::span<char>
         if (attempt.error) co_return std::move(*attempt.error);
         if (attempt.want == Want::nothing) co_return attempt.octets;
         connection->reads_in_a_row = 0;
-        connection->acknowledge();
         co_await connection->socket.async_wait(wait_type_for(attempt.want),
                                                asio::redirect_error(asio::use_awaitable, ec));
         if (ec && ec != asio::error::operation_aborted) co_return Error(Errc::io, "reading: " + ec.message());
@@ -342,6 +334,7 @@ class TcpStream final : public Stream {
         connection_->interrupted = true;
         connection_->cancel_waits();  // a pending write finds no fault and waits again
     }
+    void acknowledge() override { connection_->acknowledge(); }
     void close() override { connection_->close(); }
 
  private:

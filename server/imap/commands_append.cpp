@@ -63,12 +63,14 @@ net::Task<Result<>> receive(Session& session, Intake& intake, Result<>& kept) {
     std::uint64_t left = session.message_literal()->octets;
     while (left > 0) {
         session.stream().raw().expires_in(session.limits().literal_stall_max);
+        if (session.stream().buffered().empty()) session.stream().raw().acknowledge();
         const auto want = static_cast<std::size_t>(std::min(left, kPieceOctets));
         const auto piece = co_await session.stream().read_some(want);
         if (!piece) co_return Error(piece.error());
         left -= piece->size();
         if (kept) kept = intake.take(*piece);
     }
+    if (session.stream().buffered().empty()) session.stream().raw().acknowledge();
     co_return Result<>();
 }
 

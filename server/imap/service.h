@@ -48,8 +48,8 @@ net::Task<void> serve_connection(std::unique_ptr<net::Stream> stream, ImapDeps d
 /// The hub of one loop, subscribed to the store's notices. May be destroyed before the store.
 std::unique_ptr<Hub> make_hub(storage::Store& store, net::Loop& loop);
 
-/// After a change of the catalog: sessions whose account is gone or disabled end with BYE. Reads on the pool, returns at
-/// once. The loop's thread.
+/// After a change of the catalog: sessions whose account is gone or disabled end with BYE. Reads on the pool and
+/// returns at once. The loop's thread.
 void drop_revoked(const ImapDeps& deps);
 
 /// What a listener says to a connection over its limits.
