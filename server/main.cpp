@@ -27,6 +27,7 @@
 #include "server/listen/listen.h"
 #include "server/listen/supervisor.h"
 #include "server/smtp/service.h"
+#include "storage/background.h"
 
 namespace posthouse::server {
 namespace {
@@ -70,6 +71,7 @@ class House {
     Result<> open_http();
     Result<> announce();
     void connect_wakeups();
+    void start_jobs();
     void on_signal(int signal);
     void reload();
     void begin_stop();
@@ -95,6 +97,7 @@ class House {
     Metrics metrics_;
     net::Loop loop_;
     std::unique_ptr<storage::Store> store_;
+    storage::Background background_;  ///< its jobs use the store
     // Pools end before the store and the loop do: their jobs use both.
     net::ThreadPool read_pool_{"read", kReadThreads};
     net::ThreadPool crypto_pool_{"crypto", kCryptoThreads, 256};
@@ -233,6 +236,9 @@ Result<> House::announce() {
     return write_run_file(config_.data + "/run/ports.json", format_ports(open));
 }
 
+// The store's quiet work, a thread a job.
+void House::start_jobs() {}
+
 void House::connect_wakeups() {
     // The directory, the hub and the relay listen for themselves. Called on the commit thread, quick, and never back
     // into the store: only posts. The store outlives the rooms, so that it must be able to find the house empty.
@@ -255,6 +261,9 @@ Result<> House::build() {
     lock_.emplace(std::move(lock));
     storage::StoreOptions options;
     options.directory = config_.data;
+    options.free_octets_min = config_.store_free_octets_min;
+    options.cache_octets = config_.store_cache_octets;
+    options.readers_max = config_.store_readers_max;
     options.watch_other_processes = true;
     TRY(store_, storage::Store::open(std::move(options)));
     TRY_VOID(load_tls());
@@ -262,6 +271,7 @@ Result<> House::build() {
     TRY_VOID(open_doors());
     TRY_VOID(open_http());
     connect_wakeups();
+    start_jobs();
     return announce();
 }
 
@@ -375,6 +385,7 @@ int House::run() {
         const std::lock_guard hold(wakeups_->mutex);
         wakeups_->house = nullptr;
     }
+    background_.stop();
     http_->stop();
     signals_.reset();
     // Tasks whose last wait has ended need a few more turns to leave.
@@ -407,6 +418,7 @@ Result<admin::Settings> load_settings(const std::string& file) {
     out.file = config.file;
     out.hostname = config.hostname;
     out.data = config.data;
+    out.free_octets_min = config.store_free_octets_min;
     out.tls_certificate = config.tls_certificate;
     out.tls_key = config.tls_key;
     out.dns_servers = config.dns_servers;

@@ -51,6 +51,13 @@ struct Context {
     WriteState* write = nullptr;  ///< null in a snapshot
 };
 
+/// For the rooms beneath storage/ that keep SQL of their own (search, backup, check, upkeep): what stands behind the
+/// interfaces of storage/store.h. Valid as long as what was given.
+Context& context_of(Tx& tx);
+const Context& context_of(const Snapshot& snapshot);
+Directory& directory_of(Store& store);
+SegmentReaders& segments_of(Store& store);
+
 // ---- rows of `messages` (messages.cpp)
 
 Result<> insert_message(Context& context, const PlacedBody& placed, const mime::MessageFacts& facts, std::int64_t refs);

@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <span>
-
 #include "storage/sqlite.h"
 
 namespace posthouse::storage {
@@ -14,7 +12,26 @@ struct Migration {
     int from;
     const char* script;
 };
-constexpr std::span<const Migration> kMigrations{};
+// 2: quotas of domains, removed mailboxes, retention, imports, tokens of the HTTP API. What the columns mean stands in
+// schema.sql.
+constexpr const char* kToVersion2 = R"sql(
+ALTER TABLE domains ADD COLUMN quota_octets INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE domains ADD COLUMN quota_messages INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX deleted_entries_by_time ON deleted_entries (deleted_ms);
+CREATE TABLE deleted_mailboxes (account INTEGER NOT NULL, deleted_ms INTEGER NOT NULL, mailbox INTEGER NOT NULL,
+    name TEXT NOT NULL, special_use INTEGER NOT NULL, subscribed INTEGER NOT NULL,
+    PRIMARY KEY (account, deleted_ms, mailbox)) WITHOUT ROWID;
+CREATE TABLE retention_rules (scope TEXT NOT NULL, mailbox TEXT NOT NULL, days INTEGER NOT NULL,
+    PRIMARY KEY (scope, mailbox)) WITHOUT ROWID;
+CREATE TABLE import_folders (id INTEGER PRIMARY KEY AUTOINCREMENT, account INTEGER NOT NULL, source TEXT NOT NULL,
+    name TEXT NOT NULL, uid_validity INTEGER NOT NULL, mailbox INTEGER NOT NULL, UNIQUE (account, source, name));
+CREATE TABLE imported (folder INTEGER NOT NULL, key TEXT NOT NULL, uid INTEGER NOT NULL, PRIMARY KEY (folder, key))
+    WITHOUT ROWID;
+CREATE TABLE api_tokens (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, digest BLOB NOT NULL,
+    created_ms INTEGER NOT NULL);
+)sql";
+
+constexpr Migration kMigrations[] = {{1, kToVersion2}};
 
 Result<int> version_of(Connection& db) {
     TRY(const std::int64_t version, db.value("PRAGMA user_version"));

@@ -8,7 +8,7 @@ namespace posthouse::storage {
 
 class Connection;
 
-inline constexpr int kSchemaVersion = 1;
+inline constexpr int kSchemaVersion = 2;
 extern const char* const kSchemaSql;
 
 /// Creates every table in an empty database, in one transaction.

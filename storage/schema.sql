@@ -1,4 +1,4 @@
--- Posthouse: the schema of DATA/mail.db, version 1 (PRAGMA user_version).
+-- Posthouse: the schema of DATA/mail.db, version 2 (PRAGMA user_version).
 --
 -- Read it with the stock tool: sqlite3 -readonly DATA/mail.db
 -- Times ending in _ms are Unix milliseconds UTC, in _s Unix seconds UTC. Addresses and domains are lower case.
@@ -18,9 +18,11 @@ CREATE TABLE settings (
 ) WITHOUT ROWID;
 
 CREATE TABLE domains (
-    id         INTEGER PRIMARY KEY AUTOINCREMENT,  -- DomainId, never used twice
-    name       TEXT NOT NULL UNIQUE,               -- lower case
-    created_ms INTEGER NOT NULL                    -- when it was added
+    id             INTEGER PRIMARY KEY AUTOINCREMENT,  -- DomainId, never used twice
+    name           TEXT NOT NULL UNIQUE,               -- lower case
+    created_ms     INTEGER NOT NULL,                   -- when it was added
+    quota_octets   INTEGER NOT NULL DEFAULT 0,         -- limit of the sum over its accounts' used_octets; 0: none
+    quota_messages INTEGER NOT NULL DEFAULT 0          -- limit of the sum over its accounts' used_messages; 0: none
 );
 
 CREATE TABLE accounts (
@@ -165,6 +167,26 @@ CREATE TABLE deleted_entries (
     message         INTEGER NOT NULL,  -- messages.id
     PRIMARY KEY (account, deleted_ms, mailbox, uid)
 ) WITHOUT ROWID;
+CREATE INDEX deleted_entries_by_time ON deleted_entries (deleted_ms);
+
+-- Removed mailboxes, for as long as what lay in them can be restored; an empty one can come back too.
+CREATE TABLE deleted_mailboxes (
+    account     INTEGER NOT NULL,  -- accounts.id
+    deleted_ms  INTEGER NOT NULL,  -- when it was removed; the same in deleted_entries of what lay in it
+    mailbox     INTEGER NOT NULL,  -- mailboxes.id it had
+    name        TEXT NOT NULL,     -- its name then
+    special_use INTEGER NOT NULL,  -- as in mailboxes
+    subscribed  INTEGER NOT NULL,  -- 1: its name was subscribed
+    PRIMARY KEY (account, deleted_ms, mailbox)
+) WITHOUT ROWID;
+
+-- How long mail stays in a mailbox before it is expunged by itself. The narrowest rule that fits counts.
+CREATE TABLE retention_rules (
+    scope   TEXT NOT NULL,     -- '' everywhere, 'example.org' a domain, 'alice@example.org' an account
+    mailbox TEXT NOT NULL,     -- a mailbox name, or '\Junk', '\Trash', ... for the one with that special use
+    days    INTEGER NOT NULL,  -- since the message came into the mailbox (save_date_s); 0: forever
+    PRIMARY KEY (scope, mailbox)
+) WITHOUT ROWID;
 
 -- Keywords of an account in the spelling first used; compared without regard to ASCII case.
 CREATE TABLE keywords (
@@ -239,3 +261,30 @@ CREATE TABLE event_keys (
     event   INTEGER NOT NULL,  -- events.id
     PRIMARY KEY (bucket, hash, message, event)
 ) WITHOUT ROWID;
+
+-- Where mail was imported from, folder by folder, so that an import can be repeated without duplicates.
+CREATE TABLE import_folders (
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,  -- ImportFolderId
+    account      INTEGER NOT NULL,                   -- accounts.id it goes to
+    source       TEXT NOT NULL,                      -- names the source: 'imap://user@host', 'maildir:/path', 'mbox:/path'
+    name         TEXT NOT NULL,                      -- the folder there, in its own spelling
+    uid_validity INTEGER NOT NULL,                   -- UIDVALIDITY there (RFC 3501 2.3.1.1); 0 for files
+    mailbox      INTEGER NOT NULL,                   -- mailboxes.id it goes to
+    UNIQUE (account, source, name)
+);
+
+-- Each message that was taken over from such a folder.
+CREATE TABLE imported (
+    folder INTEGER NOT NULL,  -- import_folders.id
+    key    TEXT NOT NULL,     -- what names the message there: UID, Maildir name without flags, digest of an mbox message
+    uid    INTEGER NOT NULL,  -- entries.uid it got here (it may have been moved or expunged since)
+    PRIMARY KEY (folder, key)
+) WITHOUT ROWID;
+
+-- Who may use the HTTP API. The token itself is shown once and never kept.
+CREATE TABLE api_tokens (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,  -- ApiTokenId
+    name       TEXT NOT NULL UNIQUE,               -- how the administrator calls it
+    digest     BLOB NOT NULL,                      -- SHA-256 of the token, which is 256 random bits
+    created_ms INTEGER NOT NULL                    -- when it was made
+);

@@ -10,6 +10,7 @@
 #include <mutex>
 
 #include "storage/committer.h"
+#include "storage/context.h"
 #include "storage/directory.h"
 #include "storage/reader_pool.h"
 #include "storage/schema.h"
@@ -64,6 +65,8 @@ class StoreImpl final : public Store {
     Health health() const override { return committer_.health(); }
     StoreStatistics statistics() const override { return committer_.statistics(); }
     const std::string& sealing_key() const override { return directory_->sealing_key(); }
+    Directory& directory() { return *directory_; }
+    SegmentReaders& segments() { return segments_; }
 
  protected:
     Result<> read_with(const std::function<void(const Snapshot&)>& fn) override { return readers_.run(fn); }
@@ -106,6 +109,9 @@ Result<> build_database(const Directory& directory) {
 }
 
 }  // namespace
+
+Directory& directory_of(Store& store) { return static_cast<StoreImpl&>(store).directory(); }
+SegmentReaders& segments_of(Store& store) { return static_cast<StoreImpl&>(store).segments(); }
 
 Result<std::unique_ptr<Store>> Store::create(StoreOptions options) {
     TRY(std::shared_ptr<Directory> directory, Directory::create(options.directory));

@@ -32,6 +32,7 @@
 #include "storage/body.h"
 #include "storage/catalog.h"
 #include "storage/events.h"
+#include "storage/imports.h"
 #include "storage/mail.h"
 #include "storage/queue.h"
 #include "storage/types.h"
@@ -47,6 +48,7 @@ class Snapshot {
     virtual const MailView& mail(AccountId account) const = 0;
     virtual const QueueView& queue() const = 0;
     virtual const EventView& events() const = 0;
+    virtual const ImportView& imports() const = 0;
 };
 
 /// One copy of a message for a local account.
@@ -81,6 +83,7 @@ class Tx {
     virtual MailTx& mail(AccountId account) = 0;
     virtual QueueTx& queue() = 0;
     virtual EventTx& events() = 0;
+    virtual ImportTx& imports() = 0;
     /// `body` must be among the bodies this write was submitted with. The message is dropped at the end of the
     /// transaction if no entry and no queue row refers to it.
     virtual Result<MessageId> add_message(const StagedBodyPtr& body, const mime::MessageFacts& facts) = 0;

@@ -5,6 +5,10 @@
 
 namespace posthouse::storage {
 
+// There is one implementation of each interface; the casts are the seam between the rooms of the store.
+Context& context_of(Tx& tx) { return static_cast<TxImpl&>(tx).context(); }
+const Context& context_of(const Snapshot& snapshot) { return static_cast<const SnapshotImpl&>(snapshot).context(); }
+
 Result<MessageId> TxImpl::add_message(const StagedBodyPtr& body, const mime::MessageFacts& facts) {
     TRY(const PlacedBody* placed, placed_body(context_, body));
     // The same body again is the same message: its octets lie there once.

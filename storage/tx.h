@@ -6,6 +6,7 @@
 #include "storage/catalog_impl.h"
 #include "storage/context.h"
 #include "storage/events_impl.h"
+#include "storage/imports_impl.h"
 #include "storage/mail_impl.h"
 #include "storage/queue_impl.h"
 #include "storage/store.h"
@@ -15,7 +16,8 @@ namespace posthouse::storage {
 /// The parts over one context; mail views are made when they are first asked for.
 class Parts {
  public:
-    explicit Parts(Context& context) : context_(context), catalog_(context), queue_(context), events_(context) {}
+    explicit Parts(Context& context)
+        : context_(context), catalog_(context), queue_(context), events_(context), imports_(context) {}
     MailImpl& mail(AccountId account) const {
         for (MailImpl& known : mails_) {
             if (known.account() == account) return known;
@@ -25,15 +27,18 @@ class Parts {
     CatalogImpl& catalog() { return catalog_; }
     QueueImpl& queue() { return queue_; }
     EventsImpl& events() { return events_; }
+    ImportsImpl& imports() { return imports_; }
     const CatalogImpl& catalog() const { return catalog_; }
     const QueueImpl& queue() const { return queue_; }
     const EventsImpl& events() const { return events_; }
+    const ImportsImpl& imports() const { return imports_; }
 
  private:
     Context& context_;
     CatalogImpl catalog_;
     QueueImpl queue_;
     EventsImpl events_;
+    ImportsImpl imports_;
     mutable std::list<MailImpl> mails_;  ///< a list: references stay good
 };
 
@@ -47,9 +52,11 @@ class TxImpl final : public Tx {
     MailTx& mail(AccountId account) override { return parts_.mail(account); }
     QueueTx& queue() override { return parts_.queue(); }
     EventTx& events() override { return parts_.events(); }
+    ImportTx& imports() override { return parts_.imports(); }
     Result<MessageId> add_message(const StagedBodyPtr& body, const mime::MessageFacts& facts) override;
     Result<Accepted> deliver(const Delivery& delivery) override;
 
+    Context& context() { return context_; }
     /// After the closure succeeded: finished queue items and messages without a reference go.
     Result<> settle();
 
@@ -69,6 +76,8 @@ class SnapshotImpl final : public Snapshot {
     const MailView& mail(AccountId account) const override { return parts_.mail(account); }
     const QueueView& queue() const override { return parts_.queue(); }
     const EventView& events() const override { return parts_.events(); }
+    const ImportView& imports() const override { return parts_.imports(); }
+    const Context& context() const { return context_; }
 
  private:
     Context context_;

@@ -11,6 +11,7 @@
 #include <mutex>
 #include <thread>
 
+#include "storage/schema.h"
 #include "storage/sqlite.h"
 #include "tests/support/temp_store.h"
 
@@ -163,7 +164,7 @@ TEST_CASE("the database has the settings that the promise rests on") {
     CHECK((*db)->value("PRAGMA synchronous").value() == 2);
     CHECK((*db)->value("PRAGMA trusted_schema").value() == 0);
     CHECK((*db)->value("PRAGMA mmap_size").value() == 0);
-    CHECK((*db)->value("PRAGMA user_version").value() == 1);
+    CHECK((*db)->value("PRAGMA user_version").value() == kSchemaVersion);
     CHECK_FALSE((*db)->exec("PRAGMA writable_schema=1; UPDATE sqlite_schema SET sql='' WHERE 1"));
 }
 

@@ -1,0 +1,81 @@
+#include "storage/settings.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+
+namespace posthouse::storage {
+namespace {
+
+using Kind = SettingRow::Kind;
+
+constexpr SettingRow kRows[] = {
+    {"backup.directory", Kind::text, "", 0, 0, "where scheduled backups go; empty: none are made"},
+    {"backup.every_hours", Kind::number, "24", 1, 24 * 31, "hours between two scheduled backups"},
+    {"backup.key_file", Kind::text, "", 0, 0, "file with the key that encrypts scheduled backups; empty: in clear"},
+    {"compact.dead_percent", Kind::number, "50", 10, 95, "a sealed segment is rewritten when this share of it is dead"},
+    {"compact.octets_per_second", Kind::octets, "16777216", 65536, 1LL << 40, "how fast segments are rewritten"},
+    {"purge.messages_per_second", Kind::number, "1000", 1, 1000000, "how fast messages past undelete are dropped"},
+    {"search.part_octets_max", Kind::octets, "2097152", 1024, 1LL << 30, "decoded text of a message that is indexed"},
+    {"undelete.days", Kind::number, "14", 0, 3650, "days that expunged mail and deleted mailboxes can be restored"},
+};
+
+bool parse_number(std::string_view text, std::int64_t& out) {
+    const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), out);
+    return failed == std::errc() && end == text.data() + text.size() && !text.empty();
+}
+
+// "512M" -> octets; K, M, G, T are powers of 1024.
+bool parse_octets(std::string_view text, std::int64_t& out) {
+    std::int64_t unit = 1;
+    constexpr std::string_view kUnits = "KMGT";
+    if (!text.empty()) {
+        const auto at = kUnits.find(text.back());
+        if (at != std::string_view::npos) {
+            unit = std::int64_t{1} << (10 * (at + 1));
+            text.remove_suffix(1);
+        }
+    }
+    return parse_number(text, out) && !__builtin_mul_overflow(out, unit, &out);
+}
+
+}  // namespace
+
+std::span<const SettingRow> setting_rows() { return kRows; }
+
+const SettingRow* find_setting(std::string_view key) {
+    const auto found = std::ranges::find(kRows, key, &SettingRow::key);
+    return found == std::end(kRows) ? nullptr : &*found;
+}
+
+Result<std::string> check_setting(std::string_view key, std::string_view value) {
+    const SettingRow* const row = find_setting(key);
+    if (row == nullptr) {
+        return Error(Errc::invalid, fmt::format("there is no setting {}; posthouse setting list shows them all", key));
+    }
+    if (row->kind == Kind::text) return std::string(value);
+    std::int64_t number = 0;
+    const bool read = row->kind == Kind::octets ? parse_octets(value, number) : parse_number(value, number);
+    if (!read || number < row->least || number > row->most) {
+        return Error(Errc::invalid, fmt::format("{} takes a number from {} to {}, not \"{}\"", key, row->least,
+                                                row->most, value));
+    }
+    return fmt::format("{}", number);
+}
+
+Result<std::string> setting_text(const CatalogView& catalog, std::string_view key) {
+    const SettingRow* const row = find_setting(key);
+    if (row == nullptr) return Error(Errc::internal, fmt::format("the setting {} has no row", key));
+    TRY(const auto value, catalog.setting(key));
+    return value ? *value : std::string(row->default_value);
+}
+
+Result<std::int64_t> setting_number(const CatalogView& catalog, std::string_view key) {
+    TRY(const std::string text, setting_text(catalog, key));
+    std::int64_t number = 0;
+    if (parse_number(text, number)) return number;
+    return Error(Errc::corrupt, fmt::format("the setting {} is no number: set it again", key));
+}
+
+}  // namespace posthouse::storage
