@@ -28,6 +28,7 @@ struct Settings {
     std::string file;
     std::string hostname;
     std::string data;
+    std::uint64_t free_octets_min = 512ULL * 1024 * 1024;  ///< see storage::StoreOptions
     std::string tls_certificate;
     std::string tls_key;
     std::vector<std::string> dns_servers;

@@ -189,6 +189,7 @@ Result<storage::Store*> Invocation::store() {
         TRY(const Settings found, settings());
         storage::StoreOptions options;
         options.directory = found.data;
+        options.free_octets_min = found.free_octets_min;
         auto opened = storage::Store::open(std::move(options));
         if (!opened) {
             const bool missing = opened.error().code == Errc::not_found;

@@ -23,6 +23,10 @@
 namespace posthouse::server {
 namespace {
 
+constexpr std::uint64_t kOctetsMax = 1ULL << 60U;
+constexpr std::uint64_t kCacheOctetsMin = 1024UL * 1024;  // less than this and one large write thrashes
+constexpr std::int64_t kReadersMax = 64;                  // each holds descriptors and 2 MiB of pages
+
 // What a setter needs to say where and what went wrong.
 struct Place {
     const std::string& file;
@@ -142,6 +146,48 @@ Result<> set_log_level(Config& config, const toml::node& node, const Place& plac
     return {};
 }
 
+/// "512M": a whole number of octets, or of KiB, MiB or GiB behind K, M or G.
+std::optional<std::uint64_t> parse_octets(std::string_view text) {
+    unsigned shift = 0;
+    if (text.ends_with('K')) shift = 10;
+    if (text.ends_with('M')) shift = 20;
+    if (text.ends_with('G')) shift = 30;
+    if (shift != 0) text.remove_suffix(1);
+    const auto number = ascii::parse_number(text);
+    if (!number || *number > (kOctetsMax >> shift)) return std::nullopt;
+    return *number << shift;
+}
+
+Result<std::uint64_t> take_octets(const toml::node& node, const Place& place, std::uint64_t min,
+                                  std::string_view example) {
+    TRY(const std::string text, take_string(node, place, example));
+    const auto octets = parse_octets(text);
+    if (!octets || *octets < min) {
+        const std::string least = min == 0 ? std::string() : fmt::format(" of at least {}K", min >> 10U);
+        return place.error(fmt::format("\"{}\" is no amount{}; write {}", text, least, example));
+    }
+    return *octets;
+}
+
+Result<> set_free_min(Config& config, const toml::node& node, const Place& place) {
+    TRY(config.store_free_octets_min, take_octets(node, place, 0, "\"512M\""));
+    return {};
+}
+
+Result<> set_cache(Config& config, const toml::node& node, const Place& place) {
+    TRY(config.store_cache_octets, take_octets(node, place, kCacheOctetsMin, "\"64M\""));
+    return {};
+}
+
+Result<> set_readers(Config& config, const toml::node& node, const Place& place) {
+    const auto* number = node.as_integer();
+    if (number == nullptr || number->get() < 1 || number->get() > kReadersMax) {
+        return place.error(fmt::format("must be a number from 1 to {}; write readers = 4", kReadersMax));
+    }
+    config.store_readers_max = static_cast<unsigned>(number->get());
+    return {};
+}
+
 Result<> set_mx_port(Config& config, const toml::node& node, const Place& place) {
     const auto* number = node.as_integer();
     if (number == nullptr || number->get() < 1 || number->get() > 65535) {
@@ -200,6 +246,9 @@ constexpr Key kKeys[] = {
     {"dns", "trust_anchor", Presence::optional, "", set_optional_path<&Config::dns_trust_anchor>},
     {"log", "file", Presence::optional, "", set_optional_path<&Config::log_file>},
     {"log", "level", Presence::optional, "", set_log_level},
+    {"store", "free_min", Presence::optional, "", set_free_min},
+    {"store", "cache", Presence::optional, "", set_cache},
+    {"store", "readers", Presence::optional, "", set_readers},
     {"relay", "ca_file", Presence::optional, "", set_optional_path<&Config::relay_ca_file>},
     {"relay", "mx_port", Presence::optional, "", set_mx_port},
     {"relay", "allow_loopback_mx", Presence::optional, "", set_loopback_mx},

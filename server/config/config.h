@@ -42,10 +42,13 @@ struct Config {
     std::string dns_trust_anchor;          ///< root key file; empty: no DNSSEC
     std::string log_file;                  ///< empty: standard error
     log::Level log_level = log::Level::info;
-    std::string relay_ca_file;             ///< trust anchors for relays; empty: the system's
-    std::uint16_t relay_mx_port = 25;      ///< another one only in tests
-    bool relay_allow_loopback_mx = false;  ///< deliver to MX hosts on loopback: only in tests
-    bool dns_ask_loopback = false;         ///< one of dns_servers is on loopback
+    std::uint64_t store_free_octets_min = 512ULL * 1024 * 1024;  ///< nothing is added below this much free disk
+    std::uint64_t store_cache_octets = 64ULL * 1024 * 1024;      ///< pages of mail.db that the writer keeps
+    unsigned store_readers_max = 4;                              ///< reading connections at a time
+    std::string relay_ca_file;                                   ///< trust anchors for relays; empty: the system's
+    std::uint16_t relay_mx_port = 25;                            ///< another one only in tests
+    bool relay_allow_loopback_mx = false;                        ///< deliver to MX hosts on loopback: only in tests
+    bool dns_ask_loopback = false;                               ///< one of dns_servers is on loopback
 };
 
 /// A service, its key in [listen] and its list.

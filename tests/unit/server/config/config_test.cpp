@@ -46,6 +46,10 @@ key = "/etc/posthouse/k.pem"
 [dns]
 servers = ["127.0.0.1@5353", "192.0.2.53"]
 trust_anchor = ""
+[store]
+free_min = "8M"
+cache = "1024K"
+readers = 2
 [log]
 level = "debug"
 [relay]
@@ -93,9 +97,34 @@ TEST_CASE("a whole configuration: every value lands where it belongs") {
     CHECK(config->dns_servers == std::vector<std::string>{"127.0.0.1@5353", "192.0.2.53"});
     CHECK(config->dns_ask_loopback);
     CHECK(config->dns_trust_anchor.empty());
+    CHECK(config->store_free_octets_min == 8U * 1024 * 1024);
+    CHECK(config->store_cache_octets == 1024U * 1024);
+    CHECK(config->store_readers_max == 2);
     CHECK(config->log_level == log::Level::debug);
     CHECK(config->relay_mx_port == 2525);
     CHECK(config->relay_allow_loopback_mx);
+}
+
+TEST_CASE("amounts of the store: octets, K, M, G, and none at all") {
+    struct Case {
+        std::string_view text;
+        std::uint64_t octets;
+    };
+    const Case cases[] = {
+        {"0", 0}, {"12345", 12345}, {"7K", 7168}, {"2G", 2147483648ULL}, {"1073741824G", 1ULL << 60U}};
+    const std::string head = "hostname = \"a.example\"\ndata = \"/d\"\n[listen]\nsmtp = [\"127.0.0.1:0\"]\n";
+    const std::string tls = "[tls]\ncertificate = \"/c\"\nkey = \"/k\"\n";
+    for (const Case& row : cases) {
+        CAPTURE(row.text);
+        const auto config = parse_config(head + tls + "[store]\nfree_min = \"" + std::string(row.text) + "\"\n", "x");
+        REQUIRE(config.has_value());
+        CHECK(config->store_free_octets_min == row.octets);
+    }
+    const auto plain = parse_config(head + tls, "x");
+    REQUIRE(plain.has_value());
+    CHECK(plain->store_free_octets_min == 512ULL * 1024 * 1024);
+    CHECK(plain->store_cache_octets == 64ULL * 1024 * 1024);
+    CHECK(plain->store_readers_max == 4);
 }
 
 TEST_CASE("a file that is not there or far too large is told apart") {
