@@ -35,6 +35,12 @@ Result<bool> ImportsImpl::has(ImportFolderId folder, std::string_view key) const
     return q.bind(folder, key).row();
 }
 
+Result<std::optional<Uid>> ImportsImpl::find(ImportFolderId folder, std::string_view key) const {
+    Query q = db_.query("SELECT uid FROM imported WHERE folder = ?1 AND key = ?2");
+    TRY(const bool found, q.bind(folder, key).row());
+    return found ? std::optional<Uid>(q.u32(0)) : std::nullopt;
+}
+
 Result<ImportFolderId> ImportsImpl::set_folder(const ImportFolder& wanted) {
     TRY(const auto known, folder(wanted.account, wanted.source, wanted.name));
     if (!known) {

@@ -41,6 +41,8 @@ class ImportView {
     virtual Result<std::vector<Imported>> imported(ImportFolderId folder, std::string_view after,
                                                    std::size_t count_max) const = 0;
     virtual Result<bool> has(ImportFolderId folder, std::string_view key) const = 0;
+    /// The UID that the message of this key got here.
+    virtual Result<std::optional<Uid>> find(ImportFolderId folder, std::string_view key) const = 0;
 };
 
 class ImportTx : public ImportView {

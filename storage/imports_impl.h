@@ -14,6 +14,7 @@ class ImportsImpl final : public ImportTx {
     Result<std::vector<Imported>> imported(ImportFolderId folder, std::string_view after,
                                            std::size_t count_max) const override;
     Result<bool> has(ImportFolderId folder, std::string_view key) const override;
+    Result<std::optional<Uid>> find(ImportFolderId folder, std::string_view key) const override;
 
     Result<ImportFolderId> set_folder(const ImportFolder& folder) override;
     Result<> remember(ImportFolderId folder, std::string_view key, Uid uid) override;

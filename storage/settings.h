@@ -16,12 +16,12 @@ namespace posthouse::storage {
 
 struct SettingRow {
     enum class Kind { number, octets, text };  ///< octets: "512M"; kept as a plain number
-    std::string_view key;            ///< dotted, lower case
+    std::string_view key;                      ///< dotted, lower case
     Kind kind;
     std::string_view default_value;  ///< as it would be written
     std::int64_t least = 0;          ///< bounds of a number
     std::int64_t most = 0;
-    std::string_view help;           ///< one line: what it does, its unit
+    std::string_view help;  ///< one line: what it does, its unit
 };
 
 std::span<const SettingRow> setting_rows();
