@@ -19,7 +19,7 @@ ImportFolder folder_of(test::TempStore& store, AccountId account, std::uint64_t 
 
 ImportFolderId set(test::TempStore& store, const ImportFolder& folder) {
     const auto id = store->write_value({}, [&](Tx& tx) { return tx.imports().set_folder(folder); });
-    REQUIRE(id);
+    if (!id) FAIL(id.error().context);
     return *id;
 }
 
