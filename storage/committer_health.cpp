@@ -3,6 +3,7 @@
 
 #include "protocols/base/log.h"
 #include "storage/committer.h"
+#include "storage/fail_point.h"
 #include "storage/schema.h"
 
 namespace posthouse::storage {
@@ -101,7 +102,9 @@ void Committer::after_commit() {
     if (suspect_ || db_->wal_pages() < kCheckpointPages) return;
     const bool long_wal = db_->wal_pages() >= kCheckpointPagesMax;
     const auto how = long_wal ? Connection::Checkpoint::restart : Connection::Checkpoint::passive;
+    POSTHOUSE_FAIL_POINT("checkpoint");
     if (const Result<> done = db_->checkpoint(how); !done) note_failure(done.error());
+    POSTHOUSE_FAIL_POINT("after-checkpoint");
 }
 
 void Committer::idle() {

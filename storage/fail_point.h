@@ -1,7 +1,8 @@
 #pragma once
 /// storage/fail_point (internal): named places of the commit path where a test makes the process die or a call fail.
 /// Without POSTHOUSE_FAIL_POINTS (release builds) both macros are nothing at all.
-/// Threads: any; armed before the store is opened.
+/// Threads: any; armed before the store is opened. A whole server is armed by the variable POSTHOUSE_FAIL_POINT of its
+/// environment: "name:count:stop" or "name:count:kill", with ":microseconds" behind for a signal that comes later.
 #include <string_view>
 
 #ifdef POSTHOUSE_FAIL_POINTS
