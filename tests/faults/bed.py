@@ -70,12 +70,14 @@ class Trial:
     def __init__(self, bed, name, seed, thorough):
         self.name, self.seed, self.thorough = name, seed, thorough
         self.home, self.tls, self.oracle, self.large = bed.home, bed.tls, bed.oracle, bed.large
+        self.environment = bed.environment
         self.accounts, self.spare = [ALICE, BOB], SPARE
         self.fall, self.failed = Fall(), threading.Event()
         self.administrator = load.Administrator(self, "cli")
         self.clients = [load.ImapClient(self, tree.name, bed.owners[tree.name], tree) for tree in bed.trees]
         self.clients += [load.SmtpClient(self, "smtp"), load.Submitter(self, "submit", ALICE), self.administrator]
-        self.ready = threading.Barrier(len(self.clients) + 1)
+        self.ready = threading.Barrier(len(self.clients) + 1)  # all have looked
+        self.go = threading.Event()                            # and what they saw agrees
 
     def errors(self):
         return [client.error for client in self.clients if client.error]
@@ -90,6 +92,8 @@ class Bed:
         self.sink = Sink()
         self.oracle = Oracle(self.sink, self.folder / "journal")
         self.large, self.keep = large, False
+        self.trial = None
+        self.environment = {}  # of every process of Posthouse from now on
         self.home = Server(self.folder, account=ALICE, parent=self.volume.path,
                            relay=f"smtp+plain://127.0.0.1:{self.sink.port}",
                            config={"store": {"free_min": '"16M"'}, "dns": {"servers": '["127.0.0.1@9"]'}})
@@ -106,12 +110,16 @@ class Bed:
 
     # -- life -----------------------------------------------------------------------------------------------------------
     def start(self, point=None):
-        self.home.launch({"POSTHOUSE_FAIL_POINT": point} if point else {})
+        """`point`: name:count:stop or name:count:kill, where fail points are built in (storage/fail_point.h)."""
+        self.launch(point)
         self.starts.append(self.home.wait_until_ready())
+
+    def launch(self, point=None):
+        self.home.launch({**self.environment, **({"POSTHOUSE_FAIL_POINT": point} if point else {})})
 
     def begin(self, name, seed, thorough=False):
         """Everybody looks at what there is, then the load starts."""
-        trial = Trial(self, name, seed, thorough)
+        trial = self.trial = Trial(self, name, seed, thorough)
         for client in trial.clients:
             client.start()
         try:
@@ -121,6 +129,7 @@ class Bed:
         database = open_database(self.home.data / "mail.db")
         self.oracle.check_deliveries(database)
         database.close()
+        trial.go.set()
         return trial
 
     def wait(self, trial, seconds):
@@ -178,16 +187,21 @@ class Bed:
         if trial.errors():
             raise trial.errors()[0]
 
-    def cut_start(self, delay):
-        """The power goes while the server recovers; gives back how far it was: it may have become ready."""
-        self.home.launch({})
-        time.sleep(delay)
+    def cut_start(self, seconds, point=None):
+        """The power goes while the server starts, perhaps recovering from the cut before: at a time or at a place."""
+        self.launch(point)
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and self.home.process.poll() is None:
+            if point and powercut.is_stopped(self.home.process.pid):
+                break
+            time.sleep(0.001)
         powercut.freeze([self.home.process.pid])
         self.volume.shut_down()
         self.home.kill()
         self.home.forget_launch()
         self.volume.unmount()
         self.volume.mount()
+        self.check()
 
     # -- comparison -----------------------------------------------------------------------------------------------------
     def check(self, trial=None):
@@ -234,6 +248,13 @@ class Bed:
             database.close()
 
     def remove(self):
+        if self.trial:
+            self.trial.fall.expected = True
+            self.trial.fall.ending.set()
+            self.trial.go.set()
+            command = self.trial.administrator.block()
+            if command and command.poll() is None:
+                command.kill()
         if self.home.process is not None:
             self.home.kill()
         self.sink.close()

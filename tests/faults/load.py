@@ -46,11 +46,12 @@ class Client(threading.Thread):
             self.connect()
             self.verify()
             self.trial.ready.wait()
+            self.trial.go.wait()
             while not self.trial.fall.ending.is_set():
                 self.load()
-        except Gone as gone:
+        except (Gone, Refused) as gone:  # 421 to what came while it stopped
             if not self.trial.fall.expected:
-                self.fail(AssertionError(f"{self.label}: the server closed the connection: {gone}"))
+                self.fail(Violation(f"{self.label}: the server ended this in mid-load: {gone}"))
         except threading.BrokenBarrierError:
             pass
         except BaseException as error:
@@ -236,6 +237,8 @@ class ImapClient(Client):
             try:
                 answer = self.imap.finish(tag)
             except Refused as no:
+                if self.trial.fall.expected:
+                    raise
                 raise Violation(f"{self.tree.pending[0]} was refused: {no}") from None
             text = b"".join(line for line, _ in self.imap.untagged) + answer
             self.trial.oracle.acknowledged(self.label, self.tree.acknowledged(text.decode()))
@@ -323,7 +326,7 @@ class Administrator(Client):
                 raise Gone("the fall has begun")
             self.process = subprocess.Popen(
                 [home.binary, *line, "--config", str(home.config_file)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                env={**os.environ, "POSTHOUSE_PASSWORD": "correct horse battery"})
+                env={**os.environ, **self.trial.environment, "POSTHOUSE_PASSWORD": "correct horse battery"})
         said = self.process.stderr.read().decode(errors="replace")
         code = self.process.wait()
         self.process.stderr.close()

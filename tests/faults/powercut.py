@@ -95,11 +95,7 @@ class Volume:
         return facts.f_bavail * facts.f_frsize
 
     def sync(self):
-        descriptor = os.open(self.path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        run("sync", "-f", str(self.path))
 
     def remove(self):
         if self.mounted:
