@@ -46,7 +46,8 @@ Committer::Committer(std::shared_ptr<Directory> directory, const StoreOptions& o
       options_(options),
       clock_(options.clock == nullptr ? system_clock() : *options.clock),
       segments_(segments),
-      writer_(std::move(directory), options.segment_octets_max) {}
+      writer_(directory, options.segment_octets_max),
+      checkpointer_(directory->database_path()) {}
 
 Committer::~Committer() { stop(); }
 

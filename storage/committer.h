@@ -16,6 +16,7 @@
 #include <thread>
 #include <vector>
 
+#include "storage/checkpointer.h"
 #include "storage/context.h"
 #include "storage/directory.h"
 #include "storage/segment.h"
@@ -79,6 +80,7 @@ class Committer {
     SegmentReaders& segments_;
     SegmentWriter writer_;
     std::unique_ptr<Connection> db_;
+    Checkpointer checkpointer_;
     std::int64_t next_message_ = 0;
     std::int64_t reserved_until_ = 0;
     std::int64_t data_version_ = 0;

@@ -118,7 +118,7 @@ Result<std::unique_ptr<Connection>> Connection::open(const std::string& path, Mo
         // page_size only counts in a database without tables. The store checkpoints after the waiters are released,
         // never inside COMMIT, hence no autocheckpoint.
         TRY_VOID(
-            db->exec("PRAGMA page_size=8192; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
+            db->exec("PRAGMA page_size=4096; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
                      "PRAGMA secure_delete=FAST; PRAGMA wal_autocheckpoint=0;"));
         sqlite3_wal_hook(
             handle,

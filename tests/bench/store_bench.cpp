@@ -1,8 +1,14 @@
 // store_bench: how many durable local deliveries a second the store takes, and how long one waits.
 //
-// Producers are blocking threads that each wait for their own commit, like sessions of a server; a case is
-// (producers, octets). Prints one JSON line a case.
+// Producers each wait for their own commit, like sessions of a server, resumed by one thread as a network loop would.
+// A case is (producers, octets); prints one JSON line a case. Lines of the mix also say how many bytes were written for
+// each byte of mail (/proc/self/io, the final checkpoint included).
 // usage: store_bench [--seconds N] [--directory DIR] [--producers N] [--octets N] [--memory]
+//        store_bench --mix [--messages N] [--producers N] [--seconds N] [--keep]
+//            mail of real sizes (lognormal, median 10 KB, up to 2 MB); with --messages it goes on to that many and
+//            tells the rate of every 50,000: how it changes as the store grows
+//        store_bench --fill DATA --account ADDRESS --messages N
+//            puts N small messages into the INBOX of a store that is there
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -15,6 +21,7 @@
 #include <filesystem>
 #include <fstream>
 #include <mutex>
+#include <random>
 #include <thread>
 #include <vector>
 
@@ -33,7 +40,12 @@ struct Options {
     std::string directory = "/tmp";
     int producers = 0;
     std::size_t octets = 0;
+    std::uint64_t messages = 0;
+    std::string fill;
+    std::string account;
     bool memory = false;
+    bool mix = false;
+    bool keep = false;
 };
 
 [[noreturn]] void die(const std::string& what) {
@@ -47,6 +59,17 @@ double megabytes_resident() {
     std::size_t resident = 0;
     status >> pages >> resident;
     return static_cast<double>(resident * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE))) / 1048576.0;
+}
+
+/// What this process handed to the file system so far.
+std::uint64_t bytes_written() {
+    std::ifstream facts("/proc/self/io");
+    std::string name;
+    std::uint64_t value = 0;
+    while (facts >> name >> value) {
+        if (name == "write_bytes:") return value;
+    }
+    return 0;
 }
 
 double process_cpu_seconds() {
@@ -177,12 +200,123 @@ class Case {
     std::vector<std::int64_t> waits_us_;
 };
 
+/// Mail of real sizes into one store, in stretches.
+class Mix {
+ public:
+    Mix(Store& store, const std::vector<AccountId>& accounts, int producers)
+        : store_(store), accounts_(accounts), producers_(producers), text_(kOctetsMax, 'x') {
+        // Not one octet repeated: what lies below could be cleverer than mail allows.
+        std::mt19937_64 generator(1);
+        for (char& c : text_) c = static_cast<char>('!' + generator() % 90);
+    }
+
+    /// Until `messages` more are in, or `seconds` are over (whichever is not 0).
+    void run(std::uint64_t messages, double seconds) {
+        target_ = messages == 0 ? ~std::uint64_t{0} : total_ + messages;
+        const auto start = SteadyClock::now();
+        end_ = seconds > 0
+                   ? start + std::chrono::duration_cast<SteadyClock::duration>(std::chrono::duration<double>(seconds))
+                   : SteadyClock::time_point::max();
+        const std::uint64_t total_before = total_;
+        const std::uint64_t octets_before = octets_;
+        const StoreStatistics before = store_.statistics();
+        const double cpu_before = process_cpu_seconds();
+        waits_us_.clear();
+        for (int p = 0; p < producers_; ++p) {
+            ++running_;
+            send();
+        }
+        loop_.run_until([this] { return running_ == 0; });
+        const double took = std::chrono::duration<double>(SteadyClock::now() - start).count();
+        std::ranges::sort(waits_us_);
+        const auto at = [this](double share) {
+            return static_cast<double>(
+                       waits_us_[static_cast<std::size_t>(share * static_cast<double>(waits_us_.size() - 1))]) /
+                   1000.0;
+        };
+        const auto count = static_cast<double>(total_ - total_before);
+        fmt::print(
+            "{{\"bench\":\"store_mix\",\"producers\":{},\"messages_before\":{},\"messages\":{},\"messages_per_s\":{:."
+            "0f},"
+            "\"mb_per_s\":{:.0f},\"mean_octets\":{:.0f},\"p50_ms\":{:.2f},\"p99_ms\":{:.2f},\"max_ms\":{:.1f},"
+            "\"per_commit\":{:.1f},\"cpu_us_per_message\":{:.1f},\"resident_mb\":{:.0f},\"failed\":{}}}\n",
+            producers_, total_before, total_ - total_before, count / took,
+            static_cast<double>(octets_ - octets_before) / 1e6 / took,
+            static_cast<double>(octets_ - octets_before) / count, at(0.5), at(0.99), at(1.0),
+            count / static_cast<double>(store_.statistics().commits - before.commits),
+            (process_cpu_seconds() - cpu_before) * 1e6 / count, megabytes_resident(), failed_);
+        std::fflush(stdout);
+    }
+    std::uint64_t octets() const { return octets_; }
+    std::uint64_t total() const { return total_; }
+
+ private:
+    static constexpr std::size_t kOctetsMax = 2 * 1024 * 1024;
+
+    void send() {
+        const auto size = static_cast<std::size_t>(std::clamp(sizes_(generator_), 600.0, double{kOctetsMax}));
+        auto writer = store_.stage();
+        if (!writer->append(std::string_view(text_).substr(generator_() % (kOctetsMax - size + 1), size))) die("stage");
+        auto body = writer->finish();
+        if (!body) die(body.error().context);
+        const std::uint64_t number = ++total_;
+        octets_ += size;
+        Delivery delivery;
+        delivery.body = *body;
+        delivery.facts = facts_for(size, 0, static_cast<int>(number));
+        delivery.sender = "alice@sender.example";
+        delivery.received_detail = "from mx.sender.example [192.0.2.1] over ESMTPS";
+        LocalCopy copy;
+        copy.account = accounts_[generator_() % accounts_.size()];
+        copy.recipient = "user@bench.example";
+        delivery.local.push_back(std::move(copy));
+        const auto began = SteadyClock::now();
+        store_.submit(
+            {*body},
+            [delivery = std::move(delivery)](Tx& tx) -> Result<> {
+                TRY_VOID(tx.deliver(delivery));
+                return {};
+            },
+            loop_,
+            [this, began](Result<> done) {
+                const auto now = SteadyClock::now();
+                waits_us_.push_back(std::chrono::duration_cast<std::chrono::microseconds>(now - began).count());
+                if (!done) ++failed_;
+                if (total_ < target_ && now < end_) {
+                    send();
+                } else {
+                    --running_;
+                }
+            });
+    }
+
+    Store& store_;
+    const std::vector<AccountId>& accounts_;
+    int producers_;
+    std::string text_;
+    std::mt19937_64 generator_{2};
+    // Median 10 KB; one message in 40,000 would pass 2 MB.
+    std::lognormal_distribution<double> sizes_{9.23, 1.3};
+    Loop loop_;
+    SteadyClock::time_point end_;
+    std::uint64_t target_ = 0;
+    std::uint64_t total_ = 0;
+    std::uint64_t octets_ = 0;
+    int running_ = 0;
+    int failed_ = 0;
+    std::vector<std::int64_t> waits_us_;
+};
+
 Options parse(int argc, char** argv) {
     Options options;
     for (int i = 1; i < argc; ++i) {
         const std::string_view name = argv[i];
-        if (name == "--memory") {
-            options.memory = true;
+        bool* const flag = name == "--memory" ? &options.memory
+                           : name == "--mix"  ? &options.mix
+                           : name == "--keep" ? &options.keep
+                                              : nullptr;
+        if (flag != nullptr) {
+            *flag = true;
             continue;
         }
         if (i + 1 == argc) die("an option needs a value");
@@ -195,6 +329,12 @@ Options parse(int argc, char** argv) {
             options.producers = std::atoi(value);
         else if (name == "--octets")
             options.octets = static_cast<std::size_t>(std::atoll(value));
+        else if (name == "--messages")
+            options.messages = static_cast<std::uint64_t>(std::atoll(value));
+        else if (name == "--fill")
+            options.fill = value;
+        else if (name == "--account")
+            options.account = value;
         else
             die("unknown option");
     }
@@ -215,12 +355,75 @@ std::vector<AccountId> make_accounts(Store& store) {
     return accounts;
 }
 
+void run_mix(const Options& options, const std::string& directory) {
+    constexpr std::uint64_t kStretch = 50000;
+    StoreOptions store_options;
+    store_options.directory = directory + "/data";
+    const std::uint64_t written_before = bytes_written();
+    std::uint64_t octets = 0;
+    {
+        auto store = Store::create(store_options);
+        if (!store) die(store.error().context);
+        const std::vector<AccountId> accounts = make_accounts(**store);
+        Mix mix(**store, accounts, options.producers == 0 ? 50 : options.producers);
+        if (options.messages == 0) mix.run(0, options.seconds);
+        while (mix.total() < options.messages) mix.run(std::min(kStretch, options.messages - mix.total()), 0);
+        octets = mix.octets();
+    }
+    fmt::print("{{\"bench\":\"store_mix_written\",\"bytes_written_per_byte\":{:.2f},\"mail_mb\":{:.0f}}}\n",
+               static_cast<double>(bytes_written() - written_before) / static_cast<double>(octets),
+               static_cast<double>(octets) / 1e6);
+    if (options.keep) fmt::print("{{\"kept\":\"{}\"}}\n", store_options.directory);
+}
+
+// Small messages into one mailbox, many at a time: what the benchmarks of IMAP read.
+void fill(const Options& options) {
+    constexpr std::uint64_t kPerWrite = 1000;
+    StoreOptions store_options;
+    store_options.directory = options.fill;
+    auto store = Store::open(store_options);
+    if (!store) die(store.error().context);
+    for (std::uint64_t done = 0; done < options.messages; done += kPerWrite) {
+        std::vector<StagedBodyPtr> bodies;
+        for (std::uint64_t i = 0; i < std::min(kPerWrite, options.messages - done); ++i) {
+            auto writer = (*store)->stage();
+            const auto text = fmt::format("From: <a@sender.example>\r\nSubject: message {}\r\n\r\nhello\r\n", done + i);
+            if (!writer->append(text)) die("stage");
+            auto body = writer->finish();
+            if (!body) die(body.error().context);
+            bodies.push_back(*std::move(body));
+        }
+        const auto written = (*store)->write(bodies, [&](Tx& tx) -> Result<> {
+            TRY(const Account account, tx.catalog().account(options.account));
+            MailTx& mail = tx.mail(account.id);
+            TRY(const Mailbox inbox, mail.mailbox("INBOX"));
+            for (const StagedBodyPtr& body : bodies) {
+                TRY(const MessageId id, tx.add_message(body, facts_for(body->size_octets(), 0, 0)));
+                AppendOptions append;
+                append.flags = static_cast<FlagBits>(raw(id) % 2);
+                TRY_VOID(mail.append(inbox.id, id, append));
+            }
+            return {};
+        });
+        if (!written) die(written.error().context);
+    }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
     const Options options = parse(argc, argv);
+    if (!options.fill.empty()) {
+        fill(options);
+        return 0;
+    }
     std::string pattern = options.directory + "/posthouse-bench-XXXXXX";
     if (::mkdtemp(pattern.data()) == nullptr) die("cannot make a directory");
+    if (options.mix) {
+        run_mix(options, pattern);
+        if (!options.keep) std::filesystem::remove_all(pattern);
+        return 0;
+    }
     for (const std::size_t octets : {std::size_t{1024}, std::size_t{10240}, std::size_t{102400}}) {
         for (const int producers : {1, 10, 50, 200}) {
             if (options.octets != 0 && options.octets != octets) continue;

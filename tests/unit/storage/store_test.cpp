@@ -160,7 +160,7 @@ TEST_CASE("the database has the settings that the promise rests on") {
     TempStore store;
     auto db = Connection::open(store.path() + "/mail.db", Connection::Mode::write, 1 << 20);
     REQUIRE(db);
-    CHECK((*db)->value("PRAGMA page_size").value() == 8192);
+    CHECK((*db)->value("PRAGMA page_size").value() == 4096);
     CHECK((*db)->value("PRAGMA synchronous").value() == 2);
     CHECK((*db)->value("PRAGMA trusted_schema").value() == 0);
     CHECK((*db)->value("PRAGMA mmap_size").value() == 0);
