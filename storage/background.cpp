@@ -27,10 +27,12 @@ void Background::add(std::unique_ptr<Job> job) {
     runner->report.name = job->name();
     runner->job = std::move(job);
     runner->thread = std::thread([&runner = *runner] { run(runner); });
+    const std::lock_guard lock(mutex_);
     runners_.push_back(std::move(runner));
 }
 
 void Background::poke(std::string_view name) {
+    const std::lock_guard list(mutex_);
     for (const auto& runner : runners_) {
         if (runner->report.name != name) continue;
         const std::lock_guard lock(runner->mutex);
@@ -40,12 +42,16 @@ void Background::poke(std::string_view name) {
 }
 
 void Background::stop() {
-    for (const auto& runner : runners_) {
-        const std::lock_guard lock(runner->mutex);
-        runner->stopping = true;
-        runner->job->stopping_ = true;
-        runner->wake.notify_one();
+    {
+        const std::lock_guard list(mutex_);
+        for (const auto& runner : runners_) {
+            const std::lock_guard lock(runner->mutex);
+            runner->stopping = true;
+            runner->job->stopping_ = true;
+            runner->wake.notify_one();
+        }
     }
+    // Not under the lock: the last step of a job may poke another.
     for (const auto& runner : runners_) {
         if (runner->thread.joinable()) runner->thread.join();
     }
@@ -53,6 +59,7 @@ void Background::stop() {
 
 std::vector<JobReport> Background::report() const {
     std::vector<JobReport> out;
+    const std::lock_guard list(mutex_);
     for (const auto& runner : runners_) {
         const std::lock_guard lock(runner->mutex);
         out.push_back(runner->report);

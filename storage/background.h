@@ -11,6 +11,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -62,6 +63,7 @@ class Background {
  private:
     struct Runner;
     static void run(Runner& runner);
+    mutable std::mutex mutex_;  ///< of the list; never held while a thread is waited for
     std::vector<std::unique_ptr<Runner>> runners_;
 };
 

@@ -6,6 +6,7 @@
 /// Errors: already_exists, not_found, invalid (with the sentence to show).  Threads: as Tx and Snapshot.
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,12 +21,14 @@ struct Domain {
     DomainId id{};
     std::string name;
     Time created{};
+    std::uint64_t quota_octets = 0;    ///< of all its accounts together; 0: no limit
+    std::uint64_t quota_messages = 0;  ///< likewise
 };
 
 struct Account {
     AccountId id{};
     DomainId domain{};
-    std::string address;        ///< the login: local@domain
+    std::string address;  ///< the login: local@domain
     std::string display_name;
     std::string password_hash;  ///< argon2id
     bool disabled = false;
@@ -47,12 +50,12 @@ struct Alias {
 struct Route {
     RouteId id{};
     std::string name;
-    std::int64_t priority = 100;       ///< lower is tried first
-    std::string sender_domain;         ///< "" matches any
-    std::string recipient_domain;      ///< "" matches any
-    std::string way;                   ///< "direct" or a relay URL without secret: "smtp://user@host:587"
-    std::string sealed_password;       ///< "" where the way needs none
-    std::string ca_file;               ///< trust anchors for this way; "" for the system's
+    std::int64_t priority = 100;   ///< lower is tried first
+    std::string sender_domain;     ///< "" matches any
+    std::string recipient_domain;  ///< "" matches any
+    std::string way;               ///< "direct" or a relay URL without secret: "smtp://user@host:587"
+    std::string sealed_password;   ///< "" where the way needs none
+    std::string ca_file;           ///< trust anchors for this way; "" for the system's
 };
 
 struct DkimKey {
@@ -60,11 +63,20 @@ struct DkimKey {
     DomainId domain{};
     std::string domain_name;
     std::string selector;
-    std::string algorithm;   ///< "rsa-sha256" or "ed25519-sha256"
+    std::string algorithm;  ///< "rsa-sha256" or "ed25519-sha256"
     std::string sealed_pem;
     std::string dns_record;  ///< TXT value at selector._domainkey.domain
     bool active = true;
     Time created{};
+};
+
+/// How long mail stays in a mailbox. Of the rules that fit, the account's counts before the domain's before the one for
+/// everywhere, and within a scope a name before a special use.
+struct RetentionRule {
+    std::string scope;      ///< "" everywhere, "example.org", "alice@example.org"
+    std::string mailbox;    ///< a name, or "\\Junk", "\\Trash", ...: the mailbox with that special use
+    std::int64_t days = 0;  ///< since the message came into the mailbox; 0: for ever
+    bool operator==(const RetentionRule&) const = default;
 };
 
 class CatalogView {
@@ -72,6 +84,13 @@ class CatalogView {
     virtual ~CatalogView() = default;
     virtual Result<std::vector<Domain>> domains() const = 0;
     virtual Result<Domain> domain(std::string_view name) const = 0;
+    virtual Result<Domain> domain(DomainId id) const = 0;
+    /// What all accounts of a domain hold together.
+    struct Use {
+        std::uint64_t octets = 0;
+        std::uint64_t messages = 0;
+    };
+    virtual Result<Use> domain_use(DomainId id) const = 0;
     virtual Result<std::vector<Account>> accounts() const = 0;
     virtual Result<Account> account(std::string_view address) const = 0;
     virtual Result<Account> account(AccountId id) const = 0;
@@ -79,6 +98,7 @@ class CatalogView {
     virtual Result<std::vector<Route>> routes() const = 0;
     virtual Result<std::vector<DkimKey>> dkim_keys() const = 0;
     virtual Result<std::optional<std::string>> setting(std::string_view key) const = 0;
+    virtual Result<std::vector<RetentionRule>> retention_rules() const = 0;  ///< by scope and mailbox
 };
 
 class CatalogTx : public CatalogView {
@@ -92,7 +112,9 @@ class CatalogTx : public CatalogView {
     virtual Result<> set_password_hash(AccountId id, std::string_view password_hash) = 0;
     virtual Result<> set_disabled(AccountId id, bool disabled) = 0;
     virtual Result<> set_quota(AccountId id, std::uint64_t octets, std::uint64_t messages) = 0;
-    /// Removes the account, its mailboxes and their entries.
+    /// Of all accounts of the domain together.
+    virtual Result<> set_domain_quota(DomainId id, std::uint64_t octets, std::uint64_t messages) = 0;
+    /// Removes the account, its mailboxes, their entries and what could have been restored: for good, at once.
     virtual Result<> remove_account(AccountId id) = 0;
     virtual Result<AliasId> add_alias(std::string_view address, const std::vector<std::string>& targets) = 0;
     virtual Result<> remove_alias(std::string_view address) = 0;
@@ -101,6 +123,16 @@ class CatalogTx : public CatalogView {
     virtual Result<DkimKeyId> add_dkim_key(const DkimKey& key) = 0;
     virtual Result<> set_dkim_active(DkimKeyId id, bool active) = 0;
     virtual Result<> set_setting(std::string_view key, std::string_view value) = 0;
+    /// Back to the default.
+    virtual Result<> reset_setting(std::string_view key) = 0;
+    /// Sets or replaces. Errc::invalid for a bad mailbox name or number of days, not_found for an unknown scope.
+    virtual Result<> set_retention(const RetentionRule& rule) = 0;
+    virtual Result<> remove_retention(std::string_view scope, std::string_view mailbox) = 0;
 };
+
+/// Whether each of these accounts, and its domain, has room for a message of `octets` (0: not known, so that it must
+/// only be below its limits). Errc::over_quota names who is full;
+/// too_large: it would not fit into an empty mailbox either.
+Result<> check_quota(const CatalogView& catalog, std::span<const AccountId> accounts, std::uint64_t octets);
 
 }  // namespace posthouse::storage

@@ -15,6 +15,8 @@ class CatalogImpl final : public CatalogTx {
 
     Result<std::vector<Domain>> domains() const override;
     Result<Domain> domain(std::string_view name) const override;
+    Result<Domain> domain(DomainId id) const override;
+    Result<Use> domain_use(DomainId id) const override;
     Result<std::vector<Account>> accounts() const override;
     Result<Account> account(std::string_view address) const override;
     Result<Account> account(AccountId id) const override;
@@ -22,6 +24,7 @@ class CatalogImpl final : public CatalogTx {
     Result<std::vector<Route>> routes() const override;
     Result<std::vector<DkimKey>> dkim_keys() const override;
     Result<std::optional<std::string>> setting(std::string_view key) const override;
+    Result<std::vector<RetentionRule>> retention_rules() const override;
 
     Result<DomainId> add_domain(std::string_view name) override;
     Result<> remove_domain(std::string_view name) override;
@@ -30,6 +33,7 @@ class CatalogImpl final : public CatalogTx {
     Result<> set_password_hash(AccountId id, std::string_view password_hash) override;
     Result<> set_disabled(AccountId id, bool disabled) override;
     Result<> set_quota(AccountId id, std::uint64_t octets, std::uint64_t messages) override;
+    Result<> set_domain_quota(DomainId id, std::uint64_t octets, std::uint64_t messages) override;
     Result<> remove_account(AccountId id) override;
     Result<AliasId> add_alias(std::string_view address, const std::vector<std::string>& targets) override;
     Result<> remove_alias(std::string_view address) override;
@@ -38,6 +42,9 @@ class CatalogImpl final : public CatalogTx {
     Result<DkimKeyId> add_dkim_key(const DkimKey& key) override;
     Result<> set_dkim_active(DkimKeyId id, bool active) override;
     Result<> set_setting(std::string_view key, std::string_view value) override;
+    Result<> reset_setting(std::string_view key) override;
+    Result<> set_retention(const RetentionRule& rule) override;
+    Result<> remove_retention(std::string_view scope, std::string_view mailbox) override;
 
  private:
     Result<> address_is_free(std::string_view address) const;

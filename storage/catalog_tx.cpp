@@ -14,6 +14,9 @@ namespace {
 constexpr std::size_t kLocalOctetsMax = 64;    // RFC 5321 4.5.3.1.1
 constexpr std::size_t kDomainOctetsMax = 255;  // RFC 5321 4.5.3.1.2
 constexpr std::size_t kTargetsMax = 1000;
+constexpr std::uint64_t kQuotaMax = 1ULL << 62U;
+constexpr std::int64_t kRetentionDaysMax = 36500;
+constexpr std::string_view kSpecialUses[] = {"\\Drafts", "\\Sent", "\\Junk", "\\Trash", "\\Archive"};
 
 bool is_plain(std::string_view text) {
     return std::ranges::none_of(text, [](char c) { return ascii::is_control(c) || c == ' '; }) &&
@@ -85,6 +88,7 @@ Result<> CatalogImpl::remove_domain(std::string_view name) {
         }
     }
     TRY_VOID(db_.query("DELETE FROM dkim_keys WHERE domain = ?1").bind(found.id).run());
+    TRY_VOID(db_.query("DELETE FROM retention_rules WHERE scope = ?1").bind(found.name).run());
     return change(db_.query("DELETE FROM domains WHERE id = ?1").bind(found.id), "the domain is gone");
 }
 
@@ -137,17 +141,24 @@ Result<> CatalogImpl::set_disabled(AccountId id, bool disabled) {
 }
 
 Result<> CatalogImpl::set_quota(AccountId id, std::uint64_t octets, std::uint64_t messages) {
-    constexpr std::uint64_t kLimit = 1ULL << 62U;
-    if (octets > kLimit || messages > kLimit) return Error(Errc::invalid, "the quota is too large to be meant");
+    if (octets > kQuotaMax || messages > kQuotaMax) return Error(Errc::invalid, "the quota is too large to be meant");
     return change(db_.query("UPDATE accounts SET quota_octets = ?2, quota_messages = ?3 WHERE id = ?1")
                       .bind(id, octets, messages),
                   "there is no such account");
 }
 
+Result<> CatalogImpl::set_domain_quota(DomainId id, std::uint64_t octets, std::uint64_t messages) {
+    if (octets > kQuotaMax || messages > kQuotaMax) return Error(Errc::invalid, "the quota is too large to be meant");
+    return change(
+        db_.query("UPDATE domains SET quota_octets = ?2, quota_messages = ?3 WHERE id = ?1").bind(id, octets, messages),
+        "there is no such domain");
+}
+
 Result<> CatalogImpl::remove_account(AccountId id) {
     MailImpl mail(context_, id);
-    TRY_VOID(account(id));
+    TRY(const Account gone, account(id));
     TRY_VOID(mail.remove_everything());
+    TRY_VOID(db_.query("DELETE FROM retention_rules WHERE scope = ?1").bind(gone.address).run());
     return change(db_.query("DELETE FROM accounts WHERE id = ?1").bind(id), "there is no such account");
 }
 
@@ -231,6 +242,48 @@ Result<> CatalogImpl::set_setting(std::string_view key, std::string_view value) 
         db_.query("INSERT INTO settings VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value")
             .bind(key, value),
         "");
+}
+
+Result<> CatalogImpl::reset_setting(std::string_view key) {
+    TRY_VOID(db_.query("DELETE FROM settings WHERE key = ?1").bind(key).run());
+    context_.write->notice.catalog = true;
+    return {};
+}
+
+Result<> CatalogImpl::set_retention(const RetentionRule& rule) {
+    const std::string scope = ascii::to_lower(rule.scope);
+    if (scope.find('@') != std::string::npos) {
+        TRY_VOID(account(scope));
+    } else if (!scope.empty()) {
+        TRY_VOID(domain(scope));
+    }
+    std::string mailbox = rule.mailbox;
+    if (mailbox.starts_with('\\')) {
+        const auto use = std::ranges::find_if(kSpecialUses, [&](auto name) { return ascii::equals_ci(name, mailbox); });
+        if (use == std::end(kSpecialUses)) {
+            return Error(Errc::invalid, fmt::format("{} is no special use: write \\Drafts, \\Sent, \\Junk, \\Trash or "
+                                                    "\\Archive, or the name of a mailbox",
+                                                    mailbox));
+        }
+        mailbox = *use;
+    } else {
+        TRY(mailbox, check_mailbox_name(mailbox));
+    }
+    if (rule.days < 0 || rule.days > kRetentionDaysMax) {
+        return Error(Errc::invalid,
+                     fmt::format("a rule of retention takes 0 (for ever) to {} days", kRetentionDaysMax));
+    }
+    return change(db_.query("INSERT INTO retention_rules VALUES (?1, ?2, ?3) ON CONFLICT (scope, mailbox) DO UPDATE "
+                            "SET days = excluded.days")
+                      .bind(scope, mailbox, rule.days),
+                  "");
+}
+
+Result<> CatalogImpl::remove_retention(std::string_view scope, std::string_view mailbox) {
+    const std::string key = ascii::to_lower(scope);
+    return change(
+        db_.query("DELETE FROM retention_rules WHERE scope = ?1 AND mailbox = ?2 COLLATE NOCASE").bind(key, mailbox),
+        "there is no such rule");
 }
 
 }  // namespace posthouse::storage

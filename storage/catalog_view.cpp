@@ -9,6 +9,7 @@ namespace {
 #define ACCOUNT_COLUMNS                                                                                       \
     "id, domain, address, display_name, password_hash, disabled, quota_octets, quota_messages, used_octets, " \
     "used_messages, created_ms"
+#define DOMAIN_COLUMNS "id, name, created_ms, quota_octets, quota_messages"
 
 Account account_of(const Query& row) {
     Account account;
@@ -31,6 +32,8 @@ Domain domain_of_row(const Query& row) {
     domain.id = row.id<DomainId>(0);
     domain.name = row.text(1);
     domain.created = row.time(2);
+    domain.quota_octets = row.u64(3);
+    domain.quota_messages = row.u64(4);
     return domain;
 }
 
@@ -48,15 +51,29 @@ Result<std::vector<T>> collect(Query&& query, F make) {
 }  // namespace
 
 Result<std::vector<Domain>> CatalogImpl::domains() const {
-    return collect<Domain>(db_.query("SELECT id, name, created_ms FROM domains ORDER BY name"), domain_of_row);
+    return collect<Domain>(db_.query("SELECT " DOMAIN_COLUMNS " FROM domains ORDER BY name"), domain_of_row);
 }
 
 Result<Domain> CatalogImpl::domain(std::string_view name) const {
     const std::string key = ascii::to_lower(name);
-    Query q = db_.query("SELECT id, name, created_ms FROM domains WHERE name = ?1");
+    Query q = db_.query("SELECT " DOMAIN_COLUMNS " FROM domains WHERE name = ?1");
     TRY(const bool found, q.bind(key).row());
     if (!found) return Error(Errc::not_found, fmt::format("there is no domain {}", key));
     return domain_of_row(q);
+}
+
+Result<Domain> CatalogImpl::domain(DomainId id) const {
+    Query q = db_.query("SELECT " DOMAIN_COLUMNS " FROM domains WHERE id = ?1");
+    TRY(const bool found, q.bind(id).row());
+    if (!found) return Error(Errc::not_found, fmt::format("there is no domain number {}", raw(id)));
+    return domain_of_row(q);
+}
+
+Result<CatalogView::Use> CatalogImpl::domain_use(DomainId id) const {
+    Query q = db_.query(
+        "SELECT coalesce(sum(used_octets), 0), coalesce(sum(used_messages), 0) FROM accounts WHERE domain = ?1");
+    TRY_VOID(q.bind(id).row());
+    return Use{q.u64(0), q.u64(1)};
 }
 
 Result<std::vector<Account>> CatalogImpl::accounts() const {
@@ -138,6 +155,35 @@ Result<std::optional<std::string>> CatalogImpl::setting(std::string_view key) co
     TRY(const bool found, q.bind(key).row());
     if (!found) return std::optional<std::string>();
     return std::optional<std::string>(q.text(0));
+}
+
+Result<std::vector<RetentionRule>> CatalogImpl::retention_rules() const {
+    const auto make = [](const Query& row) { return RetentionRule{row.text(0), row.text(1), row.i64(2)}; };
+    return collect<RetentionRule>(db_.query("SELECT scope, mailbox, days FROM retention_rules ORDER BY scope, mailbox"),
+                                  make);
+}
+
+Result<> check_quota(const CatalogView& catalog, std::span<const AccountId> accounts, std::uint64_t octets) {
+    const auto full = [](std::uint64_t limit, std::uint64_t used, std::uint64_t more) {
+        return limit > 0 && (used >= limit || more > limit - used);
+    };
+    for (const AccountId id : accounts) {
+        TRY(const Account account, catalog.account(id));
+        if (account.quota_octets > 0 && octets > account.quota_octets) {
+            return Error(Errc::too_large, fmt::format("the message is larger than {} may hold", account.address));
+        }
+        if (full(account.quota_octets, account.used_octets, octets) ||
+            full(account.quota_messages, account.used_messages, 1)) {
+            return Error(Errc::over_quota, fmt::format("the mailbox of {} is full", account.address));
+        }
+        TRY(const Domain domain, catalog.domain(account.domain));
+        if (domain.quota_octets == 0 && domain.quota_messages == 0) continue;
+        TRY(const CatalogView::Use use, catalog.domain_use(domain.id));
+        if (full(domain.quota_octets, use.octets, octets) || full(domain.quota_messages, use.messages, 1)) {
+            return Error(Errc::over_quota, fmt::format("the mailboxes of {} together are full", domain.name));
+        }
+    }
+    return {};
 }
 
 }  // namespace posthouse::storage

@@ -5,7 +5,8 @@
 /// Invariants  1. UIDs of a mailbox only grow and are never given twice; UIDVALIDITY never changes for a mailbox, and a
 ///                mailbox made anew under an old name gets a higher one (RFC 3501 2.3.1.1).
 ///             2. Every change of an entry takes the account's next MODSEQ; it never falls (RFC 7162 3.1).
-///             3. Expunged entries leave (uid, modseq) behind for QRESYNC and stay restorable for a while.
+///             3. Expunged entries leave (uid, modseq) behind for QRESYNC and stay restorable for `undelete.days`; the
+///                quota is given back at once and taken again by restore().
 ///             4. A body that this account has no entry for cannot be read through it.
 /// Errors: not_found, already_exists, invalid (names), over_quota, conflict.  Threads: as Tx and Snapshot.
 #include <cstdint>
@@ -52,6 +53,43 @@ struct Entry {
     MessageId message{};
 };
 
+/// What names a removed entry; also how far a page of them went.
+struct DeletedKey {
+    Time deleted{};
+    MailboxId mailbox{};  ///< it lay in; the mailbox may be gone
+    Uid uid = 0;          ///< it had there
+};
+
+/// A removed message that can still be brought back.
+struct DeletedEntry {
+    DeletedKey key;
+    std::string mailbox_name;  ///< as the mailbox was called then
+    std::int64_t internal_date_s = 0;
+    std::uint64_t size_octets = 0;
+    std::string subject;
+    std::string from;
+};
+
+/// A removed mailbox; what lay in it has the same `deleted`.
+struct DeletedMailbox {
+    Time deleted{};
+    MailboxId mailbox{};
+    std::string name;
+    SpecialUse special_use = SpecialUse::none;
+    bool subscribed = false;
+};
+
+/// Which removed messages; all conditions together.
+struct DeletedQuery {
+    std::string mailbox;               ///< its name then; "": any
+    std::optional<MailboxId> lay_in;   ///< that very mailbox
+    std::optional<Uid> uid;            ///< with `lay_in`: one message
+    std::optional<Time> since;         ///< removed at or after it
+    std::optional<Time> at;            ///< removed at that very moment: what went with a mailbox
+    std::optional<DeletedKey> before;  ///< the page behind this one
+    std::size_t limit = 1000;
+};
+
 class MailView {
  public:
     virtual ~MailView() = default;
@@ -76,6 +114,9 @@ class MailView {
     virtual Result<> each_facts(MailboxId mailbox, std::span<const Entry> entries,
                                 const std::function<void(std::size_t, const mime::MessageFacts&)>& visit) const = 0;
     virtual Result<BodyReader> body(MailboxId mailbox, Uid uid) const = 0;
+    /// What can be restored, the latest removal first.
+    virtual Result<std::vector<DeletedEntry>> deleted(const DeletedQuery& query) const = 0;
+    virtual Result<std::vector<DeletedMailbox>> deleted_mailboxes() const = 0;
 };
 
 /// STORE (RFC 3501 6.4.6).
@@ -87,14 +128,25 @@ struct FlagChange {
 };
 
 struct StoreOutcome {
-    std::vector<Entry> changed;    ///< as they stand now; entries that already were so are left out
-    std::vector<Uid> modified;     ///< failed UNCHANGEDSINCE (RFC 7162 3.1.3)
+    std::vector<Entry> changed;  ///< as they stand now; entries that already were so are left out
+    std::vector<Uid> modified;   ///< failed UNCHANGEDSINCE (RFC 7162 3.1.3)
 };
 
 struct AppendOptions {
     FlagBits flags = 0;
     std::vector<std::string> keywords;
     std::optional<std::int64_t> internal_date_s;  ///< nothing: now
+};
+
+/// What restore() did; a key that is gone by now (purged, restored before) is passed over.
+struct Restored {
+    struct Place {
+        MailboxId mailbox{};
+        std::string name;
+        std::uint64_t messages = 0;
+    };
+    std::vector<Place> places;
+    std::uint64_t messages = 0;
 };
 
 class MailTx : public MailView {
@@ -117,6 +169,12 @@ class MailTx : public MailView {
     virtual Result<std::vector<Uid>> expunge(MailboxId mailbox, std::span<const Uid> uids) = 0;
     /// The first UID that no session has been told of as \Recent, and marks all as told.
     virtual Result<Uid> take_recent(MailboxId mailbox) = 0;
+    /// Brings removed messages back, with new UIDs, flags (but \Deleted), keywords and internal date as they were: into
+    /// `into`, or where they lay; a mailbox that is gone is made again under its last name. Errc::over_quota: none came.
+    virtual Result<Restored> restore(std::span<const DeletedKey> keys, std::string_view into) = 0;
+    /// Makes a removed mailbox again under its name (empty, with a new UIDVALIDITY), with its special use where that is
+    /// free; one that stands there already is left as it is. Errc::not_found.
+    virtual Result<Mailbox> restore_mailbox(Time deleted, MailboxId mailbox) = 0;
 };
 
 }  // namespace posthouse::storage

@@ -41,6 +41,8 @@ class MailImpl final : public MailTx {
     Result<> each_facts(MailboxId mailbox, std::span<const Entry> entries,
                         const std::function<void(std::size_t, const mime::MessageFacts&)>& visit) const override;
     Result<BodyReader> body(MailboxId mailbox, Uid uid) const override;
+    Result<std::vector<DeletedEntry>> deleted(const DeletedQuery& query) const override;
+    Result<std::vector<DeletedMailbox>> deleted_mailboxes() const override;
 
     Result<Mailbox> create(std::string_view name, SpecialUse use) override;
     Result<> rename(std::string_view from, std::string_view to) override;
@@ -53,10 +55,13 @@ class MailImpl final : public MailTx {
     Result<std::vector<std::pair<Uid, Uid>>> move(MailboxId from, std::span<const Uid> uids, MailboxId to) override;
     Result<std::vector<Uid>> expunge(MailboxId mailbox, std::span<const Uid> uids) override;
     Result<Uid> take_recent(MailboxId mailbox) override;
+    Result<Restored> restore(std::span<const DeletedKey> keys, std::string_view into) override;
+    Result<Mailbox> restore_mailbox(Time deleted, MailboxId mailbox) override;
 
     /// One new entry for a message of `size` octets whose row counts this reference already; the mailbox by name, made
     /// where missing. The road of delivery: four statements.
-    Result<Entry> deliver(std::string_view mailbox, FlagBits flags, MessageId message, std::uint64_t size);
+    Result<Entry> deliver(std::string_view mailbox, FlagBits flags, MessageId message, std::uint64_t size,
+                          QuotaRule quota);
     /// Before the account goes: mailboxes, entries, what could be restored, keywords, subscriptions.
     Result<> remove_everything();
 
@@ -71,6 +76,7 @@ class MailImpl final : public MailTx {
     Result<std::vector<Entry>> take_entries(Query&& query) const;
     /// The entries of `uids` that exist, ascending, each once.
     Result<std::vector<Entry>> find(MailboxId mailbox, std::span<const Uid> uids) const;
+    Result<std::vector<Uid>> missing_uids(MailboxId mailbox) const;
     Result<std::vector<std::string>> children(std::string_view name) const;
 
     Result<ModSeq> next_modseq();
@@ -79,6 +85,7 @@ class MailImpl final : public MailTx {
     Result<> rename_inbox(const std::string& to);
     /// Takes octets and messages of the quota; Errc::over_quota names the account.
     Result<> take_quota(std::uint64_t octets, std::uint64_t messages);
+    Result<> check_domain_quota(DomainId domain);
     Result<> give_quota(std::uint64_t octets, std::uint64_t messages);
     /// `count` fresh UIDs of a mailbox; gives back the first.
     Result<Uid> take_uids(MailboxId mailbox, std::uint64_t count, ModSeq modseq, const Counters& more);
@@ -89,6 +96,20 @@ class MailImpl final : public MailTx {
     Result<std::string> keyword(const std::string& name);
     Result<bool> holds(MessageId message) const;
     Result<std::uint32_t> changed_keywords(std::uint32_t before, const FlagChange& change);
+    enum class Transfer { copy, move };
+    Result<std::vector<std::pair<Uid, Uid>>> transfer(MailboxId from, std::span<const Uid> uids, MailboxId to,
+                                                      Transfer how);
+    static void count(Counters& by, const Entry& entry, std::int64_t sign);
+    struct Removed {
+        DeletedKey key;
+        std::string mailbox_name;
+        Entry entry;
+    };
+    Result<std::vector<Removed>> find_removed(std::span<const DeletedKey> keys) const;
+    Result<MailboxId> place_of(const Removed& removed, std::string_view into);
+    Result<Mailbox> made_again(const DeletedMailbox& gone);
+    Result<std::optional<DeletedMailbox>> last_removal(MailboxId mailbox) const;
+    Result<> put_back(MailboxId mailbox, std::vector<Removed>& removed);
 
     Context& context_;
     Connection& db_;

@@ -23,6 +23,10 @@ bool is_keyword(std::string_view name) {
     });
 }
 
+// The sum over a domain's accounts is only made where the domain has a quota: 0 says that it has none.
+#define LIMITED_DOMAIN \
+    "coalesce((SELECT d.id FROM domains d WHERE d.id = domain AND (d.quota_octets > 0 OR d.quota_messages > 0)), 0)"
+
 std::int64_t seconds(Time time) { return to_unix_ms(time) / 1000; }
 
 }  // namespace
@@ -31,12 +35,24 @@ Result<> MailImpl::take_quota(std::uint64_t octets, std::uint64_t messages) {
     Query q = db_.query(
         "UPDATE accounts SET used_octets = used_octets + ?2, used_messages = used_messages + ?3 "
         "WHERE id = ?1 RETURNING (quota_octets > 0 AND used_octets > quota_octets) OR "
-        "(quota_messages > 0 AND used_messages > quota_messages), address");
+        "(quota_messages > 0 AND used_messages > quota_messages), address, " LIMITED_DOMAIN);
     TRY(const bool found, q.bind(account_, octets, messages).row());
     if (!found) return Error(Errc::not_found, "there is no such account");
     // Taken first and looked at afterwards: the savepoint of the write gives it back.
     if (q.flag(0)) return Error(Errc::over_quota, fmt::format("the mailbox of {} is full", q.text(1)));
-    return q.run();
+    const auto domain = q.id<DomainId>(2);
+    TRY_VOID(q.run());
+    return check_domain_quota(domain);
+}
+
+Result<> MailImpl::check_domain_quota(DomainId domain) {
+    if (raw(domain) == 0) return {};
+    Query q = db_.query(
+        "SELECT d.name, (d.quota_octets > 0 AND sum(a.used_octets) > d.quota_octets) OR (d.quota_messages > 0 AND "
+        "sum(a.used_messages) > d.quota_messages) FROM domains d JOIN accounts a ON a.domain = d.id WHERE d.id = ?1");
+    TRY(const bool found, q.bind(domain).row());
+    if (!found || !q.flag(1)) return {};
+    return Error(Errc::over_quota, fmt::format("the mailboxes of {} together are full", q.text(0)));
 }
 
 Result<> MailImpl::give_quota(std::uint64_t octets, std::uint64_t messages) {
@@ -154,7 +170,8 @@ Result<Entry> MailImpl::append(MailboxId mailbox, MessageId message, const Appen
     return entry;
 }
 
-Result<Entry> MailImpl::deliver(std::string_view name, FlagBits flags, MessageId message, std::uint64_t size) {
+Result<Entry> MailImpl::deliver(std::string_view name, FlagBits flags, MessageId message, std::uint64_t size,
+                                QuotaRule quota) {
     Entry entry;
     entry.flags = flags & kAllFlags;
     entry.size_octets = size;
@@ -165,12 +182,15 @@ Result<Entry> MailImpl::deliver(std::string_view name, FlagBits flags, MessageId
             "UPDATE accounts SET used_octets = used_octets + ?2, used_messages = used_messages + 1, "
             "modseq = modseq + 1 WHERE id = ?1 "
             "RETURNING modseq, (quota_octets > 0 AND used_octets > quota_octets) OR "
-            "(quota_messages > 0 AND used_messages > quota_messages), address");
+            "(quota_messages > 0 AND used_messages > quota_messages), address, " LIMITED_DOMAIN);
         TRY(const bool found, q.bind(account_, size).row());
         if (!found) return Error(Errc::not_found, "there is no such account");
-        if (q.flag(1)) return Error(Errc::over_quota, fmt::format("the mailbox of {} is full", q.text(2)));
+        const bool keep = quota == QuotaRule::keep;
+        if (keep && q.flag(1)) return Error(Errc::over_quota, fmt::format("the mailbox of {} is full", q.text(2)));
         entry.modseq = q.u64(0);
+        const auto domain = q.id<DomainId>(3);
         TRY_VOID(q.run());
+        if (keep) TRY_VOID(check_domain_quota(domain));
     }
     const std::string key = canonical_mailbox_name(name);
     MailboxId id{};
@@ -251,57 +271,48 @@ Result<StoreOutcome> MailImpl::store(MailboxId mailbox, std::span<const Uid> uid
     return outcome;
 }
 
-Result<std::vector<std::pair<Uid, Uid>>> MailImpl::copy(MailboxId from, std::span<const Uid> uids, MailboxId to) {
-    TRY_VOID(check(from));
-    TRY_VOID(check(to));
-    TRY(const std::vector<Entry> found, find(from, uids));
-    std::vector<std::pair<Uid, Uid>> pairs;
-    if (found.empty()) return pairs;
-    Counters more;
-    for (const Entry& entry : found) {
-        more.messages += 1;
-        more.unseen += is_unseen(entry.flags) ? 1 : 0;
-        more.octets += static_cast<std::int64_t>(entry.size_octets);
-    }
-    TRY_VOID(take_quota(static_cast<std::uint64_t>(more.octets), found.size()));
-    TRY(const ModSeq modseq, next_modseq());
-    TRY(Uid uid, take_uids(to, found.size(), modseq, more));
-    for (Entry entry : found) {
-        pairs.emplace_back(entry.uid, uid);
-        entry.uid = uid++;
-        entry.modseq = modseq;
-        entry.save_date_s = seconds(context_.write->now);
-        TRY_VOID(insert_entry(to, entry));
-        change_refs(context_, entry.message, 1);
-    }
-    return pairs;
+void MailImpl::count(Counters& by, const Entry& entry, std::int64_t sign) {
+    by.messages += sign;
+    by.unseen += is_unseen(entry.flags) ? sign : 0;
+    by.octets += sign * static_cast<std::int64_t>(entry.size_octets);
 }
 
-Result<std::vector<std::pair<Uid, Uid>>> MailImpl::move(MailboxId from, std::span<const Uid> uids, MailboxId to) {
+Result<std::vector<std::pair<Uid, Uid>>> MailImpl::transfer(MailboxId from, std::span<const Uid> uids, MailboxId to,
+                                                            Transfer how) {
     TRY_VOID(check(from));
     TRY_VOID(check(to));
     TRY(const std::vector<Entry> found, find(from, uids));
     std::vector<std::pair<Uid, Uid>> pairs;
     if (found.empty()) return pairs;
     Counters more;
-    for (const Entry& entry : found) {
-        more.messages += 1;
-        more.unseen += is_unseen(entry.flags) ? 1 : 0;
-        more.octets += static_cast<std::int64_t>(entry.size_octets);
-    }
+    for (const Entry& entry : found) count(more, entry, 1);
+    if (how == Transfer::copy) TRY_VOID(take_quota(static_cast<std::uint64_t>(more.octets), found.size()));
     // One MODSEQ for both ends: to other sessions the message is in one place or the other (RFC 6851 3.3).
     TRY(const ModSeq modseq, next_modseq());
     TRY(Uid uid, take_uids(to, found.size(), modseq, more));
     for (Entry entry : found) {
-        TRY_VOID(delete_entry(from, entry.uid, modseq));
+        if (how == Transfer::move) {
+            TRY_VOID(delete_entry(from, entry.uid, modseq));
+        } else {
+            change_refs(context_, entry.message, 1);
+        }
         pairs.emplace_back(entry.uid, uid);
         entry.uid = uid++;
         entry.modseq = modseq;
         entry.save_date_s = seconds(context_.write->now);
         TRY_VOID(insert_entry(to, entry));
     }
+    if (how == Transfer::copy) return pairs;
     TRY_VOID(count_changes(from, modseq, Counters{-more.messages, -more.unseen, -more.octets}));
     return pairs;
+}
+
+Result<std::vector<std::pair<Uid, Uid>>> MailImpl::copy(MailboxId from, std::span<const Uid> uids, MailboxId to) {
+    return transfer(from, uids, to, Transfer::copy);
+}
+
+Result<std::vector<std::pair<Uid, Uid>>> MailImpl::move(MailboxId from, std::span<const Uid> uids, MailboxId to) {
+    return transfer(from, uids, to, Transfer::move);
 }
 
 Result<std::vector<Uid>> MailImpl::expunge(MailboxId mailbox, std::span<const Uid> uids) {
@@ -320,9 +331,7 @@ Result<std::vector<Uid>> MailImpl::expunge(MailboxId mailbox, std::span<const Ui
                            entry.internal_date_s, entry.save_date_s, entry.size_octets, entry.message)
                      .run());
         TRY_VOID(delete_entry(mailbox, entry.uid, modseq));
-        by.messages -= 1;
-        by.unseen -= is_unseen(entry.flags) ? 1 : 0;
-        by.octets -= static_cast<std::int64_t>(entry.size_octets);
+        count(by, entry, -1);
         gone.push_back(entry.uid);
     }
     TRY_VOID(count_changes(mailbox, modseq, by));

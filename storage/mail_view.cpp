@@ -131,6 +131,21 @@ Result<std::vector<Entry>> MailImpl::changed_since(MailboxId mailbox, ModSeq sin
     return found;
 }
 
+Result<std::vector<Uid>> MailImpl::missing_uids(MailboxId mailbox) const {
+    // Beyond what is remembered: every UID that is not there, which RFC 7162 3.2.5.1 allows in place of the exact list.
+    TRY(const Mailbox box, this->mailbox(mailbox));
+    Query q = db_.query("SELECT uid FROM entries WHERE mailbox = ?1 ORDER BY uid");
+    q.bind(mailbox);
+    std::vector<Uid> out;
+    for (Uid next = 1;;) {
+        TRY(const bool more, q.row());
+        const Uid end = more ? q.u32(0) : box.uid_next;
+        for (; next < end; ++next) out.push_back(next);
+        if (!more) return out;
+        next = end + 1;
+    }
+}
+
 Result<std::vector<Uid>> MailImpl::expunged_since(MailboxId mailbox, ModSeq since) const {
     TRY_VOID(check(mailbox));
     Query q = db_.query("SELECT uid FROM expunged WHERE mailbox = ?1 AND modseq > ?2");
@@ -139,6 +154,7 @@ Result<std::vector<Uid>> MailImpl::expunged_since(MailboxId mailbox, ModSeq sinc
     for (;;) {
         TRY(const bool more, q.row());
         if (!more) break;
+        if (q.u32(0) == 0) return missing_uids(mailbox);
         out.push_back(q.u32(0));
     }
     std::ranges::sort(out);

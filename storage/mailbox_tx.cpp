@@ -154,6 +154,9 @@ Result<> MailImpl::remove(std::string_view name) {
                        "internal_date_s, save_date_s, size_octets, message FROM entries WHERE mailbox = ?1")
                  .bind(gone.id, account_, context_.write->now, key)
                  .run());
+    TRY_VOID(db_.query("INSERT INTO deleted_mailboxes VALUES (?1, ?2, ?3, ?4, ?5, ?6)")
+                 .bind(account_, context_.write->now, gone.id, key, gone.special_use, gone.subscribed)
+                 .run());
     TRY_VOID(db_.query("DELETE FROM entries WHERE mailbox = ?1").bind(gone.id).run());
     // QRESYNC ends with the mailbox: one made anew under the name has another UIDVALIDITY.
     TRY_VOID(db_.query("DELETE FROM expunged WHERE mailbox = ?1").bind(gone.id).run());
@@ -194,6 +197,11 @@ Result<> MailImpl::remove_everything() {
         context_.write->changed(account_, gone.id, gone.highest_modseq);
     }
     TRY_VOID(db_.query("DELETE FROM deleted_entries WHERE account = ?1").bind(account_).run());
+    TRY_VOID(db_.query("DELETE FROM deleted_mailboxes WHERE account = ?1").bind(account_).run());
+    TRY_VOID(db_.query("DELETE FROM imported WHERE folder IN (SELECT id FROM import_folders WHERE account = ?1)")
+                 .bind(account_)
+                 .run());
+    TRY_VOID(db_.query("DELETE FROM import_folders WHERE account = ?1").bind(account_).run());
     TRY_VOID(db_.query("DELETE FROM mailboxes WHERE account = ?1").bind(account_).run());
     TRY_VOID(db_.query("DELETE FROM subscriptions WHERE account = ?1").bind(account_).run());
     TRY_VOID(db_.query("DELETE FROM keywords WHERE account = ?1").bind(account_).run());

@@ -19,8 +19,8 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <string>
 #include <optional>
+#include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -56,18 +56,21 @@ struct LocalCopy {
     AccountId account{};
     std::string mailbox = "INBOX";  ///< created where missing
     FlagBits flags = 0;
-    std::string recipient;          ///< the envelope address that led here, for the event
+    std::string recipient;  ///< the envelope address that led here, for the event
 };
 
 /// Everything that one acceptance changes, in one transaction.
 struct Delivery {
     StagedBodyPtr body;
     mime::MessageFacts facts;
-    std::string sender;                   ///< reverse-path, for events
-    std::string received_detail;          ///< event sentence: "from mx.b.example [192.0.2.1] over ESMTPS"
+    std::string sender;           ///< reverse-path, for events
+    std::string received_detail;  ///< event sentence: "from mx.b.example [192.0.2.1] over ESMTPS"
     std::vector<LocalCopy> local;
     std::optional<NewQueueItem> outgoing;
     Time first_attempt{};
+    /// `promised`: each recipient was found to have room when it was taken (RCPT). A mailbox that filled up since gets
+    /// this message all the same, so that it never holds up those of the others; the next RCPT hears 452.
+    QuotaRule quota = QuotaRule::keep;
 };
 
 struct Accepted {
@@ -111,7 +114,7 @@ struct StoreOptions {
     std::uint64_t segment_octets_max = 128ULL * 1024 * 1024;
     std::uint64_t cache_octets = 64ULL * 1024 * 1024;
     unsigned readers_max = 4;
-    const Clock* clock = nullptr;  ///< null: the system's
+    const Clock* clock = nullptr;        ///< null: the system's
     bool watch_other_processes = false;  ///< the server: poll PRAGMA data_version each second
     StoreOptions() = default;
 };

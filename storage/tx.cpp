@@ -34,7 +34,8 @@ Result<Accepted> TxImpl::deliver(const Delivery& delivery) {
     TRY_VOID(write_received(delivery, placed->message));
     const std::uint64_t size = placed->body->size_octets();
     for (const LocalCopy& copy : delivery.local) {
-        TRY(const Entry entry, parts_.mail(copy.account).deliver(copy.mailbox, copy.flags, placed->message, size));
+        TRY(const Entry entry,
+            parts_.mail(copy.account).deliver(copy.mailbox, copy.flags, placed->message, size, delivery.quota));
         const std::string detail = fmt::format("put into {} as UID {}", copy.mailbox, entry.uid);
         NewEvent event;
         event.kind = EventKind::stored;

@@ -13,7 +13,7 @@ enum class AliasId : std::int64_t {};
 enum class RouteId : std::int64_t {};
 enum class DkimKeyId : std::int64_t {};
 enum class MailboxId : std::int64_t {};
-enum class MessageId : std::int64_t {};    ///< a stored message: body and facts; never the Message-ID field
+enum class MessageId : std::int64_t {};  ///< a stored message: body and facts; never the Message-ID field
 enum class QueueId : std::int64_t {};
 enum class RecipientId : std::int64_t {};  ///< one recipient of one queued message
 
@@ -27,6 +27,9 @@ constexpr FlagBits bit(Flag flag) { return static_cast<FlagBits>(flag); }
 
 /// RFC 6154; one mailbox of an account per use.
 enum class SpecialUse : std::uint8_t { none, drafts, sent, junk, trash, archive };
+
+/// Whether a delivery that goes over the quota is refused (`keep`), or was promised at RCPT and is taken all the same.
+enum class QuotaRule { keep, promised };
 
 template <class Id>
 constexpr std::int64_t raw(Id id) {
