@@ -7,7 +7,8 @@
 
 -- Numbers that only grow and are shared by every process that writes.
 CREATE TABLE counters (
-    name  TEXT PRIMARY KEY,  -- 'message': first message id no process has reserved; 'event': last event id given; 'verify': self-checks
+    name  TEXT PRIMARY KEY,  -- 'message': first message id no process has reserved; 'event': last event id given; 'verify': self-checks;
+                           -- 'segment': highest number of a removed segment (no row until one was)
     value INTEGER NOT NULL   -- its present value
 ) WITHOUT ROWID;
 INSERT INTO counters VALUES ('message', 1), ('event', 0), ('verify', 0);
@@ -148,7 +149,7 @@ CREATE INDEX entries_by_keywords ON entries (mailbox, keyword_set) WHERE keyword
 CREATE TABLE expunged (
     mailbox INTEGER NOT NULL,  -- mailboxes.id
     modseq  INTEGER NOT NULL,  -- of the removal
-    uid     INTEGER NOT NULL,  -- what was removed
+    uid     INTEGER NOT NULL,  -- what was removed; 0: what was removed up to this modseq is no longer remembered
     PRIMARY KEY (mailbox, modseq, uid)
 ) WITHOUT ROWID;
 
