@@ -77,8 +77,8 @@ class StoreBackend final : public smtp::Backend {
           local_copies_(metrics.counter("delivery_local_total", "Copies put into local mailboxes")),
           queued_(metrics.counter("delivery_queued_total", "Recipients put into the queue")) {}
 
-    net::Task<Result<smtp::RecipientKind>> lookup_recipient(wire::Path recipient,
-                                                            std::optional<smtp::Login> login) override {
+    net::Task<Result<smtp::RecipientKind>> lookup_recipient(wire::Path recipient, std::optional<smtp::Login> login,
+                                                            std::uint64_t declared_octets) override {
         auto picture = directory_.picture();
         const bool literal = recipient.is_literal();
         Resolution found = picture->resolve(at_home(recipient, *picture));
@@ -99,7 +99,7 @@ class StoreBackend final : public smtp::Backend {
                 co_return smtp::RecipientKind::remote;
             case Resolution::Kind::deliver: break;
         }
-        if (picture->any_limited(found.accounts)) CO_TRY_VOID(co_await check_quota(found.accounts));
+        if (picture->any_limited(found.accounts)) CO_TRY_VOID(co_await check_quota(found.accounts, declared_octets));
         co_return found.accounts.empty() ? smtp::RecipientKind::remote : smtp::RecipientKind::local;
     }
 
@@ -151,16 +151,12 @@ class StoreBackend final : public smtp::Backend {
         return path;
     }
 
-    // The picture knows who has a quota; how much of it is used is asked of the store, for those only.
-    net::Task<Result<>> check_quota(std::vector<storage::AccountId> accounts) {
-        auto look = [accounts = std::move(accounts)](const storage::Snapshot& snapshot) -> Result<> {
-            for (const storage::AccountId id : accounts) {
-                TRY(const storage::Account account, snapshot.catalog().account(id));
-                const bool octets_full = account.quota_octets > 0 && account.used_octets >= account.quota_octets;
-                const bool count_full = account.quota_messages > 0 && account.used_messages >= account.quota_messages;
-                if (octets_full || count_full) return Error(Errc::over_quota, account.address + " is full");
-            }
-            return {};
+    // The picture knows who has a quota; how much of it is used is asked of the store, for those only. A mailbox below
+    // its limit takes a message of any size that was not declared: the overshoot is one message for each transaction
+    // under way, and nothing that was accepted is lost. 452 4.2.2, since room can be made (RFC 3463 3.3, X.2.2).
+    net::Task<Result<>> check_quota(std::vector<storage::AccountId> accounts, std::uint64_t declared_octets) {
+        auto look = [accounts = std::move(accounts), declared_octets](const storage::Snapshot& snapshot) {
+            return storage::check_quota(snapshot.catalog(), accounts, declared_octets);
         };
         co_return co_await storage::read(store_, pool_, loop_, std::move(look));
     }
@@ -194,6 +190,7 @@ class StoreBackend final : public smtp::Backend {
         delivery.sender = envelope.sender.spec();
         delivery.received_detail = envelope.received_detail;
         delivery.first_attempt = now;
+        delivery.quota = storage::QuotaRule::promised;  // each recipient was looked at in lookup_recipient
         if (item.recipients.empty()) return {};
         item.reverse_path = delivery.sender;
         item.envid = envelope.envid;

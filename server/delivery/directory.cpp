@@ -129,8 +129,13 @@ Result<std::shared_ptr<const DirectoryPicture>> DirectoryPicture::load(const sto
     std::ranges::sort(domains, {}, [](const storage::Domain& d) { return storage::raw(d.id); });
     std::ranges::sort(accounts, {}, [](const storage::Account& a) { return storage::raw(a.id); });
 
+    std::unordered_set<std::int64_t> limited_domains;
+    for (const storage::Domain& domain : domains) {
+        if (domain.quota_octets > 0 || domain.quota_messages > 0) limited_domains.insert(storage::raw(domain.id));
+    }
     for (storage::Account& account : accounts) {
-        const bool limited = account.quota_octets > 0 || account.quota_messages > 0;
+        const bool limited = account.quota_octets > 0 || account.quota_messages > 0 ||
+                             limited_domains.contains(storage::raw(account.domain));
         out->limited_[storage::raw(account.id)] = limited;
         if (account.disabled) out->disabled_.insert(storage::raw(account.id));
         out->accounts_[account.address] = AccountFacts{account.id, limited};

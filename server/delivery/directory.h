@@ -53,7 +53,7 @@ class DirectoryPicture {
  public:
     struct AccountFacts {
         storage::AccountId id{};
-        bool limited = false;  ///< has a quota
+        bool limited = false;  ///< it or its domain has a quota
     };
 
     /// Reads domains, accounts, aliases and the settings "postmaster" and "postmaster.DOMAIN" (account addresses) and
@@ -65,7 +65,7 @@ class DirectoryPicture {
     /// Whether the account may write as `path`: its address, an alias that leads to it, either with a +tag; or any
     /// address of a domain that it may send for.
     bool owns(storage::AccountId account, const smtp::Path& path) const;
-    /// Whether any of these accounts has a quota, so that its use must be looked up.
+    /// Whether any of these accounts, or its domain, has a quota, so that its use must be looked up.
     bool any_limited(const std::vector<storage::AccountId>& accounts) const;
     std::size_t account_count() const { return accounts_.size(); }
 

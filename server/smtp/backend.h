@@ -51,6 +51,7 @@ struct Envelope {
     Ret ret = Ret::unspecified;
     bool smtputf8 = false;
     bool eight_bit = false;
+    std::uint64_t declared_octets = 0;  ///< SIZE= of MAIL (RFC 1870 5); 0 where it was not given
     std::optional<Login> login;
     std::string received_detail;  ///< "from mx.b.example [192.0.2.1] over ESMTPS", for the trace
 
@@ -76,8 +77,11 @@ class Backend {
     virtual ~Backend() = default;
 
     /// May mail for `recipient` be taken from this client? Errc::not_found (no such user here), denied (not ours, and
-    /// the client may not relay), over_quota, limit (an alias that explodes), unavailable.
-    virtual net::Task<Result<RecipientKind>> lookup_recipient(wire::Path recipient, std::optional<Login> login) = 0;
+    /// the client may not relay), over_quota (full, or `declared_octets` do not fit), too_large
+    /// (they never will), limit (an alias that explodes),
+    /// unavailable. What was taken here is a promise: accept() delivers it though the mailbox filled up meanwhile.
+    virtual net::Task<Result<RecipientKind>> lookup_recipient(wire::Path recipient, std::optional<Login> login,
+                                                              std::uint64_t declared_octets) = 0;
     /// Errc::unauthenticated, limit (too many failures) or unavailable.
     virtual net::Task<Result<Login>> authenticate(std::string login, std::string password, net::IpAddress peer) = 0;
     /// May `login` write in the name of `address` (its own, its aliases, its +tags)? Errc::denied.

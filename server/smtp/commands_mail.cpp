@@ -51,6 +51,7 @@ net::Task<Reply> on_mail(Session& session, std::string_view args) {
     envelope.ret = parameters->ret;
     envelope.smtputf8 = parameters->smtputf8;
     envelope.eight_bit = parameters->eight_bit;
+    envelope.declared_octets = size;
     envelope.login = session.login();
     session.open_transaction(std::move(envelope), *parameters);
     co_return Reply(250, "2.1.0", "Sender ok");
@@ -66,6 +67,8 @@ Reply recipient_refused(const Error& error) {
     // The sender may know why; the list of our users stays ours.
     if (error.code == Errc::denied) return Reply(554, "5.7.1", "Relay access denied");
     if (error.code == Errc::limit) return Reply(550, "5.2.4", "The alias leads to too many addresses");
+    // Room that can be made is worth another try (452 4.2.2); this never fits (RFC 3463 3.3, X.2.3).
+    if (error.code == Errc::too_large) return Reply(552, "5.2.3", "The message is larger than this mailbox may hold");
     return reply_for(error);
 }
 
@@ -83,7 +86,7 @@ net::Task<Reply> on_rcpt(Session& session, std::string_view args) {
     if (envelope.recipients.size() >= session.options().limits.recipients_max) {
         co_return Reply(452, "4.5.3", "Too many recipients, send to these first");
     }
-    const auto kind = co_await session.backend().lookup_recipient(*path, envelope.login);
+    const auto kind = co_await session.backend().lookup_recipient(*path, envelope.login, envelope.declared_octets);
     if (!kind) {
         session.mark_recipient_refused();
         co_return recipient_refused(kind.error());

@@ -25,7 +25,8 @@ class SmtpTestBackend final : public server::smtp::Backend {
     Result<> room_result;    ///< what check_room() says
 
     net::Task<Result<server::smtp::RecipientKind>> lookup_recipient(posthouse::smtp::Path recipient,
-                                                                    std::optional<server::smtp::Login> login) override {
+                                                                    std::optional<server::smtp::Login> login,
+                                                                    std::uint64_t /*declared_octets*/) override {
         using server::smtp::RecipientKind;
         const std::string address = ascii::to_lower(recipient.spec());
         if (address == "postmaster" || accounts.contains(address)) co_return RecipientKind::local;
