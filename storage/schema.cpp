@@ -1,7 +1,18 @@
 #include "storage/schema.h"
 
+#include <dirent.h>
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <stdio.h>
+#include <unistd.h>
 
+#include <cerrno>
+#include <memory>
+#include <vector>
+
+#include "protocols/base/log.h"
+#include "storage/fail_point.h"
+#include "storage/file.h"
 #include "storage/sqlite.h"
 
 namespace posthouse::storage {
@@ -38,15 +49,91 @@ Result<int> version_of(Connection& db) {
     return static_cast<int>(version);
 }
 
-Result<> step(Connection& db, const Migration& migration) {
+constexpr std::string_view kCopyMark = ".before-v";
+constexpr std::uint64_t kCopyCacheOctets = 1024 * 1024;
+constexpr int kCopyPagesAStep = 4096;
+
+/// Copies what is committed in `path` into `copy`, page by page. The reader is a connection of its own: the one that
+/// holds the write lock cannot be the source of a copy.
+Result<> copy_pages(const std::string& path, const std::string& copy) {
+    TRY(const std::unique_ptr<Connection> source, Connection::open(path, Connection::Mode::read, kCopyCacheOctets));
+    sqlite3* target = nullptr;
+    const int opened = sqlite3_open_v2(copy.c_str(), &target, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, nullptr);
+    const std::unique_ptr<sqlite3, int (*)(sqlite3*)> owner(target, sqlite3_close_v2);
+    if (opened != SQLITE_OK) return source->error(opened);
+    sqlite3_backup* const backup = sqlite3_backup_init(target, "main", source->handle(), "main");
+    if (backup == nullptr) return source->error(sqlite3_errcode(target));
+    int rc = SQLITE_OK;
+    while (rc == SQLITE_OK) rc = sqlite3_backup_step(backup, kCopyPagesAStep);
+    static_cast<void>(sqlite3_backup_finish(backup));
+    if (rc != SQLITE_DONE) return source->error(rc);
+    return {};
+}
+
+/// The copies that earlier migrations left.
+void remove_older(const Descriptor& directory, std::string_view database, std::string_view keep) {
+    const int fd = ::openat(directory.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return;
+    std::vector<std::string> older;
+    const std::unique_ptr<DIR, int (*)(DIR*)> listing(::fdopendir(fd), ::closedir);
+    const std::string mark = fmt::format("{}{}", database, kCopyMark);
+    while (const dirent* item = ::readdir(listing.get())) {
+        const std::string_view name = item->d_name;
+        if (name.starts_with(mark) && name != keep) older.emplace_back(name);
+    }
+    for (const std::string& name : older) static_cast<void>(::unlinkat(directory.get(), name.c_str(), 0));
+}
+
+/// Called under the write lock: what is copied is exactly what the steps are about to change.
+Result<> keep_copy(Connection& db) {
+    const std::string path = sqlite3_db_filename(db.handle(), "main");
+    const std::size_t slash = path.rfind('/');
+    const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash);
+    const std::string database = path.substr(slash + 1);
+    const std::string kept = fmt::format("{}{}{}", database, kCopyMark, kSchemaVersion);
+    const std::string unfinished = kept + ".new";
+    const int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return system_error(errno, "cannot open the data directory");
+    const Descriptor directory(fd);
+    static_cast<void>(::unlinkat(directory.get(), unfinished.c_str(), 0));
+    {
+        // Made by us, so that its mode is ours and not the library's.
+        TRY(const Descriptor made, open_beneath(directory, unfinished, O_RDWR | O_CREAT | O_EXCL));
+    }
+    Result<> copied = copy_pages(path, folder + "/" + unfinished);
+    if (copied) {
+        TRY(const Descriptor file, open_beneath(directory, unfinished, O_RDWR));
+        copied = sync_data(file);
+    }
+    if (!copied) {
+        static_cast<void>(::unlinkat(directory.get(), unfinished.c_str(), 0));
+        return Error(copied.error().code,
+                     fmt::format("mail.db was not changed, because it could not be copied beforehand: {}",
+                                 copied.error().context));
+    }
+    POSTHOUSE_FAIL_POINT("migrate-copied");
+    if (::renameat(directory.get(), unfinished.c_str(), directory.get(), kept.c_str()) != 0) {
+        return system_error(errno, "cannot put the copy of mail.db into its place");
+    }
+    TRY_VOID(sync_directory(directory));
+    remove_older(directory, database, kept);
+    log::info("storage", "mail.db is brought to schema {}; as it was it is kept in {}", kSchemaVersion, kept);
+    return {};
+}
+
+Result<> step(Connection& db, const Migration& migration, bool first) {
     const std::string mark = fmt::format("PRAGMA user_version={};", migration.from + 1);
     TRY_VOID(db.exec("BEGIN IMMEDIATE"));
     // Another process may have done this step while we waited for the lock.
     Result<int> version = version_of(db);
     Result<> done = !version ? Result<>(version.error()) : Result<>();
     if (done && *version == migration.from) {
-        done = db.exec_text(migration.script);
+        if (first) done = keep_copy(db);
+        POSTHOUSE_FAIL_POINT("migrate-begun");
+        if (done) done = db.exec_text(migration.script);
+        POSTHOUSE_FAIL_POINT("migrate-changed");
         if (done) done = db.exec_text(mark.c_str());
+        POSTHOUSE_FAIL_POINT("migrate-marked");
     }
     if (done) done = db.exec("COMMIT");
     if (!done && db.in_transaction()) static_cast<void>(db.exec("ROLLBACK"));
@@ -72,9 +159,10 @@ Result<> migrate_schema(Connection& db) {
                                  version, kSchemaVersion));
     }
     if (version <= 0) return Error(Errc::corrupt, "mail.db is not a store of Posthouse");
+    const int before = version;
     for (const Migration& migration : kMigrations) {
         if (migration.from == version) {
-            TRY_VOID(step(db, migration));
+            TRY_VOID(step(db, migration, version == before));
             ++version;
         }
     }

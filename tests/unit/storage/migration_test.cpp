@@ -1,0 +1,330 @@
+// A store of every earlier schema opens, keeps every row and its mail, and has then the schema of a fresh one; cut off
+// anywhere on the way it is of the old version or of the new, and what it was before is kept beside it.
+#include <doctest/doctest.h>
+#include <fmt/format.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <sstream>
+#include <thread>
+
+#include "storage/fail_point.h"
+#include "storage/schema.h"
+#include "storage/sqlite.h"
+#include "tests/support/temp_store.h"
+
+using namespace posthouse;
+using namespace posthouse::storage;
+
+namespace {
+
+constexpr std::string_view kBody = "Subject: old mail\r\n\r\nstill here\r\n";
+
+std::string text_of(const std::string& path) {
+    std::ifstream in(path);
+    REQUIRE_MESSAGE(in, path);
+    std::stringstream out;
+    out << in.rdbuf();
+    return out.str();
+}
+
+/// Plain SQLite: a test may attach and may write texts together.
+class Raw {
+ public:
+    explicit Raw(const std::string& path) {
+        REQUIRE(sqlite3_open_v2(path.c_str(), &db_, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, nullptr) == SQLITE_OK);
+    }
+    ~Raw() { sqlite3_close(db_); }
+    Raw(const Raw&) = delete;
+    Raw& operator=(const Raw&) = delete;
+    void exec(const std::string& sql) {
+        CAPTURE(sql);
+        char* message = nullptr;
+        const int rc = sqlite3_exec(db_, sql.c_str(), nullptr, nullptr, &message);
+        CHECK_MESSAGE(rc == SQLITE_OK, (message == nullptr ? "" : message));
+        sqlite3_free(message);
+    }
+    /// Every row as one line, columns between bars; blobs and NULL in SQL's spelling.
+    std::vector<std::string> rows(const std::string& sql) {
+        CAPTURE(sql);
+        std::vector<std::string> out;
+        sqlite3_stmt* q = nullptr;
+        REQUIRE(sqlite3_prepare_v2(db_, sql.c_str(), -1, &q, nullptr) == SQLITE_OK);
+        while (sqlite3_step(q) == SQLITE_ROW) {
+            std::string line;
+            for (int i = 0; i < sqlite3_column_count(q); ++i) {
+                const void* octets = sqlite3_column_blob(q, i);
+                const auto count = static_cast<std::size_t>(sqlite3_column_bytes(q, i));
+                if (i > 0) line += '|';
+                if (octets != nullptr) line.append(static_cast<const char*>(octets), count);
+            }
+            out.push_back(std::move(line));
+        }
+        sqlite3_finalize(q);
+        return out;
+    }
+
+ private:
+    sqlite3* db_ = nullptr;
+};
+
+/// What a schema means, whatever its spelling: tables with their columns in order, keys and indexes.
+std::vector<std::string> meaning(const std::string& path) {
+    Raw db(path);
+    std::vector<std::string> out;
+    for (const std::string& table : db.rows("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")) {
+        for (const std::string& line : db.rows("SELECT type, wr, strict FROM pragma_table_list('" + table + "')")) {
+            out.push_back(table + ": " + line);
+        }
+        for (const std::string& line : db.rows("SELECT cid, name, type, \"notnull\", dflt_value, pk, hidden FROM "
+                                               "pragma_table_xinfo('" +
+                                               table + "') ORDER BY cid")) {
+            out.push_back(table + "." + line);
+        }
+        for (const std::string& line : db.rows("SELECT l.name, l.\"unique\", l.origin, l.partial, x.seqno, x.name, "
+                                               "x.desc, x.coll, x.key FROM pragma_index_list('" +
+                                               table + "') l, pragma_index_xinfo(l.name) x ORDER BY l.name, x.seqno")) {
+            out.push_back(table + " index " + line);
+        }
+    }
+    for (const std::string& line :
+         db.rows("SELECT name, substr(sql, instr(sql, ' ON ')) FROM sqlite_schema WHERE type = 'index' AND sql "
+                 "IS NOT NULL ORDER BY name")) {
+        out.push_back("index " + line);
+    }
+    return out;
+}
+
+/// Every row of every table but sqlite's own, by the columns that `like` has of it.
+std::map<std::string, std::vector<std::string>> contents(const std::string& path, const std::string& like) {
+    Raw db(path);
+    Raw shape(like);
+    std::map<std::string, std::vector<std::string>> out;
+    for (const std::string& table : shape.rows("SELECT name FROM sqlite_schema WHERE type = 'table'")) {
+        std::string columns;
+        for (const std::string& column : shape.rows("SELECT name FROM pragma_table_info('" + table + "')")) {
+            columns += (columns.empty() ? "" : ", ") + column;
+        }
+        out[table] = db.rows("SELECT " + columns + " FROM " + table + " ORDER BY " + columns);
+    }
+    return out;
+}
+
+/// A store with mail whose database is of version 1 and has rows in every table.
+class OldStore {
+ public:
+    OldStore() {
+        alice = store.add_account("alice@a.example");
+        REQUIRE(store.deliver(alice, kBody));
+        REQUIRE(store.deliver(alice, kBody, "Work/2024", "<m2@a.example>"));
+        const MailboxId inbox = store.mailbox(alice, "INBOX").id;
+        REQUIRE(store->write({}, [&](Tx& tx) -> Result<> {
+            FlagChange change;
+            change.keywords = {"$Label1"};
+            const std::vector<Uid> uids = {1};
+            TRY_VOID(tx.mail(alice).store(inbox, uids, change, std::nullopt));
+            return {};
+        }));
+        store.close();
+        REQUIRE(std::rename(database().c_str(), (store.path() + "/newer.db").c_str()) == 0);
+        {
+            Raw old(database());
+            old.exec("PRAGMA page_size=8192; PRAGMA journal_mode=WAL;");
+            old.exec(text_of("tests/support/schema_v1.sql"));
+            old.exec("DELETE FROM counters; ATTACH '" + store.path() + "/newer.db' AS newer;");
+            for (const std::string& table :
+                 old.rows("SELECT name FROM main.sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'")) {
+                std::string columns;
+                for (const std::string& column : old.rows("SELECT name FROM pragma_table_info('" + table + "')")) {
+                    columns += (columns.empty() ? "" : ", ") + column;
+                }
+                old.exec(fmt::format("INSERT INTO {0} ({1}) SELECT {1} FROM newer.{0}", table, columns));
+            }
+            old.exec("DETACH newer");
+            fill_the_rest(old);
+            for (const std::string& table : old.rows("SELECT name FROM sqlite_schema WHERE type = 'table'")) {
+                CAPTURE(table);
+                CHECK(!old.rows("SELECT 1 FROM " + table + " LIMIT 1").empty());
+            }
+            old.exec("PRAGMA user_version=1");
+        }
+        std::remove((store.path() + "/newer.db").c_str());
+        Raw(database()).exec("VACUUM INTO '" + before() + "'");
+        std::filesystem::permissions(database(),
+                                     std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
+    }
+
+    std::string database() const { return store.path() + "/mail.db"; }
+    /// The old database once more, to compare with.
+    std::string before() const { return beside.path() + "/before.db"; }
+    std::string kept() const { return database() + ".before-v2"; }
+
+    test::TempStore store;
+    test::TempDirectory beside;
+    AccountId alice{};
+
+ private:
+    static void fill_the_rest(Raw& db) {
+        db.exec("INSERT INTO settings VALUES ('queue.expire_hours', '120')");
+        db.exec("INSERT INTO aliases (address, created_ms) VALUES ('info@a.example', 5)");
+        db.exec("INSERT INTO alias_targets VALUES (1, 0, 'alice@a.example')");
+        db.exec(
+            "INSERT INTO routes (name, priority, sender_domain, recipient_domain, way, sealed_password, ca_file) "
+            "VALUES ('main', 10, '', '', 'direct', x'', '')");
+        db.exec(
+            "INSERT INTO dkim_keys (domain, selector, algorithm, sealed_pem, dns_record, active, created_ms) "
+            "VALUES (1, 's1', 'ed25519-sha256', x'0102', 'v=DKIM1', 1, 6)");
+        db.exec("INSERT INTO expunged VALUES (1, 3, 77)");
+        db.exec(
+            "INSERT INTO deleted_entries SELECT 1, 1700000000000, mailbox, 77, 'INBOX', flags, keyword_set, "
+            "internal_date_s, save_date_s, size_octets, message FROM entries LIMIT 1");
+        db.exec(
+            "INSERT INTO queue_items (message, message_id, reverse_path, envid, ret, smtputf8, eight_bit, account, "
+            "size_octets, created_ms, expires_ms) VALUES (1, '<m1@a.example>', 'alice@a.example', '', 0, 0, 0, 1, "
+            "34, 7, 8)");
+        db.exec(
+            "INSERT INTO queue_recipients (queue, address, domain, orcpt, notify, state, next_attempt_ms) "
+            "VALUES (1, 'bob@b.example', 'b.example', '', 0, 4, 9)");
+        db.exec("UPDATE messages SET refs = 3 WHERE id = 1");
+    }
+};
+
+void check_migrated(OldStore& old) {
+    {
+        test::TempStore fresh;
+        fresh.close();
+        CHECK(meaning(old.database()) == meaning(fresh.path() + "/mail.db"));
+    }
+    auto is = contents(old.database(), old.before());
+    auto was = contents(old.before(), old.before());
+    is.erase("sqlite_sequence");  // tables that are new count there too
+    was.erase("sqlite_sequence");
+    is.erase("counters");  // opening the store may move them
+    was.erase("counters");
+    CHECK(is == was);
+}
+
+void check_mail(OldStore& old) {
+    const std::vector<Entry> inbox = old.store.entries(old.alice, "INBOX");
+    REQUIRE(inbox.size() == 1);
+    auto body = old.store->read([&](const Snapshot& s) -> Result<std::string> {
+        TRY(const Mailbox box, s.mail(old.alice).mailbox("INBOX"));
+        TRY(const BodyReader reader, s.mail(old.alice).body(box.id, 1));
+        return reader.read_all();
+    });
+    REQUIRE(body);
+    CHECK(*body == kBody);
+    CHECK(old.store.entries(old.alice, "Work/2024").size() == 1);
+    CHECK(old.store.deliver(old.alice, "Subject: new\r\n\r\n", "INBOX", "<m3@a.example>"));
+}
+
+std::string version_of(const std::string& path) { return Raw(path).rows("PRAGMA user_version").front(); }
+
+}  // namespace
+
+TEST_CASE("a store of version 1 opens with every row and all its mail, and has the schema of a fresh one") {
+    OldStore old;
+    // What an earlier migration kept goes, once the new copy is there.
+    std::ofstream(old.database() + ".before-v1") << "older";
+    old.store.reopen();
+    old.store.close();
+    check_migrated(old);
+    CHECK(version_of(old.database()) == "2");
+    CHECK(version_of(old.kept()) == "1");
+    CHECK(contents(old.kept(), old.before()) == contents(old.before(), old.before()));
+    CHECK(!std::filesystem::exists(old.database() + ".before-v1"));
+    CHECK(!std::filesystem::exists(old.kept() + ".new"));
+    const auto mode = std::filesystem::status(old.kept()).permissions();
+    CHECK((mode & (std::filesystem::perms::group_all | std::filesystem::perms::others_all)) ==
+          std::filesystem::perms::none);
+    old.store.reopen();
+    check_mail(old);
+}
+
+TEST_CASE("the copy that was kept is a store that can be put back") {
+    OldStore old;
+    old.store.reopen();
+    old.store.close();
+    std::filesystem::remove(old.database() + "-wal");
+    std::filesystem::remove(old.database() + "-shm");
+    std::filesystem::rename(old.kept(), old.database());
+    old.store.reopen();
+    old.store.close();
+    check_migrated(old);
+    old.store.reopen();
+    check_mail(old);
+}
+
+TEST_CASE("a newer schema is refused in one clear sentence and left as it is") {
+    test::TempStore store;
+    store.close();
+    Raw(store.path() + "/mail.db").exec("PRAGMA user_version=99");
+    const auto opened = Store::open(store.options());
+    REQUIRE(!opened);
+    CHECK(opened.error().code == Errc::unsupported);
+    CHECK(opened.error().context ==
+          "the store was written by a newer Posthouse (schema 99, this one knows 2): install that version or a later "
+          "one");
+    CHECK(version_of(store.path() + "/mail.db") == "99");
+}
+
+TEST_CASE("without a place for the copy nothing is changed") {
+    OldStore old;
+    std::filesystem::create_directory(old.kept() + ".new");  // the copy's name is taken by what cannot be removed
+    const auto opened = Store::open(old.store.options());
+    CHECK(!opened);
+    CHECK(version_of(old.database()) == "1");
+    std::filesystem::remove(old.kept() + ".new");
+    old.store.reopen();
+    check_mail(old);
+}
+
+#ifdef POSTHOUSE_FAIL_POINTS
+TEST_CASE("killed at any step of a migration, the store is of the old version or of the new, and opens") {
+    for (const char* point : {"migrate-begun", "migrate-copied", "migrate-changed", "migrate-marked"}) {
+        CAPTURE(point);
+        OldStore old;
+        const pid_t child = ::fork();
+        if (child == 0) {
+            fail_point::arm_kill(point, 1);
+            auto db = Connection::open(old.database(), Connection::Mode::write, 1024 * 1024);
+            if (db) static_cast<void>(migrate_schema(**db));
+            std::_Exit(0);
+        }
+        int status = 0;
+        REQUIRE(::waitpid(child, &status, 0) == child);
+        REQUIRE(WIFSIGNALED(status));
+        CHECK(WTERMSIG(status) == SIGKILL);
+        CHECK(version_of(old.database()) == "1");
+        CHECK(contents(old.database(), old.before()) == contents(old.before(), old.before()));
+        old.store.reopen();
+        old.store.close();
+        check_migrated(old);
+        CHECK(version_of(old.kept()) == "1");
+        old.store.reopen();
+        check_mail(old);
+    }
+}
+#endif
+
+TEST_CASE("two processes that open an old store at once do the work once") {
+    OldStore old;
+    std::unique_ptr<Connection> one = *Connection::open(old.database(), Connection::Mode::write, 1024 * 1024);
+    std::unique_ptr<Connection> two = *Connection::open(old.database(), Connection::Mode::write, 1024 * 1024);
+    Result<> first;
+    Result<> second;
+    {
+        const std::jthread other([&] { first = migrate_schema(*one); });
+        second = migrate_schema(*two);
+    }
+    CHECK(first);
+    CHECK(second);
+    CHECK(version_of(old.kept()) == "1");
+    one.reset();
+    two.reset();
+    check_migrated(old);
+}
