@@ -1,0 +1,3 @@
+posthouse_unit_test(NAME storage_check
+  SOURCES storage/check/check_test.cpp storage/check/bodies_test.cpp storage/check/salvage_test.cpp
+  USES    storage_check)
