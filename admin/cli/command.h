@@ -77,9 +77,16 @@ std::span<const Command> account_commands();
 std::span<const Command> alias_commands();
 std::span<const Command> route_commands();
 std::span<const Command> queue_commands();
+std::span<const Command> undelete_commands();
+std::span<const Command> retention_commands();
+std::span<const Command> setting_commands();
+std::span<const Command> backup_commands();
+std::span<const Command> import_commands();
+std::span<const Command> import_imap_commands();
 std::span<const Command> trace_commands();
 std::span<const Command> dkim_commands();
 std::span<const Command> doctor_commands();
+std::span<const Command> fsck_commands();
 
 /// sendmail has a grammar of its own, which programs expect: `arguments` are those after the name.
 int run_sendmail(std::span<const std::string> arguments, const CliHooks& hooks);
@@ -95,6 +102,11 @@ inline constexpr Group kGroups[] = {
     {"alias", "addresses that stand for others"},
     {"route", "which way mail goes out"},
     {"queue", "mail that waits to go out"},
+    {"undelete", "removed mail that can be brought back"},
+    {"retention", "how long mail stays in a mailbox"},
+    {"setting", "values of policy that can be changed while the server runs"},
+    {"backup", "copies of the store, and the way back"},
+    {"import", "mail from elsewhere into an account"},
     {"dkim", "the keys that sign outgoing mail"},
 };
 

@@ -5,6 +5,7 @@
 #include <iostream>
 
 #include "admin/cli/command.h"
+#include "admin/cli/quota.h"
 #include "admin/cli/secret.h"
 #include "protocols/base/ascii.h"
 #include "protocols/crypto/crypto.h"
@@ -18,16 +19,6 @@ using storage::Snapshot;
 
 constexpr const char* kPasswordVariable = "POSTHOUSE_PASSWORD";
 
-std::string quota_text(const Account& account) {
-    if (account.quota_octets == 0 && account.quota_messages == 0) return "no limit";
-    std::string out;
-    if (account.quota_octets != 0) out = format_octets(account.quota_octets);
-    if (account.quota_messages != 0) {
-        out += fmt::format("{}{} messages", out.empty() ? "" : ", ", account.quota_messages);
-    }
-    return out;
-}
-
 Record to_record(const Account& account, Format format) {
     Record out;
     out.add("address", account.address).add("name", account.display_name).add("disabled", account.disabled);
@@ -36,7 +27,8 @@ Record to_record(const Account& account, Format format) {
         out.add("used_octets", account.used_octets).add("quota_octets", account.quota_octets);
         out.add("quota_messages", account.quota_messages);
     } else {
-        out.add("used", format_octets(account.used_octets)).add("quota", quota_text(account));
+        out.add("used", format_octets(account.used_octets))
+            .add("quota", quota_text(account.quota_octets, account.quota_messages));
     }
     out.add("created", format_rfc3339(account.created));
     return out;
@@ -139,19 +131,7 @@ Result<> account_quota(Invocation& call) {
         call.out().record(to_record(account, format_of(call)));
         return {};
     }
-    if (call.has("--size") && !parse_octets(call.get("--size"), octets)) {
-        return Error(Errc::invalid,
-                     fmt::format("\"{}\" is no size; write for example 5G, 200M or none", call.get("--size")));
-    }
-    if (call.has("--messages")) {
-        const std::string text = call.get("--messages");
-        const auto number = ascii::parse_number(text == "none" ? "0" : text);
-        if (!number || *number > 1'000'000'000) {
-            return Error(Errc::invalid,
-                         fmt::format("\"{}\" is no number of messages; write for example 100000 or none", text));
-        }
-        messages = *number;
-    }
+    TRY_VOID(read_quota(call, octets, messages));
     TRY_VOID(store->write({}, [&](storage::Tx& tx) { return tx.catalog().set_quota(account.id, octets, messages); }));
     return done(call, "given the quota", account.address), Result<>();
 }
@@ -286,8 +266,8 @@ constexpr Command kAccountRows[] = {
      kAddressOnly, account_disable},
     {"account", "enable", "allow logins again", "posthouse account enable bob@example.org", kAddressOnly,
      account_enable},
-    {"account", "remove", "remove an account and its mail", "posthouse account remove bob@example.org --yes",
-     kRemoveArguments, account_remove},
+    {"account", "remove", "remove an account and its mail, for good: undelete does not bring it back",
+     "posthouse account remove bob@example.org --yes", kRemoveArguments, account_remove},
 };
 constexpr Command kAliasRows[] = {
     {"alias", "add", "let an address stand for others",

@@ -7,6 +7,7 @@
 #include "admin/cli/command.h"
 #include "admin/cli/dns_facts.h"
 #include "admin/cli/keys.h"
+#include "admin/cli/quota.h"
 #include "admin/dns/lookup.h"
 #include "protocols/base/ascii.h"
 
@@ -39,6 +40,27 @@ Result<> domain_add(Invocation& call) {
     }
     return {};
 }
+
+// What its accounts hold together, and what they may.
+void add_quota(Record& out, const storage::Domain& domain, const std::vector<storage::Account>& accounts,
+               Format format) {
+    std::uint64_t octets = 0;
+    std::uint64_t messages = 0;
+    for (const storage::Account& account : accounts) {
+        if (account.domain != domain.id) continue;
+        octets += account.used_octets;
+        messages += account.used_messages;
+    }
+    out.add("messages", messages);
+    if (format == Format::json) {
+        out.add("used_octets", octets).add("quota_octets", domain.quota_octets);
+        out.add("quota_messages", domain.quota_messages);
+        return;
+    }
+    out.add("used", format_octets(octets)).add("quota", quota_text(domain.quota_octets, domain.quota_messages));
+}
+
+Format format_of(Invocation& call) { return call.out().json() ? Format::json : Format::text; }
 
 // domain list
 Result<> domain_list(Invocation& call) {
@@ -84,9 +106,34 @@ Result<> domain_show(Invocation& call) {
         Record out;
         out.add("domain", domain.name).add("created", format_rfc3339(domain.created));
         out.add("accounts", logins).add("aliases", others).add("selectors", selectors);
+        add_quota(out, domain, accounts, format_of(call));
         return out;
     }));
     call.out().record(record);
+    return {};
+}
+
+// domain quota NAME
+Result<> domain_quota(Invocation& call) {
+    const std::string name = ascii::to_lower(call.get("NAME"));
+    TRY(storage::Store* const store, call.store());
+    TRY(const storage::Domain domain,
+        store->read([&](const Snapshot& snapshot) { return snapshot.catalog().domain(name); }));
+    if (!call.has("--size") && !call.has("--messages")) {
+        TRY(const auto accounts, store->read([](const Snapshot& snapshot) { return snapshot.catalog().accounts(); }));
+        Record record;
+        record.add("domain", domain.name);
+        add_quota(record, domain, accounts, format_of(call));
+        call.out().record(record);
+        return {};
+    }
+    std::uint64_t octets = domain.quota_octets;
+    std::uint64_t messages = domain.quota_messages;
+    TRY_VOID(read_quota(call, octets, messages));
+    TRY_VOID(
+        store->write({}, [&](storage::Tx& tx) { return tx.catalog().set_domain_quota(domain.id, octets, messages); }));
+    if (call.out().json()) call.out().record(Record().add("given the quota", name));
+    call.out().say(fmt::format("{} is given the quota.", name));
     return {};
 }
 
@@ -156,12 +203,18 @@ constexpr Argument kName{Argument::Kind::positional, "NAME", "the domain, such a
 constexpr Argument kAddArguments[] = {
     kName, {Argument::Kind::option, "--postmaster", "who gets mail to postmaster of the domain"}};
 constexpr Argument kNameOnly[] = {kName};
+constexpr Argument kQuotaArguments[] = {
+    kName,
+    {Argument::Kind::option, "--size", "how much its accounts may hold together, such as 10G, or none"},
+    {Argument::Kind::option, "--messages", "how many messages they may hold together, or none"}};
 
 constexpr Command kRows[] = {
     {"domain", "add", "receive mail for a domain and make keys for it",
      "posthouse domain add example.net --postmaster alice@example.org", kAddArguments, domain_add},
     {"domain", "list", "list the domains", "posthouse domain list", {}, domain_list},
     {"domain", "show", "show one domain", "posthouse domain show example.org", kNameOnly, domain_show},
+    {"domain", "quota", "show or set how much the accounts of a domain may hold together",
+     "posthouse domain quota example.org --size 50G", kQuotaArguments, domain_quota},
     {"domain", "remove", "stop receiving mail for a domain", "posthouse domain remove example.net", kNameOnly,
      domain_remove},
     {"domain", "records", "print the DNS records that a domain needs", "posthouse domain records example.org",
