@@ -28,6 +28,8 @@
 #include "server/listen/supervisor.h"
 #include "server/smtp/service.h"
 #include "storage/background.h"
+#include "storage/upkeep/upkeep.h"
+#include "storage/backup/job.h"
 
 namespace posthouse::server {
 namespace {
@@ -237,7 +239,15 @@ Result<> House::announce() {
 }
 
 // The store's quiet work, a thread a job.
-void House::start_jobs() {}
+void House::start_jobs() {
+    // Backups by the clock, when a directory for them is set.
+    background_.add(std::make_unique<storage::backup::BackupJob>(*store_, metrics_, config_.hostname, config_.file,
+                                                                 system_clock()));
+    background_.add(storage::make_compact_job(*store_, metrics_));
+    // What the purge lets go of is what the compactor can give back to the disk.
+    background_.add(storage::make_purge_job(*store_, metrics_, system_clock(),
+                                            [this] { background_.poke("compact"); }));
+}
 
 void House::connect_wakeups() {
     // The directory, the hub and the relay listen for themselves. Called on the commit thread, quick, and never back
@@ -247,6 +257,8 @@ void House::connect_wakeups() {
         House* const house = wakeups->house;
         if (house == nullptr) return;
         if (!notice.catalog && !notice.external) return;
+        // A setting or a rule of retention may be another one now.
+        house->background_.poke("purge");
         house->loop_.post([house] {
             house->authenticator_->refresh();
             imap::drop_revoked(house->imap_deps(nullptr));
