@@ -3,7 +3,6 @@ import json
 import os
 import pathlib
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -39,18 +38,20 @@ class Server(house.House):
         self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.notify.bind(path)
         self.notify.settimeout(0.02)
-        self.launched = time.monotonic()
+        self.launched, self.doomed = time.monotonic(), "POSTHOUSE_FAIL_POINT" in environment
         with open(self.log_file, "ab") as log:
             self.process = subprocess.Popen([self.binary, "serve", "--config", str(self.config_file)], stdout=log,
                                             stderr=log, env={**os.environ, **environment, "NOTIFY_SOCKET": path})
 
     def wait_until_ready(self):
-        """Seconds from the launch to READY=1."""
+        """Seconds from the launch to READY=1; None where a fail point ended the start."""
         while True:
             try:
                 if b"READY=1" in self.notify.recv(4096).split(b"\n"):
                     break
             except TimeoutError:
+                if self.doomed and (self.process.poll() is not None or powercut.is_stopped(self.process.pid)):
+                    return self.forget_launch()
                 if self.process.poll() is not None or time.monotonic() - self.launched > START_SECONDS_MAX:
                     raise Violation("the server does not start:\n" + self.log()) from None
         took = time.monotonic() - self.launched
@@ -72,12 +73,14 @@ class Trial:
         self.home, self.tls, self.oracle, self.large = bed.home, bed.tls, bed.oracle, bed.large
         self.environment = bed.environment
         self.accounts, self.spare = [ALICE, BOB], SPARE
+        # One after the other for each account: the server remembers a password once it was checked, which takes long.
+        self.logins = {account: threading.Lock() for account in self.accounts}
         self.fall, self.failed = Fall(), threading.Event()
         self.administrator = load.Administrator(self, "cli")
         self.clients = [load.ImapClient(self, tree.name, bed.owners[tree.name], tree) for tree in bed.trees]
         self.clients += [load.SmtpClient(self, "smtp"), load.Submitter(self, "submit", ALICE), self.administrator]
-        self.ready = threading.Barrier(len(self.clients) + 1)  # all have looked
-        self.go = threading.Event()                            # and what they saw agrees
+        self.looked = threading.Semaphore(0)  # each client, when it has seen all that is its own
+        self.go = threading.Event()           # what they saw agrees: write on
 
     def errors(self):
         return [client.error for client in self.clients if client.error]
@@ -110,33 +113,44 @@ class Bed:
 
     # -- life -----------------------------------------------------------------------------------------------------------
     def start(self, point=None):
-        """`point`: name:count:stop or name:count:kill, where fail points are built in (storage/fail_point.h)."""
+        """`point`: name:count:stop or name:count:kill, where fail points are built in (storage/fail_point.h). False: the
+        server came to that place before it was ready."""
         self.launch(point)
-        self.starts.append(self.home.wait_until_ready())
+        took = self.home.wait_until_ready()
+        if took is not None:
+            self.starts.append(took)
+        return took is not None
 
     def launch(self, point=None):
         self.home.launch({**self.environment, **({"POSTHOUSE_FAIL_POINT": point} if point else {})})
 
-    def begin(self, name, seed, thorough=False):
-        """Everybody looks at what there is, then the load starts."""
+    def begin(self, name, seed, thorough=False, writing=True):
+        """Everybody looks at what there is, then the load starts; not where a fail point ends it before."""
         trial = self.trial = Trial(self, name, seed, thorough)
+        trial.fall.expected = self.home.doomed
         for client in trial.clients:
             client.start()
-        try:
-            trial.ready.wait()
-        except threading.BrokenBarrierError:
-            raise trial.errors()[0] from None
+        for _ in trial.clients:
+            while not trial.looked.acquire(timeout=0.02):
+                if trial.failed.is_set():
+                    raise trial.errors()[0]
+                if self.is_down():
+                    return trial
         database = open_database(self.home.data / "mail.db")
         self.oracle.check_deliveries(database)
         database.close()
-        trial.go.set()
+        if writing:
+            trial.go.set()
         return trial
+
+    def is_down(self):
+        return self.home.process.poll() is not None or powercut.is_stopped(self.home.process.pid)
 
     def wait(self, trial, seconds):
         """For the fall to come: the time, or a fail point that stopped or killed the server."""
         end = time.monotonic() + seconds
         while time.monotonic() < end and not trial.failed.is_set():
-            if self.home.process.poll() is not None or powercut.is_stopped(self.home.process.pid):
+            if self.is_down():
                 return True
             time.sleep(0.002)
         return False
@@ -149,9 +163,8 @@ class Bed:
         powercut.freeze(pids)
         self.end_clients(trial, but=trial.administrator)
         self.volume.shut_down()
-        for pid in pids:
-            if pid != self.home.process.pid:
-                os.kill(pid, signal.SIGKILL)
+        if command:
+            command.kill()  # nothing where it has ended
         self.home.kill()
         trial.administrator.join()
         self.volume.unmount()
@@ -195,10 +208,14 @@ class Bed:
             if point and powercut.is_stopped(self.home.process.pid):
                 break
             time.sleep(0.001)
+        self.home.forget_launch()
+        self.cut_alone()
+
+    def cut_alone(self):
+        """The power goes while no client is there."""
         powercut.freeze([self.home.process.pid])
         self.volume.shut_down()
         self.home.kill()
-        self.home.forget_launch()
         self.volume.unmount()
         self.volume.mount()
         self.check()
@@ -219,13 +236,12 @@ class Bed:
     def finish(self, name, seed):
         """The end: everything is read once more, and what was submitted comes out."""
         self.start()
-        self.end_load(self.begin(name, seed, thorough=True))
+        self.end_load(self.begin(name, seed, thorough=True, writing=False))
         end = time.monotonic() + DRAIN_SECONDS_MAX
         while self.left() and time.monotonic() < end:
             time.sleep(0.05)
         # The reports about what was refused came last.
-        trial = self.begin(name + "z", seed)
-        self.end_load(trial)
+        self.end_load(self.begin(name + "z", seed, writing=False))
         if self.oracle.undelivered():
             raise Violation(f"never sent, though it was acknowledged: {self.oracle.undelivered()[:20]}")
         self.home.stop()
@@ -251,7 +267,6 @@ class Bed:
         if self.trial:
             self.trial.fall.expected = True
             self.trial.fall.ending.set()
-            self.trial.go.set()
             command = self.trial.administrator.block()
             if command and command.poll() is None:
                 command.kill()

@@ -45,15 +45,13 @@ class Client(threading.Thread):
         try:
             self.connect()
             self.verify()
-            self.trial.ready.wait()
-            self.trial.go.wait()
+            self.trial.looked.release()
             while not self.trial.fall.ending.is_set():
-                self.load()
+                if self.trial.go.wait(0.02):
+                    self.load()
         except (Gone, Refused) as gone:  # 421 to what came while it stopped
             if not self.trial.fall.expected:
                 self.fail(Violation(f"{self.label}: the server ended this in mid-load: {gone}"))
-        except threading.BrokenBarrierError:
-            pass
         except BaseException as error:
             self.fail(error)
         finally:
@@ -61,7 +59,6 @@ class Client(threading.Thread):
 
     def fail(self, error):
         self.error = error
-        self.trial.ready.abort()
         self.trial.failed.set()
 
     def connect(self):
@@ -118,7 +115,8 @@ class Submitter(SmtpClient):
     def connect(self):
         home = self.trial.home
         self.wire = Smtp(self.trial.fall, home.port("submissions"), self.trial.tls)
-        self.wire.login(self.account, home.passwords[self.account])
+        with self.trial.logins[self.account]:
+            self.wire.login(self.account, home.passwords[self.account])
 
     def load(self):
         token, rejected = self.token(), self.random.random() < 0.1
@@ -135,7 +133,9 @@ class ImapClient(Client):
 
     def connect(self):
         home = self.trial.home
-        self.imap = Imap(self.trial.fall, home.port("imaps"), self.trial.tls, self.account, home.passwords[self.account])
+        self.imap = Imap(self.trial.fall, home.port("imaps"), self.trial.tls)
+        with self.trial.logins[self.account]:
+            self.imap.login(self.account, home.passwords[self.account])
 
     def close(self):
         if hasattr(self, "imap"):

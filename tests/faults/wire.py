@@ -138,10 +138,12 @@ class Smtp(Wire):
 class Imap(Wire):
     """Raw IMAP4rev1 (RFC 3501) with LITERAL+ (RFC 7888) and UIDPLUS (RFC 4315); MOVE (RFC 6851) where it is offered."""
 
-    def __init__(self, fall, port, tls, address, password):
+    def __init__(self, fall, port, tls):
         super().__init__(fall, port, tls)
         self.number, self.selected, self.untagged = 0, None, []
         self.response()
+
+    def login(self, address, password):
         self.ask(f'LOGIN "{address}" "{password}"')
         self.ask("CAPABILITY")
         self.can_move = b" MOVE" in self.untagged[0][0]
