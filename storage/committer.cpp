@@ -140,8 +140,9 @@ void Committer::process(Batch& batch) {
     }
     if (suspect_) {
         if (const Result<> good = reopen_and_verify(); !good) {
-            note_failure(good.error());
-            fail_all(batch, Error(Errc::io, "the store could not be verified: " + good.error().context));
+            note_unverified(good.error());
+            fail_all(batch, Error(good.error().code == Errc::no_space ? Errc::no_space : Errc::io,
+                                  "the store could not be verified: " + good.error().context));
             return complete(batch);
         }
     }
@@ -150,19 +151,18 @@ void Committer::process(Batch& batch) {
     if (done) done = transact(batch, notice);
     if (!done) {
         if (db_->in_transaction()) static_cast<void>(db_->exec("ROLLBACK"));
-        const Errc code = done.error().code;
-        // A full disk and a database that another process keeps locked are no damage: the next batch tries again.
-        if (code == Errc::no_space) {
-            directory_->forget_free_octets();
-        } else if (code != Errc::unavailable) {
-            note_failure(done.error());
-        }
+        note_error(done.error());
         fail_all(batch, done.error());
     }
     // Told before anybody is released: who hears of a commit can rely on all subscribers having heard of it before.
     if (done) publish(notice);
     complete(batch);
     after_commit();
+    if (!done && done.error().code == Errc::no_space && !suspect_) {
+        // A log that was copied into mail.db is written from its start again: room for what deletes.
+        static_cast<void>(db_->checkpoint(Connection::Checkpoint::restart));
+        suspect_ = db_->damaged();
+    }
 }
 
 Result<> Committer::append_bodies(Batch& batch) {
@@ -198,11 +198,7 @@ Result<> Committer::append_bodies(Batch& batch) {
     }
     if (items.empty()) return {};
     auto placements = writer_.append(*db_, items);
-    if (!placements) {
-        writer_.rolled_back();
-        writer_.abandon();
-        return Error(placements.error());
-    }
+    if (!placements) return Error(placements.error());
     auto next = placements->begin();
     for (Pending& pending : batch) {
         if (pending.failure) continue;
@@ -224,16 +220,17 @@ Result<> Committer::transact(Batch& batch, CommitNotice& notice) {
         return db_->exec("ROLLBACK");
     }
     if (const int injected = POSTHOUSE_FAIL_ERRNO("commit"); injected != 0) {
-        writer_.abandon();
+        writer_.in_doubt();
         return system_error(injected, "cannot commit");
     }
     if (const Result<> committed = db_->exec("COMMIT"); !committed) {
-        // Whether it reached the disk is unknown: its octets are never written over.
-        writer_.abandon();
+        // Whether it reached the disk is unknown, its octets are never written over; unless the log had no room for it.
+        if (committed.error().code != Errc::no_space || db_->damaged()) writer_.in_doubt();
         return committed;
     }
     POSTHOUSE_FAIL_POINT("after-commit");
     writer_.committed();
+    writer_.settle_doubts(*db_);
     commits_.fetch_add(1, std::memory_order_relaxed);
     failures_ = 0;
     return {};

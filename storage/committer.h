@@ -5,7 +5,9 @@
 ///          -> COMMIT -> completions (one post a queue) -> listeners -> checkpoint when the WAL is long
 ///
 /// State of the store:  good -(I/O error)-> suspect -(reopened, a self-check was committed)-> good
-///                      suspect -(kFailuresMax in a row)-> failed, for good.   good <-> low_disk by free space.
+///                      suspect -(kFailuresMax in a row)-> failed, for good.
+///                      good <-> low_disk by free space: below the floor, or a write met a full disk or quota.
+///                      Damage in mail.db makes suspect, but never failed: what is whole shall be served.
 /// Threads: submit, statistics, health: any. Everything else runs on the commit thread.
 #include <atomic>
 #include <condition_variable>
@@ -69,7 +71,11 @@ class Committer {
     Result<> open_database();
     /// Opens everything anew and proves it with a commit of its own.
     Result<> reopen_and_verify();
+    /// Decides what an error of the whole batch, or of a checkpoint, says about the store.
+    void note_error(const Error& error);
     void note_failure(const Error& error);
+    void note_full(const Error& error);
+    void note_unverified(const Error& error);
     void watch();
     void after_commit();
     void idle();
@@ -94,6 +100,7 @@ class Committer {
     std::mutex listeners_mutex_;
     std::vector<std::function<void(const CommitNotice&)>> listeners_;
 
+    std::atomic<bool> met_full_disk_ = false;  ///< a write was refused by the disk itself, whatever the floor says
     std::atomic<Health> health_ = Health::good;
     std::atomic<std::uint64_t> commits_ = 0;
     std::atomic<std::uint64_t> writes_ = 0;

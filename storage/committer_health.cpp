@@ -1,6 +1,8 @@
 // How the store finds out that it is unwell, and how it gets well again; free space; checkpoints; other processes.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "protocols/base/log.h"
 #include "storage/committer.h"
 #include "storage/fail_point.h"
@@ -12,6 +14,8 @@ namespace {
 // 4000 pages of 4 KiB are 16 MB; readers that never pause may let the WAL grow to eight times that.
 constexpr int kCheckpointPages = 4000;
 constexpr int kCheckpointPagesMax = 32000;
+// After the disk itself refused a write, that much must be free before it is tried again: less would flap.
+constexpr std::uint64_t kRoomAfterFull = 1024UL * 1024;
 
 }  // namespace
 
@@ -27,7 +31,9 @@ std::string_view to_string(Health health) {
 
 Result<> Committer::check_room(std::uint64_t octets) {
     TRY(const std::uint64_t room, directory_->free_octets());
-    const bool enough = room >= octets && room - octets >= options_.free_octets_min;
+    const std::uint64_t floor = std::max(options_.free_octets_min, met_full_disk_ ? kRoomAfterFull : 0);
+    const bool enough = room >= octets && room - octets >= floor;
+    if (enough) met_full_disk_ = false;
     // Only the two harmless states change here, whoever asks.
     Health before = enough ? Health::low_disk : Health::good;
     const Health after = enough ? Health::good : Health::low_disk;
@@ -38,7 +44,9 @@ Result<> Committer::check_room(std::uint64_t octets) {
             log::error("storage", "the disk has {} MiB left: new mail is refused until there is room", room >> 20U);
         }
     }
-    if (!enough) return Error(Errc::no_space, "the disk is too full to take more");
+    if (!enough)
+        return Error(Errc::no_space,
+                     "the disk that holds the data directory is too full to take more: make room there");
     return {};
 }
 
@@ -52,6 +60,27 @@ StoreStatistics Committer::statistics() const {
     out.bytes_appended = bytes_appended_;
     out.pending = pending_count_;
     return out;
+}
+
+void Committer::note_error(const Error& error) {
+    // A database that another process keeps locked is no damage, nor is a full disk: the next batch tries again.
+    if (error.code == Errc::unavailable) return;
+    if (error.code == Errc::no_space) return note_full(error);
+    if (error.code != Errc::corrupt) return note_failure(error);
+    // One damaged page must not end the service to all others: the store is opened anew, and that must succeed.
+    suspect_ = true;
+    writer_.abandon();
+    health_ = Health::suspect;
+    log::error("storage", "a commit failed: {}", error.context);
+}
+
+void Committer::note_full(const Error& error) {
+    directory_->forget_free_octets();
+    met_full_disk_ = true;
+    // What the connection holds is in doubt only where more than a write failed.
+    suspect_ = suspect_ || (db_ && db_->damaged());
+    Health before = Health::good;
+    if (health_.compare_exchange_strong(before, Health::low_disk)) log::error("storage", "{}", error.context);
 }
 
 void Committer::note_failure(const Error& error) {
@@ -80,13 +109,19 @@ Result<> Committer::reopen_and_verify() {
     }
     log::info("storage", "the store was opened again and verified");
     suspect_ = false;
-    health_ = Health::good;
+    health_ = met_full_disk_ ? Health::low_disk : Health::good;
     return {};
+}
+
+void Committer::note_unverified(const Error& error) {
+    // While the disk is full nothing can be proven: that is no reason to give up.
+    if (error.code == Errc::no_space) return note_full(error);
+    note_failure(error);
 }
 
 void Committer::watch() {
     if (suspect_ && health_ != Health::failed) {
-        if (const Result<> good = reopen_and_verify(); !good) return note_failure(good.error());
+        if (const Result<> good = reopen_and_verify(); !good) return note_unverified(good.error());
     }
     if (health_ == Health::low_disk) static_cast<void>(check_room(0));
     if (!options_.watch_other_processes || !db_) return;
@@ -104,10 +139,10 @@ void Committer::after_commit() {
     // commit finds all of it done and begins the WAL anew.
     if (auto folded = checkpointer_.take()) {
         if (*folded) *folded = db_->checkpoint(Connection::Checkpoint::passive);
-        if (!*folded) return note_failure(folded->error());
+        if (!*folded) return note_error(folded->error());
     }
     if (db_->wal_pages() >= kCheckpointPagesMax) {
-        if (const Result<> done = db_->checkpoint(Connection::Checkpoint::restart); !done) note_failure(done.error());
+        if (const Result<> done = db_->checkpoint(Connection::Checkpoint::restart); !done) note_error(done.error());
     } else if (db_->wal_pages() >= kCheckpointPages) {
         checkpointer_.ask();
     }
@@ -115,7 +150,9 @@ void Committer::after_commit() {
 
 void Committer::idle() {
     if (!db_ || suspect_) return;
-    if (db_->wal_pages() > 0) static_cast<void>(db_->checkpoint(Connection::Checkpoint::passive));
+    if (db_->wal_pages() > 0) {
+        if (const Result<> done = db_->checkpoint(Connection::Checkpoint::passive); !done) note_error(done.error());
+    }
     db_->release_memory();
 }
 

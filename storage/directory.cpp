@@ -12,7 +12,7 @@
 #include <chrono>
 
 #include "protocols/base/random.h"
-#include "storage/fail_point.h"
+#include "storage/wal_check.h"
 
 namespace posthouse::storage {
 namespace {
@@ -127,7 +127,10 @@ Result<> Directory::make_key() {
 
 Result<> Directory::share() {
     TRY(lock_, open_beneath(root_, "lock", O_RDWR | O_CREAT));
-    if (::flock(lock_.get(), LOCK_EX | LOCK_NB) == 0) TRY_VOID(empty_tmp());
+    if (::flock(lock_.get(), LOCK_EX | LOCK_NB) == 0) {
+        TRY_VOID(empty_tmp());
+        guard_wal(root_, "mail.db-wal");
+    }
     while (::flock(lock_.get(), LOCK_SH) != 0) {
         if (errno != EINTR) return system_error(errno, "cannot lock the data directory");
     }

@@ -32,7 +32,7 @@ class Directory {
     const Descriptor& tmp() const { return tmp_; }
     const std::string& sealing_key() const { return key_; }
 
-    /// Shares the directory with other processes of ours; the first one empties DATA/tmp.
+    /// Shares the directory with other processes of ours; the first one empties DATA/tmp and looks at the WAL.
     Result<> share();
     /// Free octets of the file system for us, asked anew at most every 250 ms.
     Result<std::uint64_t> free_octets();

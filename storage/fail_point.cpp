@@ -111,8 +111,10 @@ void pass(const char* name) {
 int errno_at(const char* name) {
     if (!g_armed) return 0;
     const std::lock_guard lock(g_mutex);
-    const int nth = count_passing(name);
-    const bool hit = g_plan.name == name && nth >= g_plan.count && nth < g_plan.count + g_plan.times;
+    const int own = count_passing(name);
+    const int all = count_passing("*");
+    const int nth = g_plan.name == "*" ? all : own;
+    const bool hit = (g_plan.name == "*" || g_plan.name == name) && nth >= g_plan.count && nth < g_plan.count + g_plan.times;
     return hit ? g_plan.error_number : 0;
 }
 

@@ -18,7 +18,8 @@ namespace posthouse::storage::fail_point {
 
 /// SIGKILL to the own process at the `count`-th passing of `name` (from 1).
 void arm_kill(std::string_view name, int count);
-/// The calls at `name` fail with `error_number`, beginning with the `count`-th, `times` of them.
+/// The calls at `name` ("*": any of POSTHOUSE_FAIL_ERRNO, counted together) fail with `error_number`, beginning with
+/// the `count`-th, `times` of them.
 void arm_errno(std::string_view name, int error_number, int count, int times);
 void disarm();
 /// How often `name` was passed since the last arming.

@@ -2,6 +2,8 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/fs.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -35,6 +37,9 @@ Error system_error(int error_number, std::string_view what) {
 }
 
 Result<Descriptor> open_beneath(const Descriptor& directory, const std::string& name, int flags, unsigned mode) {
+    if (const int injected = POSTHOUSE_FAIL_ERRNO("open"); injected != 0) {
+        return system_error(injected, fmt::format("cannot open {}", name));
+    }
     const int fd = ::openat(directory.get(), name.c_str(), flags | O_NOFOLLOW | O_CLOEXEC, mode);
     if (fd < 0) return system_error(errno, fmt::format("cannot open {}", name));
     return Descriptor(fd);
@@ -79,6 +84,9 @@ Result<> write_pieces(const Descriptor& file, std::uint64_t offset, std::span<io
 }
 
 Result<std::size_t> read_at(const Descriptor& file, std::uint64_t offset, std::span<char> into) {
+    if (const int injected = POSTHOUSE_FAIL_ERRNO("read"); injected != 0) {
+        return system_error(injected, "cannot read message octets");
+    }
     std::size_t done = 0;
     while (done < into.size()) {
         const ssize_t got =
@@ -100,12 +108,37 @@ Result<> sync_data(const Descriptor& file) {
     return {};
 }
 
+Result<> cut_to(const Descriptor& file, std::uint64_t octets) {
+    if (const int injected = POSTHOUSE_FAIL_ERRNO("cut"); injected != 0) {
+        return system_error(injected, "cannot cut a file");
+    }
+    if (::ftruncate(file.get(), static_cast<off_t>(octets)) != 0) return system_error(errno, "cannot cut a file");
+    return {};
+}
+
+Result<> rename_new(const Descriptor& from, const std::string& name, const Descriptor& to,
+                    const std::string& new_name) {
+    if (const int injected = POSTHOUSE_FAIL_ERRNO("rename"); injected != 0) {
+        return system_error(injected, fmt::format("cannot move {} into its place", new_name));
+    }
+    if (::renameat2(from.get(), name.c_str(), to.get(), new_name.c_str(), RENAME_NOREPLACE) != 0) {
+        return system_error(errno, fmt::format("cannot move {} into its place", new_name));
+    }
+    return {};
+}
+
 Result<> sync_directory(const Descriptor& directory) {
+    if (const int injected = POSTHOUSE_FAIL_ERRNO("sync-directory"); injected != 0) {
+        return system_error(injected, "cannot sync a directory");
+    }
     if (::fsync(directory.get()) != 0) return system_error(errno, "cannot sync a directory");
     return {};
 }
 
 Result<std::uint64_t> size_of(const Descriptor& file) {
+    if (const int injected = POSTHOUSE_FAIL_ERRNO("size"); injected != 0) {
+        return system_error(injected, "cannot ask for a file's size");
+    }
     struct stat facts{};
     if (::fstat(file.get(), &facts) != 0) return system_error(errno, "cannot ask for a file's size");
     return static_cast<std::uint64_t>(facts.st_size);

@@ -49,6 +49,9 @@ Result<> write_pieces(const Descriptor& file, std::uint64_t offset, std::span<io
 /// Reads until `into` is full or the file ends; gives back the count.
 Result<std::size_t> read_at(const Descriptor& file, std::uint64_t offset, std::span<char> into);
 Result<> sync_data(const Descriptor& file);
+Result<> cut_to(const Descriptor& file, std::uint64_t octets);
+/// Renames without replacing: Errc::already_exists where `new_name` is taken.
+Result<> rename_new(const Descriptor& from, const std::string& name, const Descriptor& to, const std::string& new_name);
 /// fsync of a directory: makes names durable.
 Result<> sync_directory(const Descriptor& directory);
 Result<std::uint64_t> size_of(const Descriptor& file);

@@ -170,7 +170,8 @@ class MailTx : public MailView {
     /// The first UID that no session has been told of as \Recent, and marks all as told.
     virtual Result<Uid> take_recent(MailboxId mailbox) = 0;
     /// Brings removed messages back, with new UIDs, flags (but \Deleted), keywords and internal date as they were: into
-    /// `into`, or where they lay; a mailbox that is gone is made again under its last name. Errc::over_quota: none came.
+    /// `into`, or where they lay; a mailbox that is gone is made again under its last name. Errc::over_quota: none
+    /// came.
     virtual Result<Restored> restore(std::span<const DeletedKey> keys, std::string_view into) = 0;
     /// Makes a removed mailbox again under its name (empty, with a new UIDVALIDITY), with its special use where that is
     /// free; one that stands there already is left as it is. Errc::not_found.

@@ -2,12 +2,10 @@
 // and only then the rows, which the committer writes. Offsets only move forward past what a commit has named.
 #include "storage/segment.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <linux/fs.h>
-#include <stdio.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
 
@@ -130,6 +128,10 @@ std::string segment_name(std::int64_t segment) { return fmt::format("{:06}.seg",
 SegmentWriter::SegmentWriter(std::shared_ptr<Directory> directory, std::uint64_t octets_max)
     : directory_(std::move(directory)), octets_max_(octets_max) {}
 
+SegmentWriter::~SegmentWriter() {
+    if (!known_) abandon();
+}
+
 Result<std::vector<Placement>> SegmentWriter::append(Connection& db, std::vector<Item>& items) {
     std::vector<Placement> placements(items.size());
     std::uint64_t total = 0;
@@ -151,15 +153,27 @@ Result<std::vector<Placement>> SegmentWriter::append(Connection& db, std::vector
         file_ = Descriptor();
     }
     if (!file_) TRY_VOID(open(db));
-    const Result<> written = write_batch(items, placements);
-    if (!written) {
-        abandon();
-        return Error(written.error());
-    }
+    TRY_VOID(write_batch(items, placements));
     return placements;
 }
 
 Result<> SegmentWriter::write_batch(const std::vector<Item>& items, std::vector<Placement>& placements) {
+    if (const Result<> written = write_records(items, placements); !written) {
+        // On a full disk half a batch must not keep the room that is missing.
+        if (written.error().code != Errc::no_space || !cut_to(file_, committed_end_)) abandon();
+        return Error(written.error());
+    }
+    POSTHOUSE_FAIL_POINT("after-append");
+    if (const Result<> synced = sync_data(file_); !synced) {
+        abandon();
+        return Error(synced.error());
+    }
+    POSTHOUSE_FAIL_POINT("after-sync");
+    rows_.push_back(Row{number_, end_, false, false});
+    return {};
+}
+
+Result<> SegmentWriter::write_records(const std::vector<Item>& items, std::vector<Placement>& placements) {
     std::vector<std::string> headers;
     headers.reserve(items.size());
     Appender appender(file_, end_);
@@ -172,12 +186,7 @@ Result<> SegmentWriter::write_batch(const std::vector<Item>& items, std::vector<
         TRY_VOID(appender.add(body.view()));
         end_ += record_octets(body);
     }
-    TRY_VOID(appender.flush());
-    POSTHOUSE_FAIL_POINT("after-append");
-    TRY_VOID(sync_data(file_));
-    POSTHOUSE_FAIL_POINT("after-sync");
-    rows_.push_back(Row{number_, end_, false, false});
-    return {};
+    return appender.flush();
 }
 
 Result<Placement> SegmentWriter::place_spooled(Connection& db, Staged& body, MessageId message) {
@@ -192,18 +201,17 @@ Result<Placement> SegmentWriter::place_spooled(Connection& db, Staged& body, Mes
         TRY_VOID(sync_data(body.file()));
         POSTHOUSE_FAIL_POINT("before-rename");
         // Another process may take the same number meanwhile: never replace.
-        if (::renameat2(directory_->tmp().get(), body.tmp_name().c_str(), directory_->segments().get(),
-                        segment_name(number).c_str(), RENAME_NOREPLACE) == 0) {
-            break;
-        }
-        if (errno != EEXIST) return system_error(errno, "cannot move a large message into its place");
+        const Result<> moved =
+            rename_new(directory_->tmp(), body.tmp_name(), directory_->segments(), segment_name(number));
+        if (moved) break;
+        if (moved.error().code != Errc::already_exists) return Error(moved.error());
     }
     body.forget_tmp_name();
     POSTHOUSE_FAIL_POINT("after-rename");
-    TRY_VOID(sync_directory(directory_->segments()));
-    const Placement placement{number, kFileHeaderOctets, body.size_octets()};
+    // From here on a failure takes the file away again: see rolled_back().
     rows_.push_back(Row{number, kFileHeaderOctets + record_octets(body), true, true});
-    return placement;
+    TRY_VOID(sync_directory(directory_->segments()));
+    return Placement{number, kFileHeaderOctets, body.size_octets()};
 }
 
 Result<> SegmentWriter::record(Connection& db) {
@@ -216,9 +224,7 @@ Result<> SegmentWriter::record(Connection& db) {
             .bind(row.segment, row.octets, row.sealed)
             .run();
     };
-    for (const Abandoned& old : abandoned_) {
-        if (old.row.octets > 0) TRY_VOID(save(old.row));
-    }
+    for (const Abandoned& old : abandoned_) TRY_VOID(save(old.row));
     for (const Row& row : rows_) TRY_VOID(save(row));
     return {};
 }
@@ -232,19 +238,44 @@ void SegmentWriter::committed() {
 
 void SegmentWriter::rolled_back() {
     for (const Row& row : rows_) {
-        if (row.own) static_cast<void>(::unlinkat(directory_->segments().get(), segment_name(row.segment).c_str(), 0));
+        if (row.own) remove_file(row.segment);
     }
     rows_.clear();
     end_ = committed_end_;
 }
 
-void SegmentWriter::abandon() {
+void SegmentWriter::in_doubt() {
+    for (const Row& row : rows_) {
+        if (row.own || (row.segment == number_ && !known_)) doubtful_.push_back(row.segment);
+    }
     rows_.clear();
-    // A segment that no row knows is left as an orphan of no meaning.
-    const std::uint64_t octets = known_ ? committed_end_ : 0;
-    if (file_) abandoned_.push_back(Abandoned{Row{number_, octets, true, false}, std::move(file_)});
+    if (file_ && known_) abandon();
     file_ = Descriptor();
     known_ = false;
+}
+
+void SegmentWriter::settle_doubts(Connection& db) {
+    std::erase_if(doubtful_, [&](std::int64_t number) {
+        Query q = db.query("SELECT 1 FROM segments WHERE id = ?1");
+        const Result<bool> found = q.bind(number).row();
+        if (found && !*found) remove_file(number);
+        return found.has_value();
+    });
+}
+
+void SegmentWriter::abandon() {
+    if (!file_) return;
+    if (known_) {
+        abandoned_.push_back(Abandoned{Row{number_, committed_end_, true, false}, std::move(file_)});
+    } else {
+        remove_file(number_);
+    }
+    file_ = Descriptor();
+    known_ = false;
+}
+
+void SegmentWriter::remove_file(std::int64_t number) {
+    static_cast<void>(::unlinkat(directory_->segments().get(), segment_name(number).c_str(), 0));
 }
 
 Result<> SegmentWriter::open(Connection& db) {
@@ -279,14 +310,22 @@ Result<bool> SegmentWriter::try_open(Connection& db, std::int64_t number) {
     TRY(const bool found, q.bind(number).row());
     if (!found || q.flag(1)) return false;
     const std::uint64_t octets = q.u64(0);
-    TRY(const std::uint64_t size, size_of(*file));
-    // Shorter than its rows say: octets were lost. Appending would put new messages where old ones are sought.
-    if (size < octets || octets + kRecordHeaderOctets > octets_max_) {
-        if (size < octets) log::error("storage", "segment {} is shorter than its committed octets", number);
+    const Result<std::uint64_t> size = size_of(*file);
+    if (!size) {
+        log::error("storage", "segment {}: {}", number, size.error().context);
         return false;
     }
-    if (size > octets && ::ftruncate(file->get(), static_cast<off_t>(octets)) != 0) {
-        return system_error(errno, "cannot cut a segment to its committed octets");
+    // Shorter than its rows say: octets were lost. Appending would put new messages where old ones are sought.
+    if (*size < octets || octets + kRecordHeaderOctets > octets_max_) {
+        if (*size < octets) log::error("storage", "segment {} is shorter than its committed octets", number);
+        return false;
+    }
+    // One that cannot be cut is of no use: there are others.
+    if (*size > octets) {
+        if (const Result<> cut = cut_to(*file, octets); !cut) {
+            log::error("storage", "segment {}: {}", number, cut.error().context);
+            return false;
+        }
     }
     file_ = *std::move(file);
     number_ = number;
@@ -301,9 +340,14 @@ Result<> SegmentWriter::create(std::int64_t number) {
         if (!file && file.error().code == Errc::already_exists) continue;
         if (!file) return Error(file.error());
         if (::flock(file->get(), LOCK_EX | LOCK_NB) != 0) return system_error(errno, "cannot lock a new segment");
-        TRY_VOID(write_at(*file, 0, format_file_header(static_cast<std::uint32_t>(number))));
-        TRY_VOID(sync_data(*file));
-        TRY_VOID(sync_directory(directory_->segments()));
+        // Before the lock it looked like an empty leftover, which the upkeep of another process may have removed.
+        struct stat facts{};
+        if (::fstat(file->get(), &facts) != 0) return system_error(errno, "cannot look at a new segment");
+        if (facts.st_nlink == 0) continue;
+        if (const Result<> made = begin_file(*file, number); !made) {
+            remove_file(number);
+            return Error(made.error());
+        }
         file_ = *std::move(file);
         break;
     }
@@ -315,11 +359,24 @@ Result<> SegmentWriter::create(std::int64_t number) {
     return {};
 }
 
+Result<> SegmentWriter::begin_file(const Descriptor& file, std::int64_t number) {
+    TRY_VOID(write_at(file, 0, format_file_header(static_cast<std::uint32_t>(number))));
+    TRY_VOID(sync_data(file));
+    return sync_directory(directory_->segments());
+}
+
 Result<std::int64_t> SegmentWriter::next_number(Connection& db) const {
-    TRY(const std::int64_t last, db.value("SELECT coalesce(max(id), 0) FROM segments"));
-    std::int64_t highest = std::max(last, number_);
+    TRY(const std::int64_t next, next_segment_number(db));
+    std::int64_t highest = std::max(next - 1, number_);
     for (const Row& row : rows_) highest = std::max(highest, row.segment);
     return highest + 1;
+}
+
+Result<std::int64_t> next_segment_number(Connection& db) {
+    // The counter remembers the numbers of segments that were removed: a backup knows a segment by its number.
+    return db.value(
+        "SELECT 1 + max(coalesce((SELECT max(id) FROM segments), 0), "
+        "coalesce((SELECT value FROM counters WHERE name = 'segment'), 0))");
 }
 
 }  // namespace posthouse::storage

@@ -3,7 +3,10 @@
 ///
 /// Invariants  1. Nothing at or before the committed end of a segment is ever written again.
 ///             2. A segment is written by the one process that holds its flock.
-///             3. After a failed write or sync a segment is abandoned: the next record goes into a new one.
+///             3. After a failed write or sync a segment is abandoned: the next record goes into a new one. (Not so
+///                when the disk was full for a write: nothing was synced, and the octets are cut off again.)
+///             4. What failed leaves no file: one that surely no row names is removed at once, one whose commit is in
+///                doubt after the next commit, when mail.db knows.
 /// Threads: SegmentWriter belongs to the commit thread; SegmentReaders is shared.
 #include <cstdint>
 #include <memory>
@@ -37,17 +40,24 @@ std::string format_record_header(const RecordHeader& header);
 /// Errc::corrupt where anything does not check out.
 Result<RecordHeader> parse_record_header(std::string_view octets);
 std::string segment_name(std::int64_t segment);
+/// One above every number that a segment ever had: a number is never used twice.
+Result<std::int64_t> next_segment_number(Connection& db);
 
 /// Where a record lies.
 struct Placement {
     std::int64_t segment = 0;
     std::uint64_t position = 0;
     std::uint64_t payload_octets = 0;
+    bool operator==(const Placement&) const = default;
 };
 
 class SegmentWriter {
  public:
     SegmentWriter(std::shared_ptr<Directory> directory, std::uint64_t octets_max);
+    /// A segment in which no commit has named anything goes again.
+    ~SegmentWriter();
+    SegmentWriter(const SegmentWriter&) = delete;
+    SegmentWriter& operator=(const SegmentWriter&) = delete;
 
     struct Item {
         const Staged* body = nullptr;
@@ -61,7 +71,11 @@ class SegmentWriter {
     /// The transaction of the last append was committed, or surely was not: then its large bodies are removed again.
     void committed();
     void rolled_back();
-    /// The next append opens another segment.
+    /// Nobody knows whether it was committed: see settle_doubts().
+    void in_doubt();
+    /// After a later commit: removes the files of doubtful commits that did not come through.
+    void settle_doubts(Connection& db);
+    /// The next append opens another segment. The transaction of the last append is not committed.
     void abandon();
 
  private:
@@ -70,6 +84,9 @@ class SegmentWriter {
     Result<> create(std::int64_t number);
     Result<Placement> place_spooled(Connection& db, Staged& body, MessageId message);
     Result<std::int64_t> next_number(Connection& db) const;
+    Result<> begin_file(const Descriptor& file, std::int64_t number);
+    void remove_file(std::int64_t number);
+    Result<> write_records(const std::vector<Item>& items, std::vector<Placement>& placements);
     Result<> write_batch(const std::vector<Item>& items, std::vector<Placement>& placements);
 
     struct Row {
@@ -91,21 +108,32 @@ class SegmentWriter {
         Descriptor file;  ///< keeps the lock, so that nobody takes it up before it is sealed
     };
     std::vector<Abandoned> abandoned_;
+    std::vector<std::int64_t> doubtful_;
 };
+
+class CheckedRecords;  ///< of which records the octets were found to be good lately
 
 /// Open segments for reading, shared by all readers; at most kOpenMax descriptors are kept.
 class SegmentReaders {
  public:
-    explicit SegmentReaders(std::shared_ptr<Directory> directory) : directory_(std::move(directory)) {}
-    /// A reader of one record; its header is checked here. Errc::io, corrupt.
+    explicit SegmentReaders(std::shared_ptr<Directory> directory);
+    /// A reader of one record; its header is checked here, its octets before the first of them is given out (again
+    /// after kTrustSpan where only parts are asked for); what is damaged is told with message and file. Where no
+    /// such record lies at `placement`, the compactor may
+    /// have moved it since the caller's snapshot was taken: then it is looked up anew. Errc::io, corrupt.
     Result<BodyReader> open(MessageId message, const Placement& placement, std::uint64_t size_octets);
+    /// Lets go of a segment's file, which is being removed; readers that have it keep it.
+    void forget(std::int64_t segment);
 
  private:
     static constexpr std::size_t kOpenMax = 64;
+    Result<BodyReader> open_at(MessageId message, const Placement& placement, std::uint64_t size_octets);
+    Result<std::optional<Placement>> placement_now(MessageId message) const;
     Result<std::shared_ptr<const Descriptor>> file(std::int64_t segment);
     std::shared_ptr<Directory> directory_;
     std::mutex mutex_;
     std::unordered_map<std::int64_t, std::shared_ptr<const Descriptor>> files_;
+    const std::shared_ptr<CheckedRecords> checked_;
 };
 
 }  // namespace posthouse::storage

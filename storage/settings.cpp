@@ -13,10 +13,15 @@ using Kind = SettingRow::Kind;
 constexpr SettingRow kRows[] = {
     {"backup.directory", Kind::text, "", 0, 0, "where scheduled backups go; empty: none are made"},
     {"backup.every_hours", Kind::number, "24", 1, 24 * 31, "hours between two scheduled backups"},
+    {"backup.keep_daily", Kind::number, "7", 0, 10000, "days whose newest scheduled backup stays"},
+    {"backup.keep_monthly", Kind::number, "12", 0, 10000, "months whose newest scheduled backup stays"},
+    {"backup.keep_newest", Kind::number, "3", 0, 10000, "newest scheduled backups that stay; all four 0: all stay"},
+    {"backup.keep_weekly", Kind::number, "5", 0, 10000, "weeks whose newest scheduled backup stays"},
     {"backup.key_file", Kind::text, "", 0, 0, "file with the key that encrypts scheduled backups; empty: in clear"},
     {"compact.dead_percent", Kind::number, "50", 10, 95, "a sealed segment is rewritten when this share of it is dead"},
     {"compact.octets_per_second", Kind::octets, "16777216", 65536, 1LL << 40, "how fast segments are rewritten"},
     {"purge.messages_per_second", Kind::number, "1000", 1, 1000000, "how fast messages past undelete are dropped"},
+    {"search.generation", Kind::number, "0", 0, 1LL << 40, "any change of it has the search index built anew"},
     {"search.part_octets_max", Kind::octets, "2097152", 1024, 1LL << 30, "decoded text of a message that is indexed"},
     {"undelete.days", Kind::number, "14", 0, 3650, "days that expunged mail and deleted mailboxes can be restored"},
 };
@@ -58,8 +63,8 @@ Result<std::string> check_setting(std::string_view key, std::string_view value) 
     std::int64_t number = 0;
     const bool read = row->kind == Kind::octets ? parse_octets(value, number) : parse_number(value, number);
     if (!read || number < row->least || number > row->most) {
-        return Error(Errc::invalid, fmt::format("{} takes a number from {} to {}, not \"{}\"", key, row->least,
-                                                row->most, value));
+        return Error(Errc::invalid,
+                     fmt::format("{} takes a number from {} to {}, not \"{}\"", key, row->least, row->most, value));
     }
     return fmt::format("{}", number);
 }

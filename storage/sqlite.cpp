@@ -1,7 +1,10 @@
 #include "storage/sqlite.h"
 
+#include "storage/sqlite_faults.h"
+
 #include <fmt/format.h>
 
+#include <cerrno>
 #include <mutex>
 
 namespace posthouse::storage {
@@ -25,6 +28,22 @@ Errc code_of(int rc) {
         case SQLITE_AUTH: return Errc::denied;
         case SQLITE_TOOBIG: return Errc::too_large;
         default: return Errc::internal;
+    }
+}
+
+/// A disk or quota that is full is told by SQLite as SQLITE_FULL only where a write met ENOSPC.
+bool is_full(int rc, int error_number) {
+    if ((rc & 0xff) == SQLITE_FULL) return true;
+    switch (rc) {
+        case SQLITE_IOERR_WRITE:
+        case SQLITE_IOERR_FSYNC:
+        case SQLITE_IOERR_DIR_FSYNC:
+        case SQLITE_IOERR_TRUNCATE:
+        case SQLITE_IOERR_SHMOPEN:
+        case SQLITE_IOERR_SHMSIZE:
+        case SQLITE_IOERR_SHMMAP:
+        case SQLITE_CANTOPEN: return error_number == ENOSPC || error_number == EDQUOT;
+        default: return false;
     }
 }
 
@@ -98,7 +117,7 @@ Result<std::unique_ptr<Connection>> Connection::open(const std::string& path, Mo
     std::unique_ptr<Connection> db(new Connection());
     const int flags = (mode == Mode::write ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY) | SQLITE_OPEN_NOMUTEX |
                       SQLITE_OPEN_EXRESCODE;
-    if (const int rc = sqlite3_open_v2(path.c_str(), &db->handle_, flags, nullptr); rc != SQLITE_OK) {
+    if (const int rc = sqlite3_open_v2(path.c_str(), &db->handle_, flags, faulty_vfs()); rc != SQLITE_OK) {
         return Error(code_of(rc), fmt::format("cannot open {}: {}", path, sqlite3_errstr(rc)));
     }
     sqlite3* handle = db->handle_;
@@ -175,7 +194,15 @@ Result<> Connection::checkpoint(Checkpoint how) {
 
 Error Connection::error(int rc) {
     const Errc code = code_of(rc);
+    if (is_full(rc, sqlite3_system_errno(handle_))) {
+        // Nothing of a write that failed can count; after a failed sync nobody knows.
+        damaged_ = damaged_ || (code != Errc::no_space && rc != SQLITE_IOERR_WRITE);
+        return Error(Errc::no_space, "the disk that holds the data directory is full: make room there, then try again");
+    }
     if (code == Errc::io || code == Errc::corrupt) damaged_ = true;
+    if (code == Errc::corrupt) {
+        return Error(code, fmt::format("mail.db is damaged: {} ({}); run posthouse fsck", sqlite3_errmsg(handle_), rc));
+    }
     return Error(code, fmt::format("the database said: {} ({})", sqlite3_errmsg(handle_), rc));
 }
 

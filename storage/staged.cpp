@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <optional>
 
 #include "protocols/base/random.h"
 #include "storage/segment.h"
@@ -44,13 +45,21 @@ class StagingWriter final : public BodyWriter {
     ~StagingWriter() override { drop_spool(); }
 
     Result<> append(std::string_view octets) override {
+        if (failed_) return Error(*failed_);
         if (!file_ && memory_.size() + octets.size() <= kSpoolOctets) {
             memory_.append(octets);
             octets_ += octets.size();
             return {};
         }
-        if (!file_) TRY_VOID(open_spool());
-        TRY_VOID(spool(octets));
+        Result<> done;
+        if (!file_) done = open_spool();
+        if (done) done = spool(octets);
+        if (!done) {
+            // What follows must not be taken for the whole; and a full disk gets its room back at once.
+            failed_ = done.error();
+            drop_spool();
+            return done;
+        }
         octets_ += octets.size();
         return {};
     }
@@ -58,6 +67,7 @@ class StagingWriter final : public BodyWriter {
     std::uint64_t size_octets() const override { return octets_; }
 
     Result<StagedBodyPtr> finish() override {
+        if (failed_) return Error(*std::exchange(failed_, std::nullopt));
         const std::uint64_t octets = std::exchange(octets_, 0);
         if (!file_) return StagedBodyPtr(std::make_shared<Staged>(std::exchange(memory_, std::string())));
         auto staged = std::make_shared<Staged>(directory_, std::exchange(file_, Descriptor()),
@@ -82,7 +92,7 @@ class StagingWriter final : public BodyWriter {
     Result<> spool(std::string_view octets) {
         TRY(const std::uint64_t room, directory_->free_octets());
         if (room < free_octets_min_ + octets.size()) {
-            return Error(Errc::no_space, "the disk is too full for a large message");
+            return Error(Errc::no_space, "the disk is too full for a large message: make room there");
         }
         TRY_VOID(write_at(file_, kSpoolHeadOctets + spooled_, octets));
         crc_ = crc_of(crc_, octets);
@@ -97,6 +107,11 @@ class StagingWriter final : public BodyWriter {
 
     void drop_spool() {
         if (!name_.empty()) static_cast<void>(::unlinkat(directory_->tmp().get(), name_.c_str(), 0));
+        name_.clear();
+        file_ = Descriptor();
+        memory_.clear();
+        octets_ = spooled_ = 0;
+        crc_ = 0;
     }
 
     std::shared_ptr<Directory> directory_;
@@ -107,6 +122,7 @@ class StagingWriter final : public BodyWriter {
     std::uint64_t octets_ = 0;
     std::uint64_t spooled_ = 0;
     std::uint32_t crc_ = 0;
+    std::optional<Error> failed_;  ///< told until the writer is finished
 };
 
 std::unique_ptr<BodyWriter> make_body_writer(std::shared_ptr<Directory> directory, std::uint64_t free_octets_min) {

@@ -82,6 +82,12 @@ Result<std::string> read_secret(const std::string& file, const char* environment
     return first;
 }
 
+Result<std::string> read_known_secret(const std::string& file, const char* environment, std::string_view prompt) {
+    auto given = read_given_secret(file, environment);
+    if (given || given.error().code != Errc::not_found || ::isatty(STDIN_FILENO) == 0) return given;
+    return ask(prompt);
+}
+
 std::string generate_password() {
     const std::string token = system_random().token(20);
     return fmt::format("{}-{}-{}-{}", token.substr(0, 5), token.substr(5, 5), token.substr(10, 5), token.substr(15, 5));

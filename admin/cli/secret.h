@@ -15,6 +15,8 @@ inline constexpr std::size_t kSecretOctetsMax = 4096;
 Result<std::string> read_secret(const std::string& file, const char* environment, std::string_view prompt);
 /// The first two ways only; Errc::not_found where neither is given.
 Result<std::string> read_given_secret(const std::string& file, const char* environment);
+/// For a password that exists already: as read_secret, but the prompt asks once.
+Result<std::string> read_known_secret(const std::string& file, const char* environment, std::string_view prompt);
 /// 100 random bits in four groups, fit for the telephone: "abcde-fghij-klmno-pqrst".
 std::string generate_password();
 

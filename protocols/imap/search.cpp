@@ -5,7 +5,6 @@
 
 #include "protocols/imap/grammar.h"
 #include "protocols/mime/date.h"
-#include "protocols/mime/encoded_word.h"
 #include "protocols/mime/header.h"
 #include "protocols/mime/text.h"
 
@@ -84,18 +83,10 @@ Match sent_since(const SearchNode& node, const SearchMessage& message) {
     return sent(node, message, std::greater_equal<>());
 }
 
-bool holds(const std::string& haystack, const std::string& needle) {
-    return haystack.find(needle) != std::string::npos;
-}
-
 Match field_holds(std::string_view name, const SearchNode& node, const SearchMessage& message) {
     if (message.content == nullptr) return Match::unknown;
-    const mime::Fields fields = mime::parse_fields(message.content->header());
-    for (const std::string_view raw : mime::find_all(fields, name)) {
-        if (node.text.empty()) return Match::yes;  // the field is there: RFC 3501 6.4.4 HEADER
-        if (holds(mime::fold_for_search(mime::decode_encoded_words(raw)), node.text)) return Match::yes;
-    }
-    return Match::no;
+    // Without a text it is enough that the field is there: RFC 3501 6.4.4 HEADER.
+    return to_match(mime::search_field_holds(message.content->folded_header(), name, node.text));
 }
 Match header_holds(const SearchNode& node, const SearchMessage& message) {
     return field_holds(node.field, node, message);
@@ -110,28 +101,29 @@ Match subject_holds(const SearchNode& node, const SearchMessage& message) {
 Match body_holds(const SearchNode& node, const SearchMessage& message) {
     if (node.text.empty()) return Match::yes;
     if (message.content == nullptr) return Match::unknown;
-    return to_match(holds(message.content->folded_body(), node.text));
+    return to_match(mime::search_holds(message.content->folded_body(), node.text));
 }
 Match text_holds(const SearchNode& node, const SearchMessage& message) {
     if (node.text.empty()) return Match::yes;
     if (message.content == nullptr) return Match::unknown;
-    return to_match(holds(message.content->folded_header(), node.text) ||
-                    holds(message.content->folded_body(), node.text));
+    return to_match(mime::search_holds(message.content->folded_header(), node.text) ||
+                    mime::search_holds(message.content->folded_body(), node.text));
 }
 
 using Argument = SearchArgument;
+using Place = SearchPlace;
 constexpr std::array<SearchKey, 37> kKeys = {{
     {"ALL", Argument::none, is_any, "3501 6.4.4"},
     {"ANSWERED", Argument::none, has_flag<kAnswered>, "3501 6.4.4"},
-    {"BCC", Argument::text, bcc_holds, "3501 6.4.4"},
+    {"BCC", Argument::text, bcc_holds, "3501 6.4.4", Place::field},
     {"BEFORE", Argument::date, arrived_before, "3501 6.4.4"},
-    {"BODY", Argument::text, body_holds, "3501 6.4.4"},
-    {"CC", Argument::text, cc_holds, "3501 6.4.4"},
+    {"BODY", Argument::text, body_holds, "3501 6.4.4", Place::body},
+    {"CC", Argument::text, cc_holds, "3501 6.4.4", Place::field},
     {"DELETED", Argument::none, has_flag<kDeleted>, "3501 6.4.4"},
     {"DRAFT", Argument::none, has_flag<kDraft>, "3501 6.4.4"},
     {"FLAGGED", Argument::none, has_flag<kFlagged>, "3501 6.4.4"},
-    {"FROM", Argument::text, from_holds, "3501 6.4.4"},
-    {"HEADER", Argument::header_and_text, header_holds, "3501 6.4.4"},
+    {"FROM", Argument::text, from_holds, "3501 6.4.4", Place::field},
+    {"HEADER", Argument::header_and_text, header_holds, "3501 6.4.4", Place::field},
     {"KEYWORD", Argument::flag_keyword, has_keyword, "3501 6.4.4"},
     {"LARGER", Argument::number, is_larger, "3501 6.4.4"},
     {"NEW", Argument::none, is_new, "3501 6.4.4"},
@@ -141,14 +133,14 @@ constexpr std::array<SearchKey, 37> kKeys = {{
     {"OR", Argument::two_keys, nullptr, "3501 6.4.4"},
     {"RECENT", Argument::none, is_recent, "3501 6.4.4"},
     {"SEEN", Argument::none, has_flag<kSeen>, "3501 6.4.4"},
-    {"SENTBEFORE", Argument::date, sent_before, "3501 6.4.4"},
-    {"SENTON", Argument::date, sent_on, "3501 6.4.4"},
-    {"SENTSINCE", Argument::date, sent_since, "3501 6.4.4"},
+    {"SENTBEFORE", Argument::date, sent_before, "3501 6.4.4", Place::raw_header},
+    {"SENTON", Argument::date, sent_on, "3501 6.4.4", Place::raw_header},
+    {"SENTSINCE", Argument::date, sent_since, "3501 6.4.4", Place::raw_header},
     {"SINCE", Argument::date, arrived_since, "3501 6.4.4"},
     {"SMALLER", Argument::number, is_smaller, "3501 6.4.4"},
-    {"SUBJECT", Argument::text, subject_holds, "3501 6.4.4"},
-    {"TEXT", Argument::text, text_holds, "3501 6.4.4"},
-    {"TO", Argument::text, to_holds, "3501 6.4.4"},
+    {"SUBJECT", Argument::text, subject_holds, "3501 6.4.4", Place::field},
+    {"TEXT", Argument::text, text_holds, "3501 6.4.4", Place::text},
+    {"TO", Argument::text, to_holds, "3501 6.4.4", Place::field},
     {"UID", Argument::uid_set, in_uids, "3501 6.4.4"},
     {"UNANSWERED", Argument::none, lacks_flag<kAnswered>, "3501 6.4.4"},
     {"UNDELETED", Argument::none, lacks_flag<kDeleted>, "3501 6.4.4"},

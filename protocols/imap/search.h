@@ -16,28 +16,34 @@
 #include "protocols/base/result.h"
 #include "protocols/imap/limits.h"
 #include "protocols/imap/sequence_set.h"
+#include "protocols/mime/search_text.h"
 
 namespace posthouse::imap {
 
 enum class Match { no, yes, unknown };
 
-/// The octets of one message, read when first asked for. Threads: one at a time.
+/// The content of one message, read when first asked for. Threads: one at a time.
 class SearchContent {
  public:
     using Load = std::function<std::string()>;
+    /// What an index kept of the message's mime::search_text(), valid until the next message is judged; null: nothing.
+    using LoadKept = std::function<const mime::SearchText*()>;
     /// `header` gives the header block, `message` the whole; both may give nothing where reading failed.
-    SearchContent(Load header, Load message) : load_header_(std::move(header)), load_message_(std::move(message)) {}
+    SearchContent(Load header, Load message, LoadKept kept = nullptr)
+        : load_header_(std::move(header)), load_message_(std::move(message)), load_kept_(std::move(kept)) {}
 
-    const std::string& header();
-    const std::string& message();
-    const std::string& folded_header();  ///< "name: decoded value" lines, folded for search
-    const std::string& folded_body();    ///< decoded texts of all parts and headers of contained messages
+    const std::string& header();         ///< as it was received
+    const std::string& folded_header();  ///< mime::SearchText::header
+    const std::string& folded_body();    ///< mime::SearchText::body
 
  private:
+    const mime::SearchText* kept_text();
+
     Load load_header_;
     Load load_message_;
+    LoadKept load_kept_;
+    const mime::SearchText* kept_ = nullptr;
     std::optional<std::string> header_;
-    std::optional<std::string> message_;
     std::optional<std::string> folded_header_;
     std::optional<std::string> folded_body_;
 };
@@ -56,12 +62,15 @@ struct SearchMessage {
 
 struct SearchNode;
 enum class SearchArgument { none, text, header_and_text, flag_keyword, date, number, uid_set, one_key, two_keys };
+/// What of a message's content a key looks at: what an index may narrow down before a message is read.
+enum class SearchPlace { nowhere, raw_header, field, body, text };
 
 struct SearchKey {
     std::string_view name;
     SearchArgument argument = SearchArgument::none;
     Match (*judge)(const SearchNode& node, const SearchMessage& message) = nullptr;  ///< null: NOT, OR and lists
     std::string_view rfc;
+    SearchPlace place = SearchPlace::nowhere;  ///< nowhere: judged from memory, or by the keys it holds
 };
 
 struct SearchNode {

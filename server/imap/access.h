@@ -20,6 +20,7 @@
 #include "protocols/net/task.h"
 #include "storage/body.h"
 #include "storage/mail.h"
+#include "storage/search/condition.h"
 
 namespace posthouse::server::imap {
 
@@ -75,6 +76,9 @@ struct SearchCandidate {
     std::vector<std::string> keywords;
 };
 
+/// no, yes, or by what it is to be judged: the kept text (cheap) or the message (dear).
+using SearchVerdict = storage::search::Verdict;
+
 struct Copied {
     std::uint32_t uid_validity = 0;  ///< of the target
     std::vector<std::pair<Uid, Uid>> uids;
@@ -117,7 +121,12 @@ class Access {
     virtual Answer<std::vector<FetchFacts>> facts(MailboxId mailbox, std::vector<Uid> uids) = 0;
     /// One element a range, in the same order; nothing where the message is gone. The caller bounds the sum.
     virtual Answer<std::vector<std::optional<std::string>>> read(MailboxId mailbox, std::vector<BodyRange> ranges) = 0;
-    /// UIDs of the candidates that match. `program` is resolved and never changes.
+    /// What the search index says of messages that only their content can decide, one verdict a UID, in the same order.
+    /// Without an index all are `in_mail`. `program` is resolved and never changes.
+    virtual Answer<std::vector<SearchVerdict>> narrow(MailboxId mailbox,
+                                                      std::shared_ptr<const posthouse::imap::SearchProgram> program,
+                                                      std::vector<Uid> uids) = 0;
+    /// UIDs of the candidates that match, judged by their content. `program` as above.
     virtual Answer<std::vector<Uid>> search(MailboxId mailbox,
                                             std::shared_ptr<const posthouse::imap::SearchProgram> program,
                                             std::vector<SearchCandidate> candidates) = 0;

@@ -1,5 +1,5 @@
-// SEARCH and UID SEARCH (RFC 3501 6.4.4, 6.4.8). Flags, dates, sizes and sets are judged from memory; only what stays
-// unknown is read, in batches on the pool.
+// SEARCH and UID SEARCH (RFC 3501 6.4.4, 6.4.8). Flags, dates, sizes and sets are judged from memory; of what stays
+// unknown the index rules out most and decides some; only the rest is read, in batches on the pool.
 #include <algorithm>
 #include <array>
 
@@ -14,7 +14,12 @@ namespace wire = posthouse::imap;
 
 namespace {
 
-constexpr std::size_t kBatchMessages = 64;
+// A batch is one turn on the pool, which other sessions wait for: as much as takes a few milliseconds.
+constexpr std::size_t kBatchCost = 512;
+constexpr std::size_t kTextCost = 1;  // judging by a text that the index kept
+constexpr std::size_t kMailCost = 8;  // reading the message
+
+using Program = std::shared_ptr<const wire::SearchProgram>;
 
 wire::SearchMessage view_of(const Selected& selected, std::uint32_t number) {
     const Selected::Row& row = selected.row(number);
@@ -41,6 +46,32 @@ SearchCandidate candidate_of(const Selected& selected, std::uint32_t number) {
     return out;
 }
 
+net::Task<Result<std::vector<Uid>>> judge_by_content(Session& session, Program program, std::vector<Uid> uids) {
+    const Selected& selected = session.selected();
+    const MailboxId mailbox = selected.id();
+    const auto verdicts = co_await session.access().narrow(mailbox, program, uids);
+    if (!verdicts) co_return Error(verdicts.error());
+    std::vector<Uid> found;
+    std::vector<SearchCandidate> batch;
+    std::size_t cost = 0;
+    for (std::size_t i = 0; i <= uids.size(); ++i) {
+        if (cost >= kBatchCost || (i == uids.size() && !batch.empty())) {
+            const auto read = co_await session.access().search(mailbox, program, std::move(batch));
+            if (!read) co_return Error(read.error());
+            found.insert(found.end(), read->begin(), read->end());
+            batch.clear();
+            cost = 0;
+        }
+        if (i == uids.size()) break;
+        const SearchVerdict verdict = (*verdicts)[i];
+        if (verdict == SearchVerdict::yes) found.push_back(uids[i]);
+        if (verdict == SearchVerdict::yes || verdict == SearchVerdict::no) continue;
+        batch.push_back(candidate_of(selected, selected.number_of(uids[i])));
+        cost += verdict == SearchVerdict::in_text ? kTextCost : kMailCost;
+    }
+    co_return found;
+}
+
 net::Task<Reply> search(Session& session, Cursor args, NumbersAre are) {
     auto parsed = wire::take_search_program(args, session.limits());
     if (!parsed && parsed.error().code == Errc::unsupported) {
@@ -51,23 +82,15 @@ net::Task<Reply> search(Session& session, Cursor args, NumbersAre are) {
     wire::resolve_sets(*parsed, selected.exists(), selected.uid_max());
     const auto program = std::make_shared<const wire::SearchProgram>(*std::move(parsed));
     std::vector<Uid> found;
-    std::vector<SearchCandidate> unknown;
+    std::vector<Uid> unknown;
     for (std::uint32_t number = 1; number <= selected.exists(); ++number) {
         if (selected.row(number).gone) continue;
         const wire::Match match = wire::judge(*program, view_of(selected, number));
         if (match == wire::Match::yes) found.push_back(selected.row(number).entry.uid);
-        if (match == wire::Match::unknown) unknown.push_back(candidate_of(selected, number));
-        const bool last = number == selected.exists();
-        if (unknown.empty() || (!last && unknown.size() < kBatchMessages)) continue;
-        std::vector<SearchCandidate> batch;
-        batch.swap(unknown);
-        const auto read = co_await session.access().search(selected.id(), program, std::move(batch));
-        if (!read) co_return reply_for(read.error());
-        found.insert(found.end(), read->begin(), read->end());
+        if (match == wire::Match::unknown) unknown.push_back(selected.row(number).entry.uid);
     }
-    // The last batch where the last messages were gone.
     if (!unknown.empty()) {
-        const auto read = co_await session.access().search(selected.id(), program, std::move(unknown));
+        const auto read = co_await judge_by_content(session, program, std::move(unknown));
         if (!read) co_return reply_for(read.error());
         found.insert(found.end(), read->begin(), read->end());
     }

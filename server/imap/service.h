@@ -21,6 +21,7 @@
 #include "server/auth/authenticator.h"
 #include "server/imap/hub.h"
 #include "server/imap/session.h"
+#include "storage/search/search_index.h"
 #include "storage/store.h"
 
 namespace posthouse::server::imap {
@@ -28,6 +29,7 @@ namespace posthouse::server::imap {
 /// Everything must outlive the sessions.
 struct ImapDeps {
     storage::Store* store = nullptr;
+    storage::search::SearchIndex* search = nullptr;  ///< null: every search reads the messages
     net::Loop* loop = nullptr;
     net::ThreadPool* read_pool = nullptr;
     Authenticator* authenticator = nullptr;

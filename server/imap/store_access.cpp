@@ -5,6 +5,7 @@
 #include <set>
 
 #include "protocols/mime/facts.h"
+#include "server/imap/store_search.h"
 #include "storage/await.h"
 
 namespace posthouse::server::imap {
@@ -108,44 +109,11 @@ Result<std::vector<std::optional<std::string>>> read_ranges(const MailView& mail
     return out;
 }
 
-// What stays unreadable matches nothing: a search goes on past one damaged message.
-std::string read_or_nothing(const MailView& mail, MailboxId mailbox, Uid uid, std::uint64_t octets) {
-    const auto body = mail.body(mailbox, uid);
-    if (!body) return {};
-    auto text = body->read(0, octets);
-    return text ? *std::move(text) : std::string();
-}
-
-Result<std::vector<Uid>> run_search(const MailView& mail, MailboxId mailbox, const wire::SearchProgram& program,
-                                    const std::vector<SearchCandidate>& candidates) {
-    std::vector<Uid> out;
-    for (const SearchCandidate& candidate : candidates) {
-        const Uid uid = candidate.entry.uid;
-        const auto header = [&] {
-            const auto facts = mail.facts(mailbox, uid);
-            return facts ? read_or_nothing(mail, mailbox, uid, facts->header_octets) : std::string();
-        };
-        const auto message = [&] { return read_or_nothing(mail, mailbox, uid, candidate.entry.size_octets); };
-        wire::SearchContent content(header, message);
-        wire::SearchMessage view;
-        view.number = candidate.number;
-        view.uid = uid;
-        view.system_flags = candidate.entry.flags;
-        view.recent = candidate.recent;
-        view.keywords = candidate.keywords;
-        view.internal_date_s = candidate.entry.internal_date_s;
-        view.size_octets = candidate.entry.size_octets;
-        view.modseq = candidate.entry.modseq;
-        view.content = &content;
-        if (wire::judge(program, view) == wire::Match::yes) out.push_back(uid);
-    }
-    return out;
-}
-
 class StoreAccess final : public Access {
  public:
-    StoreAccess(storage::Store& store, net::Loop& loop, net::ThreadPool& pool, storage::AccountId account)
-        : store_(store), loop_(loop), pool_(pool), account_(account) {}
+    StoreAccess(storage::Store& store, storage::search::SearchIndex* index, net::Loop& loop, net::ThreadPool& pool,
+                storage::AccountId account)
+        : store_(store), index_(index), loop_(loop), pool_(pool), account_(account) {}
 
     Answer<std::vector<Mailbox>> mailboxes() override {
         return reading([](const MailView& mail) { return mail.mailboxes(); });
@@ -191,10 +159,15 @@ class StoreAccess final : public Access {
         return reading(
             [mailbox, ranges = std::move(ranges)](const MailView& mail) { return read_ranges(mail, mailbox, ranges); });
     }
+    Answer<std::vector<SearchVerdict>> narrow(MailboxId mailbox, std::shared_ptr<const wire::SearchProgram> program,
+                                              std::vector<Uid> uids) override {
+        return reading([index = index_, mailbox, program = std::move(program), uids = std::move(uids)](
+                           const MailView& mail) { return narrow_search(mail, index, mailbox, *program, uids); });
+    }
     Answer<std::vector<Uid>> search(MailboxId mailbox, std::shared_ptr<const wire::SearchProgram> program,
                                     std::vector<SearchCandidate> candidates) override {
-        return reading([mailbox, program = std::move(program), candidates = std::move(candidates)](
-                           const MailView& mail) { return run_search(mail, mailbox, *program, candidates); });
+        return reading([index = index_, mailbox, program = std::move(program), candidates = std::move(candidates)](
+                           const MailView& mail) { return run_search(mail, index, mailbox, *program, candidates); });
     }
 
     Answer<storage::StoreOutcome> store(MailboxId mailbox, std::vector<Uid> uids, storage::FlagChange change) override {
@@ -262,6 +235,7 @@ class StoreAccess final : public Access {
     }
 
     storage::Store& store_;
+    storage::search::SearchIndex* index_;
     net::Loop& loop_;
     net::ThreadPool& pool_;
     storage::AccountId account_;
@@ -269,9 +243,9 @@ class StoreAccess final : public Access {
 
 }  // namespace
 
-std::unique_ptr<Access> make_store_access(storage::Store& store, net::Loop& loop, net::ThreadPool& read_pool,
-                                          storage::AccountId account) {
-    return std::make_unique<StoreAccess>(store, loop, read_pool, account);
+std::unique_ptr<Access> make_store_access(storage::Store& store, storage::search::SearchIndex* index, net::Loop& loop,
+                                          net::ThreadPool& read_pool, storage::AccountId account) {
+    return std::make_unique<StoreAccess>(store, index, loop, read_pool, account);
 }
 
 }  // namespace posthouse::server::imap

@@ -34,7 +34,8 @@ Result<> check_database(Connection& db, bool quick, Database which, Findings& fi
     return {};
 }
 
-/// No mail is in it; it can be made anew. Its tables may need what this connection does not have: then it is not judged.
+/// No mail is in it; it can be made anew. What its tables need
+/// this connection may not have: then it is not judged.
 void check_search(Store& store, const CheckOptions& options, CheckReport& report) {
     const std::string path = directory_of(store).path() + "/" + kSearchName;
     if (::access(path.c_str(), F_OK) != 0) return;

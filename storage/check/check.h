@@ -1,8 +1,9 @@
 #pragma once
 /// storage/check: does everything in a store agree? Looks, names what is wrong, mends what can be mended.
 ///
-/// What is looked at, in this order: the database files (SQLite's own check); rows that name other rows; what is counted
-/// (quotas, UIDNEXT, MODSEQ, references, dead octets); segment files against their rows; every live record (header,
+/// What is looked at, in this order: the database files (SQLite's own check); rows that name other rows; what is
+/// counted (quotas, UIDNEXT, MODSEQ, references, dead octets); segment files against their rows; every live record
+/// (header,
 /// length, CRC-32, unpacking, size); with `deep` what was computed from the octets at arrival; files nobody knows.
 ///
 /// The server may run. Rows are read in one snapshot, so they must agree; what is seen in files may have been moved

@@ -1,6 +1,6 @@
 #pragma once
-/// storage/check/holders (internal): who has a message. There is no index from messages to entries: one pass for all that
-/// are asked about.
+/// storage/check/holders (internal): who has a message. There is no index from messages to entries: one pass for all
+/// that are asked about.
 /// Threads: one.
 #include <map>
 #include <set>

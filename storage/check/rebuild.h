@@ -1,8 +1,9 @@
 #pragma once
 /// storage/check/rebuild: a new mail.db of every row that can still be read of a damaged one.
-/// Reads each table forwards to its first damage, steps over it where rows have numbers, and backwards from the end where
-/// they have not. The old database is kept whole as mail.db.damaged-<time> (with its -wal); the new one takes its place by
-/// rename when it is complete and synced. What the lost rows said is then the business of fsck --repair, which looks in
+/// Reads each table forwards to its first damage, steps over it where rows have numbers, and backwards from the end
+/// where they have not. The old database is kept whole as mail.db.damaged-<time> (with its -wal); the new one takes its
+/// place by rename when it is complete and synced. What the lost rows said is then the business of fsck --repair,
+/// which looks in
 /// the segments.
 /// Only while nobody else has the store open: Errc::unavailable otherwise.
 /// Threads: one.

@@ -1,6 +1,6 @@
 #pragma once
-/// storage/check/repair (internal): one function a kind of fault. Each runs inside a write, looks again whether its fault
-/// is there and mends that alone; what follows from it (a counter, a reference) is found by the next round.
+/// storage/check/repair (internal): one function a kind of fault. Each runs inside a write, looks again whether its
+/// fault is there and mends that alone; what follows from it (a counter, a reference) is found by the next round.
 /// Threads: repairs run on the commit thread, one write after the other; the driver waits for each.
 #include <memory>
 #include <optional>

@@ -1,5 +1,5 @@
-// Messages whose octets or rows are lost. In this order: a record of theirs somewhere in the segments; their octets where
-// they should lie, though the record's header is damaged, if they say what mail.db knows of them; else set aside.
+// Messages whose octets or rows are lost. In this order: a record of theirs somewhere in the segments; their octets
+// where they should lie, though the record's header is damaged, if they say what mail.db knows of them; else set aside.
 #include <fcntl.h>
 #include <fmt/format.h>
 

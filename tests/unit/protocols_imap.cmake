@@ -1,3 +1,3 @@
 posthouse_unit_test(NAME protocols_imap
-  SOURCES protocols/imap/grammar_test.cpp protocols/imap/program_test.cpp
+  SOURCES protocols/imap/client_response_test.cpp protocols/imap/grammar_test.cpp protocols/imap/program_test.cpp
   USES protocols_imap)

@@ -91,8 +91,9 @@ TEST_CASE("a full disk refuses what adds, is no damage, and ends by itself") {
         CAPTURE(place);
         fail_point::arm_errno(place, ENOSPC, 1, 1);
         CHECK(deliver_code(store, alice) == Errc::no_space);
-        CHECK(store->health() == Health::good);
+        CHECK(store->health() == Health::low_disk);
         CHECK(deliver_code(store, alice) == Errc::internal);
+        CHECK(store->health() == Health::good);
         fail_point::disarm();
     }
     check_whole(store, alice, 3);

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <string>
 
 using namespace posthouse;
@@ -57,7 +58,7 @@ TEST_CASE("any path becomes a name that the store takes") {
     std::string deep;
     for (int i = 0; i < 30; ++i) deep += "l/";
     const std::string name = transfer::usable_mailbox_name(deep);
-    CHECK(std::count(name.begin(), name.end(), '/') == 19);
+    CHECK(std::ranges::count(name, '/') == 19);
 }
 
 TEST_CASE("levels are modified UTF-7 where they can be, else what they are (RFC 3501 5.1.3)") {

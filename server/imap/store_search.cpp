@@ -1,0 +1,159 @@
+#include "server/imap/store_search.h"
+
+#include <algorithm>
+
+#include "protocols/mime/text.h"
+
+namespace posthouse::server::imap {
+
+namespace wire = posthouse::imap;
+
+namespace {
+
+using storage::Entry;
+using storage::MailView;
+using storage::MessageId;
+using storage::search::Condition;
+using storage::search::SearchIndex;
+using Kind = Condition::Kind;
+
+// Where the UIDs asked for lie close together one look at the range is cheaper than one for each.
+constexpr std::uint64_t kSparse = 32;
+
+// A field that holds a text stands in the folded header as "name: ... text": both strings must be there.
+Condition field_condition(const wire::SearchNode& node) {
+    std::vector<Condition> all;
+    if (!node.field.empty()) all.emplace_back(Kind::narrowed, mime::fold_for_search(node.field + ": "));
+    if (!node.text.empty()) all.emplace_back(Kind::narrowed, node.text);
+    return Condition(Kind::all_of, std::move(all));
+}
+
+// `from_memory`: what a key that needs no content counts as. Recursion is bounded by search_depth_max.
+Condition translate(const wire::SearchProgram& program, const wire::SearchNode& node, Kind from_memory) {
+    if (node.key->judge == nullptr) {
+        // All keys of a list at the top must hold, so that those the session judged have; deeper it cannot be known.
+        const bool list = node.key->argument == wire::SearchArgument::none;
+        const Kind beneath = list ? from_memory : Kind::unknown;
+        std::vector<Condition> parts;
+        for (const std::size_t child : node.children) {
+            parts.push_back(translate(program, program.nodes[child], beneath));
+        }
+        if (list) return Condition(Kind::all_of, std::move(parts));
+        const bool either = node.key->argument == wire::SearchArgument::two_keys;
+        return Condition(either ? Kind::any_of : Kind::none_of, std::move(parts));
+    }
+    switch (node.key->place) {
+        case wire::SearchPlace::nowhere: return Condition(from_memory);
+        case wire::SearchPlace::raw_header: return Condition(Kind::unknown);
+        case wire::SearchPlace::field: return field_condition(node);
+        case wire::SearchPlace::body: return Condition(Kind::narrowed, node.text);
+        case wire::SearchPlace::text: return Condition(Kind::text, node.text);
+    }
+    return Condition(Kind::unknown);
+}
+
+/// The entries of this mailbox by UID, in ascending order: whose message a UID is decides the store, not the session.
+class EntryLookup {
+ public:
+    EntryLookup(const MailView& mail, MailboxId mailbox) : mail_(mail), mailbox_(mailbox) {}
+
+    /// Before a run of find() over `uids`, which ascend.
+    Result<> prepare(Uid first, Uid last, std::size_t count) {
+        dense_ = last >= first && last - first < kSparse * count;
+        if (!dense_) return {};
+        TRY(entries_, mail_.entries(mailbox_, first, last));
+        at_ = 0;
+        return {};
+    }
+    /// Message 0 where it is gone.
+    Result<MessageId> find(Uid uid) {
+        if (!dense_) {
+            TRY(const auto found, mail_.entries(mailbox_, uid, uid));
+            return found.empty() ? MessageId{} : found.front().message;
+        }
+        while (at_ < entries_.size() && entries_[at_].uid < uid) ++at_;
+        return at_ < entries_.size() && entries_[at_].uid == uid ? entries_[at_].message : MessageId{};
+    }
+
+ private:
+    const MailView& mail_;
+    MailboxId mailbox_;
+    std::vector<Entry> entries_;
+    std::size_t at_ = 0;
+    bool dense_ = false;
+};
+
+std::string read_or_nothing(const MailView& mail, MailboxId mailbox, Uid uid, std::uint64_t octets) {
+    const auto body = mail.body(mailbox, uid);
+    if (!body) return {};
+    auto text = body->read(0, octets);
+    return text ? *std::move(text) : std::string();
+}
+
+wire::SearchMessage view_of(const SearchCandidate& candidate) {
+    wire::SearchMessage out;
+    out.number = candidate.number;
+    out.uid = candidate.entry.uid;
+    out.system_flags = candidate.entry.flags;
+    out.recent = candidate.recent;
+    out.keywords = candidate.keywords;
+    out.internal_date_s = candidate.entry.internal_date_s;
+    out.size_octets = candidate.entry.size_octets;
+    out.modseq = candidate.entry.modseq;
+    return out;
+}
+
+}  // namespace
+
+Condition condition_of(const wire::SearchProgram& program) {
+    if (program.nodes.empty()) return Condition(Kind::unknown);
+    return translate(program, program.nodes.back(), Kind::met);
+}
+
+Result<std::vector<SearchVerdict>> narrow_search(const MailView& mail, SearchIndex* index, MailboxId mailbox,
+                                                 const wire::SearchProgram& program, const std::vector<Uid>& uids) {
+    std::vector<SearchVerdict> out(uids.size(), SearchVerdict::in_mail);
+    if (index == nullptr || uids.empty()) return out;
+    EntryLookup entries(mail, mailbox);
+    TRY_VOID(entries.prepare(uids.front(), uids.back(), uids.size()));
+    std::vector<MessageId> messages;
+    messages.reserve(uids.size());
+    for (const Uid uid : uids) {
+        TRY(const MessageId message, entries.find(uid));
+        messages.push_back(message);
+    }
+    auto verdicts = index->narrow(condition_of(program), messages);
+    return verdicts ? *std::move(verdicts) : out;
+}
+
+Result<std::vector<Uid>> run_search(const MailView& mail, SearchIndex* index, MailboxId mailbox,
+                                    const wire::SearchProgram& program,
+                                    const std::vector<SearchCandidate>& candidates) {
+    std::vector<Uid> out;
+    if (candidates.empty()) return out;
+    const auto texts = index == nullptr ? nullptr : index->texts();
+    EntryLookup entries(mail, mailbox);
+    if (texts) {
+        TRY_VOID(entries.prepare(candidates.front().entry.uid, candidates.back().entry.uid, candidates.size()));
+    }
+    for (const SearchCandidate& candidate : candidates) {
+        const Uid uid = candidate.entry.uid;
+        const auto header = [&] {
+            const auto facts = mail.facts(mailbox, uid);
+            return facts ? read_or_nothing(mail, mailbox, uid, facts->header_octets) : std::string();
+        };
+        const auto message = [&] { return read_or_nothing(mail, mailbox, uid, candidate.entry.size_octets); };
+        const auto kept = [&]() -> const mime::SearchText* {
+            if (!texts) return nullptr;
+            const auto id = entries.find(uid);
+            return id && *id != MessageId{} ? texts->of(*id) : nullptr;
+        };
+        wire::SearchContent content(header, message, kept);
+        wire::SearchMessage view = view_of(candidate);
+        view.content = &content;
+        if (wire::judge(program, view) == wire::Match::yes) out.push_back(uid);
+    }
+    return out;
+}
+
+}  // namespace posthouse::server::imap

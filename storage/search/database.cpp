@@ -1,0 +1,266 @@
+#include "storage/search/database.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include "protocols/base/log.h"
+#include "protocols/crypto/crypto.h"
+#include "storage/search/trigram.h"
+#include "storage/settings.h"
+
+namespace posthouse::storage::search {
+namespace {
+
+constexpr std::uint64_t kWriterCacheOctets = 16ULL * 1024 * 1024;
+constexpr std::uint64_t kReaderCacheOctets = 4ULL * 1024 * 1024;
+constexpr std::size_t kTextOctetsMax = 64UL * 1024 * 1024;  // of one kept text, unpacked
+constexpr std::array<const char*, 3> kFiles = {"search.db", "search.db-wal", "search.db-shm"};
+
+// Read it with the stock tool, all but `words`, whose tokenizer only this program has.
+constexpr const char* kSchema = R"(
+BEGIN;
+-- What the file was made from. It is thrown away where the program or the store says otherwise.
+CREATE TABLE origin (
+    name  TEXT PRIMARY KEY,  -- 'folding': how text was read; 'store': digest that names the store; 'generation': the
+                             -- setting search.generation; 'messages': counters.value of mail.db when last written
+    value TEXT NOT NULL      -- as text
+) WITHOUT ROWID;
+
+-- How far each mailbox was looked through.
+CREATE TABLE mailboxes (
+    mailbox INTEGER PRIMARY KEY,  -- mailboxes.id of mail.db
+    modseq  INTEGER NOT NULL      -- entries whose modseq is not above it are in `indexed`
+);
+
+-- The messages that were read.
+CREATE TABLE indexed (
+    message INTEGER PRIMARY KEY,  -- messages.id of mail.db
+    note    INTEGER NOT NULL      -- bits: 1 has encrypted parts; 2 too much text; 4 unreadable. With 2 or 4 there is
+                                  -- nothing of it below: a search reads the message itself
+);
+
+-- Their texts: candidates are verified with them, and an entry of `words` can only be removed with its text.
+CREATE TABLE texts (
+    message INTEGER PRIMARY KEY,  -- indexed.message
+    text    BLOB NOT NULL         -- zstd of: octets of the header's text (4, little end first), header, body; folded
+);
+
+-- The index: rowid is indexed.message; terms are three characters in a row. It holds no text and no positions.
+CREATE VIRTUAL TABLE words USING fts5 (
+    header,  -- folded header
+    body,    -- folded body
+    content='', columnsize=0, detail=none, tokenize='posthouse_trigram'
+);
+PRAGMA user_version = 1;
+COMMIT;
+)";
+constexpr std::int64_t kVersion = 1;
+
+Result<> make_file(const Directory& directory) {
+    TRY([[maybe_unused]] const Descriptor file,
+        open_beneath(directory.root(), kSearchName, O_CREAT | O_EXCL | O_RDWR, 0600));
+    return {};
+}
+
+Result<std::unique_ptr<Connection>> connect(const Directory& directory, Connection::Mode mode, std::uint64_t cache) {
+    TRY(auto db, Connection::open(directory.path() + "/" + kSearchName, mode, cache));
+    TRY_VOID(add_tokenizer(*db));
+    // Derived data: a commit need not be synced, the checkpoint is. Checkpoints happen in COMMIT: nobody waits for it.
+    if (mode == Connection::Mode::write)
+        TRY_VOID(db->exec("PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=2000;"));
+    return db;
+}
+
+Result<> save_origin(Connection& db, const Origin& origin) {
+    const std::array<std::pair<std::string_view, std::string>, 4> rows = {{
+        {"folding", origin.folding},
+        {"store", origin.store},
+        {"generation", fmt::format("{}", origin.generation)},
+        {"messages", fmt::format("{}", origin.messages)},
+    }};
+    for (const auto& [name, value] : rows) {
+        TRY_VOID(db.query("INSERT INTO origin VALUES (?1, ?2)").bind(name, value).run());
+    }
+    return {};
+}
+
+Result<std::string> origin_value(Connection& db, std::string_view name) {
+    Query q = db.query("SELECT value FROM origin WHERE name = ?1");
+    TRY(const bool found, q.bind(name).row());
+    return found ? q.text(0) : std::string();
+}
+
+Result<std::unique_ptr<Connection>> open_existing(const Directory& directory, const Origin& origin) {
+    TRY(auto db, connect(directory, Connection::Mode::write, kWriterCacheOctets));
+    TRY_VOID(check_origin(*db, origin));
+    return db;
+}
+
+}  // namespace
+
+Result<> check_origin(Connection& db, const Origin& origin) {
+    TRY(const std::int64_t version, db.value("PRAGMA user_version"));
+    if (version != kVersion) return Error(Errc::conflict, "it is of another version");
+    TRY(const std::string folding, origin_value(db, "folding"));
+    if (folding != origin.folding) return Error(Errc::conflict, "text is read in another way now");
+    TRY(const std::string store, origin_value(db, "store"));
+    if (store != origin.store) return Error(Errc::conflict, "it belongs to another store");
+    TRY(const std::string generation, origin_value(db, "generation"));
+    if (generation != fmt::format("{}", origin.generation)) return Error(Errc::conflict, "that was asked for");
+    TRY(const std::string messages, origin_value(db, "messages"));
+    if (std::strtoll(messages.c_str(), nullptr, 10) > origin.messages) {
+        return Error(Errc::conflict, "the store is older than the index: it was restored");
+    }
+    return {};
+}
+
+Result<Origin> origin_of(Store& store) {
+    Origin out;
+    out.folding = mime::search_text_version();
+    out.store = crypto::hex(crypto::sha256("search.db " + store.sealing_key())).substr(0, 32);
+    TRY_VOID(store.read([&](const Snapshot& snapshot) -> Result<> {
+        TRY(out.generation, setting_number(snapshot.catalog(), "search.generation"));
+        TRY(out.messages, context_of(snapshot).db.value("SELECT value FROM counters WHERE name = 'message'"));
+        return {};
+    }));
+    return out;
+}
+
+Result<Descriptor> take_search_lock(const Directory& directory) {
+    TRY(Descriptor lock, open_beneath(directory.root(), kSearchLockName, O_CREAT | O_RDWR, 0600));
+    if (::flock(lock.get(), LOCK_EX | LOCK_NB) == 0) return lock;
+    if (errno == EWOULDBLOCK) return Error(Errc::conflict, "another process is writing the search index");
+    return system_error(errno, "cannot lock search.lock");
+}
+
+Result<std::unique_ptr<Connection>> open_or_make(const Directory& directory, const Origin& origin) {
+    struct stat known{};
+    if (::fstatat(directory.root().get(), kSearchName, &known, AT_SYMLINK_NOFOLLOW) == 0) {
+        auto opened = open_existing(directory, origin);
+        if (opened) return opened;
+        const Errc code = opened.error().code;
+        if (code == Errc::no_space || code == Errc::denied || code == Errc::unsupported) return opened;
+        log::warn("search", "the index is built anew: {}", opened.error().context);
+        TRY_VOID(throw_away(directory));
+    }
+    TRY_VOID(make_file(directory));
+    TRY(auto db, connect(directory, Connection::Mode::write, kWriterCacheOctets));
+    TRY_VOID(db->exec_text(kSchema));
+    TRY_VOID(save_origin(*db, origin));
+    return db;
+}
+
+Result<> throw_away(const Directory& directory) {
+    for (const char* name : kFiles) {
+        if (::unlinkat(directory.root().get(), name, 0) != 0 && errno != ENOENT) {
+            return system_error(errno, fmt::format("cannot remove {}", name));
+        }
+    }
+    return {};
+}
+
+Result<> save_message_counter(Connection& db, std::int64_t messages) {
+    const std::string value = fmt::format("{}", messages);
+    return db.query("UPDATE origin SET value = ?1 WHERE name = 'messages'").bind(value).run();
+}
+
+Result<std::unique_ptr<Connection>> open_reader(const Directory& directory) {
+    struct stat known{};
+    if (::fstatat(directory.root().get(), kSearchName, &known, AT_SYMLINK_NOFOLLOW) != 0) {
+        return system_error(errno, "cannot open search.db");
+    }
+    return connect(directory, Connection::Mode::read, kReaderCacheOctets);
+}
+
+std::uint64_t octets_on_disk(const Directory& directory) {
+    std::uint64_t out = 0;
+    for (const char* name : kFiles) {
+        struct stat known{};
+        const bool there = ::fstatat(directory.root().get(), name, &known, AT_SYMLINK_NOFOLLOW) == 0;
+        if (there) out += static_cast<std::uint64_t>(known.st_size);
+    }
+    return out;
+}
+
+TextPacker::TextPacker() : context_(ZSTD_createCCtx(), ZSTD_freeCCtx) {
+    ZSTD_CCtx_setParameter(context_.get(), ZSTD_c_compressionLevel, 1);
+    ZSTD_CCtx_setParameter(context_.get(), ZSTD_c_checksumFlag, 1);
+}
+
+Result<std::string> TextPacker::pack(const mime::SearchText& text) {
+    plain_.clear();
+    for (unsigned shift = 0; shift < 32; shift += 8) plain_ += static_cast<char>((text.header.size() >> shift) & 0xff);
+    plain_ += text.header;
+    plain_ += text.body;
+    std::string out(ZSTD_compressBound(plain_.size()), '\0');
+    const std::size_t made = ZSTD_compress2(context_.get(), out.data(), out.size(), plain_.data(), plain_.size());
+    if (ZSTD_isError(made) != 0) return Error(Errc::internal, fmt::format("zstd: {}", ZSTD_getErrorName(made)));
+    out.resize(made);
+    return out;
+}
+
+Reader::Reader(std::unique_ptr<Connection> connection)
+    : connection_(std::move(connection)), context_(ZSTD_createDCtx(), ZSTD_freeDCtx) {}
+
+Result<const mime::SearchText*> Reader::text(MessageId message) {
+    const Error damaged(Errc::corrupt,
+                        fmt::format("the text of message {} in the search index is damaged", raw(message)));
+    Query q = connection_->query("SELECT text FROM texts WHERE message = ?1");
+    TRY(const bool found, q.bind(message).row());
+    if (!found) return nullptr;
+    const std::string_view packed = q.view(0);
+    const unsigned long long octets = ZSTD_getFrameContentSize(packed.data(), packed.size());
+    if (octets < 4 || octets > kTextOctetsMax) return damaged;  // the marks for errors are beyond it too
+    if (plain_.size() < octets) plain_.resize(octets);
+    const std::size_t made = ZSTD_decompressDCtx(context_.get(), plain_.data(), octets, packed.data(), packed.size());
+    if (ZSTD_isError(made) != 0 || made != octets) return damaged;
+    std::size_t header = 0;
+    for (std::size_t i = 0; i < 4; ++i) header |= std::size_t{static_cast<unsigned char>(plain_[i])} << (8 * i);
+    if (header > made - 4) return damaged;
+    text_.header.assign(plain_, 4, header);
+    text_.body.assign(plain_, 4 + header, made - 4 - header);
+    return &text_;
+}
+
+Result<std::unique_ptr<Reader>> Readers::take() {
+    {
+        std::unique_lock lock(mutex_);
+        freed_.wait(lock, [this] { return !idle_.empty() || open_ < kReadersMax; });
+        if (!idle_.empty()) {
+            std::unique_ptr<Reader> reader = std::move(idle_.back());
+            idle_.pop_back();
+            return reader;
+        }
+        ++open_;
+    }
+    auto opened = open_reader(directory_);
+    if (opened) return std::make_unique<Reader>(*std::move(opened));
+    give(nullptr);
+    return Error(opened.error());
+}
+
+void Readers::give(std::unique_ptr<Reader> reader) {
+    {
+        const std::lock_guard lock(mutex_);
+        if (reader && !reader->db().damaged())
+            idle_.push_back(std::move(reader));
+        else
+            --open_;
+    }
+    freed_.notify_one();
+}
+
+void Readers::close() {
+    const std::lock_guard lock(mutex_);
+    open_ -= static_cast<unsigned>(idle_.size());
+    idle_.clear();
+}
+
+}  // namespace posthouse::storage::search
