@@ -3,8 +3,7 @@
 /// Reads each table forwards to its first damage, steps over it where rows have numbers, and backwards from the end
 /// where they have not. The old database is kept whole as mail.db.damaged-<time> (with its -wal); the new one takes its
 /// place by rename when it is complete and synced. What the lost rows said is then the business of fsck --repair,
-/// which looks in
-/// the segments.
+/// which looks in the segments.
 /// Only while nobody else has the store open: Errc::unavailable otherwise.
 /// Threads: one.
 #include <cstdint>

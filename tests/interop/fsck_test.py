@@ -12,7 +12,8 @@ import threading
 
 from house import BINARY, House
 
-ROUNDS = 6  # checks during the load
+ROUNDS = 8           # checks during the load
+ROUND_MESSAGES = 40  # that were taken in before each of them
 
 
 def message(name, octets):
@@ -24,15 +25,17 @@ def message(name, octets):
 class Load(threading.Thread):
     """Deliveries, appends, flags, copies, moves, expunges and new folders, until told to stop."""
 
-    def __init__(self, home, name):
+    def __init__(self, home, name, counter):
         super().__init__()
-        self.home, self.label, self.ended, self.failure = home, name, threading.Event(), None
+        self.home, self.label, self.counter = home, name, counter
+        self.ended, self.failure = threading.Event(), None
 
     def run(self):
         try:
             self.work()
         except Exception as e:  # told by the test
             self.failure = e
+            self.counter.release(1000)
 
     def work(self):
         context = self.home.tls()
@@ -48,6 +51,7 @@ class Load(threading.Thread):
                 octets = message(f"{self.label}-{number}", (100, 3000, 40_000)[number % 3])
                 smtp.sendmail("a@sender.example", [self.home.account], octets)
                 imap.append(box, "(\\Flagged)", None, octets)
+                self.counter.release()
                 imap.select(box)
                 imap.store("1", "+FLAGS", "(\\Seen kw)")
                 imap.copy("1", "Archive")
@@ -69,11 +73,14 @@ def fsck(home, *words):
 
 
 def check_under_load(home):
-    loads = [Load(home, str(n)) for n in range(4)]
+    counter = threading.Semaphore(0)
+    loads = [Load(home, str(n), counter) for n in range(4)]
     for load in loads:
         load.start()
     try:
         for number in range(ROUNDS):
+            for _ in range(ROUND_MESSAGES):
+                counter.acquire()
             code, said = fsck(home, *(["--deep"] if number % 2 else []))
             assert code == 0 and said["clean"], said
         code, said = fsck(home, "--repair")
