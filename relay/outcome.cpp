@@ -284,6 +284,14 @@ void put_off_failures(OutcomePlan& plan, Time until) {
 
 net::Task<void> record_outcome(Core& core, storage::QueueItem item, std::vector<Settled> settled, std::string dialogue,
                                OutgoingMessagePtr message) {
+    if (core.stopping.is_set()) {
+        // Ended by us, not by the remote: no reason to wait. It stays "sending", and the next start takes it up at once.
+        std::erase_if(settled, [](const Settled& one) {
+            const bool put_off = one.verdict.fate == Fate::deferred || one.verdict.fate == Fate::again;
+            return put_off && !one.verdict.from_remote;
+        });
+        if (settled.empty()) co_return;
+    }
     OutcomePlan plan =
         plan_outcome(core.deps.options, core.deps.hostname, item, settled, dialogue, core.now(), *core.deps.random);
     Reporting reporting = Reporting::with;

@@ -114,7 +114,8 @@ int errno_at(const char* name) {
     const int own = count_passing(name);
     const int all = count_passing("*");
     const int nth = g_plan.name == "*" ? all : own;
-    const bool hit = (g_plan.name == "*" || g_plan.name == name) && nth >= g_plan.count && nth < g_plan.count + g_plan.times;
+    const bool hit =
+        (g_plan.name == "*" || g_plan.name == name) && nth >= g_plan.count && nth < g_plan.count + g_plan.times;
     return hit ? g_plan.error_number : 0;
 }
 

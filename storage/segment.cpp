@@ -230,10 +230,10 @@ Result<> SegmentWriter::record(Connection& db) {
 }
 
 void SegmentWriter::committed() {
+    for (const Row& row : rows_) known_ = known_ || (file_ && row.segment == number_);
     rows_.clear();
     abandoned_.clear();
     committed_end_ = end_;
-    known_ = static_cast<bool>(file_);
 }
 
 void SegmentWriter::rolled_back() {

@@ -3,7 +3,7 @@
 ///
 ///     account,source,password
 ///     alice@example.org,imaps://alice@old.example.net,her password
-///     "bob@example.org",imaps://bob@old.example.net,file:/root/bob.password
+///     "bob@example.org",imaps://bob@old.example.net,file:/etc/posthouse/bob.password
 /// A first line of column names, empty lines and lines that begin with '#' are passed over. A field may stand in
 /// quotes,
 /// with quotes in it doubled. A bad line is told with its number and stops no other.

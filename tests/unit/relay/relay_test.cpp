@@ -49,6 +49,7 @@ struct House {
         deps.hostname = "mail.home.example";
         deps.options.refill_interval = std::chrono::milliseconds(1);
         deps.options.idle = std::chrono::milliseconds(1);
+        deps.options.stop_patience = std::chrono::milliseconds(1);
         relay = std::make_unique<Relay>(std::move(deps));
         relay->start();
     }
@@ -263,6 +264,21 @@ TEST_CASE("what a crash left under way is taken up again") {
     }));
     house.settle_after(std::chrono::minutes(10));
     CHECK(house.events(id, EventKind::delivered) == 1);
+}
+
+TEST_CASE("what a stop interrupts is not put off: the next start takes it up at once") {
+    House house;
+    house.remote.once("EHLO", "");  // never answered
+    const auto id = house.submit({"bob@b.example"});
+    house.relay->wake();
+    while (house.remote.count("EHLO") == 0) house.loop.poll();
+    house.relay->stop();
+    test::run_task(house.loop, house.relay->join());
+    const auto recipients =
+        house.store->read([&](const storage::Snapshot& s) { return s.queue().recipients(id); }).value();
+    CHECK(recipients.front().state == storage::RecipientState::sending);
+    CHECK(recipients.front().next_attempt <= house.clock.now());
+    CHECK(house.events(id, EventKind::deferred) == 0);
 }
 
 }  // namespace posthouse::relay

@@ -1,6 +1,7 @@
 // The N-loop: a fixed scenario is run again and again, and each time another call to the system fails, once or from
 // there
-// on, until the scenario comes to its end without having met the failure. Whatever fails: what was acknowledged is there
+// on, until the scenario comes to its end without having met the failure. Whatever fails: what was acknowledged is
+// there
 // after a restart, nothing is half, nobody made anything up, and no file is left behind.
 #include <fmt/format.h>
 

@@ -58,7 +58,7 @@ TEST_CASE("a list of accounts: one bad line stops no other") {
         "\xef\xbb\xbf" "Account,Source,Password\r\n# a remark\r\n\r\n"
         "Alice@example.org,imaps://alice@old.example,se cret\r\n"
         "\"bob@example.org\", imaps://bob@old.example ,\"with \"\"quotes\"\", and a comma\"\r\n"
-        "carol@example.org,imaps://carol@old.example,file:/root/carol\r\n"
+        "carol@example.org,imaps://carol@old.example,file:/etc/posthouse/carol\r\n"
         "dave@example.org,imaps://dave@old.example\r\n"
         "erin@example.org,http://erin@old.example,x\r\n"
         "\"frank@example.org,imaps://x@y,z\r\n"
@@ -69,7 +69,7 @@ TEST_CASE("a list of accounts: one bad line stops no other") {
     CHECK_FALSE(lines[0].wrong);
     CHECK(lines[1].password == "with \"quotes\", and a comma");
     CHECK(lines[1].url.user == "bob");
-    CHECK(lines[2].password_file == "/root/carol");
+    CHECK(lines[2].password_file == "/etc/posthouse/carol");
     for (std::size_t i = 3; i < 7; ++i) {
         CAPTURE(i);
         REQUIRE(lines[i].wrong);
