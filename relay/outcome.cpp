@@ -285,7 +285,8 @@ void put_off_failures(OutcomePlan& plan, Time until) {
 net::Task<void> record_outcome(Core& core, storage::QueueItem item, std::vector<Settled> settled, std::string dialogue,
                                OutgoingMessagePtr message) {
     if (core.stopping.is_set()) {
-        // Ended by us, not by the remote: no reason to wait. It stays "sending", and the next start takes it up at once.
+        // Ended by us, not by the remote: no reason to wait. It stays "sending", and the next start takes it up at
+        // once.
         std::erase_if(settled, [](const Settled& one) {
             const bool put_off = one.verdict.fate == Fate::deferred || one.verdict.fate == Fate::again;
             return put_off && !one.verdict.from_remote;

@@ -88,7 +88,8 @@ class SearchIndex {
     bool note(const CommitNotice& notice);
     /// Indexes a batch; how long to rest: zero while there is more to do. Errc::conflict: another process writes.
     Result<std::chrono::milliseconds> step();
-    /// Takes out messages that are gone, from `first` on, at most `count`; gives back where to go on, nothing at the end.
+    /// Takes out messages that are gone, from `first` on, at most `count`; gives back where to go on, nothing at
+    /// the end.
     Result<std::optional<MessageId>> sweep(MessageId first, std::uint64_t count);
     /// Looks up terms of `messages` indexed messages, chosen at random, and expects to find them: a page that was lost
     /// would give no error, only too few candidates. False: damaged, and to be built anew with the next step.

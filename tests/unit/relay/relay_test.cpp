@@ -278,7 +278,7 @@ TEST_CASE("what a stop interrupts is not put off: the next start takes it up at 
         house.store->read([&](const storage::Snapshot& s) { return s.queue().recipients(id); }).value();
     CHECK(recipients.front().state == storage::RecipientState::sending);
     CHECK(recipients.front().next_attempt <= house.clock.now());
-    CHECK(house.events(id, EventKind::deferred) == 0);
+    CHECK(house.events(id, EventKind::attempted) == 0);
 }
 
 }  // namespace posthouse::relay
