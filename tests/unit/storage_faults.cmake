@@ -1,5 +1,5 @@
 posthouse_unit_test(NAME storage_faults
-  SOURCES storage/fault_loop_test.cpp
+  SOURCES storage/damage_test.cpp storage/fault_loop_test.cpp
   USES    storage)
 # Thousands of stores are made and thrown away: in memory where the system has a place for that.
 if(EXISTS /dev/shm)
