@@ -316,7 +316,8 @@ net::Task<void> record_outcome(Core& core, storage::QueueItem item, std::vector<
         }
         if (core.stopping.is_set()) co_return;  // the rows stay "sending" and are recovered at the next start
         static_cast<void>(co_await net::sleep_for(*core.deps.loop, pause, &core.stopping));
-        pause = std::min(pause * 2, Milliseconds(30'000));
+        // Room on the disk comes back at any moment, and the outcome must not wait long for it.
+        pause = std::min(pause * 2, Milliseconds(error.code == Errc::no_space ? 2'000 : 30'000));
     }
     count(core, plan);
 }
