@@ -85,6 +85,7 @@ std::string path_of(const ListEntry& entry, std::string_view prefix) {
         out += level;
         rest.remove_prefix(more ? end + 1 : end);
     }
+    if (ascii::starts_with_ci(out, "INBOX/")) out.replace(0, 5, "INBOX");
     // The prefix is gone, so that INBOX beneath INBOX would be INBOX itself.
     return is_inbox(out) ? "INBOX_" : out;
 }
