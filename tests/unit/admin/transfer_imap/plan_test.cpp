@@ -55,7 +55,8 @@ TEST_CASE("an IMAP account as one line of text") {
 
 TEST_CASE("a list of accounts: one bad line stops no other") {
     const auto lines = parse_accounts(
-        "\xef\xbb\xbf" "Account,Source,Password\r\n# a remark\r\n\r\n"
+        "\xef\xbb\xbf"
+        "Account,Source,Password\r\n# a remark\r\n\r\n"
         "Alice@example.org,imaps://alice@old.example,se cret\r\n"
         "\"bob@example.org\", imaps://bob@old.example ,\"with \"\"quotes\"\", and a comma\"\r\n"
         "carol@example.org,imaps://carol@old.example,file:/etc/posthouse/carol\r\n"
@@ -134,10 +135,9 @@ TEST_CASE("folders: delimiters, prefixes, uses, views") {
     CHECK(places({entry("x", '/', {"\\NoSelect"}), entry("x/y", '/'), entry("z", '/', {"\\NonExistent"})}, none, all) ==
           "x/y>x/y");
     // \All only where each message has a name for ever; then last.
-    const std::vector<imap::ListEntry> gmail = {entry("[Gmail]", '/', {"\\Noselect"}),
-                                                entry("[Gmail]/Alle", '/', {"\\All"}),
-                                                entry("[Gmail]/Markiert", '/', {"\\Flagged"}),
-                                                entry("[Gmail]/Gesendet", '/', {"\\Sent"}), entry("INBOX", '/')};
+    const std::vector<imap::ListEntry> gmail = {
+        entry("[Gmail]", '/', {"\\Noselect"}), entry("[Gmail]/Alle", '/', {"\\All"}),
+        entry("[Gmail]/Markiert", '/', {"\\Flagged"}), entry("[Gmail]/Gesendet", '/', {"\\Sent"}), entry("INBOX", '/')};
     CHECK(places(gmail, none, all) == "INBOX>INBOX [Gmail]/Gesendet>Sent*");
     CHECK(places(gmail, none, all, true) == "INBOX>INBOX [Gmail]/Gesendet>Sent* [Gmail]/Alle>Archive*");
 }
