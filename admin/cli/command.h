@@ -81,6 +81,7 @@ std::span<const Command> undelete_commands();
 std::span<const Command> retention_commands();
 std::span<const Command> setting_commands();
 std::span<const Command> backup_commands();
+std::span<const Command> export_commands();
 std::span<const Command> import_commands();
 std::span<const Command> import_imap_commands();
 std::span<const Command> trace_commands();

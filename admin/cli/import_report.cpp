@@ -75,4 +75,30 @@ Result<> ImportReport::end(const transfer::Taker& taker, const Result<>& done) {
                                             figures.failed));
 }
 
+Result<> ImportReport::end(const transfer::ExportStatistics& figures, const Result<>& done) {
+    if (output_.json()) {
+        Record record;
+        record.add("account", account_).add("complete", done.has_value() && figures.failed == 0);
+        record.add("written", figures.written).add("known", figures.known).add("failed", figures.failed);
+        record.add("octets", figures.octets).add("keywords_left_out", figures.keywords_left_out);
+        record.add("failures", failures_).add("error", done ? std::string() : done.error().context);
+        output_.record(record);
+    } else {
+        std::string text = fmt::format("{} messages ({}) of {} were written", figures.written,
+                                       format_octets(figures.octets), account_);
+        if (figures.known > 0) text += fmt::format("; {} were there already", figures.known);
+        if (figures.keywords_left_out > 0) {
+            text += fmt::format("; {} keywords found no room, for a folder has 26 letters for them",
+                                figures.keywords_left_out);
+        }
+        output_.say(text + ".");
+    }
+    if (!done) return done;
+    if (figures.failed == 0) return {};
+    if (output_.json()) return told_already();
+    return Error(Errc::corrupt, fmt::format("{} messages or mailboxes could not be written and are named above; "
+                                            "the rest is there",
+                                            figures.failed));
+}
+
 }  // namespace posthouse::admin

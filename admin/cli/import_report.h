@@ -1,11 +1,12 @@
 #pragma once
-/// admin/cli/import_report: what an import tells while it runs and at its end; shared by all of its kinds.
+/// admin/cli/import_report: what an import or export tells while it runs and at its end; shared by all kinds.
 /// Threads: one.
 #include <string>
 #include <vector>
 
 #include "admin/cli/output.h"
 #include "admin/cli/progress.h"
+#include "admin/transfer/export.h"
 #include "admin/transfer/taker.h"
 #include "admin/transfer/watch.h"
 
@@ -23,6 +24,8 @@ class ImportReport {
     transfer::Watch watch();
     /// Prints the figures. An error where the import ended early or a message was left out.
     Result<> end(const transfer::Taker& taker, const Result<>& done);
+    /// The same for an export.
+    Result<> end(const transfer::ExportStatistics& figures, const Result<>& done);
 
  private:
     Output& output_;

@@ -142,4 +142,46 @@ std::string read_small(const File& directory, const std::string& name, std::size
     return out;
 }
 
+Result<File> make_directory(const File& directory, const std::string& name) {
+    if (::mkdirat(directory.get(), name.c_str(), 0700) != 0 && errno != EEXIST) {
+        return file_error(errno, fmt::format("cannot make the directory {}", name));
+    }
+    File made(::openat(directory.get(), name.c_str(), kDirectoryFlags));
+    if (!made) return file_error(errno, fmt::format("cannot open the directory {}", name));
+    return made;
+}
+
+Result<File> create_file(const File& directory, const std::string& name) {
+    remove_file(directory, name);
+    File made(::openat(directory.get(), name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
+    if (!made) return file_error(errno, fmt::format("cannot make the file {}", name));
+    return made;
+}
+
+Result<> write_all(const File& file, std::string_view octets) {
+    while (!octets.empty()) {
+        const ssize_t n = ::write(file.get(), octets.data(), octets.size());
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return file_error(errno, "cannot write");
+        octets.remove_prefix(static_cast<std::size_t>(n));
+    }
+    return {};
+}
+
+Result<> move_file(const File& from, const std::string& old_name, const File& to, const std::string& new_name) {
+    if (::renameat(from.get(), old_name.c_str(), to.get(), new_name.c_str()) == 0) return {};
+    return file_error(errno, fmt::format("cannot put the file {} into its place", new_name));
+}
+
+void remove_file(const File& directory, const std::string& name) {
+    static_cast<void>(::unlinkat(directory.get(), name.c_str(), 0));
+}
+
+Result<> write_small(const File& directory, const std::string& name, std::string_view octets) {
+    const std::string temporary = name + ".posthouse";
+    TRY(const File file, create_file(directory, temporary));
+    TRY_VOID(write_all(file, octets));
+    return move_file(directory, temporary, directory, name);
+}
+
 }  // namespace posthouse::transfer

@@ -57,6 +57,19 @@ Result<std::size_t> read_some(const File& file, std::span<char> into);
 Result<std::size_t> read_some_at(const File& file, std::uint64_t offset, std::span<char> into);
 /// A small text file, cut at `octets_max`; "" where there is none.
 std::string read_small(const File& directory, const std::string& name, std::size_t octets_max);
+// ---- writing (exports)
+
+/// The directory `name` in `directory`, made (0700) where missing. A link in its place is refused.
+Result<File> make_directory(const File& directory, const std::string& name);
+/// A new file (0600) that takes the place of a left-over one of that name.
+Result<File> create_file(const File& directory, const std::string& name);
+Result<> write_all(const File& file, std::string_view octets);
+/// Puts a finished file into its place, over one that is there.
+Result<> move_file(const File& from, const std::string& old_name, const File& to, const std::string& new_name);
+void remove_file(const File& directory, const std::string& name);
+/// A small file under its name whole or not at all.
+Result<> write_small(const File& directory, const std::string& name, std::string_view octets);
+
 /// no_space, denied, already_exists, not_found or io, with the system's words behind `what`.
 Error file_error(int error_number, std::string_view what);
 

@@ -238,7 +238,7 @@ Result<storage::StagedBodyPtr> MboxImport::read_message(MboxReader& reader, std:
         }
         if (open_end) {
             TRY_VOID(writer.append(held));
-            const std::size_t end = piece.ends_with("\r\n") ? 2 : piece.ends_with('\n') ? 1 : 0;
+            const std::size_t end = piece.ends_with('\n') ? 1 : 0;
             held = piece.substr(piece.size() - end);
             piece.remove_suffix(end);
         }

@@ -16,7 +16,7 @@ using storage::bit;
 using storage::Flag;
 
 constexpr std::string_view kTopMarks[] = {
-    "Status", "X-Status", "X-Keywords", "X-Mozilla-Status", "X-Mozilla-Status2", "X-Mozilla-Keys", kOpenEndField};
+    "Status", "X-Status", "X-Keywords", "X-Mozilla-Status", "X-Mozilla-Status2", "X-Mozilla-Keys", kOwnField};
 constexpr std::string_view kOtherMarks[] = {"X-UID",          "X-IMAP", "X-IMAPbase",
                                             "Content-Length", "Lines",  "X-Gmail-Labels"};
 
@@ -138,7 +138,7 @@ std::size_t measure_top_marks(std::string_view message, bool& open_end) {
         const auto same = [name = rest.substr(0, colon)](std::string_view m) { return ascii::equals_ci(m, name); };
         const auto* mark = std::ranges::find_if(kTopMarks, same);
         if (mark == std::end(kTopMarks) || std::ranges::find(met, *mark) != met.end()) return octets;
-        open_end = open_end || *mark == kOpenEndField;
+        open_end = open_end || (*mark == kOwnField && rest.substr(0, end).find(kOpenEnd) != std::string_view::npos);
         met.push_back(*mark);
         octets += end + 1;
     }

@@ -14,10 +14,12 @@
 
 namespace posthouse::transfer {
 
-/// Says that the message does not end with a line end, which a file cannot show; ours alone.
-inline constexpr std::string_view kOpenEndField = "X-Posthouse-Open-End";
+/// First line of each message in a file of ours: all lines, the header's too, are quoted as mboxrd has it and no length
+/// is to be believed. With kOpenEnd the message does not end with a line end, which a file cannot show otherwise.
+inline constexpr std::string_view kOwnField = "X-Posthouse-Mbox";
+inline constexpr std::string_view kOpenEnd = "open-end";
 
-/// Octets of the fields at the top of `message` that speak of its state. `open_end`: kOpenEndField was among them.
+/// Octets of the fields at the top of `message` that speak of its state. `open_end`: kOpenEnd was said there.
 std::size_t measure_top_marks(std::string_view message, bool& open_end);
 
 struct MboxMarks {

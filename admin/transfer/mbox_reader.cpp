@@ -5,6 +5,7 @@
 #include <chrono>
 #include <vector>
 
+#include "admin/transfer/mbox_marks.h"
 #include "protocols/base/ascii.h"
 #include "protocols/mime/date.h"
 
@@ -167,11 +168,12 @@ Result<bool> MboxReader::next() {
         if (!started_) return Error(Errc::invalid, "it is no mbox file: it does not begin with a \"From \" line");
         return Error(Errc::corrupt, "a \"From \" line is missing");
     }
-    TRY(const std::string_view text, ahead(kSeparatorOctetsMax + 1));
+    TRY(const std::string_view text, ahead(2 * kSeparatorOctetsMax));
     const std::size_t end = text.find('\n');
     from_ = *parse_from_line(without_end(text.substr(0, end)));
     offset_ = at_;
     at_ += end + 1;
+    own_ = ascii::starts_with_ci(text.substr(end + 1), kOwnField);
     started_ = in_message_ = in_header_ = line_start_ = true;
     blank_.clear();
     content_length_.reset();
@@ -220,7 +222,7 @@ Result<bool> MboxReader::take_line() {
     if (line_start_ && in_header_ && ascii::starts_with_ci(line, "content-length:")) {
         content_length_ = ascii::parse_number(ascii::trim(line.substr(15)));
     }
-    if (line_start_ && !in_header_ && is_quoted(line)) line.remove_prefix(1);
+    if (line_start_ && (!in_header_ || own_) && is_quoted(line)) line.remove_prefix(1);
     piece_ += line;
     at_ += length;
     line_start_ = lf != std::string_view::npos;
@@ -229,7 +231,7 @@ Result<bool> MboxReader::take_line() {
 
 // Behind the empty line that ends the header: whether the body ends where Content-Length says.
 Result<> MboxReader::find_content_end() {
-    if (!content_length_ || *content_length_ == 0 || *content_length_ > (std::uint64_t{1} << 62U)) return {};
+    if (own_ || !content_length_ || *content_length_ == 0 || *content_length_ > (std::uint64_t{1} << 62U)) return {};
     const std::uint64_t end = at_ + *content_length_;
     // The octet before the end, and what stands behind it.
     std::array<char, 9> near{};

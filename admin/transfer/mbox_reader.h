@@ -61,6 +61,7 @@ class MboxReader {
     bool started_ = false;
     bool in_message_ = false;
     bool in_header_ = false;
+    bool own_ = false;        ///< written by us: see kOwnField
     bool line_start_ = true;  ///< at_ is the start of a line
     std::string blank_;       ///< an empty line that may belong to the separator
     std::string piece_;
