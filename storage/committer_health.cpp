@@ -32,16 +32,17 @@ std::string_view to_string(Health health) {
 Result<> Committer::check_room(std::uint64_t octets) {
     TRY(const std::uint64_t room, directory_->free_octets());
     const std::uint64_t floor = std::max(options_.free_octets_min, met_full_disk_ ? kRoomAfterFull : 0);
-    const bool enough = room >= octets && room - octets >= floor;
-    if (enough) met_full_disk_ = false;
-    // Only the two harmless states change here, whoever asks.
-    Health before = enough ? Health::low_disk : Health::good;
-    const Health after = enough ? Health::good : Health::low_disk;
+    const bool low = room < floor;
+    const bool enough = !low && room - floor >= octets;
+    met_full_disk_ = met_full_disk_ && low;
+    // Only the two harmless states change here, whoever asks, and however much for.
+    Health before = low ? Health::good : Health::low_disk;
+    const Health after = low ? Health::low_disk : Health::good;
     if (health_.compare_exchange_strong(before, after)) {
-        if (enough) {
-            log::info("storage", "there is room on the disk again: mail is accepted");
-        } else {
+        if (low) {
             log::error("storage", "the disk has {} MiB left: new mail is refused until there is room", room >> 20U);
+        } else {
+            log::info("storage", "there is room on the disk again: mail is accepted");
         }
     }
     if (!enough)
@@ -80,7 +81,7 @@ void Committer::note_full(const Error& error) {
     // What the connection holds is in doubt only where more than a write failed.
     suspect_ = suspect_ || (db_ && db_->damaged());
     Health before = Health::good;
-    if (health_.compare_exchange_strong(before, Health::low_disk)) log::error("storage", "{}", error.context);
+    if (health_.compare_exchange_strong(before, Health::low_disk)) log::warn("storage", "{}", error.context);
 }
 
 void Committer::note_failure(const Error& error) {

@@ -82,6 +82,18 @@ class Appender {
     std::vector<iovec> pieces_;
 };
 
+/// Is there a whole record at `position`? Any doubt is a no.
+bool lies_whole(const Descriptor& file, std::uint64_t position, std::uint64_t file_octets) {
+    char octets[kRecordHeaderOctets];
+    const auto got = read_at(file, position, octets);
+    if (!got) return false;
+    const auto header = parse_record_header({octets, *got});
+    if (!header || header->payload_octets > file_octets - position - kRecordHeaderOctets) return false;
+    std::string payload(header->payload_octets, '\0');
+    const auto read = read_at(file, position + kRecordHeaderOctets, payload);
+    return read && *read == payload.size() && crc_of(payload) == header->payload_crc;
+}
+
 std::uint64_t record_octets(const Staged& body) { return kRecordHeaderOctets + body.size_octets(); }
 
 }  // namespace
@@ -318,6 +330,14 @@ Result<bool> SegmentWriter::try_open(Connection& db, std::int64_t number) {
     // Shorter than its rows say: octets were lost. Appending would put new messages where old ones are sought.
     if (*size < octets || octets + kRecordHeaderOctets > octets_max_) {
         if (*size < octets) log::error("storage", "segment {} is shorter than its committed octets", number);
+        return false;
+    }
+    if (*size > octets && lies_whole(*file, octets, *size)) {
+        // Either nobody was told of it when the power failed, or mail.db-wal lost its end and this is all that is left.
+        log::warn("storage",
+                  "segment {} holds {} octets of messages that mail.db does not know: they are kept for posthouse fsck",
+                  number, *size - octets);
+        abandoned_.push_back(Abandoned{Row{number, octets, true, false}, *std::move(file)});
         return false;
     }
     // One that cannot be cut is of no use: there are others.

@@ -155,6 +155,8 @@ std::optional<std::vector<std::string>> sendmail_arguments(int argc, const char*
 }  // namespace
 
 int run_cli(int argc, const char* const* argv, const CliHooks& hooks) {
+    // A command says itself, in its own words, what a room of the store would log; serve takes its level from the file.
+    log::set_level(log::Level::error);
     try {
         if (const auto ready = crypto::init(); !ready) return report(ready.error());
         if (const auto arguments = sendmail_arguments(argc, argv)) return run_sendmail(*arguments, hooks);

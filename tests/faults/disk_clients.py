@@ -63,7 +63,9 @@ class Ledger:
 
 def login(house, tls, account=None):
     account = account or house.account
-    return Imap(Fall(), house.port("imaps"), tls, account, house.passwords[account])
+    imap = Imap(Fall(), house.port("imaps"), tls)
+    imap.login(account, house.passwords[account])
+    return imap
 
 
 def read_box(imap, box):
@@ -105,7 +107,10 @@ def timed(wait):
 
 def data(house, octets, midway=lambda: None, recipient=None, chunks=False):
     """A message to a mailbox by DATA, or in two chunks; `midway` is called when half of it is sent."""
-    smtp = Smtp(Fall(), house.port("smtp"))
+    try:
+        smtp = Smtp(Fall(), house.port("smtp"))
+    except Refused as stopping:
+        return Answer(False, str(stopping), 0.0)
     try:
         smtp.send(f"MAIL FROM:<{SENDER}>\r\nRCPT TO:<{recipient or house.account}>\r\n".encode())
         for _ in range(2):
@@ -125,16 +130,20 @@ def data(house, octets, midway=lambda: None, recipient=None, chunks=False):
         answer = timed(lambda: smtp.reply(354))
         if not answer.done:
             return answer
+        octets = octets.replace(b"\r\n.", b"\r\n..") + b".\r\n"
         smtp.send(octets[:half])
         midway()
-        smtp.send(octets[half:] + b".\r\n")
+        smtp.send(octets[half:])
         return timed(lambda: smtp.reply(250))
     finally:
         smtp.close()
 
 
 def submit(house, tls, octets, recipient):
-    smtp = Smtp(Fall(), house.port("submissions"), tls)
+    try:
+        smtp = Smtp(Fall(), house.port("submissions"), tls)
+    except Refused as stopping:
+        return Answer(False, str(stopping), 0.0)
     try:
         smtp.login(house.account, house.passwords[house.account])
         return timed(lambda: smtp.message(house.account, [recipient], octets, chunked=False))

@@ -134,7 +134,6 @@ class Trial:
         print(f"{self.way}: refused within {refused:.3f} s, resumed within {resumed:.3f} s, nothing lost", flush=True)
 
     def prepare(self):
-        self.imap.ask("CREATE Archive")
         for number in range(4):
             token, octets = self.ledger.message(BODY_OCTETS)
             must(clients.data(self.house, octets).done, "the store is well and refuses")

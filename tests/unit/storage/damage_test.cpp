@@ -1,8 +1,9 @@
-// Damaged bytes: whatever was changed or cut in mail.db, its log or a segment, the store never gives out other octets than
-// were stored, never crashes, says what is damaged, and goes on for the rest. All from seeds.
+// Damaged bytes: whatever was changed or cut in mail.db, its log or a segment, the store never gives out other octets
+// than were stored, never crashes, says what is damaged, and goes on for the rest. All from seeds.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #include <cerrno>
 #include <fstream>
@@ -10,6 +11,7 @@
 #include <random>
 
 #include "storage/fail_point.h"
+#include "storage/segment.h"
 #include "storage/sqlite.h"
 #include "storage/wal_check.h"
 #include "tests/support/temp_store.h"
@@ -193,6 +195,32 @@ TEST_CASE("a log that was cut within a frame is noticed, and what lies before th
         CHECK(seen.whole > 0);
         CHECK(seen.refused == 0);
     }
+}
+
+TEST_CASE("a whole message that mail.db does not know is kept, and new ones go elsewhere") {
+    TempStore store;
+    const AccountId alice = store.add_account("alice@a.example");
+    REQUIRE(store.deliver(alice, "first"));
+    store.close();
+    const std::string segment = store.path() + "/segments/000001.seg";
+    const std::string lost = "the end of the log was lost";
+    const auto crc = crc32_z(0, reinterpret_cast<const unsigned char*>(lost.data()), lost.size());
+    {
+        std::ofstream out(segment, std::ios::binary | std::ios::app);
+        out << format_record_header(
+                   RecordHeader{static_cast<MessageId>(77), lost.size(), static_cast<std::uint32_t>(crc), 0})
+            << lost;
+    }
+    const auto size = std::filesystem::file_size(segment);
+    store.reopen();
+    REQUIRE(store.deliver(alice, "second"));
+    CHECK(std::filesystem::file_size(segment) == size);
+    CHECK(reader_of(store, alice, 1)->read_all().value() == "first");
+    CHECK(reader_of(store, alice, 2)->read_all().value() == "second");
+    store.reopen();
+    REQUIRE(store.deliver(alice, "third"));
+    // Sealed: it is not looked at again and again.
+    CHECK_FALSE(std::filesystem::exists(store.path() + "/segments/000003.seg"));
 }
 
 TEST_CASE("a flipped octet anywhere: never wrong octets, never a crash") {
