@@ -136,6 +136,7 @@ ImapImportOutcome import_imap(storage::Store& store, storage::AccountId account,
     const Result<> on_disk = taker.finish();
     if (outcome.verdict && !on_disk) outcome.verdict = on_disk;
     outcome.statistics = taker.statistics();
+    outcome.statistics.known += run.untouched;
     return outcome;
 }
 

@@ -36,6 +36,7 @@ Result<> FolderSync::sync() {
         TRY_VOID(run_.session.recover(done.error()));
     }
     if (const Result<> on_disk = run_.taker.finish(); !on_disk) return mine(on_disk.error());
+    run_.untouched += untouched_;
     const bool complete = complete_ && run_.taker.statistics().failed == failed_before;
     if (complete && reached_ && reached_->modseq != 0 && reached_->uid_next != 0 && uid_validity_ != 0) {
         if (const Result<> saved = known_.save_state(*reached_); !saved) return mine(saved.error());
@@ -52,6 +53,7 @@ Result<> FolderSync::attempt() {
     seen_.clear();
     seen_all_ = false;
     complete_ = true;
+    untouched_ = 0;
     const auto& state = known_.state();
     const bool may_ask_news = client->can("CONDSTORE") && selected.highest_modseq != 0 && selected.uid_next != 0 &&
                               state && state->uid_next <= selected.uid_next &&
@@ -134,17 +136,20 @@ Result<> FolderSync::look_at_news(ImapClient& client, const FolderState& since, 
         last_uid_ = 0;
         const auto count = window.size();
         TRY_VOID(take_window(client, window));
-        finished(exists_ > count ? exists_ - count : 0);
+        untouched_ = exists_ > count ? exists_ - count : 0;
     } else {
-        finished(exists_);
+        untouched_ = exists_;
     }
+    finished(untouched_);
     if (selected.highest_modseq != since.modseq && since.uid_next > 1) {
         Window window;
         TRY_VOID(list(client,
                       fmt::format("UID FETCH 1:{} (UID FLAGS) (CHANGEDSINCE {})", since.uid_next - 1, since.modseq),
                       window));
         for (Listed& message : window) {
-            if (known_.has(message.uid)) TRY_VOID(update_flags(message));
+            if (!known_.has(message.uid)) continue;
+            if (untouched_ > 0) --untouched_;
+            TRY_VOID(update_flags(message));
         }
     }
     if (run_.vanished == Vanished::remove && known_.count() != exists_) TRY_VOID(list_uids(client));

@@ -48,6 +48,7 @@ struct ImapRun {
     std::unordered_set<std::uint64_t> known_ids;  ///< X-GM-MSGID of those
     std::uint64_t done = 0;                       ///< messages looked at, for the progress
     std::uint64_t octets = 0;                     ///< of bodies that came in
+    std::uint64_t untouched = 0;                  ///< known, and the source says that nothing changed
 };
 
 class FolderSync {
@@ -112,6 +113,7 @@ class FolderSync {
     std::uint32_t last_uid_ = 0;  // all up to it are dealt with in this run
     std::vector<std::uint32_t> seen_;
     bool seen_all_ = false;
+    std::uint64_t untouched_ = 0;
     bool complete_ = true;                // no message was left out but those reported
     bool garbled_ = false;                // an answer could not be read
     std::optional<FolderState> reached_;  // at the first EXAMINE: what a complete run has seen

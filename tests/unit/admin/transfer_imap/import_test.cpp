@@ -192,7 +192,10 @@ TEST_CASE("answers of servers that refuse, are busy, or are none") {
         bench.server.greeting = "* OK " + std::string(2'000'000, 'x');
         CHECK_FALSE(bench.run().verdict);
     }
-    SUBCASE("a goodbye in the middle, and a tag that was never sent") {
+}
+
+TEST_CASE("answers in the middle of the work") {
+    SUBCASE("a goodbye, and a tag that was never sent") {
         Bench bench(20);
         bench.server.once["FETCH 8:14"] = "* BYE maintenance\r\n";
         bench.server.once["FETCH 15:20"] = "zz OK done\r\n";
