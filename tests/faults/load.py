@@ -177,6 +177,8 @@ class ImapClient(Client):
             if uid in mail:
                 raise Violation(f"{name}: UID {uid} is there twice")
             mail[uid] = (size, flags)
+        if name == "INBOX":  # a delivery report may have come between the two answers
+            facts["UIDNEXT"] = max([facts["UIDNEXT"], *(uid + 1 for uid in mail)])
         return Found(database, self.account, name, facts["UIDVALIDITY"], facts["UIDNEXT"], mail)
 
     def take_arrivals(self, box, found):

@@ -31,11 +31,21 @@ class Wire:
         try:
             self.socket = socket.create_connection(("127.0.0.1", port), timeout=ANSWER_SECONDS_MAX)
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.socket.settimeout(POLL_SECONDS)
             if tls:
-                self.socket = tls.wrap_socket(self.socket, server_hostname="127.0.0.1")
+                self.socket = tls.wrap_socket(self.socket, server_hostname="127.0.0.1", do_handshake_on_connect=False)
+                self.shake_hands()
         except OSError as lost:
             raise Gone(str(lost)) from None
-        self.socket.settimeout(POLL_SECONDS)
+
+    def shake_hands(self):
+        while True:
+            frozen = self.fall.frozen.is_set()
+            try:
+                return self.socket.do_handshake()
+            except (TimeoutError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                if frozen:
+                    raise Gone("frozen") from None
 
     def close(self):
         self.socket.close()
