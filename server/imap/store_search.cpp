@@ -25,6 +25,7 @@ Condition field_condition(const wire::SearchNode& node) {
     std::vector<Condition> all;
     if (!node.field.empty()) all.emplace_back(Kind::narrowed, mime::fold_for_search(node.field + ": "));
     if (!node.text.empty()) all.emplace_back(Kind::narrowed, node.text);
+    if (all.empty()) return Condition(Kind::unknown);
     return Condition(Kind::all_of, std::move(all));
 }
 
