@@ -95,12 +95,18 @@ class MaildirImport {
     void read_subscriptions();
     void count();
     Result<> take_folder(const Folder& folder);
-    Result<bool> take_pass(const Folder& folder, const TakenFolder& taken);
+    Result<bool> take_pass(const Folder& folder, const TakenFolder& taken, bool first);
     void list(const File& directory, const char* part, bool is_new, NameList& names);
     Result<bool> take_message(const TakenFolder& taken, const File& directory, const std::string& name, bool is_new,
                               const std::string& shown);
     Result<storage::StagedBodyPtr> read_message(const File& file);
     std::vector<std::string> keywords_of(const MaildirName& name) const;
+    /// Always true: the file is there, and dealt with.
+    bool report(const std::string& shown, const Error& why) {
+        reported_.insert(shown);
+        taker_.fail(shown, why);
+        return true;
+    }
 
     Taker& taker_;
     const File& root_;
@@ -110,6 +116,7 @@ class MaildirImport {
     std::optional<std::set<std::string>> subscriptions_;
     bool letters_known_ = false;  ///< the present folder has a list of keywords
     LetterKeywords letters_;
+    std::set<std::string> reported_;  ///< of the present folder
     std::string buffer_;
     std::uint64_t done_ = 0;
 };
@@ -126,7 +133,8 @@ Result<> MaildirImport::scan(const std::string& path, const std::string& name, s
     }
     std::vector<std::string> below;
     bool is_folder = false;
-    TRY_VOID(each_name(*directory, [&](std::string_view entry) { below.emplace_back(entry); }));
+    const Result<> listed = each_name(*directory, [&](std::string_view entry) { below.emplace_back(entry); });
+    if (!listed) taker_.fail(path, listed.error());
     for (const char* part : {"cur", "new"}) {
         const auto info = look_at(*directory, part);
         is_folder = is_folder || (info && info->kind == Kind::directory);
@@ -197,17 +205,18 @@ Result<> MaildirImport::take_folder(const Folder& folder) {
     const auto directory = open_directory_beneath(root_, folder.path);
     const std::string letters =
         directory ? read_small(*directory, "dovecot-keywords", kSmallFileOctetsMax) : std::string();
+    reported_.clear();
     letters_known_ = !letters.empty();
     letters_ = parse_letter_keywords(letters);
     for (int pass = 0; pass < kPassesMax; ++pass) {
-        TRY(const bool complete, take_pass(folder, *taken));
+        TRY(const bool complete, take_pass(folder, *taken, pass == 0));
         if (complete) break;
     }
     return {};
 }
 
-// False where files vanished under the hand.
-Result<bool> MaildirImport::take_pass(const Folder& folder, const TakenFolder& taken) {
+// False where files vanished under the hand. What an earlier pass met, and took or reported, is passed over.
+Result<bool> MaildirImport::take_pass(const Folder& folder, const TakenFolder& taken, bool first) {
     NameList names;
     auto fresh = open_directory_beneath(root_, joined(folder.path, "new"));
     auto seen = open_directory_beneath(root_, joined(folder.path, "cur"));
@@ -228,6 +237,10 @@ Result<bool> MaildirImport::take_pass(const Folder& folder, const TakenFolder& t
         const std::string name = names.name(i);
         const bool is_new = names.is_new(i);
         const std::string shown = joined(folder.path, (is_new ? "new/" : "cur/") + name);
+        if (!first) {
+            TRY(const bool met, taker_.has(taken, parse_maildir_name(name).base));
+            if (met || reported_.contains(shown)) continue;
+        }
         TRY(const bool there, take_message(taken, is_new ? *fresh : *seen, name, is_new, shown));
         complete = complete && there;
         watch_.shown(++done_, taker_.statistics().octets, taken.mailbox_name);
@@ -264,17 +277,15 @@ Result<bool> MaildirImport::take_message(const TakenFolder& taken, const File& d
     FileInfo info;
     const auto file = open_regular(directory, name, info);
     if (!file && file.error().code == Errc::not_found) return false;
-    if (!file) return taker_.fail(shown, file.error()), true;
+    if (!file) return report(shown, file.error());
     if (info.octets > kTakenOctetsMax) {
-        return taker_.fail(shown,
-                           Error(Errc::too_large, fmt::format("the message has {} octets; {} is the most that is "
-                                                              "taken",
-                                                              info.octets, kTakenOctetsMax))),
-               true;
+        return report(shown,
+                      Error(Errc::too_large, fmt::format("the message has {} octets; {} is the most that is taken",
+                                                         info.octets, kTakenOctetsMax)));
     }
     auto body = read_message(*file);
     if (!body && body.error().code == Errc::no_space) return Error(body.error());
-    if (!body) return taker_.fail(shown, body.error()), true;
+    if (!body) return report(shown, body.error());
     TakenItem item;
     item.key = parsed.base;
     item.name = shown;

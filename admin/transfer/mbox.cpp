@@ -126,7 +126,8 @@ Result<> MboxImport::scan(const std::string& path, const std::string& name, std:
         return {};
     }
     std::vector<std::string> below;
-    TRY_VOID(each_name(*directory, [&](std::string_view entry) { below.emplace_back(entry); }));
+    const Result<> listed = each_name(*directory, [&](std::string_view entry) { below.emplace_back(entry); });
+    if (!listed) taker_.fail(path, listed.error());
     for (const std::string& entry : below) {
         if (is_by_the_way(entry)) continue;
         const auto info = look_at(*directory, entry);
