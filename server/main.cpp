@@ -28,6 +28,7 @@
 #include "server/listen/supervisor.h"
 #include "server/smtp/service.h"
 #include "storage/background.h"
+#include "storage/search/search_index.h"
 #include "storage/upkeep/upkeep.h"
 #include "storage/backup/job.h"
 
@@ -99,6 +100,7 @@ class House {
     Metrics metrics_;
     net::Loop loop_;
     std::unique_ptr<storage::Store> store_;
+    std::unique_ptr<storage::search::SearchIndex> search_;
     storage::Background background_;  ///< its jobs use the store
     // Pools end before the store and the loop do: their jobs use both.
     net::ThreadPool read_pool_{"read", kReadThreads};
@@ -183,6 +185,7 @@ Door House::smtp_door(const ListenRow& row, const smtp::SmtpServiceOptions& opti
 imap::ImapDeps House::imap_deps(net::TlsServerContext* starttls) {
     imap::ImapDeps deps;
     deps.store = store_.get();
+    deps.search = search_.get();
     deps.loop = &loop_;
     deps.read_pool = &read_pool_;
     deps.authenticator = authenticator_.get();
@@ -240,6 +243,7 @@ Result<> House::announce() {
 
 // The store's quiet work, a thread a job.
 void House::start_jobs() {
+    background_.add(storage::search::make_index_job(*search_));
     // Backups by the clock, when a directory for them is set.
     background_.add(std::make_unique<storage::backup::BackupJob>(*store_, metrics_, config_.hostname, config_.file,
                                                                  system_clock()));
@@ -256,6 +260,7 @@ void House::connect_wakeups() {
         const std::lock_guard hold(wakeups->mutex);
         House* const house = wakeups->house;
         if (house == nullptr) return;
+        if (house->search_->note(notice)) house->background_.poke(storage::search::kIndexJob);
         if (!notice.catalog && !notice.external) return;
         // A setting or a rule of retention may be another one now.
         house->background_.poke("purge");
@@ -278,12 +283,13 @@ Result<> House::build() {
     options.readers_max = config_.store_readers_max;
     options.watch_other_processes = true;
     TRY(store_, storage::Store::open(std::move(options)));
+    search_ = std::make_unique<storage::search::SearchIndex>(*store_);
     TRY_VOID(load_tls());
     TRY_VOID(open_rooms());
     TRY_VOID(open_doors());
     TRY_VOID(open_http());
-    connect_wakeups();
     start_jobs();
+    connect_wakeups();
     return announce();
 }
 
@@ -313,6 +319,10 @@ void House::refresh_gauges() {
     const auto waiting =
         store_->read([](const storage::Snapshot& snapshot) { return snapshot.queue().waiting_count(); });
     if (waiting) set("queue_waiting", "Recipients that wait in the queue", *waiting);
+    if (const auto search = search_->status()) {
+        set("search_indexed_messages", "Messages that a search finds by the index", search->indexed);
+        set("search_waiting_messages", "Messages that wait to be indexed", search->waiting);
+    }
     set("uptime_seconds", "Seconds since the start",
         static_cast<std::uint64_t>((system_clock().now() - started_).count() / 1000));
     set("tls_certificate_end_seconds", "Unix time at which the certificate ends",

@@ -141,16 +141,20 @@ Result<bool> SearchIndex::find_work() {
 }
 
 Result<> SearchIndex::look_at_all() {
-    return store_.read([this](const Snapshot& snapshot) -> Result<> {
+    // looked_ is changed by this thread alone. The lock is taken at the end: a commit's notice waits for it.
+    std::vector<MailboxId> found;
+    TRY_VOID(store_.read([&](const Snapshot& snapshot) -> Result<> {
         Query q = context_of(snapshot).db.query("SELECT id, highest_modseq FROM mailboxes");
-        const std::lock_guard hold(notes_mutex_);
         for (;;) {
             TRY(const bool more, q.row());
             if (!more) return {};
             const auto at = looked_.find(q.id<MailboxId>(0));
-            if (at == looked_.end() ? q.u64(1) > 0 : q.u64(1) > at->second) changed_.insert(q.id<MailboxId>(0));
+            if (q.u64(1) > (at == looked_.end() ? 0 : at->second)) found.push_back(q.id<MailboxId>(0));
         }
-    });
+    }));
+    const std::lock_guard hold(notes_mutex_);
+    changed_.insert(found.begin(), found.end());
+    return {};
 }
 
 Result<> SearchIndex::look_at(MailboxId mailbox) {
