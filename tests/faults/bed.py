@@ -1,4 +1,5 @@
 """A store on a disk whose power can be cut, with all that watches it: the server's life from start to fall."""
+import contextlib
 import json
 import os
 import pathlib
@@ -136,9 +137,8 @@ class Bed:
                     raise trial.errors()[0]
                 if self.is_down():
                     return trial
-        database = open_database(self.home.data / "mail.db")
-        self.oracle.check_deliveries(database)
-        database.close()
+        with contextlib.closing(open_database(self.home.data / "mail.db")) as database:
+            self.oracle.check_deliveries(database)
         if writing:
             trial.go.set()
         return trial
@@ -225,13 +225,10 @@ class Bed:
         """What can be seen without the server."""
         if trial and trial.errors():
             raise trial.errors()[0]
-        database = open_database(self.home.data / "mail.db")
-        try:
+        with contextlib.closing(open_database(self.home.data / "mail.db")) as database:
             check_database(database)
             self.oracle.check_admin(database)
             self.oracle.after_fall(database)
-        finally:
-            database.close()
 
     def finish(self, name, seed):
         """The end: everything is read once more, and what was submitted comes out."""
@@ -257,11 +254,8 @@ class Bed:
             raise trial.errors()[0]
 
     def left(self):
-        database = open_database(self.home.data / "mail.db")
-        try:
+        with contextlib.closing(open_database(self.home.data / "mail.db")) as database:
             return database.execute("SELECT count(*) FROM queue_recipients WHERE state IN (0, 1)").fetchone()[0]
-        finally:
-            database.close()
 
     def remove(self):
         if self.trial:

@@ -3,6 +3,7 @@
 Each IMAP client has a Tree of mailboxes of its own and looks at all of it before it goes on writing. All that is chosen
 comes from the seed; when the fall comes does not, so that a run is like another but never the same.
 """
+import contextlib
 import hashlib
 import os
 import random
@@ -144,9 +145,9 @@ class ImapClient(Client):
     # -- looking --------------------------------------------------------------------------------------------------------
     def verify(self):
         tree = self.tree
-        database = open_database(self.trial.home.data / "mail.db")
-        found = {name: self.look(name, database) for name in self.names()}
-        database.close()
+        # Closed also where the server falls meanwhile: the disk could not be unmounted.
+        with contextlib.closing(open_database(self.trial.home.data / "mail.db")) as database:
+            found = {name: self.look(name, database) for name in self.names()}
         done = tree.match(found)
         if self.trial.oracle:
             self.trial.oracle.counts["commands in flight"] += done
