@@ -69,7 +69,8 @@ struct Delivery {
     std::optional<NewQueueItem> outgoing;
     Time first_attempt{};
     /// `promised`: each recipient was found to have room when it was taken (RCPT). A mailbox that filled up since gets
-    /// this message all the same, so that it never holds up those of the others; the next RCPT hears 452.
+    /// this message all the same, so that it never holds up those of the others; the next RCPT hears 452. For a message
+    /// with one recipient that is not needed: it can be refused as a whole.
     QuotaRule quota = QuotaRule::keep;
 };
 

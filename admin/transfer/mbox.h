@@ -1,7 +1,7 @@
 #pragma once
 /// admin/transfer/mbox: an mbox file, or a directory of them, into an account.
 ///
-/// Directories: plain ones ("Mail/work/lists"), Thunderbird's ("Work" beside "Work.sbd/"), Apple Mail's
+/// Directories: plain ones ("Mail/lists"), Thunderbird's ("Work" beside "Work.sbd/"), Apple Mail's
 /// ("Work.mbox/mbox").
 /// Messages with Gmail labels (Takeout) go where the labels say. A message is known by its octets (see
 /// mbox_marks.h) and by how often they came before in the file, so a repeated run takes what is new and brings flags up

@@ -190,7 +190,10 @@ class StoreBackend final : public smtp::Backend {
         delivery.sender = envelope.sender.spec();
         delivery.received_detail = envelope.received_detail;
         delivery.first_attempt = now;
-        delivery.quota = storage::QuotaRule::promised;  // each recipient was looked at in lookup_recipient
+        // Each recipient had room at RCPT. One that has none now refuses a message of its own at the end of DATA, but
+        // never holds up what goes to others too: then it takes the message all the same.
+        const bool alone = delivery.local.size() == 1 && item.recipients.empty();
+        delivery.quota = alone ? storage::QuotaRule::keep : storage::QuotaRule::promised;
         if (item.recipients.empty()) return {};
         item.reverse_path = delivery.sender;
         item.envid = envelope.envid;

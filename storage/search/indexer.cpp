@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "protocols/base/log.h"
+#include "storage/fail_point.h"
 #include "storage/search/search_index.h"
 #include "storage/settings.h"
 
@@ -272,6 +273,7 @@ Result<> SearchIndex::write_batch(const std::vector<Work>& batch, std::int64_t c
             TRY_VOID(db.query("INSERT OR REPLACE INTO mailboxes VALUES (?1, ?2)").bind(mailbox, modseq).run());
         }
         TRY_VOID(save_message_counter(db, counter));
+        POSTHOUSE_FAIL_POINT("index-before-commit");
         return db.exec("COMMIT");
     };
     TRY_VOID(db.exec("BEGIN IMMEDIATE"));
@@ -280,6 +282,7 @@ Result<> SearchIndex::write_batch(const std::vector<Work>& batch, std::int64_t c
         if (db.in_transaction()) static_cast<void>(db.exec("ROLLBACK"));
         return written;
     }
+    POSTHOUSE_FAIL_POINT("index-after-commit");
     unsaved_.clear();
     return {};
 }

@@ -26,6 +26,7 @@ from disk_clients import Gone, Refused, must  # noqa: E402
 SIZES = (500, 3000, 70_000, 200_000, 500, 3000, 9 << 20, 500, 100_000, 2000)
 ANSWER_SECONDS_MAX = 5.0
 BUSY_SHARE_MAX = 0.5  # of one processor, while nobody asks for anything
+CALM_WINDOWS_MAX = 60
 
 
 def flip(generator, file):
@@ -166,14 +167,20 @@ class Trial:
             must(answer.done or (KINDS[self.kind] and answer.text.startswith("4")), f"new mail: {answer}")
 
     def idle(self):
-        """Nobody asks for anything: the server must not be busy with its damage."""
+        """Nobody asks for anything: the server must come to rest, not go on with its damage for ever.
+
+        What it still has to do (indexing what came in) may take its time; one calm window is enough."""
         pid = self.house.process.pid
+
         def used():
             fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
             return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-        before = used()
-        time.sleep(0.5)
-        must(used() - before < 0.5 * BUSY_SHARE_MAX, f"{self.kind}: busy while idle")
+        for _ in range(CALM_WINDOWS_MAX):
+            before = used()
+            time.sleep(0.5)
+            if used() - before < 0.5 * BUSY_SHARE_MAX:
+                return
+        must(False, f"{self.kind}: never at rest")
 
 
 def main():

@@ -13,6 +13,7 @@
 #include "protocols/mime/facts.h"
 #include "protocols/mime/header.h"
 #include "protocols/mime/text.h"
+#include "storage/fail_point.h"
 #include "tests/support/temp_store.h"
 
 namespace posthouse::storage::search {
@@ -350,26 +351,27 @@ TEST_CASE("kill -9 while indexing leaves an index that agrees") {
     const AccountId account = store.add_account("alice@a.example");
     fill(*store, account, 400, 9);
     store.close();  // a child must not inherit open databases
-    std::mt19937 random(10);
-    for (int round = 0; round < 4; ++round) {
-        int pipe_ends[2];
-        REQUIRE(::pipe(pipe_ends) == 0);
+    struct {
+        const char* place;
+        int passing;
+    } const kills[] = {
+        {"index-before-commit", 1}, {"index-after-commit", 1}, {"index-before-commit", 3}, {"index-after-commit", 2}};
+    for (const auto& kill : kills) {
         const pid_t child = ::fork();
         REQUIRE(child >= 0);
         if (child == 0) {
+            fail_point::arm_kill(kill.place, kill.passing);
             const auto opened = store.open_another();
             SearchIndex index(*opened);
-            static_cast<void>(index.run_to_end([&](std::uint64_t) { return ::write(pipe_ends[1], "b", 1) == 1; }));
+            static_cast<void>(index.run_to_end([](std::uint64_t) { return true; }));
             ::_exit(0);
         }
-        ::close(pipe_ends[1]);
-        // After some batches, at a moment of its own within the next.
-        char mark = 0;
-        for (unsigned batches = random() % 3; batches > 0 && ::read(pipe_ends[0], &mark, 1) == 1;) --batches;
-        ::usleep(static_cast<useconds_t>(random() % 20'000));
-        ::kill(child, SIGKILL);
-        ::waitpid(child, nullptr, 0);
-        ::close(pipe_ends[0]);
+        int status = 0;
+        ::waitpid(child, &status, 0);
+#ifdef POSTHOUSE_FAIL_POINTS
+        REQUIRE(WIFSIGNALED(status));
+        CHECK(WTERMSIG(status) == SIGKILL);
+#endif
         store.reopen();
         {
             SearchIndex index(*store);
