@@ -15,11 +15,6 @@
 
 namespace posthouse::storage {
 
-void Descriptor::close() {
-    if (fd_ >= 0) ::close(fd_);
-    fd_ = -1;
-}
-
 Error system_error(int error_number, std::string_view what) {
     Errc code = Errc::io;
     switch (error_number) {

@@ -5,37 +5,16 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <utility>
 
 #include <sys/uio.h>
 
+#include "protocols/base/descriptor.h"
 #include "protocols/base/result.h"
 
 namespace posthouse::storage {
 
 /// The most octets given to one write call: larger ones spend their time in the page cache (measured).
 inline constexpr std::size_t kWriteStepOctets = 256 * 1024;
-
-class Descriptor {
- public:
-    Descriptor() = default;
-    explicit Descriptor(int fd) : fd_(fd) {}
-    ~Descriptor() { close(); }
-    Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-    Descriptor& operator=(Descriptor&& other) noexcept {
-        if (this != &other) {
-            close();
-            fd_ = std::exchange(other.fd_, -1);
-        }
-        return *this;
-    }
-    int get() const { return fd_; }
-    explicit operator bool() const { return fd_ >= 0; }
-    void close();
-
- private:
-    int fd_ = -1;
-};
 
 /// Errc::no_space for ENOSPC and EDQUOT, not_found for ENOENT, denied, already_exists, else io; says what failed.
 Error system_error(int error_number, std::string_view what);

@@ -34,11 +34,6 @@ Error no_regular_file(Kind kind) {
 
 }  // namespace
 
-void File::close() {
-    if (fd_ >= 0) ::close(fd_);
-    fd_ = -1;
-}
-
 Error file_error(int error_number, std::string_view what) {
     Errc code = Errc::io;
     if (error_number == ENOENT) code = Errc::not_found;

@@ -8,32 +8,13 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <utility>
 
+#include "protocols/base/descriptor.h"
 #include "protocols/base/result.h"
 
 namespace posthouse::transfer {
 
-class File {
- public:
-    File() = default;
-    explicit File(int fd) : fd_(fd) {}
-    ~File() { close(); }
-    File(File&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-    File& operator=(File&& other) noexcept {
-        if (this != &other) {
-            close();
-            fd_ = std::exchange(other.fd_, -1);
-        }
-        return *this;
-    }
-    int get() const { return fd_; }
-    explicit operator bool() const { return fd_ >= 0; }
-    void close();
-
- private:
-    int fd_ = -1;
-};
+using File = Descriptor;
 
 enum class Kind { file, directory, link, other };
 struct FileInfo {

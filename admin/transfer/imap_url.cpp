@@ -7,6 +7,7 @@
 
 #include "protocols/base/ascii.h"
 #include "protocols/net/address.h"
+#include "protocols/net/url.h"
 
 namespace posthouse::transfer {
 namespace {
@@ -29,49 +30,17 @@ Error wrong(std::string_view text, std::string_view why) {
                                             text, why));
 }
 
-Result<std::string> percent_decode(std::string_view text) {
-    std::string out;
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        char c = text[i];
-        if (c == '%') {
-            if (i + 2 >= text.size() || !ascii::is_hex(text[i + 1]) || !ascii::is_hex(text[i + 2])) {
-                return Error(Errc::invalid, "a % must be followed by two hexadecimal digits");
-            }
-            c = static_cast<char>(ascii::hex_value(text[i + 1]) * 16 + ascii::hex_value(text[i + 2]));
-            i += 2;
-        }
-        if (ascii::is_control(c)) return Error(Errc::invalid, "the user must not hold control characters");
-        out.push_back(c);
-    }
-    return out;
-}
-
 bool is_host(std::string_view text) {
     if (net::IpAddress::parse(text)) return true;
     return !text.empty() && text.size() <= kHostOctetsMax && text.front() != '.' && text.front() != '-' &&
            std::ranges::all_of(text, [](char c) { return ascii::is_alnum(c) || c == '-' || c == '.' || c == '_'; });
 }
 
-// host [":" port]; IPv6 addresses stand in brackets.
-Result<> read_authority(ImapUrl& url, std::string_view rest) {
-    std::string_view port;
-    if (rest.starts_with('[')) {
-        const std::size_t close = rest.find(']');
-        if (close == std::string_view::npos) return Error(Errc::invalid, "the bracket of the address is not closed");
-        url.host = std::string(rest.substr(1, close - 1));
-        port = rest.substr(close + 1);
-    } else {
-        const std::size_t colon = std::min(rest.find(':'), rest.size());
-        url.host = ascii::to_lower(rest.substr(0, colon));
-        port = rest.substr(colon);
-    }
-    if (!is_host(url.host)) return Error(Errc::invalid, "the host is no name and no address");
-    if (port.empty()) return {};
-    const auto number = ascii::parse_number(port.substr(1));
-    if (port.front() != ':' || !number || *number == 0 || *number > 65535) {
-        return Error(Errc::invalid, "the port is no number from 1 to 65535");
-    }
-    url.port = static_cast<std::uint16_t>(*number);
+Result<> read_authority(ImapUrl& url, std::string_view text) {
+    TRY(auto read, net::parse_host_port(text));
+    if (!is_host(read.host)) return Error(Errc::invalid, "the host is no name and no address");
+    url.host = std::move(read.host);
+    url.port = read.port.value_or(url.port);
     return {};
 }
 
@@ -105,7 +74,7 @@ Result<ImapUrl> parse_imap_url(std::string_view text) {
     const std::string_view user = rest.substr(0, at);
     // A password on the command line ends up in histories and process lists.
     if (user.contains(':')) return wrong(text, "the password does not belong into the URL");
-    auto decoded = percent_decode(user);
+    auto decoded = net::percent_decode(user);
     if (!decoded) return wrong(text, decoded.error().context);
     url.user = *std::move(decoded);
     if (auto read = read_authority(url, rest.substr(at + 1)); !read) return wrong(text, read.error().context);

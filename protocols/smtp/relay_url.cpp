@@ -7,6 +7,7 @@
 
 #include "protocols/base/ascii.h"
 #include "protocols/net/address.h"
+#include "protocols/net/url.h"
 #include "protocols/smtp/path.h"
 
 namespace posthouse::smtp {
@@ -47,24 +48,6 @@ Error wrong(std::string_view text, std::string_view why) {
                              text, why));
 }
 
-Result<std::string> percent_decode(std::string_view text) {
-    std::string out;
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        char c = text[i];
-        if (c == '%') {
-            if (i + 2 >= text.size() || !ascii::is_hex(text[i + 1]) || !ascii::is_hex(text[i + 2])) {
-                return Error(Errc::invalid, "a % must be followed by two hexadecimal digits");
-            }
-            c = static_cast<char>(ascii::hex_value(text[i + 1]) * 16 + ascii::hex_value(text[i + 2]));
-            i += 2;
-        }
-        // The user goes into a base64 field, but it also stands in logs and on one line of this notation.
-        if (ascii::is_control(c)) return Error(Errc::invalid, "the user must not hold control characters");
-        out.push_back(c);
-    }
-    return out;
-}
-
 std::string percent_encode(std::string_view text) {
     std::string out;
     for (const char c : text) {
@@ -79,28 +62,11 @@ std::string percent_encode(std::string_view text) {
 
 bool is_host(std::string_view text) { return net::IpAddress::parse(text).has_value() || is_domain(text); }
 
-// host [":" port], the host in brackets where it is an IPv6 address.
 Result<> read_authority(RelayUrl& url, std::string_view text) {
-    std::string_view host = text;
-    std::string_view port;
-    if (text.starts_with('[')) {
-        const std::size_t close = text.find(']');
-        if (close == std::string_view::npos) return Error(Errc::invalid, "a '[' without its ']'");
-        host = text.substr(1, close - 1);
-        port = text.substr(close + 1);
-        if (!port.empty() && !port.starts_with(':')) return Error(Errc::invalid, "something stands behind ']'");
-        if (!net::IpAddress::parse(host)) return Error(Errc::invalid, "no IP address between the brackets");
-    } else if (const std::size_t colon = text.rfind(':'); colon != std::string_view::npos) {
-        host = text.substr(0, colon);
-        port = text.substr(colon);
-    }
-    if (!port.empty()) {
-        const auto number = ascii::parse_number(port.substr(1));
-        if (!number || *number == 0 || *number > 65535) return Error(Errc::invalid, "the port is not 1 to 65535");
-        url.port = static_cast<std::uint16_t>(*number);
-    }
-    if (!is_host(host)) return Error(Errc::invalid, "the host is missing or not a name");
-    url.host = ascii::to_lower(host);
+    TRY(auto read, net::parse_host_port(text));
+    if (!is_host(read.host)) return Error(Errc::invalid, "the host is missing or not a name");
+    url.host = std::move(read.host);
+    url.port = read.port.value_or(url.port);
     return {};
 }
 
@@ -114,7 +80,7 @@ Result<RelayUrl> parse_preset(std::string_view text, std::string_view rest) {
     url.tls_name = url.host;
     url.preset = found->name;
     if (colon != std::string_view::npos) {
-        auto user = percent_decode(rest.substr(colon + 1));
+        auto user = net::percent_decode(rest.substr(colon + 1));
         if (!user) return wrong(text, user.error().context);
         url.user = *std::move(user);
     }
@@ -172,7 +138,7 @@ Result<RelayUrl> parse_relay_url(std::string_view text) {
         const std::string_view user = rest.substr(0, at);
         // A password on the command line ends up in histories and process lists.
         if (user.contains(':')) return wrong(text, "the password does not belong into the URL");
-        auto decoded = percent_decode(user);
+        auto decoded = net::percent_decode(user);
         if (!decoded) return wrong(text, decoded.error().context);
         if (decoded->empty()) return wrong(text, "the user before the @ is empty");
         url.user = *std::move(decoded);
