@@ -26,9 +26,10 @@ void Background::add(std::unique_ptr<Job> job) {
     auto runner = std::make_unique<Runner>();
     runner->report.name = job->name();
     runner->job = std::move(job);
-    runner->thread = std::thread([&runner = *runner] { run(runner); });
-    const std::lock_guard lock(mutex_);
-    runners_.push_back(std::move(runner));
+    // In the list before its thread runs: a poke that comes during the first step must find it.
+    const std::lock_guard list(mutex_);
+    Runner& added = *runners_.emplace_back(std::move(runner));
+    added.thread = std::thread([&added] { run(added); });
 }
 
 void Background::poke(std::string_view name) {

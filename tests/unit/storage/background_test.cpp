@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <functional>
 #include <mutex>
+#include <semaphore>
 #include <stdexcept>
 
 using namespace posthouse;
@@ -74,22 +75,20 @@ TEST_CASE("a poke during a step is not lost") {
 
 TEST_CASE("a step that fails or throws is reported and the thread lives on") {
     Counter counter;
-    std::mutex gate;
-    gate.lock();
+    std::binary_semaphore gate(0);
     Background background;
     background.add(std::make_unique<TestJob>(counter, [&](int count) -> Result<milliseconds> {
-        if (count == 2) gate.lock();
+        if (count == 2) gate.acquire();
         if (count == 1) return milliseconds(0);
         throw std::runtime_error("a bug");
     }));
     counter.wait_for(2);
     CHECK(background.report()[0].failures == 0);
-    gate.unlock();
+    gate.release();
     background.stop();  // joins: the step is over
     const JobReport report = background.report()[0];
     CHECK(report.failures == 1);
     CHECK(report.last_error == "an exception: a bug");
-    gate.unlock();
 }
 
 TEST_CASE("stop ends a rest of any length, and may be called twice") {
