@@ -101,7 +101,8 @@ class House {
     net::Loop loop_;
     std::unique_ptr<storage::Store> store_;
     std::unique_ptr<storage::search::SearchIndex> search_;
-    storage::Background background_;  ///< its jobs use the store
+    storage::Background background_;                                       ///< its jobs use the store
+    imap::MailboxCache imap_cache_{config_.imap_cache_octets, &metrics_};  ///< the read pool fills it
     // Pools end before the store and the loop do: their jobs use both.
     net::ThreadPool read_pool_{"read", kReadThreads};
     net::ThreadPool crypto_pool_{"crypto", kCryptoThreads, 256};
@@ -190,6 +191,7 @@ imap::ImapDeps House::imap_deps(net::TlsServerContext* starttls) {
     deps.read_pool = &read_pool_;
     deps.authenticator = authenticator_.get();
     deps.hub = hub_.get();
+    deps.cache = &imap_cache_;
     deps.tls = starttls;
     deps.hostname = config_.hostname;
     deps.clock = &system_clock();

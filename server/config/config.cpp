@@ -179,6 +179,11 @@ Result<> set_cache(Config& config, const toml::node& node, const Place& place) {
     return {};
 }
 
+Result<> set_mailbox_cache(Config& config, const toml::node& node, const Place& place) {
+    TRY(config.imap_cache_octets, take_octets(node, place, 0, "\"64M\""));
+    return {};
+}
+
 Result<> set_readers(Config& config, const toml::node& node, const Place& place) {
     const auto* number = node.as_integer();
     if (number == nullptr || number->get() < 1 || number->get() > kReadersMax) {
@@ -249,6 +254,7 @@ constexpr Key kKeys[] = {
     {"store", "free_min", Presence::optional, "", set_free_min},
     {"store", "cache", Presence::optional, "", set_cache},
     {"store", "readers", Presence::optional, "", set_readers},
+    {"imap", "mailbox_cache", Presence::optional, "", set_mailbox_cache},
     {"relay", "ca_file", Presence::optional, "", set_optional_path<&Config::relay_ca_file>},
     {"relay", "mx_port", Presence::optional, "", set_mx_port},
     {"relay", "allow_loopback_mx", Presence::optional, "", set_loopback_mx},

@@ -45,6 +45,7 @@ struct Config {
     std::uint64_t store_free_octets_min = 512ULL * 1024 * 1024;  ///< nothing is added below this much free disk
     std::uint64_t store_cache_octets = 64ULL * 1024 * 1024;      ///< pages of mail.db that the writer keeps
     unsigned store_readers_max = 4;                              ///< reading connections at a time
+    std::uint64_t imap_cache_octets = 64ULL * 1024 * 1024;       ///< mailboxes that stay open for the next SELECT
     std::string relay_ca_file;                                   ///< trust anchors for relays; empty: the system's
     std::uint16_t relay_mx_port = 25;                            ///< another one only in tests
     bool relay_allow_loopback_mx = false;                        ///< deliver to MX hosts on loopback: only in tests

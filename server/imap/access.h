@@ -18,6 +18,7 @@
 #include "protocols/base/result.h"
 #include "protocols/imap/search.h"
 #include "protocols/net/task.h"
+#include "server/imap/entry_list.h"
 #include "storage/body.h"
 #include "storage/mail.h"
 #include "storage/search/condition.h"
@@ -36,8 +37,11 @@ using KeywordSets = std::vector<std::pair<std::uint32_t, std::vector<std::string
 /// A mailbox at the moment of SELECT.
 struct OpenedMailbox {
     Mailbox mailbox;
-    std::vector<Entry> entries;  ///< by UID
-    KeywordSets keyword_sets;    ///< of all sets that `entries` name
+    EntryListPtr entries;      ///< never null; shared with other sessions
+    KeywordSets keyword_sets;  ///< of all sets that `entries` name
+
+    OpenedMailbox(Mailbox box, EntryListPtr list, KeywordSets sets)
+        : mailbox(std::move(box)), entries(std::move(list)), keyword_sets(std::move(sets)) {}
 };
 
 /// What happened in a mailbox since a modseq.
@@ -46,6 +50,7 @@ struct MailboxNews {
     std::vector<Entry> changed;  ///< new ones too, by UID
     std::vector<Uid> expunged;   ///< by UID
     KeywordSets keyword_sets;    ///< of all sets that `changed` name
+    EntryListPtr entries;        ///< all at mailbox.highest_modseq, for sharing; null where that would cost a read
 };
 
 /// STATUS: a mailbox and how many of its messages are \Recent to a session that would select it now.
@@ -71,7 +76,7 @@ struct BodyRange {
 /// What SEARCH could not decide from memory.
 struct SearchCandidate {
     std::uint32_t number = 0;
-    Entry entry;
+    Line entry;
     bool recent = false;
     std::vector<std::string> keywords;
 };

@@ -44,8 +44,9 @@ net::Task<Reply> transfer(Session& session, Cursor args, NumbersAre are, Transfe
     std::vector<Uid> uids;
     for (const std::uint32_t number : *numbers) {
         // COPY is whole or not at all (RFC 3501 6.4.7).
-        if (selected.row(number).gone) co_return Reply::no("EXPUNGEISSUED", "Some of the messages no longer exist");
-        uids.push_back(selected.row(number).entry.uid);
+        const Selected::Row row = selected.row(number);
+        if (row.gone) co_return Reply::no("EXPUNGEISSUED", "Some of the messages no longer exist");
+        uids.push_back(row.entry.uid);
     }
     Access& access = session.access();
     if (uids.empty()) {

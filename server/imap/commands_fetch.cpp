@@ -99,7 +99,7 @@ class Fetcher {
         if (selected.mode() == Mode::read_only) co_return;
         std::vector<Uid> uids;
         for (Message& message : batch) {
-            const Selected::Row& row = selected.row(message.number);
+            const Selected::Row row = selected.row(message.number);
             if (row.gone || (row.entry.flags & wire::kSeen) != 0) continue;
             uids.push_back(row.entry.uid);
             message.tell_flags = true;
@@ -112,11 +112,9 @@ class Fetcher {
             for (Message& message : batch) message.tell_flags = false;
             co_return;
         }
-        bool known = true;
-        for (const Entry& entry : outcome->changed) known = selected.apply_own(entry) && known;
-        if (known) co_return;
+        if (selected.apply_own(outcome->changed)) co_return;
         static_cast<void>(co_await session_.refresh());
-        for (const Entry& entry : outcome->changed) static_cast<void>(selected.apply_own(entry));
+        static_cast<void>(selected.apply_own(outcome->changed));
     }
 
     net::Task<Result<>> load_facts(std::vector<Message>& batch) {
@@ -134,7 +132,7 @@ class Fetcher {
 
     wire::FetchSource source_of(const Message& message) const {
         const Selected& selected = session_.selected();
-        const Selected::Row& row = selected.row(message.number);
+        const Selected::Row row = selected.row(message.number);
         wire::FetchSource out;
         out.uid = row.entry.uid;
         out.system_flags = row.entry.flags;

@@ -21,8 +21,7 @@ constexpr std::size_t kMailCost = 8;  // reading the message
 
 using Program = std::shared_ptr<const wire::SearchProgram>;
 
-wire::SearchMessage view_of(const Selected& selected, std::uint32_t number) {
-    const Selected::Row& row = selected.row(number);
+wire::SearchMessage view_of(const Selected& selected, std::uint32_t number, const Selected::Row& row) {
     wire::SearchMessage out;
     out.number = number;
     out.uid = row.entry.uid;
@@ -36,7 +35,7 @@ wire::SearchMessage view_of(const Selected& selected, std::uint32_t number) {
 }
 
 SearchCandidate candidate_of(const Selected& selected, std::uint32_t number) {
-    const Selected::Row& row = selected.row(number);
+    const Selected::Row row = selected.row(number);
     SearchCandidate out;
     out.number = number;
     out.entry = row.entry;
@@ -84,10 +83,11 @@ net::Task<Reply> search(Session& session, Cursor args, NumbersAre are) {
     std::vector<Uid> found;
     std::vector<Uid> unknown;
     for (std::uint32_t number = 1; number <= selected.exists(); ++number) {
-        if (selected.row(number).gone) continue;
-        const wire::Match match = wire::judge(*program, view_of(selected, number));
-        if (match == wire::Match::yes) found.push_back(selected.row(number).entry.uid);
-        if (match == wire::Match::unknown) unknown.push_back(selected.row(number).entry.uid);
+        const Selected::Row row = selected.row(number);
+        if (row.gone) continue;
+        const wire::Match match = wire::judge(*program, view_of(selected, number, row));
+        if (match == wire::Match::yes) found.push_back(row.entry.uid);
+        if (match == wire::Match::unknown) unknown.push_back(row.entry.uid);
     }
     if (!unknown.empty()) {
         const auto read = co_await judge_by_content(session, program, std::move(unknown));

@@ -72,7 +72,7 @@ net::Task<Reply> on_check(Session&, Cursor args) {
 std::vector<Uid> deleted_uids(const Selected& selected, std::span<const std::uint32_t> numbers) {
     std::vector<Uid> out;
     for (const std::uint32_t number : numbers) {
-        const Selected::Row& row = selected.row(number);
+        const Selected::Row row = selected.row(number);
         if (!row.gone && (row.entry.flags & storage::bit(storage::Flag::deleted)) != 0) out.push_back(row.entry.uid);
     }
     return out;

@@ -52,20 +52,19 @@ net::Task<Reply> store(Session& session, Cursor args, NumbersAre are) {
     std::vector<Uid> uids;
     bool some_gone = false;
     for (const std::uint32_t number : *numbers) {
-        if (selected.row(number).gone)
+        const Selected::Row row = selected.row(number);
+        if (row.gone)
             some_gone = true;
         else
-            uids.push_back(selected.row(number).entry.uid);
+            uids.push_back(row.entry.uid);
     }
     if (!uids.empty()) {
         const auto outcome = co_await session.access().store(selected.id(), uids, std::move(arguments->change));
         if (!outcome) co_return reply_for(outcome.error());
-        bool known = true;
-        for (const Entry& entry : outcome->changed) known = selected.apply_own(entry) && known;
-        if (!known) {  // keywords that are new here: their names come with the news
+        if (!selected.apply_own(outcome->changed)) {  // keywords that are new here: their names come with the news
             const auto fresh = co_await session.refresh();
             if (!fresh) co_return reply_for(fresh.error());
-            for (const Entry& entry : outcome->changed) static_cast<void>(selected.apply_own(entry));
+            static_cast<void>(selected.apply_own(outcome->changed));
         }
     }
     std::string out;

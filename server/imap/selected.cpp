@@ -1,6 +1,8 @@
 #include "server/imap/selected.h"
 
 #include <algorithm>
+#include <iterator>
+#include <limits>
 
 #include "protocols/base/ascii.h"
 #include "protocols/imap/response.h"
@@ -9,13 +11,29 @@ namespace posthouse::server::imap {
 
 namespace wire = posthouse::imap;
 
+namespace {
+
+// What is in both, or in one of them; all by UID.
+std::vector<Uid> united(std::span<const Uid> a, std::span<const Uid> b) {
+    std::vector<Uid> out;
+    out.reserve(a.size() + b.size());
+    std::ranges::set_union(a, b, std::back_inserter(out));
+    return out;
+}
+
+std::vector<Uid> without(std::span<const Uid> a, std::span<const Uid> b) {
+    std::vector<Uid> out;
+    std::ranges::set_difference(a, b, std::back_inserter(out));
+    return out;
+}
+
+}  // namespace
+
 Selected::Selected(OpenedMailbox opened, Mode mode, Uid recent_from)
-    : mailbox_(std::move(opened.mailbox)), mode_(mode) {
-    rows_.reserve(opened.entries.size());
-    for (const Entry& entry : opened.entries) rows_.push_back(Row{entry});
+    : mailbox_(std::move(opened.mailbox)), mode_(mode), list_(std::move(opened.entries)) {
     learn(opened.keyword_sets);
     keywords_grew_ = false;
-    told_exists_ = static_cast<std::uint32_t>(rows_.size());
+    told_exists_ = list_->size();
     mark_recent(recent_from);
     recent_changed_ = false;
 }
@@ -32,25 +50,42 @@ void Selected::learn(const KeywordSets& sets) {
     }
 }
 
+// Index of the first entry above `uid`.
+std::uint32_t Selected::index_after(Uid uid) const {
+    return uid == std::numeric_limits<Uid>::max() ? list_->size() : list_->lower_bound(uid + 1);
+}
+
+Selected::Row Selected::row(std::uint32_t number) const {
+    Row out;
+    out.entry = list_->line(number - 1, near_);
+    out.recent = is_recent(out.entry.uid);
+    out.gone = is_gone(out.entry.uid);
+    return out;
+}
+
+bool Selected::is_gone(Uid uid) const { return !gone_.empty() && std::ranges::binary_search(gone_, uid); }
+
+bool Selected::is_recent(Uid uid) const {
+    const auto range = std::ranges::lower_bound(recent_, uid, {}, &UidRange::last);
+    return range != recent_.end() && range->first <= uid;
+}
+
 std::uint32_t Selected::recent() const {
-    return static_cast<std::uint32_t>(
-        std::count_if(rows_.begin(), rows_.end(), [](const Row& row) { return row.recent; }));
+    std::uint32_t out = 0;
+    for (const UidRange& range : recent_) out += index_after(range.last) - list_->lower_bound(range.first);
+    return out;
 }
 
 std::uint32_t Selected::first_unseen() const {
-    const auto at = std::find_if(rows_.begin(), rows_.end(), [](const Row& row) {
-        return (row.entry.flags & storage::bit(storage::Flag::seen)) == 0;
-    });
-    return at == rows_.end() ? 0 : static_cast<std::uint32_t>(at - rows_.begin()) + 1;
+    const std::uint32_t index = list_->first_unseen();
+    return index == list_->size() ? 0 : index + 1;
 }
 
-Uid Selected::uid_max() const { return told_exists_ == 0 ? 0 : rows_[told_exists_ - 1].entry.uid; }
+Uid Selected::uid_max() const { return told_exists_ == 0 ? 0 : list_->uid(told_exists_ - 1, near_); }
 
 std::uint32_t Selected::number_of(Uid uid) const {
-    const auto at = std::lower_bound(rows_.begin(), rows_.end(), uid,
-                                     [](const Row& row, Uid wanted) { return row.entry.uid < wanted; });
-    if (at == rows_.end() || at->entry.uid != uid) return 0;
-    return static_cast<std::uint32_t>(at - rows_.begin()) + 1;
+    const std::uint32_t index = list_->lower_bound(uid);
+    return index < list_->size() && list_->uid(index, near_) == uid ? index + 1 : 0;
 }
 
 std::span<const std::string> Selected::keywords(std::uint32_t keyword_set) const {
@@ -69,93 +104,129 @@ Result<std::vector<std::uint32_t>> Selected::numbers(const wire::SequenceSet& se
         return out;
     }
     for (const auto& range : wire::resolve(set, uid_max())) {
-        const auto first = std::lower_bound(rows_.begin(), rows_.begin() + told_exists_, range.first,
-                                            [](const Row& row, Uid wanted) { return row.entry.uid < wanted; });
-        for (auto n = static_cast<std::uint32_t>(first - rows_.begin()); n < told_exists_; ++n) {
-            if (rows_[n].entry.uid > range.last) break;
-            out.push_back(n + 1);
-        }
+        const std::uint32_t end = std::min(index_after(range.last), told_exists_);
+        for (std::uint32_t index = list_->lower_bound(range.first); index < end; ++index) out.push_back(index + 1);
     }
     return out;
 }
 
+// The new range reaches as far as any before it.
 void Selected::mark_recent(Uid first) {
-    for (auto row = rows_.rbegin(); row != rows_.rend() && row->entry.uid >= first; ++row) {
-        recent_changed_ = recent_changed_ || !row->recent;
-        row->recent = true;
+    if (list_->last_uid() < first || list_->size() == 0) return;
+    const std::uint32_t before = recent();
+    UidRange range(first, list_->last_uid());
+    while (!recent_.empty() && recent_.back().last >= range.first - 1) {
+        range.first = std::min(range.first, recent_.back().first);
+        range.last = std::max(range.last, recent_.back().last);
+        recent_.pop_back();
     }
+    recent_.push_back(range);
+    recent_changed_ = recent_changed_ || recent() != before;
+}
+
+// The entries of `news` that have a place here, into `lines`.
+void Selected::take_changes(const MailboxNews& news, std::vector<Line>& lines) {
+    std::vector<Uid> stale;
+    const Uid last = list_->last_uid();
+    for (const Entry& entry : news.changed) {
+        if (entry.uid <= last) {
+            const std::uint32_t number = number_of(entry.uid);
+            if (number == 0) continue;
+            const Line old = list_->line(number - 1, near_);
+            if (old.flags != entry.flags || old.keyword_set != entry.keyword_set) stale.push_back(entry.uid);
+        }
+        lines.emplace_back(entry);
+    }
+    if (!stale.empty()) stale_ = united(stale_, stale);
+}
+
+void Selected::take_removals(std::span<const Uid> expunged) {
+    std::vector<Uid> gone;
+    for (const Uid uid : expunged) {
+        if (number_of(uid) != 0) gone.push_back(uid);
+    }
+    if (!gone.empty()) gone_ = united(gone_, gone);
+}
+
+// A message that came and went before it was announced has never been.
+void Selected::drop_unannounced() {
+    std::uint32_t kept = list_->size();
+    while (kept > told_exists_ && is_gone(list_->uid(kept - 1, near_))) --kept;
+    if (kept == list_->size()) return;
+    const auto first = std::ranges::lower_bound(gone_, list_->uid(kept, near_));
+    list_ = list_->with({}, std::span(first, gone_.end()));
+    gone_.erase(first, gone_.end());
+}
+
+// Goes back to the version that others hold too, where it says the same.
+void Selected::share() {
+    if (!common_ || !gone_.empty()) return;
+    if (common_->size() != list_->size() || common_->last_uid() != list_->last_uid()) return;
+    list_ = std::move(common_);
+    common_.reset();
 }
 
 bool Selected::apply(const MailboxNews& news) {
     mailbox_ = news.mailbox;
     learn(news.keyword_sets);
-    bool grew = false;
-    for (const Entry& entry : news.changed) {
-        if (rows_.empty() || entry.uid > rows_.back().entry.uid) {
-            rows_.push_back(Row{entry});
-            grew = true;
-            continue;
-        }
-        const std::uint32_t number = number_of(entry.uid);
-        if (number == 0) continue;
-        Row& row = rows_[number - 1];
-        const bool told = row.entry.flags == entry.flags && row.entry.keyword_set == entry.keyword_set;
-        row.entry = entry;
-        if (told || row.stale) continue;
-        row.stale = true;
-        stale_.push_back(entry.uid);
-    }
-    for (const Uid uid : news.expunged) {
-        const std::uint32_t number = number_of(uid);
-        if (number == 0 || rows_[number - 1].gone) continue;
-        rows_[number - 1].gone = true;
-        ++gone_;
-    }
-    // A message that came and went before it was announced has never been.
-    while (rows_.size() > told_exists_ && rows_.back().gone) {
-        rows_.pop_back();
-        --gone_;
-    }
+    const Uid last = list_->last_uid();
+    std::vector<Line> lines;
+    take_changes(news, lines);
+    common_ = news.entries;
+    if (!lines.empty()) list_ = list_->with(lines, {});
+    const bool grew = list_->last_uid() > last;
+    take_removals(news.expunged);
+    drop_unannounced();
+    share();
     return grew;
 }
 
-bool Selected::apply_own(const Entry& entry) {
-    const std::uint32_t number = number_of(entry.uid);
-    if (number == 0) return true;
-    if (entry.keyword_set != 0 && !keyword_sets_.contains(entry.keyword_set)) return false;
-    rows_[number - 1].entry = entry;
-    rows_[number - 1].stale = false;
-    return true;
+bool Selected::apply_own(std::span<const Entry> changed) {
+    bool known = true;
+    std::vector<Line> lines;
+    std::vector<Uid> told;
+    for (const Entry& entry : changed) {
+        const std::uint32_t number = number_of(entry.uid);
+        if (number == 0 || entry.modseq < list_->line(number - 1, near_).modseq) continue;
+        if (entry.keyword_set != 0 && !keyword_sets_.contains(entry.keyword_set)) {
+            known = false;
+            continue;
+        }
+        lines.emplace_back(entry);
+        told.push_back(entry.uid);
+    }
+    if (lines.empty()) return known;
+    list_ = list_->with(lines, {});
+    stale_ = without(stale_, told);
+    common_.reset();  // older than this
+    return known;
 }
 
 void Selected::take_expunges(std::string& out) {
-    if (gone_ == 0) return;
-    std::size_t kept = 0;
-    std::uint32_t told_kept = 0;
-    for (std::size_t i = 0; i < rows_.size(); ++i) {
-        if (rows_[i].gone) {
-            if (i >= told_exists_) continue;  // never announced
-            // Numbers close up with each EXPUNGE, so the next one counts from there (RFC 3501 7.4.1).
-            out += "* ";
-            wire::append_number(out, kept + 1);
-            out += " EXPUNGE\r\n";
-            continue;
-        }
-        if (i < told_exists_) ++told_kept;
-        rows_[kept++] = rows_[i];
+    if (gone_.empty()) return;
+    std::uint32_t told = 0;
+    for (const Uid uid : gone_) {
+        const std::uint32_t index = list_->lower_bound(uid);
+        if (index >= told_exists_) break;  // never announced, as all that follow
+        // Numbers close up with each EXPUNGE, so the next one counts from there (RFC 3501 7.4.1).
+        out += "* ";
+        wire::append_number(out, index - told + 1);
+        out += " EXPUNGE\r\n";
+        ++told;
     }
-    rows_.resize(kept);
-    told_exists_ = told_kept;
-    gone_ = 0;
+    list_ = list_->with({}, gone_);
+    told_exists_ -= told;
+    gone_.clear();
+    share();
 }
 
 bool Selected::has_news() const {
-    return rows_.size() > told_exists_ || !stale_.empty() || keywords_grew_ || recent_changed_;
+    return list_->size() > told_exists_ || !stale_.empty() || keywords_grew_ || recent_changed_;
 }
 
 void Selected::take_news(std::string& out, NumbersAre are) {
-    if (rows_.size() > told_exists_ || recent_changed_) {
-        told_exists_ = static_cast<std::uint32_t>(rows_.size());
+    if (list_->size() > told_exists_ || recent_changed_) {
+        told_exists_ = list_->size();
         out += "* ";
         wire::append_number(out, told_exists_);
         out += " EXISTS\r\n* ";
@@ -166,9 +237,7 @@ void Selected::take_news(std::string& out, NumbersAre are) {
     take_keywords(out);
     for (const Uid uid : stale_) {
         const std::uint32_t number = number_of(uid);
-        if (number == 0 || !row(number).stale) continue;
-        row(number).stale = false;
-        if (!row(number).gone) append_fetch_flags(out, number, are);
+        if (number != 0 && !is_gone(uid)) append_fetch_flags(out, number, are);
     }
     stale_.clear();
 }
@@ -200,7 +269,7 @@ void Selected::append_permanent_flags(std::string& out) const {
 }
 
 void Selected::append_fetch_flags(std::string& out, std::uint32_t number, NumbersAre are) const {
-    const Row& of = row(number);
+    const Row of = row(number);
     out += "* ";
     wire::append_number(out, number);
     out += " FETCH (";

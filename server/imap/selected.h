@@ -1,11 +1,15 @@
 #pragma once
 /// server/imap/selected: the selected mailbox as this client knows it: message numbers, UIDs and flags in memory.
 ///
-/// Numbers change only when the client has been told (RFC 3501 7.4.1): a message that another session expunged
-/// keeps its
-/// place, marked gone, until take_expunges() writes the responses. FETCH of flags, UIDs, dates and sizes needs no read.
-/// Invariants  1. rows are in the order of UIDs, which only grow; number n is rows[n - 1].
-///             2. told_exists <= rows.size(); messages beyond it have not been announced and are not addressed.
+/// Numbers change only when the client has been told (RFC 3501 7.4.1, RFC 9051 7.5.1): a message that another session
+/// expunged keeps its place, marked gone, until take_expunges() writes the responses (RFC 2180 4.1). FETCH of flags,
+/// UIDs, dates and sizes needs no read.
+/// The entries are a version of the mailbox that all its sessions share (entry_list.h); of its own a session has only
+/// what differs for it: which are \Recent, which are gone, which flags are to be told. Where that makes another version
+/// necessary it shares all blocks but those that differ, and goes back to the common one when nothing differs any more.
+/// Invariants  1. entries are in the order of UIDs, which only grow; number n is entry n - 1.
+///             2. told_exists <= entries; messages beyond it have not been announced and are not addressed.
+///             3. Every gone UID is among the entries.
 /// Threads: the loop's. Pure but for its own state: reading the store is the session's part.
 #include <cstdint>
 #include <map>
@@ -16,6 +20,7 @@
 
 #include "protocols/imap/sequence_set.h"
 #include "server/imap/access.h"
+#include "server/imap/entry_list.h"
 
 namespace posthouse::server::imap {
 
@@ -25,10 +30,9 @@ enum class NumbersAre { message_numbers, uids };
 class Selected {
  public:
     struct Row {
-        Entry entry;
+        Line entry;
         bool recent = false;
-        bool gone = false;   ///< expunged, the client does not know yet
-        bool stale = false;  ///< flags changed, the client does not know yet
+        bool gone = false;  ///< expunged, the client does not know yet
     };
 
     /// Messages from `recent_from` on are \Recent to this session.
@@ -44,8 +48,9 @@ class Selected {
     /// Number of the first message without \Seen; 0 where there is none.
     std::uint32_t first_unseen() const;
     Uid uid_max() const;
-    const Row& row(std::uint32_t number) const { return rows_[number - 1]; }
-    Row& row(std::uint32_t number) { return rows_[number - 1]; }
+    /// `number` is one that exists. Cheapest in the order of numbers.
+    Row row(std::uint32_t number) const;
+    bool is_gone(Uid uid) const;
     /// Number of a UID, or 0.
     std::uint32_t number_of(Uid uid) const;
     std::span<const std::string> keywords(std::uint32_t keyword_set) const;
@@ -59,16 +64,16 @@ class Selected {
     void mark_recent(Uid first);
     /// Takes over what the store says. True where there are new messages.
     bool apply(const MailboxNews& news);
-    /// Takes over what this session changed itself and tells itself. False, and nothing done, where the entry has
-    /// keywords that are not known here: news must be read first.
-    bool apply_own(const Entry& entry);
+    /// Takes over what this session changed itself and tells itself, by UID; what is known to be newer stays. False
+    /// where some have keywords that are not known here, and these are left: news must be read first.
+    bool apply_own(std::span<const Entry> changed);
 
     /// Appends "* n EXPUNGE" for all that are gone and closes the gaps.
     void take_expunges(std::string& out);
     /// Appends EXISTS, RECENT, FLAGS (for new keywords) and FETCH of changed flags, in the order of RFC 3501 7.
     void take_news(std::string& out, NumbersAre are);
     bool has_news() const;
-    bool has_expunges() const { return gone_ > 0; }
+    bool has_expunges() const { return !gone_.empty(); }
 
     /// Only FLAGS and PERMANENTFLAGS, where keywords came up that have not been told: before a FETCH that shows them.
     void take_keywords(std::string& out);
@@ -78,18 +83,31 @@ class Selected {
     void append_fetch_flags(std::string& out, std::uint32_t number, NumbersAre are) const;
 
  private:
+    struct UidRange {
+        Uid first = 0;
+        Uid last = 0;
+    };
     void learn(const KeywordSets& sets);
+    bool is_recent(Uid uid) const;
+    std::uint32_t index_after(Uid uid) const;
+    void take_changes(const MailboxNews& news, std::vector<Line>& lines);
+    void take_removals(std::span<const Uid> expunged);
+    void drop_unannounced();
+    void share();
 
     Mailbox mailbox_;
     Mode mode_;
-    std::vector<Row> rows_;
+    EntryListPtr list_;             // never null; gone ones are in it
+    EntryListPtr common_;           // the store's at mailbox_.highest_modseq, or null
+    mutable std::size_t near_ = 0;  // where the last look at a row ended
+    std::vector<Uid> gone_;         // by UID
+    std::vector<Uid> stale_;        // by UID: flags changed, the client does not know yet
+    std::vector<UidRange> recent_;  // apart and in order
     std::map<std::uint32_t, std::vector<std::string>> keyword_sets_;
     std::vector<std::string> all_keywords_;
     std::uint32_t told_exists_ = 0;
-    std::uint32_t gone_ = 0;
     bool keywords_grew_ = false;
     bool recent_changed_ = false;
-    std::vector<Uid> stale_;  // UIDs of rows whose flags changed
 };
 
 }  // namespace posthouse::server::imap

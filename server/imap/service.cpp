@@ -17,7 +17,7 @@ net::Task<void> serve_connection(std::unique_ptr<net::Stream> stream, ImapDeps d
     session_deps.metrics = deps.metrics;
     session_deps.clear_login = deps.clear_login;
     session_deps.open_access = [deps](storage::AccountId account) {
-        return make_store_access(*deps.store, deps.search, *deps.loop, *deps.read_pool, account);
+        return make_store_access(*deps.store, deps.search, *deps.cache, *deps.loop, *deps.read_pool, account);
     };
     Session session(std::move(session_deps), std::move(stream));
     co_await session.run();

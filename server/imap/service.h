@@ -5,7 +5,8 @@
 /// ports
 /// and implicit TLS (protocols/net/listener.h).
 /// Rooms: service.h the door; session.h the dialogue and its states; reader.h commands off the wire; command.h and
-/// commands_*.cpp one row and handler a command; selected.h the mailbox in memory; hub.h news from other sessions;
+/// commands_*.cpp one row and handler a command; selected.h the mailbox as one client knows it; entry_list.h what is in
+/// it, mailbox_cache.h which of that is kept in memory for all; hub.h news from other sessions;
 /// access.h the only way out to mail, store_access.h that way over the store.
 /// Threads: everything on the loop's.   Limits: protocols/imap/limits.h.
 #include <memory>
@@ -20,6 +21,7 @@
 #include "protocols/net/tls.h"
 #include "server/auth/authenticator.h"
 #include "server/imap/hub.h"
+#include "server/imap/mailbox_cache.h"
 #include "server/imap/session.h"
 #include "storage/search/search_index.h"
 #include "storage/store.h"
@@ -34,6 +36,7 @@ struct ImapDeps {
     net::ThreadPool* read_pool = nullptr;
     Authenticator* authenticator = nullptr;
     Hub* hub = nullptr;
+    MailboxCache* cache = nullptr;         ///< one for all loops of the process
     net::TlsServerContext* tls = nullptr;  ///< for STARTTLS; null: not offered
     std::string hostname;
     posthouse::imap::Limits limits;

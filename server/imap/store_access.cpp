@@ -26,28 +26,26 @@ Result<KeywordSets> keyword_sets_of(const MailView& mail, std::span<const Entry>
     for (const Entry& entry : entries) {
         if (entry.keyword_set != 0) ids.insert(entry.keyword_set);
     }
-    KeywordSets out;
-    for (const std::uint32_t id : ids) {
-        TRY(auto keywords, mail.keywords(id));
-        out.emplace_back(id, std::move(keywords));
-    }
-    return out;
+    return read_keyword_sets(mail, std::vector(ids.begin(), ids.end()));
 }
 
-Result<OpenedMailbox> open_mailbox(const MailView& mail, const std::string& name) {
-    OpenedMailbox out;
-    TRY(out.mailbox, mail.mailbox(name));
-    TRY(out.entries, mail.entries(out.mailbox.id, 1, kUidMax));
-    TRY(out.keyword_sets, keyword_sets_of(mail, out.entries));
-    return out;
+// That the mailbox is this account's is settled before the cache is asked.
+Result<OpenedMailbox> open_mailbox(MailboxCache& cache, const MailView& mail, storage::AccountId account,
+                                   const std::string& name) {
+    TRY(const Mailbox mailbox, mail.mailbox(name));
+    return cache.open(mail, account, mailbox);
 }
 
-Result<MailboxNews> read_news(const MailView& mail, MailboxId mailbox, ModSeq since) {
+Result<MailboxNews> read_news(MailboxCache& cache, const MailView& mail, storage::AccountId account, MailboxId mailbox,
+                              ModSeq since) {
+    auto found = mail.mailbox(mailbox);
+    if (!found && found.error().code == Errc::not_found) cache.forget(account, mailbox);
     MailboxNews out;
-    TRY(out.mailbox, mail.mailbox(mailbox));
+    TRY(out.mailbox, std::move(found));
     TRY(out.changed, mail.changed_since(mailbox, since));
     TRY(out.expunged, mail.expunged_since(mailbox, since));
     TRY(out.keyword_sets, keyword_sets_of(mail, out.changed));
+    out.entries = cache.follow(mail, account, out, since);
     return out;
 }
 
@@ -111,9 +109,9 @@ Result<std::vector<std::optional<std::string>>> read_ranges(const MailView& mail
 
 class StoreAccess final : public Access {
  public:
-    StoreAccess(storage::Store& store, storage::search::SearchIndex* index, net::Loop& loop, net::ThreadPool& pool,
-                storage::AccountId account)
-        : store_(store), index_(index), loop_(loop), pool_(pool), account_(account) {}
+    StoreAccess(storage::Store& store, storage::search::SearchIndex* index, MailboxCache& cache, net::Loop& loop,
+                net::ThreadPool& pool, storage::AccountId account)
+        : store_(store), index_(index), cache_(cache), loop_(loop), pool_(pool), account_(account) {}
 
     Answer<std::vector<Mailbox>> mailboxes() override {
         return reading([](const MailView& mail) { return mail.mailboxes(); });
@@ -142,13 +140,17 @@ class StoreAccess final : public Access {
     }
 
     Answer<OpenedMailbox> open(std::string name) override {
-        return reading([name = std::move(name)](const MailView& mail) { return open_mailbox(mail, name); });
+        return reading([cache = &cache_, account = account_, name = std::move(name)](const MailView& mail) {
+            return open_mailbox(*cache, mail, account, name);
+        });
     }
     Answer<Uid> take_recent(MailboxId mailbox) override {
         return writing([mailbox](MailTx& mail) { return mail.take_recent(mailbox); });
     }
     Answer<MailboxNews> news(MailboxId mailbox, ModSeq since) override {
-        return reading([mailbox, since](const MailView& mail) { return read_news(mail, mailbox, since); });
+        return reading([cache = &cache_, account = account_, mailbox, since](const MailView& mail) {
+            return read_news(*cache, mail, account, mailbox, since);
+        });
     }
 
     Answer<std::vector<FetchFacts>> facts(MailboxId mailbox, std::vector<Uid> uids) override {
@@ -236,6 +238,7 @@ class StoreAccess final : public Access {
 
     storage::Store& store_;
     storage::search::SearchIndex* index_;
+    MailboxCache& cache_;
     net::Loop& loop_;
     net::ThreadPool& pool_;
     storage::AccountId account_;
@@ -243,9 +246,10 @@ class StoreAccess final : public Access {
 
 }  // namespace
 
-std::unique_ptr<Access> make_store_access(storage::Store& store, storage::search::SearchIndex* index, net::Loop& loop,
-                                          net::ThreadPool& read_pool, storage::AccountId account) {
-    return std::make_unique<StoreAccess>(store, index, loop, read_pool, account);
+std::unique_ptr<Access> make_store_access(storage::Store& store, storage::search::SearchIndex* index,
+                                          MailboxCache& cache, net::Loop& loop, net::ThreadPool& read_pool,
+                                          storage::AccountId account) {
+    return std::make_unique<StoreAccess>(store, index, cache, loop, read_pool, account);
 }
 
 }  // namespace posthouse::server::imap

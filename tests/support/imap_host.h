@@ -65,6 +65,7 @@ class ImapHost {
         deps.read_pool = pool.get();
         deps.authenticator = &authenticator;
         deps.hub = hub.get();
+        deps.cache = &cache;
         deps.hostname = "mail.a.test";
         deps.clock = &system_clock();
         deps.metrics = &metrics;
@@ -128,6 +129,7 @@ class ImapHost {
     Metrics metrics;
     PlainAuthenticator authenticator;
     std::unique_ptr<storage::Store> store;
+    server::imap::MailboxCache cache{server::imap::kMailboxCacheOctets};
     std::unique_ptr<net::ThreadPool> pool;
     std::unique_ptr<server::imap::Hub> hub;
     std::unique_ptr<net::TlsServerContext> tls;
