@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """SELECT and UID FETCH 1:* (FLAGS) of a large mailbox, beside Dovecot in the same run.
 
-  tests/bench/imap_bench.py [--messages 1000000] [--peer-messages 100000] [--rounds 5]
+  tests/bench/imap_bench.py [--messages 1000000] [--peer-messages 100000] [--rounds 5] [--sessions 10]
 
-Prints one JSON line a case. POSTHOUSE_BINARY names the program (a release build), POSTHOUSE_STORE_BENCH the filler of
+Prints one JSON line a case; the first SELECT finds the server just started (cold), the memory is told with one session
+on the mailbox and with --sessions, whose own first SELECTs are in select_others_ms. POSTHOUSE_BINARY names the program (a release build), POSTHOUSE_STORE_BENCH the filler of
 its store (built beside it). Posthouse is read over TLS, Dovecot in clear; both on loopback, one client.
 """
 import argparse
@@ -59,7 +60,7 @@ def resident_mib(pid):
     return None
 
 
-def posthouse(messages, rounds):
+def posthouse(messages, rounds, sessions):
     filler = os.environ.get("POSTHOUSE_STORE_BENCH") or str(pathlib.Path(house.BINARY).parents[1] / "tests/bench/store_bench")
     with house.house() as home:
         home.stop()
@@ -67,10 +68,21 @@ def posthouse(messages, rounds):
         home.start()
         context = home.tls()
         context.check_hostname = False
-        client = imaplib.IMAP4_SSL("127.0.0.1", home.port("imaps"), ssl_context=context)
-        client.login(home.account, home.password)
+
+        def connect():
+            client = imaplib.IMAP4_SSL("127.0.0.1", home.port("imaps"), ssl_context=context)
+            client.login(home.account, home.password)
+            return client
+
+        before = resident_mib(home.process.pid)
+        client = connect()
         measure("posthouse", client, messages, rounds)
-        print(json.dumps({"bench": "imap_large_memory", "resident_mib": resident_mib(home.process.pid)}))
+        alone = resident_mib(home.process.pid)
+        others = [connect() for _ in range(sessions - 1)]
+        took = [run(other, "o1", "SELECT INBOX")[0] * 1000 for other in others]
+        print(json.dumps({"bench": "imap_large_memory", "resident_mib_before": before, "resident_mib": alone,
+                          "sessions": sessions, "resident_mib_all": resident_mib(home.process.pid),
+                          "select_others_ms": round(statistics.median(took), 2) if took else None}), flush=True)
 
 
 def dovecot(messages, rounds):
@@ -97,8 +109,9 @@ def main():
     parser.add_argument("--messages", type=int, default=1_000_000)
     parser.add_argument("--peer-messages", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--sessions", type=int, default=10)
     wanted = parser.parse_args()
-    posthouse(wanted.messages, wanted.rounds)
+    posthouse(wanted.messages, wanted.rounds, wanted.sessions)
     dovecot(wanted.peer_messages, wanted.rounds)
 
 
