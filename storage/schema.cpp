@@ -42,7 +42,26 @@ CREATE TABLE api_tokens (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NUL
     created_ms INTEGER NOT NULL);
 )sql";
 
-constexpr Migration kMigrations[] = {{1, kToVersion2}};
+// 3: passwords of programs, SCRAM keys, annotations, rights, switched-off capabilities, a copy in Sent, narrower tokens.
+constexpr const char* kToVersion3 = R"sql(
+ALTER TABLE accounts ADD COLUMN file_sent INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE api_tokens ADD COLUMN account INTEGER;
+ALTER TABLE api_tokens ADD COLUMN expires_ms INTEGER;
+ALTER TABLE api_tokens ADD COLUMN used_ms INTEGER;
+CREATE TABLE scram_keys (account INTEGER PRIMARY KEY, salt BLOB NOT NULL, iterations INTEGER NOT NULL,
+    stored_key BLOB NOT NULL, server_key BLOB NOT NULL);
+CREATE TABLE app_passwords (id INTEGER PRIMARY KEY AUTOINCREMENT, account INTEGER NOT NULL, name TEXT NOT NULL,
+    digest BLOB NOT NULL UNIQUE, created_ms INTEGER NOT NULL, used_ms INTEGER, UNIQUE (account, name));
+CREATE TABLE annotations (mailbox INTEGER NOT NULL, account INTEGER NOT NULL, entry TEXT NOT NULL, value BLOB NOT NULL,
+    PRIMARY KEY (mailbox, account, entry)) WITHOUT ROWID;
+CREATE TABLE mailbox_rights (mailbox INTEGER NOT NULL, identifier TEXT NOT NULL, rights TEXT NOT NULL,
+    PRIMARY KEY (mailbox, identifier)) WITHOUT ROWID;
+CREATE INDEX mailbox_rights_by_identifier ON mailbox_rights (identifier);
+CREATE TABLE capability_switches (account INTEGER NOT NULL, client TEXT NOT NULL, capability TEXT NOT NULL,
+    PRIMARY KEY (account, client, capability)) WITHOUT ROWID;
+)sql";
+
+constexpr Migration kMigrations[] = {{1, kToVersion2}, {2, kToVersion3}};
 
 Result<int> version_of(Connection& db) {
     TRY(const std::int64_t version, db.value("PRAGMA user_version"));

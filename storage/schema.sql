@@ -1,4 +1,4 @@
--- Posthouse: the schema of DATA/mail.db, version 2 (PRAGMA user_version).
+-- Posthouse: the schema of DATA/mail.db, version 3 (PRAGMA user_version).
 --
 -- Read it with the stock tool: sqlite3 -readonly DATA/mail.db
 -- Times ending in _ms are Unix milliseconds UTC, in _s Unix seconds UTC. Addresses and domains are lower case.
@@ -39,7 +39,8 @@ CREATE TABLE accounts (
     used_messages     INTEGER NOT NULL DEFAULT 0,         -- number of its entries
     modseq            INTEGER NOT NULL DEFAULT 0,         -- last MODSEQ given (RFC 7162 3.1); only grows
     uid_validity_next INTEGER NOT NULL DEFAULT 1,         -- lowest UIDVALIDITY a new mailbox may get; only grows
-    created_ms        INTEGER NOT NULL                    -- when it was added
+    created_ms        INTEGER NOT NULL,                   -- when it was added
+    file_sent         INTEGER NOT NULL DEFAULT 0          -- 1: what it submits is filed in its Sent mailbox
 );
 CREATE INDEX accounts_by_domain ON accounts (domain);
 
@@ -287,5 +288,55 @@ CREATE TABLE api_tokens (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,  -- ApiTokenId
     name       TEXT NOT NULL UNIQUE,               -- how the administrator calls it
     digest     BLOB NOT NULL,                      -- SHA-256 of the token, which is 256 random bits
-    created_ms INTEGER NOT NULL                    -- when it was made
+    created_ms INTEGER NOT NULL,                   -- when it was made
+    account    INTEGER,                            -- accounts.id it is confined to; NULL: the whole server
+    expires_ms INTEGER,                            -- when it ends; NULL: never
+    used_ms    INTEGER                             -- when it was used last, to the hour; NULL: never
 );
+
+-- What SCRAM-SHA-256 needs of an account's password (RFC 5802 3): made when the password is set, or at the next login
+-- that shows it. The password cannot be read from it.
+CREATE TABLE scram_keys (
+    account    INTEGER PRIMARY KEY,  -- accounts.id
+    salt       BLOB NOT NULL,        -- random
+    iterations INTEGER NOT NULL,     -- of PBKDF2
+    stored_key BLOB NOT NULL,        -- H(ClientKey)
+    server_key BLOB NOT NULL         -- HMAC(SaltedPassword, "Server Key")
+);
+
+-- Passwords of single programs: random, shown once, revoked one by one.
+CREATE TABLE app_passwords (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,  -- AppPasswordId
+    account    INTEGER NOT NULL,                   -- accounts.id
+    name       TEXT NOT NULL,                      -- how its owner calls it
+    digest     BLOB NOT NULL UNIQUE,               -- SHA-256 of the password, which is 128 random bits or more
+    created_ms INTEGER NOT NULL,                   -- when it was made
+    used_ms    INTEGER,                            -- when it was used last, to the hour; NULL: never
+    UNIQUE (account, name)
+);
+
+-- IMAP METADATA (RFC 5464).
+CREATE TABLE annotations (
+    mailbox INTEGER NOT NULL,  -- mailboxes.id; 0: of the server
+    account INTEGER NOT NULL,  -- accounts.id of who sees a /private entry; 0: a /shared one
+    entry   TEXT NOT NULL,     -- name in lower case without its /private or /shared: '/comment'
+    value   BLOB NOT NULL,     -- as it was set
+    PRIMARY KEY (mailbox, account, entry)
+) WITHOUT ROWID;
+
+-- What others may do with a mailbox (RFC 4314). Its owner's rights are not rows.
+CREATE TABLE mailbox_rights (
+    mailbox    INTEGER NOT NULL,  -- mailboxes.id
+    identifier TEXT NOT NULL,     -- address of an account, or 'anyone' of the owner's domain; behind '-': negative rights
+    rights     TEXT NOT NULL,     -- letters of RFC 4314 2.1, sorted
+    PRIMARY KEY (mailbox, identifier)
+) WITHOUT ROWID;
+CREATE INDEX mailbox_rights_by_identifier ON mailbox_rights (identifier);
+
+-- Capabilities that are not offered, for the day a client trips over one.
+CREATE TABLE capability_switches (
+    account    INTEGER NOT NULL,  -- accounts.id; 0: everyone
+    client     TEXT NOT NULL,     -- part of the client's ID name (RFC 2971), lower case; '': any client
+    capability TEXT NOT NULL,     -- upper case, as CAPABILITY shows it
+    PRIMARY KEY (account, client, capability)
+) WITHOUT ROWID;

@@ -114,10 +114,10 @@ std::map<std::string, std::vector<std::string>> contents(const std::string& path
     return out;
 }
 
-/// A store with mail whose database is of version 1 and has rows in every table.
+/// A store with mail whose database is of an older version and has rows in every table.
 class OldStore {
  public:
-    OldStore() {
+    explicit OldStore(int of = 1) : version(of) {
         alice = store.add_account("alice@a.example");
         REQUIRE(store.deliver(alice, kBody));
         REQUIRE(store.deliver(alice, kBody, "Work/2024", "<m2@a.example>"));
@@ -134,7 +134,7 @@ class OldStore {
         {
             Raw old(database());
             old.exec("PRAGMA page_size=8192; PRAGMA journal_mode=WAL;");
-            old.exec(text_of("tests/support/schema_v1.sql"));
+            old.exec(text_of(fmt::format("tests/support/schema_v{}.sql", version)));
             old.exec("DELETE FROM counters; ATTACH '" + store.path() + "/newer.db' AS newer;");
             for (const std::string& table :
                  old.rows("SELECT name FROM main.sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'")) {
@@ -146,11 +146,12 @@ class OldStore {
             }
             old.exec("DETACH newer");
             fill_the_rest(old);
+            if (version >= 2) fill_version_2(old);
             for (const std::string& table : old.rows("SELECT name FROM sqlite_schema WHERE type = 'table'")) {
                 CAPTURE(table);
                 CHECK(!old.rows("SELECT 1 FROM " + table + " LIMIT 1").empty());
             }
-            old.exec("PRAGMA user_version=1");
+            old.exec(fmt::format("PRAGMA user_version={}", version));
         }
         std::remove((store.path() + "/newer.db").c_str());
         Raw(database()).exec("VACUUM INTO '" + before() + "'");
@@ -161,8 +162,9 @@ class OldStore {
     std::string database() const { return store.path() + "/mail.db"; }
     /// The old database once more, to compare with.
     std::string before() const { return beside.path() + "/before.db"; }
-    std::string kept() const { return database() + ".before-v2"; }
+    std::string kept() const { return fmt::format("{}.before-v{}", database(), kSchemaVersion); }
 
+    int version;
     test::TempStore store;
     test::TempDirectory beside;
     AccountId alice{};
@@ -190,6 +192,13 @@ class OldStore {
             "INSERT INTO queue_recipients (queue, address, domain, orcpt, notify, state, next_attempt_ms) "
             "VALUES (1, 'bob@b.example', 'b.example', '', 0, 4, 9)");
         db.exec("UPDATE messages SET refs = 3 WHERE id = 1");
+    }
+    static void fill_version_2(Raw& db) {
+        db.exec("INSERT INTO deleted_mailboxes VALUES (1, 1700000000000, 99, 'Old', 0, 1)");
+        db.exec("INSERT INTO retention_rules VALUES ('', '\\Junk', 30)");
+        db.exec("INSERT INTO import_folders VALUES (1, 1, 'maildir:/m', 'INBOX', 0, 1)");
+        db.exec("INSERT INTO imported VALUES (1, 'a:2,S', 1)");
+        db.exec("INSERT INTO api_tokens VALUES (1, 'panel', x'00', 5)");
     }
 };
 
@@ -226,17 +235,20 @@ std::string version_of(const std::string& path) { return Raw(path).rows("PRAGMA 
 
 }  // namespace
 
-TEST_CASE("a store of version 1 opens with every row and all its mail, and has the schema of a fresh one") {
-    OldStore old;
+TEST_CASE("a store of an older version opens with every row and all its mail, and has the schema of a fresh one") {
+    int version = 0;
+    SUBCASE("1") { version = 1; }
+    SUBCASE("2") { version = 2; }
+    OldStore old(version);
     // What an earlier migration kept goes, once the new copy is there.
-    std::ofstream(old.database() + ".before-v1") << "older";
+    std::ofstream(old.database() + ".before-v0") << "older";
     old.store.reopen();
     old.store.close();
     check_migrated(old);
-    CHECK(version_of(old.database()) == "2");
-    CHECK(version_of(old.kept()) == "1");
+    CHECK(version_of(old.database()) == std::to_string(kSchemaVersion));
+    CHECK(version_of(old.kept()) == std::to_string(version));
     CHECK(contents(old.kept(), old.before()) == contents(old.before(), old.before()));
-    CHECK(!std::filesystem::exists(old.database() + ".before-v1"));
+    CHECK(!std::filesystem::exists(old.database() + ".before-v0"));
     CHECK(!std::filesystem::exists(old.kept() + ".new"));
     const auto mode = std::filesystem::status(old.kept()).permissions();
     CHECK((mode & (std::filesystem::perms::group_all | std::filesystem::perms::others_all)) ==
@@ -267,7 +279,7 @@ TEST_CASE("a newer schema is refused in one clear sentence and left as it is") {
     REQUIRE(!opened);
     CHECK(opened.error().code == Errc::unsupported);
     CHECK(opened.error().context ==
-          "the store was written by a newer Posthouse (schema 99, this one knows 2): install that version or a later "
+          "the store was written by a newer Posthouse (schema 99, this one knows 3): install that version or a later "
           "one");
     CHECK(version_of(store.path() + "/mail.db") == "99");
 }
