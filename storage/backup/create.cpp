@@ -3,7 +3,6 @@
 // removes them, waits for the lock.
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -18,6 +17,7 @@
 #include "storage/backup/snapshot.h"
 #include "storage/context.h"
 #include "storage/fail_point.h"
+#include "storage/segments_lock.h"
 
 namespace posthouse::storage::backup {
 namespace {
@@ -33,7 +33,7 @@ class Creator {
         : directory_(directory_of(store)), repository_(repository), options_(options), watch_(watch) {}
 
     Result<Created> run(Store& store) {
-        TRY_VOID(hold_segments());
+        TRY(segments_lock_, hold_segments(directory_));
         TRY(const DatabaseSnapshot snapshot, take_snapshot(store, watch_));
         POSTHOUSE_FAIL_POINT("backup-snapshot");
         begin_manifest(snapshot);
@@ -55,14 +55,6 @@ class Creator {
     }
 
  private:
-    Result<> hold_segments() {
-        TRY(segments_lock_, open_beneath(directory_.root(), "segments.lock", O_RDWR | O_CREAT));
-        while (::flock(segments_lock_.get(), LOCK_SH) != 0) {
-            if (errno != EINTR) return system_error(errno, "cannot lock the segments");
-        }
-        return {};
-    }
-
     void begin_manifest(const DatabaseSnapshot& snapshot) {
         manifest_.created = posthouse::system_clock().now();
         manifest_.name = backup_name(manifest_.created, system_random().token(kNameTokenOctets));

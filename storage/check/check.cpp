@@ -6,6 +6,7 @@
 
 #include "storage/check/bodies.h"
 #include "storage/check/rows.h"
+#include "storage/segments_lock.h"
 
 namespace posthouse::storage {
 namespace {
@@ -66,6 +67,8 @@ Result<> check_rows(Picture& picture, const CheckObserver& observer) {
 }  // namespace
 
 Result<CheckReport> check_store(Store& store, const CheckOptions& options, const CheckObserver& observer) {
+    // Until the end: no segment that a row names may go before it was looked at.
+    TRY(const Descriptor segments_held, hold_segments(directory_of(store)));
     CheckReport report;
     TRY_VOID(store.read([&](const Snapshot& snapshot) -> Result<> {
         observer(0, 0, 0, "checking the database");

@@ -7,8 +7,9 @@
 /// nobody knows.
 ///
 /// The server may run. Rows are read in one snapshot, so they must agree; what is seen in files may have been moved
-/// (compaction) or removed in between and is asked again of a fresh snapshot before it counts. Every repair is a write
-/// of its own that looks again, inside its transaction, whether the fault is still there.
+/// (compaction) or removed in between and is asked again of a fresh snapshot before it counts. Segments themselves
+/// stay: DATA/segments.lock is held shared, so that a compaction takes none away until check and repair have ended.
+/// Every repair is a write of its own that looks again, inside its transaction, whether the fault is still there.
 ///
 /// What repair does with mail it cannot read: octets that are there stay there, whatever their checksum says (kind
 /// body_damaged); an entry whose octets can be found nowhere is expunged in the ordinary way, so that mail programs

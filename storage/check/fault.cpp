@@ -111,10 +111,16 @@ constexpr KindRow kRows[] = {
      "--repair raises it", fault, by_repair},
     {K::segment_dead_octets, "segment-dead-octets", "the dead octets of a segment are counted wrong",
      "--repair counts again", fault, by_repair},
-    {K::orphan_file, "orphan-file", "a file in DATA/segments that mail.db does not know: a crash leaves such",
-     "--repair removes it if it holds no message", note, by_repair},
-    {K::leftover_file, "leftover-file", "a file in DATA/tmp that nobody writes any more", "--repair removes it", note,
-     by_repair},
+    {K::segment_row_left, "segment-row-left",
+     "a segment without messages is half removed: a crash during a compaction leaves such",
+     "the server removes the rest when it starts; --repair does so at once", note, by_repair},
+    {K::orphan_file, "orphan-file",
+     "a file in DATA/segments with messages that mail.db does not know: a crash before their commit leaves such",
+     "nobody was told that they were taken in; --repair moves the file to DATA/fsck-aside, and the server removes it "
+     "after 7 days",
+     note, by_repair},
+    {K::leftover_file, "leftover-file", "a file without messages that nobody needs any more: a crash leaves such",
+     "--repair removes it if still nothing refers to it; the server does so when it starts", note, by_repair},
 };
 static_assert(std::size(kRows) == kFaultKinds);
 

@@ -62,6 +62,7 @@ enum class FaultKind : std::uint8_t {
     account_uid_validity,
     segment_dead_octets,
     // harmless
+    segment_row_left,
     orphan_file,
     leftover_file,
 };

@@ -38,6 +38,11 @@ Result<std::string> RecordReader::unpack(std::string payload, std::uint8_t flags
         return Error(Errc::corrupt, "its octets are fewer or more than those that came in");
     }
     if (size_octets > kUnpackedOctetsMax) return Error(Errc::corrupt, "it claims an impossible size");
+    // Its frame says its size: the compactor packs a message in one piece.
+    const unsigned long long said = ZSTD_getFrameContentSize(payload.data(), payload.size());
+    if (said != ZSTD_CONTENTSIZE_UNKNOWN && said != ZSTD_CONTENTSIZE_ERROR && said != size_octets) {
+        return Error(Errc::conflict, fmt::format("it has {} octets unpacked, mail.db says {}", said, size_octets));
+    }
     // One octet more than it should be, so that a longer one shows.
     std::string plain(size_octets + 1, '\0');
     const std::size_t made = ZSTD_decompress(plain.data(), plain.size(), payload.data(), payload.size());
@@ -118,13 +123,17 @@ BodyLook RecordReader::judge_payload(const RecordHeader& header, const Placement
     } else if (crc != header.payload_crc) {
         look.state = BodyState::damaged;
         look.why = "its octets do not match their checksum";
+    } else if (!packed && header.payload_octets != size_octets) {
+        // The octets are those that were stored: what mail.db says of them is wrong, and the repair puts it right.
+        look.state = BodyState::unreadable;
+        look.why = fmt::format("it has {} octets, mail.db says {}", header.payload_octets, size_octets);
     } else if (!keep) {
-        if (header.payload_octets != size_octets) {
-            look.state = BodyState::damaged;
-            look.why = fmt::format("it has {} octets, mail.db says {}", header.payload_octets, size_octets);
-        }
+        return look;
     } else if (auto plain = unpack(std::move(all), header.flags, size_octets); plain) {
         message_ = *std::move(plain);
+    } else if (plain.error().code == Errc::conflict) {
+        look.state = BodyState::unreadable;
+        look.why = plain.error().context;
     } else {
         look.state = BodyState::damaged;
         look.why = plain.error().context;

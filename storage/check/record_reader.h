@@ -33,7 +33,8 @@ class RecordReader {
     const std::string& message() const { return message_; }
     /// The payload of a placement, whatever its header says, shorter at the end of the file.
     Result<std::string> payload(const Placement& where);
-    /// The payload as a message: unpacked where `flags` say so; Errc::corrupt where it cannot be.
+    /// The payload as a message: unpacked where `flags` say so; Errc::corrupt where it cannot be, Errc::conflict where
+    /// it is whole but of another size.
     static Result<std::string> unpack(std::string payload, std::uint8_t flags, std::uint64_t size_octets);
     /// A packed payload whose size nobody knows any more, up to `octets_max`.
     static Result<std::string> unpack_any(const std::string& payload, std::uint64_t octets_max);

@@ -3,23 +3,19 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <map>
 
 #include "protocols/base/log.h"
 #include "storage/check/walk.h"
+#include "storage/segments_lock.h"
 
 namespace posthouse::storage {
 namespace {
 
 constexpr std::size_t kTargetsAWrite = 200;
 constexpr int kRoundsMax = 6;
-constexpr const char* kAsideName = "fsck-aside";
 
 Result<> repair_indexes(Repairer&, Tx& tx, const Targets& targets) {
     if (std::ranges::none_of(targets, [](const auto& target) { return target.a == 1; })) return {};
@@ -253,45 +249,6 @@ Result<> repair_dead_octets(Repairer&, Tx& tx, const Targets& targets) {
     return {};
 }
 
-// ---- files
-
-/// Out of the way where messages are in it, gone where none is.
-Result<> put_aside(Repairer& repairer, const std::string& name) {
-    const Directory& directory = directory_of(repairer.store);
-    TRY(const Descriptor file, open_beneath(directory.segments(), name, O_RDONLY));
-    if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) return {};
-    TRY(const std::uint64_t size, size_of(file));
-    SegmentWalk walk(file, std::min(size, kFileHeaderOctets), size);
-    if (!walk.next()) {
-        if (::unlinkat(directory.segments().get(), name.c_str(), 0) != 0) {
-            return system_error(errno, fmt::format("cannot remove segments/{}", name));
-        }
-        return {};
-    }
-    if (::mkdirat(directory.root().get(), kAsideName, 0700) != 0 && errno != EEXIST) {
-        return system_error(errno, fmt::format("cannot make {}", kAsideName));
-    }
-    const std::string target = fmt::format("{}/{}", kAsideName, name);
-    TRY_VOID(repairer.notes.note(fmt::format(
-        "segments/{} was not known to mail.db but holds messages that were perhaps never acknowledged: moved to {}; "
-        "fsck --recover {} --account ADDRESS brings them back",
-        name, target, kAsideName)));
-    if (::renameat(directory.segments().get(), name.c_str(), directory.root().get(), target.c_str()) != 0) {
-        return system_error(errno, fmt::format("cannot move segments/{}", name));
-    }
-    return sync_directory(directory.root());
-}
-
-Result<> repair_orphan_file(Repairer& repairer, Tx& tx, const Targets& targets) {
-    for (const auto& target : targets) {
-        if (target.a == 0) continue;  // not a name of ours: not ours to touch
-        Query q = context_of(tx).db.query("SELECT 1 FROM segments WHERE id = ?1");
-        TRY(const bool known, q.bind(target.a).row());
-        if (!known) TRY_VOID(put_aside(repairer, segment_name(target.a)));
-    }
-    return {};
-}
-
 constexpr std::pair<FaultKind, RepairFn> kRepairs[] = {
     {FaultKind::database_damaged, repair_indexes},
     {FaultKind::counter_behind, repair_counter},
@@ -325,7 +282,9 @@ constexpr std::pair<FaultKind, RepairFn> kRepairs[] = {
     {FaultKind::segment_file_missing, repair_segment_file},
     {FaultKind::segment_short, repair_segment_short},
     {FaultKind::segment_dead_octets, repair_dead_octets},
+    {FaultKind::segment_row_left, repair_segment_row_left},
     {FaultKind::orphan_file, repair_orphan_file},
+    {FaultKind::leftover_file, repair_leftover_file},
 };
 
 /// A write for some; where it fails, one for each, so that what cannot be mended does not keep the rest.
@@ -380,6 +339,7 @@ Result<> ReportFile::note(std::string_view sentence) {
 
 Result<RepairReport> repair_store(Store& store, CheckReport& report, const CheckOptions& options,
                                   const RepairOptions& how, const CheckObserver& observer) {
+    TRY(const Descriptor segments_held, hold_segments(directory_of(store)));
     ReportFile notes(directory_of(store));
     Repairer repairer{store, notes, std::nullopt};
     if (!how.account.empty()) {

@@ -54,6 +54,12 @@ Result<> repair_message_unreferenced(Repairer& repairer, Tx& tx, const Targets& 
 Result<> repair_message_refs(Repairer& repairer, Tx& tx, const Targets& targets);
 Result<> repair_facts(Repairer& repairer, Tx& tx, const Targets& targets);
 
+// ---- repair_files.cpp
+
+Result<> repair_segment_row_left(Repairer& repairer, Tx& tx, const Targets& targets);
+Result<> repair_orphan_file(Repairer& repairer, Tx& tx, const Targets& targets);
+Result<> repair_leftover_file(Repairer& repairer, Tx& tx, const Targets& targets);
+
 // ---- repair_messages.cpp
 
 /// Messages whose octets or rows are lost: found again in the segments, else set aside.

@@ -16,6 +16,7 @@
 #include "storage/check/record_reader.h"
 #include "storage/check/walk.h"
 #include "storage/context.h"
+#include "storage/segments_lock.h"
 
 namespace posthouse::storage {
 namespace {
@@ -258,6 +259,8 @@ Result<std::uint64_t> end_of(Store& store, bool own, const std::string& name, st
 
 Result<SalvageReport> salvage(const std::string& data, const std::string& target, SalvageWhat what,
                               const CheckObserver& observer) {
+    // A server may run: what it compacts away between the listing and the reading would be missing.
+    const Descriptor held = hold_segments_beneath(data);
     TRY(const Descriptor segments, open_segments(data));
     if (::mkdir(target.c_str(), 0700) != 0 && errno != EEXIST) {
         return system_error(errno, fmt::format("cannot make the directory {}", target));
@@ -279,6 +282,7 @@ Result<RecoverReport> recover(Store& store, const std::string& from, const std::
     TRY(const Account owner, store.read([&](const Snapshot& s) { return s.catalog().account(account); }));
     const bool own = from.empty();
     const std::string where = own ? directory_of(store).path() : from;
+    const Descriptor held = hold_segments_beneath(where);
     TRY(const Descriptor segments, open_segments(where));
     RecoverReport report;
     Recoverer recoverer(store, owner, fmt::format("segments:{}", own ? "own" : from), report);

@@ -1,8 +1,8 @@
 #pragma once
-/// storage/check/salvage: every message that can still be read, out of the segments alone. Needs no mail.db, no lock
-/// and no server; changes nothing in the store. What a record was called and whose it was only mail.db knew: files are
-/// named SEGMENT/POSITION-mID.eml, and salvage.tsv beside them lists file, state, octets, date, sender and
-/// subject of each.
+/// storage/check/salvage: every message that can still be read, out of the segments alone. Needs no mail.db and no
+/// server (one that runs waits with compacting); changes nothing in the store. What a record was called and whose it
+/// was only mail.db knew: files are named SEGMENT/POSITION-mID.eml, and salvage.tsv beside them lists file, state,
+/// octets, date, sender and subject of each.
 ///
 /// Survives whatever happened to a file: cut, zeroed, overwritten, unreadable sectors (see walk.h). A record that does
 /// not match its checksum is written as it is, named .damaged.eml (or .damaged.zst where it cannot be unpacked).

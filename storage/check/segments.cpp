@@ -1,16 +1,10 @@
 // Segments: rows against the messages that lie in them, files against rows, files that nobody knows.
-#include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
-#include <ctime>
-#include <set>
 
+#include "storage/check/files.h"
 #include "storage/check/rows.h"
 
 namespace posthouse::storage {
@@ -21,6 +15,10 @@ struct SegmentRow {
     std::uint64_t octets = 0;
     std::int64_t dead_octets = 0;
     std::int64_t sealed = 0;
+    bool all_dead() const {
+        return sealed == 1 &&
+               dead_octets + static_cast<std::int64_t>(kFileHeaderOctets) >= static_cast<std::int64_t>(octets);
+    }
 };
 
 Result<std::vector<SegmentRow>> load_segments(Connection& db) {
@@ -86,10 +84,20 @@ struct Candidate {
     std::string sentence;
 };
 
+bool is_half_removed(const Result<Descriptor>& file, std::uint64_t octets) {
+    if (!file) return file.error().code == Errc::not_found;
+    const auto size = size_of(*file);
+    return size && *size < octets;
+}
+
 /// What is wrong with the file of a segment, as it is now; nothing where it is good.
 std::optional<Candidate> look_at_file(const Directory& directory, const SegmentRow& row) {
     const std::string name = segment_name(row.id);
     const auto file = open_beneath(directory.segments(), name, O_RDONLY);
+    if (row.all_dead() && is_half_removed(file, row.octets)) {
+        return Candidate{row, FaultKind::segment_row_left,
+                         fmt::format("{} has a row, no messages, and no file of its size any more", name)};
+    }
     if (!file) {
         return Candidate{row, FaultKind::segment_file_missing,
                          fmt::format("{} cannot be opened: {}", name, file.error().context)};
@@ -110,69 +118,6 @@ std::optional<Candidate> look_at_file(const Directory& directory, const SegmentR
 
 Result<std::vector<SegmentRow>> segments_now(Store& store) {
     return store.read([](const Snapshot& snapshot) { return load_segments(context_of(snapshot).db); });
-}
-
-struct FoundFile {
-    std::string name;
-    std::int64_t age_seconds = 0;
-    std::uint64_t octets = 0;
-};
-
-std::vector<FoundFile> list(const Descriptor& directory) {
-    std::vector<FoundFile> out;
-    const int fd = ::openat(directory.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) return out;
-    const std::unique_ptr<DIR, int (*)(DIR*)> listing(::fdopendir(fd), ::closedir);
-    while (const dirent* item = ::readdir(listing.get())) {
-        const std::string_view name = item->d_name;
-        struct stat facts{};
-        if (name == "." || name == ".." || ::fstatat(fd, item->d_name, &facts, AT_SYMLINK_NOFOLLOW) != 0) continue;
-        FoundFile file;
-        file.name = name;
-        file.age_seconds = static_cast<std::int64_t>(std::time(nullptr)) - static_cast<std::int64_t>(facts.st_mtime);
-        file.octets = static_cast<std::uint64_t>(facts.st_size);
-        out.push_back(std::move(file));
-    }
-    std::ranges::sort(out, {}, &FoundFile::name);
-    return out;
-}
-
-/// The number in the name of a segment's file; 0 for any other name.
-std::int64_t number_of(const std::string& name) {
-    if (!name.ends_with(".seg") || name.size() < 10) return 0;
-    std::int64_t number = 0;
-    for (const char c : std::string_view(name).substr(0, name.size() - 4)) {
-        if (c < '0' || c > '9' || number > 1'000'000'000'000) return 0;
-        number = number * 10 + (c - '0');
-    }
-    return segment_name(number) == name ? number : 0;
-}
-
-/// Files are listed before rows are read: what is new is in both or in neither, or young.
-Result<> check_strangers(Store& store, const CheckOptions& options, CheckReport& report) {
-    const Directory& directory = directory_of(store);
-    const std::vector<FoundFile> files = list(directory.segments());
-    TRY(const std::vector<SegmentRow> rows, segments_now(store));
-    for (const FoundFile& file : files) {
-        const std::int64_t number = number_of(file.name);
-        if (std::ranges::binary_search(rows, number, {}, &SegmentRow::id)) continue;
-        if (file.age_seconds < options.young_seconds) continue;
-        if (number != 0) {
-            // Locked: a writer has just begun it.
-            const auto opened = open_beneath(directory.segments(), file.name, O_RDONLY);
-            if (opened && ::flock(opened->get(), LOCK_SH | LOCK_NB) != 0) continue;
-        }
-        report.findings.add(FaultKind::orphan_file, number, 0,
-                            fmt::format("segments/{} ({} octets) is not known to mail.db", file.name, file.octets));
-    }
-    for (const FoundFile& file : list(directory.tmp())) {
-        // A day: nobody takes that long to hand in one message.
-        if (file.age_seconds < std::max<std::int64_t>(options.young_seconds, 86'400)) continue;
-        report.findings.add(
-            FaultKind::leftover_file, static_cast<std::int64_t>(std::hash<std::string>()(file.name)), 0,
-            fmt::format("tmp/{} ({} octets) is {} days old", file.name, file.octets, file.age_seconds / 86'400));
-    }
-    return {};
 }
 
 }  // namespace

@@ -31,6 +31,7 @@ using namespace std::chrono_literals;
 constexpr std::size_t kMoveStep = 200;  // rows a transaction
 constexpr auto kRest = 60s;
 constexpr auto kLockedRest = 10s;
+constexpr auto kSweepEvery = 24h;
 constexpr const char* kTmpName = "compact";
 
 struct SegmentRow {
@@ -107,8 +108,7 @@ class CompactJob final : public Job {
     std::string_view name() const override { return "compact"; }
 
     Result<std::chrono::milliseconds> step() override {
-        if (!swept_) TRY_VOID(sweep_empty_files(store_));
-        swept_ = true;
+        TRY_VOID(sweep());
         TRY(const Picture picture, look(store_));
         dead_.set(static_cast<std::int64_t>(picture.dead));
         for (const SegmentRow& row : picture.sealed) {
@@ -123,7 +123,7 @@ class CompactJob final : public Job {
                 leave_alone(row, done ? "messages lie in it that it does not count" : done.error().context);
                 continue;
             }
-            if (*done == Removal::locked) return kLockedRest;  // a backup is being made
+            if (*done == Removal::locked) return kLockedRest;  // a backup or a check
             compacted_.add(static_cast<std::int64_t>(row.octets));
             return 0ms;
         }
@@ -131,6 +131,15 @@ class CompactJob final : public Job {
     }
 
  private:
+    /// At the start, and each day.
+    Result<> sweep() {
+        const auto now = std::chrono::steady_clock::now();
+        if (now < next_sweep_) return {};
+        TRY_VOID(sweep_leftovers(store_));
+        next_sweep_ = now + kSweepEvery;
+        return {};
+    }
+
     void leave_alone(const SegmentRow& row, std::string_view why) {
         left_alone_.insert(row.id);
         log::error("storage", "segment {} is not compacted: {}; run posthouse fsck", row.id, why);
@@ -139,7 +148,7 @@ class CompactJob final : public Job {
     Result<Removal> compact(const SegmentRow& old, double octets_per_second) {
         const Directory& directory = directory_of(store_);
         {
-            // Not worth the copying while a backup keeps the segments.
+            // Not worth the copying while a backup or a check keeps the segments.
             TRY(const std::optional<Descriptor> lock, lock_segments(directory));
             if (!lock) return Removal::locked;
         }
@@ -160,7 +169,7 @@ class CompactJob final : public Job {
         return remove_segment(store_, old.id, old.octets);
     }
 
-    /// Gives the new file its number, its row and its place, unseen by any backup; nothing where one is being made.
+    /// Gives the new file its number, its row and its place, unseen by any backup or check; nothing where one runs.
     Result<std::optional<std::int64_t>> place(NewFile& fresh, std::uint64_t end) {
         const Directory& directory = directory_of(store_);
         TRY(const std::optional<Descriptor> lock, lock_segments(directory));
@@ -170,7 +179,7 @@ class CompactJob final : public Job {
         const Result<> placed = place_as(fresh, number, end);
         if (!placed) {
             // With its row it is a dead segment, which the next step removes; without, an empty file.
-            swept_ = false;
+            next_sweep_ = {};
             return Error(placed.error());
         }
         return std::optional(number);
@@ -224,7 +233,7 @@ class CompactJob final : public Job {
     Metrics::Value& compacted_;
     Metrics::Value& dead_;
     Pace pace_;
-    bool swept_ = false;
+    std::chrono::steady_clock::time_point next_sweep_{};
     std::set<std::int64_t> left_alone_;  ///< damaged ones, until the next start
 };
 

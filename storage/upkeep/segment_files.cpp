@@ -8,17 +8,19 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <ctime>
 #include <memory>
 
 #include "protocols/base/ascii.h"
+#include "protocols/base/log.h"
 #include "storage/fail_point.h"
 #include "storage/upkeep/copier.h"
 
 namespace posthouse::storage {
 namespace {
 
-constexpr const char* kLockName = "segments.lock";
 constexpr std::size_t kLookStep = 256;
+constexpr const char* kDamagedLogName = "mail.db-wal.damaged";  // see storage/wal_check.h
 
 Result<bool> has_row(Store& store, std::int64_t segment) {
     return store.read([&](const Snapshot& snapshot) -> Result<bool> {
@@ -66,28 +68,38 @@ std::optional<std::int64_t> number_of(std::string_view name) {
     return static_cast<std::int64_t>(*number);
 }
 
-/// Removes one file if it is what sweep_empty_files() is for.
+/// Whether the octets of a file without a row may go.
+Result<bool> is_forgotten(Store& store, std::int64_t number, const struct stat& facts) {
+    if (std::time(nullptr) - facts.st_mtime < kOrphanKeptSeconds) return false;
+    const Descriptor& root = directory_of(store).root();
+    if (::faccessat(root.get(), kDamagedLogName, F_OK, AT_SYMLINK_NOFOLLOW) == 0) return false;
+    // Its row may have been lost: fsck enters it again.
+    TRY(const bool used, is_segment_used(store, number, static_cast<std::uint64_t>(facts.st_size)));
+    return !used;
+}
+
+/// Removes one file if it is what sweep_leftovers() is for.
 Result<> sweep_one(Store& store, const std::string& name, std::int64_t number) {
     const Descriptor& segments = directory_of(store).segments();
     auto file = open_beneath(segments, name, O_RDONLY);
     if (!file) return {};
     // Whoever is about to fill it holds the lock, or finds out behind it that the name is gone.
     if (::flock(file->get(), LOCK_EX | LOCK_NB) != 0) return {};
-    TRY(const std::uint64_t size, size_of(*file));
-    if (size > kFileHeaderOctets) return {};
+    struct stat facts{};
+    if (::fstat(file->get(), &facts) != 0) return system_error(errno, fmt::format("cannot look at segments/{}", name));
     TRY(const bool known, has_row(store, number));
-    if (!known) static_cast<void>(::unlinkat(segments.get(), name.c_str(), 0));
+    if (known) return {};
+    if (facts.st_size > static_cast<off_t>(kFileHeaderOctets)) {
+        TRY(const bool forgotten, is_forgotten(store, number, facts));
+        if (!forgotten) return {};
+        log::warn("storage", "segments/{} ({} octets) is removed: a crash left it, and mail.db never knew it", name,
+                  facts.st_size);
+    }
+    static_cast<void>(::unlinkat(segments.get(), name.c_str(), 0));
     return {};
 }
 
 }  // namespace
-
-Result<std::optional<Descriptor>> lock_segments(const Directory& directory) {
-    TRY(Descriptor file, open_beneath(directory.root(), kLockName, O_RDWR | O_CREAT));
-    if (::flock(file.get(), LOCK_EX | LOCK_NB) == 0) return std::optional<Descriptor>(std::move(file));
-    if (errno == EWOULDBLOCK || errno == EINTR) return std::optional<Descriptor>();
-    return system_error(errno, "cannot lock the segments");
-}
 
 Result<std::int64_t> reserve_segment(Store& store) {
     TRY(std::int64_t number, store.read([](const Snapshot& snapshot) -> Result<std::int64_t> {
@@ -133,7 +145,7 @@ Result<Removal> remove_segment(Store& store, std::int64_t segment, std::uint64_t
     return Removal::done;
 }
 
-Result<> sweep_empty_files(Store& store) {
+Result<> sweep_leftovers(Store& store) {
     const int fd = ::openat(directory_of(store).segments().get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) return system_error(errno, "cannot read DATA/segments");
     const std::unique_ptr<DIR, int (*)(DIR*)> listing(::fdopendir(fd), ::closedir);

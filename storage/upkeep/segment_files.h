@@ -1,16 +1,14 @@
 #pragma once
-/// storage/upkeep/segment_files (internal): the files of segments as the compactor handles them: a lock against
-/// backups, new ones, old ones that go, what was left over.
+/// storage/upkeep/segment_files (internal): the files of segments as the compactor handles them: new ones, old ones
+/// that go, what was left over.
 #include <cstdint>
 #include <optional>
 
 #include "storage/context.h"
 #include "storage/directory.h"
+#include "storage/segments_lock.h"
 
 namespace posthouse::storage {
-
-/// DATA/segments.lock, exclusive: while it is held no backup copies segments. Nothing where one does at present.
-Result<std::optional<Descriptor>> lock_segments(const Directory& directory);
 
 /// Takes a number by making its file, empty. Numbers are taken by whoever makes the file: a process that writes does
 /// the same.
@@ -25,7 +23,13 @@ enum class Removal { done, used, locked };
 /// segment can be left over.
 Result<Removal> remove_segment(Store& store, std::int64_t segment, std::uint64_t octets);
 
-/// Removes files without a row and without a record, which nobody is about to fill: a reservation that was cut short.
-Result<> sweep_empty_files(Store& store);
+/// How long a file with messages that no commit named is kept. They were never acknowledged, as long as mail.db is
+/// whole; should its log have lost its end unnoticed, the operator has this long to ask posthouse fsck for them.
+inline constexpr std::int64_t kOrphanKeptSeconds = 7 * 86'400;
+
+/// Removes what a death between two steps left in DATA/segments: files without a row that nobody is about to fill.
+/// Without a record (a number that was taken and not used) at once; with some (a large message whose commit never
+/// came) after kOrphanKeptSeconds, and not while a damaged log of mail.db is kept, whose messages they may be.
+Result<> sweep_leftovers(Store& store);
 
 }  // namespace posthouse::storage

@@ -9,9 +9,10 @@
 /// Invariants  1. All writes are small transactions like everybody's; `purge.messages_per_second` and
 ///                `compact.octets_per_second` bound how much of the disk the jobs take.
 ///             2. At every moment, after a power cut too, each message lies whole where its row says. What is left over
-///                of a compaction that was cut short is a segment that no row names: the next start removes it.
-///             3. A segment is removed only under DATA/segments.lock (exclusive): a backup that holds it shared finds
-///                every segment that its snapshot names.
+///                of a compaction that was cut short is a segment that no row names: the next start removes it. So it
+///                does with files that no commit named, after a while (segment_files.h).
+///             3. A segment is removed only under DATA/segments.lock (exclusive): a backup or a check that holds it
+///                shared finds every segment that its snapshot names.
 ///             4. Where anything in a segment does not check out, it is left as it is, for posthouse fsck.
 /// Threads: each job its own.  Layer: keeps SQL of its own, above storage/context.h.
 #include <cstdint>

@@ -323,6 +323,37 @@ TEST_CASE("a large body's own segment goes with it") {
     f.check_rows();
 }
 
+TEST_CASE("a file with messages that no commit named is kept for a week, and longer where the log was damaged") {
+    Fixture f;
+    f.fill(3);
+    const Descriptor& segments = directory_of(*f.store).segments();
+    {
+        auto file = open_beneath(segments, "000700.seg", O_RDWR | O_CREAT | O_EXCL);
+        REQUIRE(file);
+        const std::string record =
+            format_file_header(700) + format_record_header(RecordHeader{MessageId{900}, 2, 0, 0});
+        REQUIRE(write_at(*file, 0, record + "hi"));
+    }
+    const auto kept = [&](std::chrono::hours old) {
+        const std::string path = f.store.path() + "/segments/";
+        for (const char* name : {"000700.seg", "000001.seg"}) {
+            std::filesystem::last_write_time(path + name, std::filesystem::file_time_type::clock::now() - old);
+        }
+        f.compact();
+        CHECK(std::filesystem::exists(path + "000001.seg"));
+        return std::filesystem::exists(path + "000700.seg");
+    };
+    CHECK(kept(std::chrono::hours(24 * 6)));
+    const std::string log = f.store.path() + "/mail.db-wal.damaged";
+    REQUIRE(open_beneath(directory_of(*f.store).root(), "mail.db-wal.damaged", O_RDWR | O_CREAT));
+    CHECK(kept(std::chrono::hours(24 * 8)));
+    std::filesystem::remove(log);
+    // A row that is lost is not the file's end: messages lie in it.
+    REQUIRE(f.store->write({}, [](Tx& tx) { return context_of(tx).db.exec("DELETE FROM segments WHERE id = 1"); }));
+    CHECK(!kept(std::chrono::hours(24 * 8)));
+    CHECK(f.read("INBOX", 1) == text_of(1, 4000));
+}
+
 TEST_CASE("empty files without a row are swept, others are left alone") {
     Fixture f;
     f.fill(1);

@@ -1,28 +1,10 @@
 // Octets and files: what a disk can do to them, what the check says, and what the repair may and may not do.
-#include <sys/stat.h>
-#include <utime.h>
-
 #include "storage/segment.h"
 #include "tests/unit/storage/check/check_store.h"
 
 using namespace posthouse;
 using namespace posthouse::storage;
 using test::CheckStore;
-
-namespace {
-
-void age(const std::string& path, int days) {
-    const std::time_t then = std::time(nullptr) - static_cast<std::time_t>(days) * 86'400;
-    const utimbuf times{then, then};
-    REQUIRE(::utime(path.c_str(), &times) == 0);
-}
-
-std::string report_of(const CheckStore& s, const RepairReport& repaired) {
-    std::ifstream in(s.store.path() + "/" + repaired.report_file);
-    return {std::istreambuf_iterator<char>(in), {}};
-}
-
-}  // namespace
 
 TEST_CASE("damaged octets are named with account, mailbox and UID, and stay where they are") {
     CheckStore s;
@@ -59,7 +41,7 @@ TEST_CASE("octets that are nowhere: the entry goes as an ordinary expunge and is
     CheckReport report = s.check();
     const RepairReport repaired = s.repair(report);
     CHECK(CheckStore::all(repaired.left.findings) == "");
-    const std::string notes = report_of(s, repaired);
+    const std::string notes = s.notes_of(repaired);
     CHECK(notes.find("removed from alice@a.example, INBOX, UID 2 (subject \"letter 2\", from Carol)") !=
           std::string::npos);
     CHECK(notes.find("removed from alice@a.example, Archive, UID 2") != std::string::npos);
@@ -85,7 +67,7 @@ TEST_CASE("a queued message whose octets are nowhere leaves the queue, with an e
     CHECK(s.number("SELECT count(*) FROM queue_items") == 0);
     CHECK(s.number("SELECT count(*) FROM events WHERE queue = 1 AND detail LIKE '%taken out of the queue by fsck%'") ==
           1);
-    CHECK(report_of(s, repaired).find("q1 from <alice@a.example> taken out of the queue") != std::string::npos);
+    CHECK(s.notes_of(repaired).find("q1 from <alice@a.example> taken out of the queue") != std::string::npos);
 }
 
 TEST_CASE("a row that leads elsewhere finds its record again") {
@@ -147,23 +129,4 @@ TEST_CASE("the head of a segment's file is written again") {
     CheckReport report = s.check();
     CHECK(report.findings.has(FaultKind::segment_header));
     CHECK(CheckStore::all(s.repair(report).left.findings) == "");
-}
-
-TEST_CASE("files that nobody knows are harmless: removed if empty, put aside if messages are in them") {
-    CheckStore s;
-    const std::string segments = s.store.path() + "/segments/";
-    std::ofstream(segments + "000077.seg") << format_file_header(77);
-    std::string record = format_file_header(78) + format_record_header(RecordHeader{MessageId{500}, 2, 0x6dd28e9b, 0});
-    std::ofstream(segments + "000078.seg", std::ios::binary) << record << "hi";
-    CHECK(CheckStore::all(s.check().findings) == "");  // young: somebody may be about to commit
-    age(segments + "000077.seg", 1);
-    age(segments + "000078.seg", 1);
-    CheckReport report = s.check();
-    CHECK(report.findings.faults() == 0);
-    CHECK(report.findings.notes() == 2);
-    const RepairReport repaired = s.repair(report);
-    CHECK(repaired.left.findings.notes() == 0);
-    CHECK(!std::filesystem::exists(segments + "000077.seg"));
-    CHECK(std::filesystem::exists(s.store.path() + "/fsck-aside/000078.seg"));
-    CHECK(report_of(s, repaired).find("moved to fsck-aside/000078.seg") != std::string::npos);
 }

@@ -16,7 +16,9 @@ namespace posthouse::test {
 class CheckStore {
  public:
     static constexpr int kMessages = 6;
-    CheckStore() {
+    CheckStore() : CheckStore(storage::StoreOptions().segment_octets_max) {}
+    explicit CheckStore(std::uint64_t segment_octets_max)
+        : store([=](storage::StoreOptions& options) { options.segment_octets_max = segment_octets_max; }) {
         alice = store.add_account("alice@a.example");
         bob = store.add_account("bob@a.example");
         for (int i = 1; i <= kMessages; ++i) deliver(i);
@@ -84,7 +86,7 @@ class CheckStore {
     }
 
     std::string database() const { return store.path() + "/mail.db"; }
-    std::string segment() const { return store.path() + "/segments/000001.seg"; }
+    std::string segment(int number = 1) const { return fmt::format("{}/segments/{:06}.seg", store.path(), number); }
 
     /// As if another program had written to mail.db. The store is opened again afterwards: nothing is cached.
     void sql(const std::string& script) {
@@ -109,8 +111,8 @@ class CheckStore {
         sqlite3_close(db);
         return value;
     }
-    void overwrite(std::uint64_t position, std::string_view octets) {
-        std::fstream file(segment(), std::ios::in | std::ios::out | std::ios::binary);
+    void overwrite(std::uint64_t position, std::string_view octets, int in_segment = 1) {
+        std::fstream file(segment(in_segment), std::ios::in | std::ios::out | std::ios::binary);
         REQUIRE(file);
         file.seekp(static_cast<std::streamoff>(position));
         file.write(octets.data(), static_cast<std::streamsize>(octets.size()));
@@ -147,6 +149,11 @@ class CheckStore {
             return reader.read_all();
         });
         return octets ? *octets : "no: " + octets.error().context;
+    }
+    /// What stands in the report file of a repair.
+    std::string notes_of(const storage::RepairReport& repaired) const {
+        std::ifstream in(store.path() + "/" + repaired.report_file);
+        return {std::istreambuf_iterator<char>(in), {}};
     }
     static std::string all(const storage::Findings& findings) {
         std::string out;
