@@ -30,7 +30,9 @@ void merge(CommitNotice& into, const CommitNotice& more) {
     into.catalog = into.catalog || more.catalog;
     into.queue = into.queue || more.queue;
     for (const MailboxChange& change : more.mailboxes) {
-        const auto known = std::ranges::find(into.mailboxes, change.mailbox, &MailboxChange::mailbox);
+        const auto known = std::ranges::find_if(into.mailboxes, [&](const MailboxChange& other) {
+            return other.account == change.account && other.mailbox == change.mailbox;
+        });
         if (known == into.mailboxes.end()) {
             into.mailboxes.push_back(change);
         } else {

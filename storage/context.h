@@ -36,7 +36,7 @@ struct WriteState {
     bool is_added(MessageId message) const { return std::ranges::find(added, message) != added.end(); }
     void changed(AccountId account, MailboxId mailbox, ModSeq modseq) {
         for (MailboxChange& change : notice.mailboxes) {
-            if (change.mailbox == mailbox) {
+            if (change.account == account && change.mailbox == mailbox) {
                 change.modseq = modseq;
                 return;
             }

@@ -169,6 +169,7 @@ Result<> MailImpl::remove(std::string_view name) {
 
 Result<> MailImpl::set_subscribed(std::string_view name, bool subscribed) {
     const std::string key = canonical_mailbox_name(name);
+    context_.write->changed(account_, MailboxId{}, 0);
     if (!subscribed) {
         return db_.query("DELETE FROM subscriptions WHERE account = ?1 AND name = ?2").bind(account_, key).run();
     }

@@ -52,8 +52,8 @@ CREATE TABLE scram_keys (account INTEGER PRIMARY KEY, salt BLOB NOT NULL, iterat
     stored_key BLOB NOT NULL, server_key BLOB NOT NULL);
 CREATE TABLE app_passwords (id INTEGER PRIMARY KEY AUTOINCREMENT, account INTEGER NOT NULL, name TEXT NOT NULL,
     digest BLOB NOT NULL UNIQUE, created_ms INTEGER NOT NULL, used_ms INTEGER, UNIQUE (account, name));
-CREATE TABLE annotations (mailbox INTEGER NOT NULL, account INTEGER NOT NULL, entry TEXT NOT NULL, value BLOB NOT NULL,
-    PRIMARY KEY (mailbox, account, entry)) WITHOUT ROWID;
+CREATE TABLE annotations (mailbox INTEGER NOT NULL, account INTEGER NOT NULL, entry TEXT NOT NULL,
+    value BLOB NOT NULL, PRIMARY KEY (mailbox, account, entry)) WITHOUT ROWID;
 CREATE TABLE mailbox_rights (mailbox INTEGER NOT NULL, identifier TEXT NOT NULL, rights TEXT NOT NULL,
     PRIMARY KEY (mailbox, identifier)) WITHOUT ROWID;
 CREATE INDEX mailbox_rights_by_identifier ON mailbox_rights (identifier);

@@ -97,7 +97,7 @@ class Tx {
 
 struct MailboxChange {
     AccountId account{};
-    MailboxId mailbox{};
+    MailboxId mailbox{};  ///< 0: the subscriptions
     ModSeq modseq = 0;
 };
 

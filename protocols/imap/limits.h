@@ -30,6 +30,9 @@ struct Limits {
     std::size_t flags_max = 256;
     std::size_t keyword_octets_max = 255;
     std::size_t mailbox_octets_max = 1024;
+    std::size_t notify_groups_max = 32;
+    std::size_t notify_names_max = 256;         ///< of one group
+    std::size_t notify_mailboxes_max = 10'000;  ///< of an account; beyond it NOTIFY is refused
     // Time.
     std::chrono::milliseconds before_login_max{60'000};
     std::chrono::milliseconds inactivity_max{31 * 60'000};  ///< RFC 3501 5.4: at least 30 minutes

@@ -22,9 +22,10 @@ constexpr std::array<Extension, 6> kExtensions = {{
 std::span<const Extension> extensions() { return kExtensions; }
 
 std::span<const std::span<const Command>> all_commands() {
-    static const std::array<std::span<const Command>, 11> kAll = {
+    static const std::array<std::span<const Command>, 12> kAll = {
         any_commands(),   login_commands(), mailbox_commands(), list_commands(),   select_commands(), append_commands(),
         fetch_commands(), store_commands(), copy_commands(),    search_commands(), idle_commands(),
+        notify_commands(),
     };
     return kAll;
 }

@@ -48,6 +48,7 @@ std::span<const Command> store_commands();    // commands_store.cpp
 std::span<const Command> copy_commands();     // commands_copy.cpp
 std::span<const Command> search_commands();   // commands_search.cpp
 std::span<const Command> idle_commands();     // commands_idle.cpp
+std::span<const Command> notify_commands();   // commands_notify.cpp
 
 /// A STATUS item is a row too (commands_list.cpp).
 struct StatusItem {

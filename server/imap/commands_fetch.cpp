@@ -299,4 +299,9 @@ constexpr std::array<Command, 2> kCommands = {{
 
 std::span<const Command> fetch_commands() { return kCommands; }
 
+net::Task<Result<>> fetch_messages(Session& session, wire::FetchProgram program, std::vector<std::uint32_t> numbers) {
+    Fetcher fetcher(session, std::move(program));
+    co_return co_await fetcher.run(numbers);
+}
+
 }  // namespace posthouse::server::imap

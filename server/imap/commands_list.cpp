@@ -35,18 +35,6 @@ Result<ListArguments> take_list_arguments(Cursor args) {
     return out;
 }
 
-std::string_view attribute_of(storage::SpecialUse use) {
-    switch (use) {
-        case storage::SpecialUse::none: return "";
-        case storage::SpecialUse::drafts: return "\\Drafts";
-        case storage::SpecialUse::sent: return "\\Sent";
-        case storage::SpecialUse::junk: return "\\Junk";
-        case storage::SpecialUse::trash: return "\\Trash";
-        case storage::SpecialUse::archive: return "\\Archive";
-    }
-    return "";
-}
-
 // One line of LIST or LSUB in the making. Levels above a mailbox that do not exist themselves are lines too.
 struct Line {
     bool exists = false;  ///< else \Noselect
@@ -70,7 +58,7 @@ void put_line(Session& session, std::string_view verb, const std::string& name, 
     std::string out(verb);
     out += " (";
     out += attributes;
-    const std::string_view use = attribute_of(line.use);
+    const std::string_view use = special_use_attribute(line.use);
     if (!use.empty() && !attributes.empty()) out += ' ';
     out += use;
     out += ") \"/\" ";

@@ -125,6 +125,8 @@ void Hub::publish_to(const std::shared_ptr<State>& state, const storage::CommitN
         for (const storage::MailboxChange& change : notice.mailboxes) {
             const auto at = state->channels.find(Key(change.account, change.mailbox));
             if (at != state->channels.end()) raise(at->second);
+            const auto all = state->channels.find(Key(change.account, kAllMailboxes));
+            if (all != state->channels.end()) raise(all->second);
         }
     }
     if (woken.empty()) return;

@@ -16,6 +16,9 @@
 
 namespace posthouse::server::imap {
 
+/// Watched in the place of a mailbox: any mailbox of the account, those to come among them, and its subscriptions.
+inline constexpr storage::MailboxId kAllMailboxes{};
+
 class Hub {
  public:
     struct State;

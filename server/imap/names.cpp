@@ -19,4 +19,16 @@ Result<std::string> take_space_mailbox(Cursor& args) {
     return take_mailbox(args);
 }
 
+std::string_view special_use_attribute(storage::SpecialUse use) {
+    switch (use) {
+        case storage::SpecialUse::none: return "";
+        case storage::SpecialUse::drafts: return "\\Drafts";
+        case storage::SpecialUse::sent: return "\\Sent";
+        case storage::SpecialUse::junk: return "\\Junk";
+        case storage::SpecialUse::trash: return "\\Trash";
+        case storage::SpecialUse::archive: return "\\Archive";
+    }
+    return "";
+}
+
 }  // namespace posthouse::server::imap

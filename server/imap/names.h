@@ -1,9 +1,11 @@
 #pragma once
 /// server/imap/names: mailbox names as arguments of commands. Pure.
 #include <string>
+#include <string_view>
 
 #include "protocols/base/cursor.h"
 #include "protocols/base/result.h"
+#include "storage/types.h"
 
 namespace posthouse::server::imap {
 
@@ -12,5 +14,8 @@ namespace posthouse::server::imap {
 Result<std::string> take_mailbox(Cursor& args);
 /// The same, after an SP.
 Result<std::string> take_space_mailbox(Cursor& args);
+
+/// The attribute of RFC 6154 2; "" for none.
+std::string_view special_use_attribute(storage::SpecialUse use);
 
 }  // namespace posthouse::server::imap

@@ -73,6 +73,8 @@ class Selected {
     /// Appends EXISTS, RECENT, FLAGS (for new keywords) and FETCH of changed flags, in the order of RFC 3501 7.
     void take_news(std::string& out, NumbersAre are);
     bool has_news() const;
+    /// Changed flags are not told (RFC 5465 5.1); the client asks for them when it wants them.
+    void forget_changed_flags() { stale_.clear(); }
     bool has_expunges() const { return !gone_.empty(); }
 
     /// Only FLAGS and PERMANENTFLAGS, where keywords came up that have not been told: before a FETCH that shows them.

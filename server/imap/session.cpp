@@ -5,6 +5,7 @@
 #include "protocols/base/log.h"
 #include "protocols/imap/grammar.h"
 #include "protocols/sasl/sasl.h"
+#include "server/imap/news_writer.h"
 
 namespace posthouse::server::imap {
 
@@ -132,17 +133,61 @@ net::Task<Result<>> Session::refresh() {
     co_return Result<>();
 }
 
+void Session::set_notifier(std::unique_ptr<Notifier> notifier, std::unique_ptr<Hub::Watch> watch,
+                           std::uint64_t generation) {
+    notifier_ = std::move(notifier);
+    account_watch_ = std::move(watch);
+    seen_account_generation_ = generation;
+}
+
+// RFC 5465 3.1: once NOTIFY was used, only what it asks for is told of the selected mailbox, and of others too.
 net::Task<Result<>> Session::tell(Expunges expunges, NumbersAre are) {
-    if (!selected_) co_return Result<>();
+    if (selected_) CO_TRY_VOID(co_await tell_selected(expunges, are));
+    if (notifier_) co_await tell_others();
+    co_return Result<>();
+}
+
+// RFC 5465 5.1 to 5.5.
+net::Task<void> Session::tell_others() {
+    const std::uint64_t generation = account_watch_->generation();
+    if (generation == seen_account_generation_ || !notifier_->watches_others()) co_return;
+    auto mailboxes = co_await access_->mailboxes();
+    if (!mailboxes) {
+        log::warn("imap", "could not look for news of mailboxes: {}", mailboxes.error().context);
+        co_return;
+    }
+    seen_account_generation_ = generation;
+    if (mailboxes->size() > deps_.limits.notify_mailboxes_max) {
+        // RFC 5465 5.8: from here on as after NOTIFY NONE.
+        untagged("OK [NOTIFICATIONOVERFLOW] There are too many mailboxes to watch");
+        notifier_ = std::make_unique<Notifier>(wire::NotifyProgram(), std::vector<Mailbox>());
+        co_return;
+    }
+    std::string out;
+    notifier_->take_changes(out, *std::move(mailboxes), selected_ ? selected_->id() : MailboxId{}, modseqs());
+    stream_.put(out);
+}
+
+net::Task<Result<>> Session::tell_selected(Expunges expunges, NumbersAre are) {
     if (watch_->generation() != seen_generation_) {
         const auto fresh = co_await refresh();
         if (!fresh && fresh.error().code == Errc::not_found) co_return Error(fresh.error());
         if (!fresh) log::warn("imap", "could not look for news of a mailbox: {}", fresh.error().context);
     }
+    const wire::NotifyGroup* wanted = notifier_ ? notifier_->selected() : nullptr;
+    if (notifier_ && wanted == nullptr) co_return Result<>();
     std::string out;
     if (expunges == Expunges::told) selected_->take_expunges(out);
+    if (wanted != nullptr && (wanted->events & wire::kFlagChange) == 0) selected_->forget_changed_flags();
+    const std::uint32_t known = selected_->exists();
     if (selected_->has_news()) selected_->take_news(out, are);
     stream_.put(out);
+    if (wanted == nullptr || !wanted->fetch || selected_->exists() == known) co_return Result<>();
+    std::vector<std::uint32_t> numbers;
+    for (std::uint32_t number = known + 1; number <= selected_->exists(); ++number) numbers.push_back(number);
+    wire::FetchProgram program = *wanted->fetch;
+    const auto fetched = co_await fetch_messages(*this, std::move(program), std::move(numbers));
+    if (!fetched) log::warn("imap", "could not tell of new messages: {}", fetched.error().context);
     co_return Result<>();
 }
 
@@ -209,6 +254,21 @@ net::Task<void> Session::serve() {
     }
 }
 
+// Waits for the client's next octets and tells meanwhile what NOTIFY asked for.
+net::Task<Result<>> Session::wait_telling() {
+    const wire::NotifyGroup* wanted = notifier_->selected();
+    const bool at_once = wanted != nullptr && wanted->filter == wire::NotifyFilter::selected;
+    NewsWriter writer(*this, at_once ? Expunges::told : Expunges::held);
+    writer.start();
+    const auto more = co_await stream_.fill_more(deps_.limits.line_octets_max);
+    co_await writer.stop();
+    if (writer.mailbox_gone()) {
+        co_await say_bye("[NONEXISTENT] The selected mailbox was deleted");
+        co_return Error(Errc::closed, "the selected mailbox was deleted");
+    }
+    co_return more;
+}
+
 // One command; false ends the session.
 net::Task<bool> Session::run_one() {
     const bool waiting = stream_.buffered().find("\r\n") != std::string_view::npos;
@@ -220,10 +280,19 @@ net::Task<bool> Session::run_one() {
         if (!relieved) co_return false;
     }
     set_deadline();
+    if (notifier_ && stream_.buffered().empty()) {
+        const auto more = co_await wait_telling();
+        if (!more) co_return co_await end_after(more.error());
+    }
     const Login login = phase_ == Phase::not_authenticated ? Login::before : Login::after;
     const auto command = co_await reader_.read(login);
     if (command) co_return co_await dispatch(*command);
-    switch (command.error().code) {
+    co_return co_await end_after(command.error());
+}
+
+// Reading failed: the session ends, with a BYE where there is somebody to hear it.
+net::Task<bool> Session::end_after(Error error) {
+    switch (error.code) {
         case Errc::too_large: co_await say_bye("[TOOBIG] Command is too long"); break;
         case Errc::timeout: co_await say_bye("Idle for too long"); break;
         case Errc::cancelled: co_await say_bye(std::string(stop_reason())); break;

@@ -27,6 +27,7 @@
 #include "server/imap/access.h"
 #include "server/imap/command.h"
 #include "server/imap/hub.h"
+#include "server/imap/notifier.h"
 #include "server/imap/reader.h"
 #include "server/imap/reply.h"
 #include "server/imap/selected.h"
@@ -101,6 +102,13 @@ class Session {
     void expect_news() { seen_generation_ = 0; }
     /// refresh() where something changed, then the untagged responses. Errc::not_found: the mailbox is gone.
     net::Task<Result<>> tell(Expunges expunges, NumbersAre are);
+    /// What NOTIFY asked for; null before the first (RFC 5465 3.1).
+    Notifier* notifier() { return notifier_.get(); }
+    /// `generation` was read from `watch` before what the notifier knows.
+    void set_notifier(std::unique_ptr<Notifier> notifier, std::unique_ptr<Hub::Watch> watch, std::uint64_t generation);
+    /// Whether untagged responses of ours carry mod-sequences (RFC 7162 3.1).
+    ModSeqs modseqs() const { return ModSeqs::left_out; }
+    storage::AccountId account() const { return account_; }
     /// Why reading ended with Errc::cancelled, for BYE.
     std::string_view stop_reason() const;
     /// Set whenever the selected mailbox changes.
@@ -110,12 +118,16 @@ class Session {
  private:
     net::Task<void> serve();
     net::Task<bool> run_one();
+    net::Task<bool> end_after(Error error);
     net::Task<bool> dispatch(const ReadCommand& command);
     net::Task<bool> finish(const Command& row, Reply reply);
     bool bad_command(std::string_view tag, std::string_view text);
     void put_tagged(const Reply& reply);
     net::Task<void> say_bye(std::string text);
     void set_deadline();
+    net::Task<Result<>> tell_selected(Expunges expunges, NumbersAre are);
+    net::Task<void> tell_others();
+    net::Task<Result<>> wait_telling();
 
     SessionDeps deps_;
     net::BufferedStream stream_;
@@ -138,6 +150,15 @@ class Session {
     std::unique_ptr<Selected> selected_;
     std::unique_ptr<Hub::Watch> watch_;
     std::uint64_t seen_generation_ = 0;
+
+    std::unique_ptr<Notifier> notifier_;
+    std::unique_ptr<Hub::Watch> account_watch_;
+    std::uint64_t seen_account_generation_ = 0;
 };
+
+/// Untagged FETCH responses for these messages, in their order (commands_fetch.cpp). Errors: of the connection or a
+/// read.
+net::Task<Result<>> fetch_messages(Session& session, posthouse::imap::FetchProgram program,
+                                   std::vector<std::uint32_t> numbers);
 
 }  // namespace posthouse::server::imap

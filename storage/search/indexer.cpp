@@ -39,7 +39,9 @@ struct SearchIndex::Work {
 
 bool SearchIndex::note(const CommitNotice& notice) {
     const std::lock_guard hold(notes_mutex_);
-    for (const MailboxChange& change : notice.mailboxes) changed_.insert(change.mailbox);
+    for (const MailboxChange& change : notice.mailboxes) {
+        if (change.mailbox != MailboxId{}) changed_.insert(change.mailbox);
+    }
     if (notice.external) look_everywhere_ = true;
     if (notice.external || notice.catalog) look_at_settings_ = true;
     const bool news = !notice.mailboxes.empty() || notice.external || notice.catalog;

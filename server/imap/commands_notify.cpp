@@ -1,0 +1,64 @@
+// NOTIFY (RFC 5465).
+#include <array>
+
+#include "protocols/imap/mailbox_name.h"
+#include "protocols/imap/notify.h"
+#include "server/imap/names.h"
+#include "server/imap/session.h"
+
+namespace posthouse::server::imap {
+
+namespace wire = posthouse::imap;
+
+namespace {
+
+// Names that cannot be mailboxes are passed over, as those that do not exist (RFC 5465 3.1).
+void decode_names(wire::NotifyProgram& program) {
+    for (wire::NotifyGroup& group : program.groups) {
+        std::vector<std::string> names;
+        for (const std::string& name : group.names) {
+            auto decoded = wire::decode_mailbox(name);
+            if (decoded) names.push_back(*std::move(decoded));
+        }
+        group.names = std::move(names);
+    }
+}
+
+net::Task<Reply> on_notify(Session& session, Cursor args) {
+    auto program = wire::take_notify(args, session.limits());
+    if (!program && program.error().code == Errc::unsupported) {
+        co_return Reply::no("BADEVENT (" + std::string(wire::notify_event_names()) + ")", program.error().context);
+    }
+    if (!program) co_return syntax(program.error());
+    decode_names(*program);
+    // What has gathered so far is told as it was before this command: an implicit NOOP (RFC 5465 3.1).
+    const auto told = co_await session.tell(Expunges::told, NumbersAre::message_numbers);
+    if (!told) co_return reply_for(told.error());
+    auto watch = session.deps().hub->watch(session.account(), kAllMailboxes, session.wake());
+    const std::uint64_t generation = watch->generation();
+    auto mailboxes = co_await session.access().mailboxes();
+    if (!mailboxes) co_return reply_for(mailboxes.error());
+    if (mailboxes->size() > session.limits().notify_mailboxes_max) {
+        co_return Reply::no("NOTIFICATIONOVERFLOW", "There are too many mailboxes to watch");
+    }
+    const bool with_status = program->status;
+    auto notifier = std::make_unique<Notifier>(*std::move(program), *std::move(mailboxes));
+    if (with_status) {
+        std::string out;
+        const MailboxId selected = session.has_selected() ? session.selected().id() : MailboxId{};
+        notifier->append_status(out, selected, session.modseqs());
+        session.put(out);
+    }
+    session.set_notifier(std::move(notifier), std::move(watch), generation);
+    co_return Reply::ok("Notify completed");
+}
+
+constexpr std::array<Command, 1> kCommands = {{
+    {"NOTIFY", kLoggedIn, Expunges::told, "NOTIFY", on_notify, "5465"},
+}};
+
+}  // namespace
+
+std::span<const Command> notify_commands() { return kCommands; }
+
+}  // namespace posthouse::server::imap

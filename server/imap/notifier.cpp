@@ -1,0 +1,148 @@
+#include "server/imap/notifier.h"
+
+#include <algorithm>
+
+#include "protocols/imap/mailbox_name.h"
+#include "protocols/imap/response.h"
+#include "server/imap/names.h"
+
+namespace posthouse::server::imap {
+
+namespace wire = posthouse::imap;
+
+namespace {
+
+void sort_by_id(std::vector<Mailbox>& mailboxes) { std::ranges::sort(mailboxes, {}, &Mailbox::id); }
+
+bool is_below(std::string_view name, std::string_view root) {
+    return name.size() > root.size() && name.starts_with(root) && name[root.size()] == wire::kDelimiter;
+}
+
+bool names_it(const wire::NotifyGroup& group, const Mailbox& mailbox) {
+    switch (group.filter) {
+        case wire::NotifyFilter::selected:
+        case wire::NotifyFilter::selected_delayed: return false;
+        // Rules may file anywhere: inboxes are all there are (RFC 5465 6.3).
+        case wire::NotifyFilter::inboxes:
+        case wire::NotifyFilter::personal: return true;
+        case wire::NotifyFilter::subscribed: return mailbox.subscribed;
+        case wire::NotifyFilter::mailboxes: return std::ranges::find(group.names, mailbox.name) != group.names.end();
+        case wire::NotifyFilter::subtree:
+            return std::ranges::any_of(group.names, [&](const std::string& root) {
+                return mailbox.name == root || is_below(mailbox.name, root);
+            });
+    }
+    return false;
+}
+
+void append_status_line(std::string& out, const Mailbox& mailbox, ModSeqs modseqs) {
+    out += "* STATUS ";
+    wire::append_mailbox(out, mailbox.name);
+    out += " (MESSAGES ";
+    wire::append_number(out, mailbox.messages);
+    out += " UIDNEXT ";
+    wire::append_number(out, mailbox.uid_next);
+    out += " UIDVALIDITY ";
+    wire::append_number(out, mailbox.uid_validity);
+    out += " UNSEEN ";
+    wire::append_number(out, mailbox.unseen);
+    if (modseqs == ModSeqs::told) {
+        out += " HIGHESTMODSEQ ";
+        wire::append_number(out, mailbox.highest_modseq);
+    }
+    out += ")\r\n";
+}
+
+// RFC 5465 5.1: without mod-sequences a client can be told of changed flags only where the number of unseen ones is
+// another.
+bool differs(const Mailbox& before, const Mailbox& now, std::uint8_t events, ModSeqs modseqs) {
+    if ((events & wire::kMessageNew) != 0 && (before.messages != now.messages || before.uid_next != now.uid_next)) {
+        return true;
+    }
+    if ((events & wire::kFlagChange) == 0) return false;
+    return before.unseen != now.unseen || (modseqs == ModSeqs::told && before.highest_modseq != now.highest_modseq);
+}
+
+}  // namespace
+
+Notifier::Notifier(wire::NotifyProgram program, std::vector<Mailbox> mailboxes)
+    : program_(std::move(program)), told_(std::move(mailboxes)) {
+    sort_by_id(told_);
+}
+
+bool Notifier::watches_others() const {
+    return std::ranges::any_of(program_.groups, [](const wire::NotifyGroup& group) {
+        return group.events != 0 && group.filter != wire::NotifyFilter::selected &&
+               group.filter != wire::NotifyFilter::selected_delayed;
+    });
+}
+
+std::uint8_t Notifier::events_of(const Mailbox& mailbox) const {
+    std::uint8_t out = 0;
+    for (const wire::NotifyGroup& group : program_.groups) {
+        if (names_it(group, mailbox)) out |= group.events;
+    }
+    return out;
+}
+
+void Notifier::append_status(std::string& out, MailboxId selected, ModSeqs modseqs) const {
+    for (const Mailbox& mailbox : told_) {
+        if (mailbox.id == selected || (events_of(mailbox) & wire::kMessageEvents) == 0) continue;
+        append_status_line(out, mailbox, modseqs);
+    }
+}
+
+void Notifier::append_list(std::string& out, const Mailbox& mailbox, std::span<const Mailbox> all,
+                           std::string_view old_name) const {
+    const bool parent =
+        std::ranges::any_of(all, [&](const Mailbox& other) { return is_below(other.name, mailbox.name); });
+    out += parent ? "* LIST (\\HasChildren" : "* LIST (\\HasNoChildren";
+    if (mailbox.subscribed) out += " \\Subscribed";
+    const std::string_view use = special_use_attribute(mailbox.special_use);
+    if (!use.empty()) out += ' ';
+    out += use;
+    out += ") \"/\" ";
+    wire::append_mailbox(out, mailbox.name);
+    if (!old_name.empty()) {
+        out += " (\"OLDNAME\" (";
+        wire::append_mailbox(out, old_name);
+        out += "))";
+    }
+    out += "\r\n";
+}
+
+void Notifier::append_gone(std::string& out, const Mailbox& mailbox) const {
+    if ((events_of(mailbox) & wire::kMailboxName) == 0) return;
+    out += "* LIST (\\NonExistent) \"/\" ";
+    wire::append_mailbox(out, mailbox.name);
+    out += "\r\n";
+}
+
+void Notifier::compare(std::string& out, const Mailbox& before, const Mailbox& now, std::span<const Mailbox> all,
+                       MailboxId selected, ModSeqs modseqs) const {
+    const std::uint8_t events = events_of(before) | events_of(now);
+    const bool renamed = before.name != now.name && (events & wire::kMailboxName) != 0;
+    const bool subscribed = before.subscribed != now.subscribed && (events & wire::kSubscriptionChange) != 0;
+    if (renamed || subscribed) append_list(out, now, all, renamed ? std::string_view(before.name) : "");
+    if (now.id != selected && differs(before, now, events, modseqs)) append_status_line(out, now, modseqs);
+}
+
+void Notifier::take_changes(std::string& out, std::vector<Mailbox> now, MailboxId selected, ModSeqs modseqs) {
+    sort_by_id(now);
+    auto before = told_.begin();
+    for (const Mailbox& mailbox : now) {
+        for (; before != told_.end() && before->id < mailbox.id; ++before) append_gone(out, *before);
+        if (before != told_.end() && before->id == mailbox.id) {
+            compare(out, *before, mailbox, now, selected, modseqs);
+            ++before;
+            continue;
+        }
+        const std::uint8_t events = events_of(mailbox);
+        if ((events & wire::kMailboxName) != 0) append_list(out, mailbox, now, "");
+        if ((events & wire::kMessageNew) != 0 && mailbox.messages > 0) append_status_line(out, mailbox, modseqs);
+    }
+    for (; before != told_.end(); ++before) append_gone(out, *before);
+    told_ = std::move(now);
+}
+
+}  // namespace posthouse::server::imap

@@ -1,0 +1,49 @@
+#pragma once
+/// server/imap/notifier: what NOTIFY asked for, and what of it has been told (RFC 5465).
+///
+/// It keeps how the client's mailboxes stood when they were told last; what differs now is what there is to tell. So
+/// nothing is lost between two looks, many changes make one response, and events need no queue of their own.
+/// Changes by this session's own commands are told too, which costs a line and confuses no client.
+/// Threads: the loop's. Pure but for its own state.
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "protocols/imap/notify.h"
+#include "server/imap/access.h"
+
+namespace posthouse::server::imap {
+
+/// Whether STATUS carries HIGHESTMODSEQ (RFC 5465 5.1: once CONDSTORE is enabled).
+enum class ModSeqs { left_out, told };
+
+class Notifier {
+ public:
+    /// Names in `program` are UTF-8. `mailboxes` is how they stand now: nothing of that is told.
+    Notifier(posthouse::imap::NotifyProgram program, std::vector<Mailbox> mailboxes);
+
+    /// What is told of the selected mailbox; null: nothing (RFC 5465 3.1).
+    const posthouse::imap::NotifyGroup* selected() const { return program_.selected(); }
+    /// Whether anything is told of other mailboxes.
+    bool watches_others() const;
+
+    /// STATUS of every mailbox whose messages are watched, but the selected one (RFC 5465 3.1).
+    void append_status(std::string& out, MailboxId selected, ModSeqs modseqs) const;
+    /// What differs in `now`, which then counts as told.
+    void take_changes(std::string& out, std::vector<Mailbox> now, MailboxId selected, ModSeqs modseqs);
+
+ private:
+    std::uint8_t events_of(const Mailbox& mailbox) const;
+    void append_list(std::string& out, const Mailbox& mailbox, std::span<const Mailbox> all,
+                     std::string_view old_name) const;
+    void append_gone(std::string& out, const Mailbox& mailbox) const;
+    void compare(std::string& out, const Mailbox& before, const Mailbox& now, std::span<const Mailbox> all,
+                 MailboxId selected, ModSeqs modseqs) const;
+
+    posthouse::imap::NotifyProgram program_;
+    std::vector<Mailbox> told_;  // by id
+};
+
+}  // namespace posthouse::server::imap
