@@ -42,7 +42,7 @@ CREATE TABLE api_tokens (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NUL
     created_ms INTEGER NOT NULL);
 )sql";
 
-// 3: passwords of programs, SCRAM keys, annotations, rights, switched-off capabilities, a copy in Sent, narrower tokens.
+// 3: passwords of programs, SCRAM keys, annotations, rights, switched-off capabilities, copies in Sent, token limits.
 constexpr const char* kToVersion3 = R"sql(
 ALTER TABLE accounts ADD COLUMN file_sent INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE api_tokens ADD COLUMN account INTEGER;
