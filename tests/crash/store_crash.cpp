@@ -8,12 +8,10 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <map>
 #include <random>
@@ -21,37 +19,20 @@
 #include <thread>
 
 #include "storage/fail_point.h"
-#include "storage/sqlite.h"
-#include "storage/store.h"
+#include "tests/crash/crash_support.h"
 
 using namespace posthouse;
 using namespace posthouse::storage;
+using namespace posthouse::crash;
 
 namespace {
 
 constexpr int kProducers = 6;
 constexpr const char* kPoints[] = {"after-new-segment", "after-append",  "after-sync",  "before-commit",
                                    "after-commit",      "before-rename", "after-rename"};
-int g_failures = 0;
 
-void expect(bool good, const std::string& what) {
-    if (good) return;
-    ++g_failures;
-    fmt::print("FAILED: {}\n", what);
-}
-
-[[noreturn]] void die(const std::string& what) {
-    fmt::print("cannot go on: {}\n", what);
-    std::fflush(stdout);
-    std::_Exit(2);
-}
-
-StoreOptions options_in(const std::string& directory) {
-    StoreOptions options;
-    options.directory = directory;
-    options.free_octets_min = 1024 * 1024;
-    options.segment_octets_max = 4 * 1024 * 1024;  // small: new segments are begun often
-    return options;
+StoreOptions options_for(const std::string& directory) {
+    return options_in(directory, 4UL * 1024 * 1024);  // small: new segments are begun often
 }
 
 /// A body that says who it is and can be checked whole: the token, then a text made from it.
@@ -73,28 +54,8 @@ struct Plan {
 
 void deliver_one(Store& store, const Plan& plan, int log, const std::string& token, std::size_t octets, bool queued) {
     const std::string text = body_for(token, octets);
-    auto writer = store.stage();
-    if (!writer->append(text)) return;
-    auto body = writer->finish();
-    if (!body) return;
-    const Result<> done = store.write({*body}, [&](Tx& tx) -> Result<> {
-        Delivery delivery;
-        delivery.body = *body;
-        delivery.facts.message_id = "<" + token + "@crash.example>";
-        delivery.facts.size_octets = text.size();
-        LocalCopy copy;
-        copy.account = plan.account;
-        copy.recipient = "alice@a.example";
-        delivery.local.push_back(copy);
-        if (queued) {
-            NewRecipient recipient;
-            recipient.address = "bob@b.example";
-            delivery.outgoing.emplace();
-            delivery.outgoing->recipients.push_back(recipient);
-        }
-        TRY_VOID(tx.deliver(delivery));
-        return {};
-    });
+    const auto queue = queued ? Queued::yes : Queued::no;
+    const Result<> done = deliver(store, plan.account, text, "<" + token + "@crash.example>", queue);
     const std::string line = token + "\n";
     if (done && ::write(log, line.data(), line.size()) < 0) std::_Exit(3);
 }
@@ -128,9 +89,8 @@ void disturb(Store& store, const Plan& plan, std::minstd_rand& random) {
 }
 
 /// The process that dies.
-[[noreturn]] void child(const Plan& plan) {
-    auto store = Store::open(options_in(plan.directory));
-    if (!store) die(store.error().context);
+void child(const Plan& plan) {
+    const auto store = need(Store::open(options_for(plan.directory)));
     const int log = ::open(plan.log.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
     if (log < 0) die("no log");
     const bool large = plan.point.ends_with("rename");
@@ -142,34 +102,18 @@ void disturb(Store& store, const Plan& plan, std::minstd_rand& random) {
             for (int i = 0;; ++i) {
                 std::size_t octets = 50 + random() % 100'000;
                 if (large && t == 0) octets = kSpoolOctets + 1 + random() % 1000;
-                deliver_one(**store, plan, log, fmt::format("{}.{}.{}", plan.name, t, i), octets, i % 4 == 0);
-                if (i % 5 == 0) disturb(**store, plan, random);
+                deliver_one(*store, plan, log, fmt::format("{}.{}.{}", plan.name, t, i), octets, i % 4 == 0);
+                if (i % 5 == 0) disturb(*store, plan, random);
             }
         });
     }
     for (std::thread& thread : threads) thread.join();
-    std::_Exit(4);
-}
-
-pid_t spawn(const Plan& plan) {
-    std::fflush(stdout);
-    const pid_t pid = ::fork();
-    if (pid < 0) die("fork");
-    if (pid == 0) child(plan);
-    return pid;
-}
-
-std::int64_t ask(Connection& db, Sql sql) {
-    const auto value = db.value(sql);
-    if (!value) die(value.error().context);
-    return *value;
 }
 
 /// Everything that must hold whatever happened.
 void check_rows(const std::string& directory, std::int64_t& uid_next, std::int64_t& modseq) {
-    auto opened = Connection::open(directory + "/mail.db", Connection::Mode::read, 8 << 20);
-    if (!opened) die(opened.error().context);
-    Connection& db = **opened;
+    const auto opened = look_into(directory);
+    Connection& db = *opened;
     {
         Query q = db.query("PRAGMA integrity_check");
         expect(q.row().value_or(false) && q.text(0) == "ok", "integrity_check");
@@ -226,42 +170,22 @@ std::set<std::string> acknowledged(const std::string& log) {
 /// Reads every message of INBOX; gives back how often each token is there.
 std::map<std::string, int> read_all(Store& store, AccountId account) {
     std::map<std::string, int> found;
-    const auto done = store.read([&](const Snapshot& s) -> Result<> {
-        TRY(const Mailbox inbox, s.mail(account).mailbox("INBOX"));
-        TRY(const auto entries, s.mail(account).entries(inbox.id, 1, ~Uid{0}));
-        for (const Entry& entry : entries) {
-            TRY(const BodyReader reader, s.mail(account).body(inbox.id, entry.uid));
-            TRY(const std::string text, reader.read_all());
-            const std::string token = text.substr(0, text.find('\n'));
-            expect(text == body_for(token, entry.size_octets), "the body of " + token);
-            ++found[token];
-        }
-        return {};
+    each_message(store, account, [&](const Entry& entry, const Result<std::string>& text) {
+        expect(text.has_value(), text ? "" : text.error().context);
+        if (!text) return;
+        const std::string token = text->substr(0, text->find('\n'));
+        expect(*text == body_for(token, entry.size_octets), "the body of " + token);
+        ++found[token];
     });
-    expect(done.has_value(), done ? "" : done.error().context);
     return found;
 }
 
 class Trial {
  public:
     Trial() {
-        std::string pattern = (std::filesystem::temp_directory_path() / "posthouse-crash-XXXXXX").string();
-        if (::mkdtemp(pattern.data()) == nullptr) die("mkdtemp");
-        root_ = pattern;
-        plan_.directory = root_ + "/data";
-        plan_.log = root_ + "/acknowledged";
-        auto store = Store::create(options_in(plan_.directory));
-        if (!store) die(store.error().context);
-        auto account = (*store)->write_value({}, [](Tx& tx) -> Result<AccountId> {
-            TRY_VOID(tx.catalog().add_domain("a.example"));
-            return tx.catalog().add_account("alice@a.example", "h", "");
-        });
-        if (!account) die(account.error().context);
-        plan_.account = *account;
-    }
-    ~Trial() {
-        std::error_code ignored;
-        if (g_failures == 0) std::filesystem::remove_all(root_, ignored);
+        plan_.directory = scratch_.path() + "/data";
+        plan_.log = scratch_.path() + "/acknowledged";
+        plan_.account = make_store(options_for(plan_.directory));
     }
 
     /// One death (or, with `beside`, one while another process goes on writing for a moment) and what is left of it.
@@ -269,50 +193,46 @@ class Trial {
         plan_.name = "r" + std::to_string(++rounds_);
         plan_.point = point;
         plan_.count = count;
-        const pid_t first = spawn(plan_);
+        const pid_t first = spawn([this] { child(plan_); });
         pid_t second = 0;
         if (beside) {
             Plan other = plan_;
             other.name += "b";
             other.point.clear();
-            second = spawn(other);
+            second = spawn([&] { child(other); });
         }
         if (point.empty()) {
             std::this_thread::sleep_for(std::chrono::milliseconds(run_ms));
             ::kill(first, SIGKILL);
         }
-        int status = 0;
-        ::waitpid(first, &status, 0);
-        expect(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, fmt::format("{} was reached", point));
+        expect_killed(first, point);
         if (second != 0) {
             std::this_thread::sleep_for(std::chrono::milliseconds(100));
             ::kill(second, SIGKILL);
-            ::waitpid(second, &status, 0);
+            expect_killed(second, "the process beside it");
         }
         verify(fmt::format("{} {}", point.empty() ? "random" : point, point.empty() ? run_ms : count));
     }
 
  private:
     void verify(const std::string& what) {
-        const int before = g_failures;
-        auto store = Store::open(options_in(plan_.directory));
-        if (!store) die(store.error().context);
+        const int before = failures();
+        const auto store = need(Store::open(options_for(plan_.directory)));
         check_rows(plan_.directory, uid_next_, modseq_);
         const std::set<std::string> promised = acknowledged(plan_.log);
-        const std::map<std::string, int> found = read_all(**store, plan_.account);
+        const std::map<std::string, int> found = read_all(*store, plan_.account);
         std::size_t missing = 0;
         for (const std::string& token : promised) missing += found.contains(token) ? 0U : 1U;
         expect(missing == 0, fmt::format("{} acknowledged messages are missing", missing));
         for (const auto& [token, times] : found) expect(times == 1, token + " is there more than once");
         // A store that came back also takes mail.
-        expect((*store)->write({}, [](Tx& tx) { return tx.catalog().set_setting("alive", "yes"); }).has_value(),
-               "writes");
+        expect(store->write({}, [](Tx& tx) { return tx.catalog().set_setting("alive", "yes"); }).has_value(), "writes");
         fmt::print("{:24} acknowledged {:5}  found {:5}  {}\n", what, promised.size(), found.size(),
-                   g_failures == before ? "ok" : "FAILED");
+                   verdict_since(before));
         std::fflush(stdout);
     }
 
-    std::string root_;
+    Scratch scratch_;
     Plan plan_;
     int rounds_ = 0;
     std::int64_t uid_next_ = 0;
@@ -330,6 +250,5 @@ int main(int argc, char** argv) {
     Trial trial;
     std::minstd_rand random(static_cast<unsigned>(::getpid()));
     for (int i = 0; i < random_rounds; ++i) trial.round("", 0, 20 + static_cast<int>(random() % 300), i % 3 == 2);
-    fmt::print("{} failures\n", g_failures);
-    return g_failures == 0 ? 0 : 1;
+    return finish();
 }
