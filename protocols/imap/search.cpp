@@ -4,6 +4,7 @@
 #include <array>
 
 #include "protocols/imap/grammar.h"
+#include "protocols/imap/object_id.h"
 #include "protocols/mime/date.h"
 #include "protocols/mime/header.h"
 #include "protocols/mime/text.h"
@@ -50,11 +51,11 @@ Match in_numbers(const SearchNode& node, const SearchMessage& message) {
 }
 
 // INTERNALDATE is kept and shown in UTC, so its day is the UTC day (RFC 3501 6.4.4: time and zone disregarded).
-std::int64_t arrival_day(const SearchMessage& message) {
+std::int64_t day_of(std::int64_t s) {
     constexpr std::int64_t kDay = 86'400;
-    const std::int64_t s = message.internal_date_s;
     return s >= 0 ? s / kDay : -((-s + kDay - 1) / kDay);
 }
+std::int64_t arrival_day(const SearchMessage& message) { return day_of(message.internal_date_s); }
 Match arrived_before(const SearchNode& node, const SearchMessage& message) {
     return to_match(arrival_day(message) < node.day);
 }
@@ -64,6 +65,31 @@ Match arrived_on(const SearchNode& node, const SearchMessage& message) {
 Match arrived_since(const SearchNode& node, const SearchMessage& message) {
     return to_match(arrival_day(message) >= node.day);
 }
+
+// To the second, both ends included (RFC 5032 2).
+Match is_younger(const SearchNode& node, const SearchMessage& message) {
+    return to_match(message.internal_date_s >= node.instant_s);
+}
+Match is_older(const SearchNode& node, const SearchMessage& message) {
+    return to_match(message.internal_date_s <= node.instant_s);
+}
+
+template <class Compare>
+Match saved(const SearchNode& node, const SearchMessage& message, Compare compare) {
+    if (message.saved == nullptr) return Match::unknown;
+    return to_match(compare(day_of(message.saved->save_date_s), std::int64_t{node.day}));
+}
+Match saved_before(const SearchNode& node, const SearchMessage& message) { return saved(node, message, std::less<>()); }
+Match saved_on(const SearchNode& node, const SearchMessage& message) { return saved(node, message, std::equal_to<>()); }
+Match saved_since(const SearchNode& node, const SearchMessage& message) {
+    return saved(node, message, std::greater_equal<>());
+}
+Match has_email_id(const SearchNode& node, const SearchMessage& message) {
+    if (message.saved == nullptr) return Match::unknown;
+    return to_match(node.number != 0 && message.saved->email == node.number);
+}
+// No message has a THREADID here (RFC 8474 5.2: NIL), so none has the one asked for.
+Match has_thread_id(const SearchNode&, const SearchMessage&) { return Match::no; }
 
 // The day of the Date field on its writer's own calendar.
 template <class Compare>
@@ -112,7 +138,7 @@ Match text_holds(const SearchNode& node, const SearchMessage& message) {
 
 using Argument = SearchArgument;
 using Place = SearchPlace;
-constexpr std::array<SearchKey, 37> kKeys = {{
+constexpr std::array<SearchKey, 45> kKeys = {{
     {"ALL", Argument::none, is_any, "3501 6.4.4"},
     {"ANSWERED", Argument::none, has_flag<kAnswered>, "3501 6.4.4"},
     {"BCC", Argument::text, bcc_holds, "3501 6.4.4", Place::field},
@@ -121,6 +147,7 @@ constexpr std::array<SearchKey, 37> kKeys = {{
     {"CC", Argument::text, cc_holds, "3501 6.4.4", Place::field},
     {"DELETED", Argument::none, has_flag<kDeleted>, "3501 6.4.4"},
     {"DRAFT", Argument::none, has_flag<kDraft>, "3501 6.4.4"},
+    {"EMAILID", Argument::object_id, has_email_id, "8474 6", Place::entry},
     {"FLAGGED", Argument::none, has_flag<kFlagged>, "3501 6.4.4"},
     {"FROM", Argument::text, from_holds, "3501 6.4.4", Place::field},
     {"HEADER", Argument::header_and_text, header_holds, "3501 6.4.4", Place::field},
@@ -129,9 +156,14 @@ constexpr std::array<SearchKey, 37> kKeys = {{
     {"NEW", Argument::none, is_new, "3501 6.4.4"},
     {"NOT", Argument::one_key, nullptr, "3501 6.4.4"},
     {"OLD", Argument::none, is_old, "3501 6.4.4"},
+    {"OLDER", Argument::interval, is_older, "5032 2"},
     {"ON", Argument::date, arrived_on, "3501 6.4.4"},
     {"OR", Argument::two_keys, nullptr, "3501 6.4.4"},
     {"RECENT", Argument::none, is_recent, "3501 6.4.4"},
+    {"SAVEDATESUPPORTED", Argument::none, is_any, "8514 4.3"},
+    {"SAVEDBEFORE", Argument::date, saved_before, "8514 4.3", Place::entry},
+    {"SAVEDON", Argument::date, saved_on, "8514 4.3", Place::entry},
+    {"SAVEDSINCE", Argument::date, saved_since, "8514 4.3", Place::entry},
     {"SEEN", Argument::none, has_flag<kSeen>, "3501 6.4.4"},
     {"SENTBEFORE", Argument::date, sent_before, "3501 6.4.4", Place::raw_header},
     {"SENTON", Argument::date, sent_on, "3501 6.4.4", Place::raw_header},
@@ -140,6 +172,7 @@ constexpr std::array<SearchKey, 37> kKeys = {{
     {"SMALLER", Argument::number, is_smaller, "3501 6.4.4"},
     {"SUBJECT", Argument::text, subject_holds, "3501 6.4.4", Place::field},
     {"TEXT", Argument::text, text_holds, "3501 6.4.4", Place::text},
+    {"THREADID", Argument::object_id, has_thread_id, "8474 6"},
     {"TO", Argument::text, to_holds, "3501 6.4.4", Place::field},
     {"UID", Argument::uid_set, in_uids, "3501 6.4.4"},
     {"UNANSWERED", Argument::none, lacks_flag<kAnswered>, "3501 6.4.4"},
@@ -148,6 +181,7 @@ constexpr std::array<SearchKey, 37> kKeys = {{
     {"UNFLAGGED", Argument::none, lacks_flag<kFlagged>, "3501 6.4.4"},
     {"UNKEYWORD", Argument::flag_keyword, lacks_keyword, "3501 6.4.4"},
     {"UNSEEN", Argument::none, lacks_flag<kSeen>, "3501 6.4.4"},
+    {"YOUNGER", Argument::interval, is_younger, "5032 2"},
     // Forms without a name of their own.
     {"", Argument::uid_set, in_numbers, "3501 9"},
     {"(", Argument::none, nullptr, "3501 9"},
@@ -155,6 +189,7 @@ constexpr std::array<SearchKey, 37> kKeys = {{
 constexpr std::size_t kNamedKeys = kKeys.size() - 2;
 constexpr const SearchKey& kNumbersKey = kKeys[kNamedKeys];
 constexpr const SearchKey& kListKey = kKeys[kNamedKeys + 1];
+constexpr const SearchKey& kUidKey = *std::ranges::find(kKeys, std::string_view("UID"), &SearchKey::name);
 
 class Parser {
  public:
@@ -198,7 +233,7 @@ class Parser {
         SearchNode node;
         if (in_.take('(')) {
             TRY(node, take_list(')', depth + 1));
-        } else if (ascii::is_digit(in_.peek()) || in_.peek() == '*') {
+        } else if (ascii::is_digit(in_.peek()) || in_.peek() == '*' || in_.peek() == '$') {
             node.key = &kNumbersKey;
             TRY(node.set, take_sequence_set(in_, limits_));
         } else {
@@ -235,6 +270,15 @@ class Parser {
             }
             case Argument::number: {
                 TRY(node.number, take_number(in_));
+                return {};
+            }
+            case Argument::interval: {
+                TRY(node.number, take_nz_number(in_));
+                return {};
+            }
+            case Argument::object_id: {
+                TRY(const std::string id, take_astring(in_));
+                node.number = parse_email_id(id).value_or(0);
                 return {};
             }
             case Argument::uid_set: {
@@ -293,12 +337,41 @@ std::span<const SearchKey> search_keys() { return std::span(kKeys).first(kNamedK
 
 Result<SearchProgram> take_search_program(Cursor& in, const Limits& limits) { return Parser(in, limits).run(); }
 
-void resolve_sets(SearchProgram& program, std::uint32_t exists, std::uint32_t uid_max) {
+void resolve_sets(SearchProgram& program, const SearchView& view) {
     for (SearchNode& node : program.nodes) {
-        if (node.key->argument == Argument::uid_set) {
-            node.ranges = resolve(node.set, node.key == &kNumbersKey ? exists : uid_max);
+        if (node.key->argument == Argument::interval) {
+            node.instant_s = view.now_s - static_cast<std::int64_t>(node.number);
+        }
+        if (node.key->argument != Argument::uid_set) continue;
+        if (node.set.last_result) {
+            // Saved as UIDs, whether it stands for numbers or for UIDs (RFC 5182 2.1).
+            node.key = &kUidKey;
+            node.ranges.assign(view.last_result.begin(), view.last_result.end());
+        } else {
+            node.ranges = resolve(node.set, node.key == &kNumbersKey ? view.exists : view.uid_max);
         }
     }
+}
+
+bool needs_saved(const SearchProgram& program) {
+    return std::ranges::any_of(program.nodes, [](const SearchNode& node) { return node.key->place == Place::entry; });
+}
+
+SearchSpan span_of(const SearchProgram& program) {
+    SearchSpan out;
+    if (program.nodes.empty()) return out;
+    for (const std::size_t child : program.nodes.back().children) {
+        const SearchNode& node = program.nodes[child];
+        if (node.key->argument != Argument::uid_set) continue;
+        SequenceSet::Range& span = node.key == &kNumbersKey ? out.numbers : out.uids;
+        if (node.ranges.empty()) {
+            span = {1, 0};
+            continue;
+        }
+        span.first = std::max(span.first, node.ranges.front().first);
+        span.last = std::min(span.last, node.ranges.back().last);
+    }
+    return out;
 }
 
 Match judge(const SearchProgram& program, const SearchMessage& message) {

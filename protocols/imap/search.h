@@ -1,10 +1,11 @@
 #pragma once
-/// protocols/imap/search: the SEARCH program (RFC 3501 6.4.4, 9). Pure.
+/// protocols/imap/search: the SEARCH program (RFC 3501 6.4.4, 9; RFC 5032, 5182, 8474 6, 8514 4.3). Pure.
 /// A key is one row: its name, the argument it takes and how a message is judged. Judging is three-valued: without the
 /// content of a message, keys that need it answer `unknown`, so that the session first decides from its memory and
 /// only what stays unknown is read. Texts match as substrings of the decoded, folded field or body.
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -48,6 +49,12 @@ class SearchContent {
     std::optional<std::string> folded_body_;
 };
 
+/// What the store alone knows of an entry; read for all messages at once, where a key asks for it.
+struct SearchSaved {
+    std::int64_t save_date_s = 0;  ///< Unix seconds
+    std::uint64_t email = 0;       ///< what object_id.h writes; 0: none
+};
+
 struct SearchMessage {
     std::uint32_t number = 0;
     std::uint32_t uid = 0;
@@ -57,13 +64,27 @@ struct SearchMessage {
     std::int64_t internal_date_s = 0;
     std::uint64_t size_octets = 0;
     std::uint64_t modseq = 0;
+    const SearchSaved* saved = nullptr;
     SearchContent* content = nullptr;
 };
 
 struct SearchNode;
-enum class SearchArgument { none, text, header_and_text, flag_keyword, date, number, uid_set, one_key, two_keys };
-/// What of a message's content a key looks at: what an index may narrow down before a message is read.
-enum class SearchPlace { nowhere, raw_header, field, body, text };
+enum class SearchArgument {
+    none,
+    text,
+    header_and_text,
+    flag_keyword,
+    date,
+    number,
+    interval,
+    object_id,
+    uid_set,
+    one_key,
+    two_keys
+};
+/// What of a message a key looks at beyond a session's memory: SearchSaved (`entry`), or its content, which an index
+/// may narrow down before a message is read.
+enum class SearchPlace { nowhere, entry, raw_header, field, body, text };
 
 struct SearchKey {
     std::string_view name;
@@ -78,6 +99,7 @@ struct SearchNode {
     std::string field;  ///< HEADER
     std::string text;   ///< folded for search; a keyword as it came
     std::uint64_t number = 0;
+    std::int64_t instant_s = 0;  ///< YOUNGER and OLDER: now less the interval, once resolved
     std::int32_t day = 0;
     SequenceSet set;
     std::vector<SequenceSet::Range> ranges;  ///< `set` resolved
@@ -94,8 +116,23 @@ std::span<const SearchKey> search_keys();
 /// ["CHARSET" SP astring SP] search-key *(SP search-key). Errc::unsupported for a charset other than US-ASCII and
 /// UTF-8, to be answered with NO [BADCHARSET ...].
 Result<SearchProgram> take_search_program(Cursor& in, const Limits& limits = {});
-/// Puts numbers for "*": once a command, before judging.
-void resolve_sets(SearchProgram& program, std::uint32_t exists, std::uint32_t uid_max);
+/// What the sets and intervals of a program refer to.
+struct SearchView {
+    std::uint32_t exists = 0;
+    std::uint32_t uid_max = 0;
+    std::int64_t now_s = 0;
+    std::span<const SequenceSet::Range> last_result;  ///< UIDs, resolved: what "$" stands for
+};
+/// Puts numbers for "*", "$" and intervals: once a command, before judging.
+void resolve_sets(SearchProgram& program, const SearchView& view);
+/// Whether a key needs SearchMessage::saved.
+bool needs_saved(const SearchProgram& program);
+/// Between what numbers and UIDs all matches lie, as far as the sets among the keys that must all hold tell. Resolved.
+struct SearchSpan {
+    SequenceSet::Range numbers{1, std::numeric_limits<std::uint32_t>::max()};
+    SequenceSet::Range uids{1, std::numeric_limits<std::uint32_t>::max()};
+};
+SearchSpan span_of(const SearchProgram& program);
 /// Kleene's logic over the program.
 Match judge(const SearchProgram& program, const SearchMessage& message);
 

@@ -1,8 +1,8 @@
 #include "protocols/imap/sequence_set.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
+#include <array>
+#include <charconv>
 #include <iterator>
 
 #include "protocols/imap/grammar.h"
@@ -26,6 +26,10 @@ bool SequenceSet::has_star() const {
 
 Result<SequenceSet> take_sequence_set(Cursor& in, const Limits& limits) {
     SequenceSet out;
+    if (in.take('$')) {
+        out.last_result = true;
+        return out;
+    }
     do {
         if (out.ranges.size() >= limits.sequence_ranges_max) return Error(Errc::invalid, "Message set is too long");
         const auto first = take_seq_number(in);
@@ -82,17 +86,28 @@ bool contains(std::span<const SequenceSet::Range> ranges, std::uint32_t number) 
 
 std::string format_set(std::span<const std::uint32_t> numbers) {
     std::string out;
+    append_set(out, numbers);
+    return out;
+}
+
+void append_set(std::string& out, std::span<const std::uint32_t> numbers) {
+    std::array<char, 24> text{};  // two numbers of ten digits, a colon and a comma
+    const auto put = [&](char* at, std::uint32_t number) {
+        return std::to_chars(at, text.data() + text.size(), number).ptr;
+    };
     for (std::size_t i = 0; i < numbers.size();) {
         std::size_t end = i + 1;
-        while (end < numbers.size() && numbers[end] == numbers[end - 1] + 1) ++end;
-        if (!out.empty()) out += ',';
-        if (end - i == 1)
-            fmt::format_to(std::back_inserter(out), "{}", numbers[i]);
-        else
-            fmt::format_to(std::back_inserter(out), "{}:{}", numbers[i], numbers[end - 1]);
+        while (end < numbers.size() && numbers[end] == std::uint64_t{numbers[end - 1]} + 1) ++end;
+        char* at = text.data();
+        if (i != 0) *at++ = ',';
+        at = put(at, numbers[i]);
+        if (end - i > 1) {
+            *at++ = ':';
+            at = put(at, numbers[end - 1]);
+        }
+        out.append(text.data(), at);
         i = end;
     }
-    return out;
 }
 
 }  // namespace posthouse::imap

@@ -20,10 +20,12 @@ struct SequenceSet {
         bool operator==(const Range&) const = default;
     };
     std::vector<Range> ranges;
+    bool last_result = false;  ///< "$": what the last SEARCH saved (RFC 5182 3), in place of ranges
     bool has_star() const;
 };
 
-/// sequence-set = (seq-number / seq-range) *("," sequence-set), without recursion.
+/// sequence-set = (seq-number / seq-range) *("," sequence-set), without recursion; or seq-last-command = "$", which
+/// only its asker can resolve (server/imap/selected.h).
 Result<SequenceSet> take_sequence_set(Cursor& in, const Limits& limits = {});
 
 /// "*" replaced by `star` (0: the mailbox is empty and ranges with "*" name nothing), ends put in order, sorted and
@@ -37,5 +39,7 @@ bool contains(std::span<const SequenceSet::Range> ranges, std::uint32_t number);
 
 /// Numbers in the order given, runs written as ranges: "3:5,9,2" (uid-set of RFC 4315).
 std::string format_set(std::span<const std::uint32_t> numbers);
+/// The same behind what is in `out`.
+void append_set(std::string& out, std::span<const std::uint32_t> numbers);
 
 }  // namespace posthouse::imap

@@ -126,6 +126,8 @@ class Access {
     virtual Answer<std::vector<FetchFacts>> facts(MailboxId mailbox, std::vector<Uid> uids) = 0;
     /// One element a range, in the same order; nothing where the message is gone. The caller bounds the sum.
     virtual Answer<std::vector<std::optional<std::string>>> read(MailboxId mailbox, std::vector<BodyRange> ranges) = 0;
+    /// What only the store knows of entries, one element a UID, in the same order; zeros where the message is gone.
+    virtual Answer<std::vector<posthouse::imap::SearchSaved>> saved(MailboxId mailbox, std::vector<Uid> uids) = 0;
     /// What the search index says of messages that only their content can decide, one verdict a UID, in the same order.
     /// Without an index all are `in_mail`. `program` is resolved and never changes.
     virtual Answer<std::vector<SearchVerdict>> narrow(MailboxId mailbox,

@@ -8,13 +8,16 @@ namespace posthouse::server::imap {
 
 namespace {
 
-constexpr std::array<Extension, 6> kExtensions = {{
+constexpr std::array<Extension, 9> kExtensions = {{
     {"IMAP4rev1", kAnyPhase, "3501"},
     {"LITERAL+", kAnyPhase, "7888"},
     {"SASL-IR", kBeforeLogin, "4959"},
     {"UIDPLUS", kAnyPhase, "4315"},
     {"CHILDREN", kAnyPhase, "3348"},
     {"SPECIAL-USE", kAnyPhase, "6154"},
+    {"ESEARCH", kAnyPhase, "4731"},
+    {"SEARCHRES", kAnyPhase, "5182"},
+    {"WITHIN", kAnyPhase, "5032"},
 }};
 
 }  // namespace

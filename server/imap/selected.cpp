@@ -96,18 +96,30 @@ std::span<const std::string> Selected::keywords(std::uint32_t keyword_set) const
 
 Result<std::vector<std::uint32_t>> Selected::numbers(const wire::SequenceSet& set, NumbersAre are) const {
     std::vector<std::uint32_t> out;
-    if (are == NumbersAre::message_numbers) {
+    if (are == NumbersAre::message_numbers && !set.last_result) {
         TRY(const auto ranges, wire::resolve_numbers(set, told_exists_));
         for (const auto& range : ranges) {
             for (std::uint32_t n = range.first; n <= range.last; ++n) out.push_back(n);
         }
         return out;
     }
-    for (const auto& range : wire::resolve(set, uid_max())) {
+    for (const auto& range : set.last_result ? last_result_ : wire::resolve(set, uid_max())) {
         const std::uint32_t end = std::min(index_after(range.last), told_exists_);
         for (std::uint32_t index = list_->lower_bound(range.first); index < end; ++index) out.push_back(index + 1);
     }
     return out;
+}
+
+// Neighbours by number are one range: no message will ever come between their UIDs.
+void Selected::save_result(std::span<const std::uint32_t> numbers) {
+    last_result_.clear();
+    for (std::size_t i = 0; i < numbers.size(); ++i) {
+        const Uid uid = uid_of(numbers[i]);
+        if (i > 0 && numbers[i] == numbers[i - 1] + 1)
+            last_result_.back().last = uid;
+        else
+            last_result_.push_back({uid, uid});
+    }
 }
 
 // The new range reaches as far as any before it.

@@ -53,9 +53,18 @@ class Selected {
     bool is_gone(Uid uid) const;
     /// Number of a UID, or 0.
     std::uint32_t number_of(Uid uid) const;
+    /// Number of the first message with this UID or a higher one, addressed or not.
+    std::uint32_t number_from(Uid uid) const { return list_->lower_bound(uid) + 1; }
+    Uid uid_of(std::uint32_t number) const { return list_->uid(number - 1, near_); }
     std::span<const std::string> keywords(std::uint32_t keyword_set) const;
     /// All keywords ever seen here, sorted, for FLAGS and PERMANENTFLAGS.
     const std::vector<std::string>& all_keywords() const { return all_keywords_; }
+
+    /// What "$" stands for from now on: messages by number, ascending (RFC 5182 2.1). Kept as UIDs, so that what is
+    /// expunged is no more in it.
+    void save_result(std::span<const std::uint32_t> numbers);
+    /// UIDs, ascending and apart.
+    std::span<const posthouse::imap::SequenceSet::Range> last_result() const { return last_result_; }
 
     /// Numbers that a set names, ascending, gone ones among them. Errc::invalid for numbers that do not exist.
     Result<std::vector<std::uint32_t>> numbers(const posthouse::imap::SequenceSet& set, NumbersAre are) const;
@@ -105,6 +114,7 @@ class Selected {
     std::vector<Uid> gone_;         // by UID
     std::vector<Uid> stale_;        // by UID: flags changed, the client does not know yet
     std::vector<UidRange> recent_;  // apart and in order
+    std::vector<posthouse::imap::SequenceSet::Range> last_result_;
     std::map<std::uint32_t, std::vector<std::string>> keyword_sets_;
     std::vector<std::string> all_keywords_;
     std::uint32_t told_exists_ = 0;

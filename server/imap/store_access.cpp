@@ -161,6 +161,10 @@ class StoreAccess final : public Access {
         return reading(
             [mailbox, ranges = std::move(ranges)](const MailView& mail) { return read_ranges(mail, mailbox, ranges); });
     }
+    Answer<std::vector<wire::SearchSaved>> saved(MailboxId mailbox, std::vector<Uid> uids) override {
+        return reading(
+            [mailbox, uids = std::move(uids)](const MailView& mail) { return read_saved(mail, mailbox, uids); });
+    }
     Answer<std::vector<SearchVerdict>> narrow(MailboxId mailbox, std::shared_ptr<const wire::SearchProgram> program,
                                               std::vector<Uid> uids) override {
         return reading([index = index_, mailbox, program = std::move(program), uids = std::move(uids)](

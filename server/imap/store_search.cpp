@@ -44,7 +44,8 @@ Condition translate(const wire::SearchProgram& program, const wire::SearchNode& 
         return Condition(either ? Kind::any_of : Kind::none_of, std::move(parts));
     }
     switch (node.key->place) {
-        case wire::SearchPlace::nowhere: return Condition(from_memory);
+        case wire::SearchPlace::nowhere:
+        case wire::SearchPlace::entry: return Condition(from_memory);
         case wire::SearchPlace::raw_header: return Condition(Kind::unknown);
         case wire::SearchPlace::field: return field_condition(node);
         case wire::SearchPlace::body: return Condition(Kind::narrowed, node.text);
@@ -66,14 +67,14 @@ class EntryLookup {
         at_ = 0;
         return {};
     }
-    /// Message 0 where it is gone.
-    Result<MessageId> find(Uid uid) {
+    /// Valid until the next call; null where it is gone.
+    Result<const Entry*> find(Uid uid) {
         if (!dense_) {
-            TRY(const auto found, mail_.entries(mailbox_, uid, uid));
-            return found.empty() ? MessageId{} : found.front().message;
+            TRY(entries_, mail_.entries(mailbox_, uid, uid));
+            at_ = 0;
         }
         while (at_ < entries_.size() && entries_[at_].uid < uid) ++at_;
-        return at_ < entries_.size() && entries_[at_].uid == uid ? entries_[at_].message : MessageId{};
+        return at_ < entries_.size() && entries_[at_].uid == uid ? &entries_[at_] : nullptr;
     }
 
  private:
@@ -89,6 +90,13 @@ std::string read_or_nothing(const MailView& mail, MailboxId mailbox, Uid uid, st
     if (!body) return {};
     auto text = body->read(0, octets);
     return text ? *std::move(text) : std::string();
+}
+
+wire::SearchSaved saved_of(const Entry& entry) {
+    wire::SearchSaved out;
+    out.save_date_s = entry.save_date_s;
+    out.email = static_cast<std::uint64_t>(storage::raw(entry.message));
+    return out;
 }
 
 wire::SearchMessage view_of(const SearchCandidate& candidate) {
@@ -111,6 +119,19 @@ Condition condition_of(const wire::SearchProgram& program) {
     return translate(program, program.nodes.back(), Kind::met);
 }
 
+Result<std::vector<wire::SearchSaved>> read_saved(const MailView& mail, MailboxId mailbox,
+                                                  const std::vector<Uid>& uids) {
+    std::vector<wire::SearchSaved> out(uids.size());
+    if (uids.empty()) return out;
+    EntryLookup entries(mail, mailbox);
+    TRY_VOID(entries.prepare(uids.front(), uids.back(), uids.size()));
+    for (std::size_t i = 0; i < uids.size(); ++i) {
+        TRY(const Entry* const entry, entries.find(uids[i]));
+        if (entry != nullptr) out[i] = saved_of(*entry);
+    }
+    return out;
+}
+
 Result<std::vector<SearchVerdict>> narrow_search(const MailView& mail, SearchIndex* index, MailboxId mailbox,
                                                  const wire::SearchProgram& program, const std::vector<Uid>& uids) {
     std::vector<SearchVerdict> out(uids.size(), SearchVerdict::in_mail);
@@ -120,8 +141,8 @@ Result<std::vector<SearchVerdict>> narrow_search(const MailView& mail, SearchInd
     std::vector<MessageId> messages;
     messages.reserve(uids.size());
     for (const Uid uid : uids) {
-        TRY(const MessageId message, entries.find(uid));
-        messages.push_back(message);
+        TRY(const Entry* const entry, entries.find(uid));
+        messages.push_back(entry == nullptr ? MessageId{} : entry->message);
     }
     auto verdicts = index->narrow(condition_of(program), messages);
     return verdicts ? *std::move(verdicts) : out;
@@ -134,23 +155,22 @@ Result<std::vector<Uid>> run_search(const MailView& mail, SearchIndex* index, Ma
     if (candidates.empty()) return out;
     const auto texts = index == nullptr ? nullptr : index->texts();
     EntryLookup entries(mail, mailbox);
-    if (texts) {
-        TRY_VOID(entries.prepare(candidates.front().entry.uid, candidates.back().entry.uid, candidates.size()));
-    }
+    TRY_VOID(entries.prepare(candidates.front().entry.uid, candidates.back().entry.uid, candidates.size()));
     for (const SearchCandidate& candidate : candidates) {
         const Uid uid = candidate.entry.uid;
+        TRY(const Entry* const entry, entries.find(uid));
+        const wire::SearchSaved saved = entry == nullptr ? wire::SearchSaved() : saved_of(*entry);
         const auto header = [&] {
             const auto facts = mail.facts(mailbox, uid);
             return facts ? read_or_nothing(mail, mailbox, uid, facts->header_octets) : std::string();
         };
         const auto message = [&] { return read_or_nothing(mail, mailbox, uid, candidate.entry.size_octets); };
         const auto kept = [&]() -> const mime::SearchText* {
-            if (!texts) return nullptr;
-            const auto id = entries.find(uid);
-            return id && *id != MessageId{} ? texts->of(*id) : nullptr;
+            return texts && entry != nullptr ? texts->of(entry->message) : nullptr;
         };
         wire::SearchContent content(header, message, kept);
         wire::SearchMessage view = view_of(candidate);
+        view.saved = &saved;
         view.content = &content;
         if (wire::judge(program, view) == wire::Match::yes) out.push_back(uid);
     }

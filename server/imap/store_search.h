@@ -14,6 +14,9 @@ namespace posthouse::server::imap {
 /// program must be: it asks only about messages that they do not rule out.
 storage::search::Condition condition_of(const posthouse::imap::SearchProgram& program);
 
+/// Access::saved().
+Result<std::vector<posthouse::imap::SearchSaved>> read_saved(const storage::MailView& mail, MailboxId mailbox,
+                                                             const std::vector<Uid>& uids);
 /// Access::narrow(). `index` may be null. Never fails for want of an index: then all are `in_mail`.
 Result<std::vector<SearchVerdict>> narrow_search(const storage::MailView& mail, storage::search::SearchIndex* index,
                                                  MailboxId mailbox, const posthouse::imap::SearchProgram& program,

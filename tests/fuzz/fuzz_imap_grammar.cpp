@@ -17,7 +17,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     switch (data[0] % 6) {
         case 0:
             if (auto program = imap::take_search_program(in)) {
-                imap::resolve_sets(*program, 5, 50);
+                const imap::SearchView view{.exists = 5, .uid_max = 50, .now_s = 0, .last_result = {}};
+                imap::resolve_sets(*program, view);
                 imap::SearchContent content([&] { return std::string(text); }, [&] { return std::string(text); });
                 imap::SearchMessage message;
                 message.number = 1;

@@ -12,6 +12,7 @@
 
 #include "protocols/imap/fetch.h"
 #include "protocols/imap/search.h"
+#include "protocols/imap/search_return.h"
 #include "server/imap/command.h"
 #include "tests/support/imap_host.h"
 #include "tests/transcripts/transcript.h"
@@ -138,6 +139,7 @@ int check_coverage(const std::string& directory) {
     }
     for (const auto& item : imap::fetch_items()) want("FETCH:", item.name);
     for (const auto& key : imap::search_keys()) want("SEARCH:", key.name);
+    for (const auto& option : imap::search_return_options()) want("SEARCH_RETURN:", option.name);
     for (const auto& item : server::imap::status_items()) want("STATUS:", item.name);
     return missing == 0 ? 0 : 1;
 }

@@ -1,3 +1,4 @@
 posthouse_unit_test(NAME protocols_imap
   SOURCES protocols/imap/client_response_test.cpp protocols/imap/grammar_test.cpp protocols/imap/program_test.cpp
+          protocols/imap/search_return_test.cpp
   USES protocols_imap)

@@ -64,7 +64,7 @@ TEST_CASE("SEARCH judges from memory what it can") {
         Cursor in(text);
         auto program = take_search_program(in);
         REQUIRE(program.has_value());
-        resolve_sets(*program, 3, 30);
+        resolve_sets(*program, SearchView{.exists = 3, .uid_max = 30, .now_s = 0, .last_result = {}});
         SearchMessage message;
         message.number = 2;
         message.uid = 20;
