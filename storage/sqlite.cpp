@@ -12,6 +12,7 @@ namespace {
 
 // How long a statement waits for another process (the command line beside the server) before it gives up.
 constexpr int kBusyMs = 10'000;
+constexpr std::string_view kMainName = "mail.db";
 
 Errc code_of(int rc) {
     switch (rc & 0xff) {
@@ -45,6 +46,13 @@ bool is_full(int rc, int error_number) {
         case SQLITE_CANTOPEN: return error_number == ENOSPC || error_number == EDQUOT;
         default: return false;
     }
+}
+
+/// The file's name without its directory: an operator has to know which of the databases is meant.
+std::string_view file_name_of(sqlite3* handle) {
+    const char* const path = sqlite3_db_filename(handle, "main");
+    const std::string_view all = path == nullptr ? std::string_view() : std::string_view(path);
+    return all.substr(all.rfind('/') + 1);
 }
 
 /// Before the library's first use: the statistics of its allocator would cost a global lock at every allocation.
@@ -201,7 +209,9 @@ Error Connection::error(int rc) {
     }
     if (code == Errc::io || code == Errc::corrupt) damaged_ = true;
     if (code == Errc::corrupt) {
-        return Error(code, fmt::format("mail.db is damaged: {} ({}); run posthouse fsck", sqlite3_errmsg(handle_), rc));
+        const std::string_view name = file_name_of(handle_);
+        return Error(code, fmt::format("{} is damaged: {} ({}){}", name, sqlite3_errmsg(handle_), rc,
+                                       name == kMainName ? "; run posthouse fsck" : ""));
     }
     return Error(code, fmt::format("the database said: {} ({})", sqlite3_errmsg(handle_), rc));
 }

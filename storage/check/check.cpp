@@ -2,50 +2,51 @@
 #include "storage/check/check.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include "storage/check/bodies.h"
 #include "storage/check/rows.h"
+#include "storage/search/examine.h"
 #include "storage/segments_lock.h"
 
 namespace posthouse::storage {
 namespace {
 
 constexpr int kDatabaseMessagesMax = 100;
-constexpr const char* kSearchName = "search.db";
-constexpr std::uint64_t kSearchCacheOctets = 4ULL * 1024 * 1024;
-
-enum class Database : std::uint8_t { mail = 1, search = 2 };
+// Target::a of both kinds of damaged databases.
+constexpr std::int64_t kMailDatabase = 1;
+constexpr std::int64_t kSearchDatabase = 2;
 
 /// SQLite's own check, which says "ok" or what is wrong, a row each.
-Result<> check_database(Connection& db, bool quick, Database which, Findings& findings) {
-    const FaultKind kind = which == Database::mail ? FaultKind::database_damaged : FaultKind::search_damaged;
-    const char* const name = which == Database::mail ? "mail.db" : "search.db";
+Result<> check_database(Connection& db, bool quick, Findings& findings) {
     Query q = quick ? db.query("PRAGMA quick_check(100)") : db.query("PRAGMA integrity_check(100)");
     for (int n = 0; n < kDatabaseMessagesMax; ++n) {
         const auto more = q.row();
+        const auto say = [&](std::string_view what) {
+            findings.add(FaultKind::database_damaged, kMailDatabase, n, fmt::format("mail.db: {}", what));
+        };
         if (!more) {
-            findings.add(kind, static_cast<std::int64_t>(which), n, fmt::format("{}: {}", name, more.error().context));
+            say(more.error().context);
             return {};
         }
         if (!*more) return {};
-        if (q.view(0) == "ok") continue;
-        findings.add(kind, static_cast<std::int64_t>(which), n, fmt::format("{}: {}", name, q.view(0)));
+        if (q.view(0) != "ok") say(q.view(0));
     }
     return {};
 }
 
-/// No mail is in it; it can be made anew. What its tables need
-/// this connection may not have: then it is not judged.
-void check_search(Store& store, const CheckOptions& options, CheckReport& report) {
-    const std::string path = directory_of(store).path() + "/" + kSearchName;
-    if (::access(path.c_str(), F_OK) != 0) return;
-    auto db = Connection::open(path, Connection::Mode::read, kSearchCacheOctets);
-    if (!db) {
-        report.findings.add(FaultKind::search_damaged, 2, 0, fmt::format("search.db: {}", db.error().context));
-        return;
+/// No mail is in it, and the server makes it anew.
+Result<> check_search(Store& store, const CheckOptions& options, CheckReport& report, const CheckObserver& observer) {
+    using search::Thoroughness;
+    const Thoroughness how = options.quick    ? Thoroughness::quick
+                             : options.bodies ? Thoroughness::texts
+                                              : Thoroughness::pages;
+    const auto go_on = [&] { return observer(0, 0, 0, "checking the search index"); };
+    TRY(const std::vector<std::string> faults, search::examine(store, how, go_on));
+    std::int64_t number = 0;
+    for (const std::string& sentence : faults) {
+        report.findings.add(FaultKind::search_damaged, kSearchDatabase, number++, sentence);
     }
-    static_cast<void>(check_database(**db, options.quick, Database::search, report.findings));
+    return {};
 }
 
 Result<> check_rows(Picture& picture, const CheckObserver& observer) {
@@ -72,9 +73,9 @@ Result<CheckReport> check_store(Store& store, const CheckOptions& options, const
     CheckReport report;
     TRY_VOID(store.read([&](const Snapshot& snapshot) -> Result<> {
         observer(0, 0, 0, "checking the database");
-        return check_database(context_of(snapshot).db, options.quick, Database::mail, report.findings);
+        return check_database(context_of(snapshot).db, options.quick, report.findings);
     }));
-    check_search(store, options, report);
+    TRY_VOID(check_search(store, options, report, observer));
     const Result<> rows = store.read([&](const Snapshot& snapshot) -> Result<> {
         Picture picture{context_of(snapshot).db, options, report, {}, {}, {}, {}, 0};
         return check_rows(picture, observer);
@@ -85,14 +86,14 @@ Result<CheckReport> check_store(Store& store, const CheckOptions& options, const
     }
     // What cannot be read is said, and the rest is looked at all the same.
     if (!rows) {
-        report.findings.add(FaultKind::database_damaged, 1, kDatabaseMessagesMax,
+        report.findings.add(FaultKind::database_damaged, kMailDatabase, kDatabaseMessagesMax,
                             fmt::format("mail.db: its rows cannot all be read: {}", rows.error().context));
     }
     TRY_VOID(check_files(store, options, report));
     if (options.bodies) {
         const Result<> bodies = check_bodies(store, options, report, observer);
         if (!bodies) {
-            report.findings.add(FaultKind::database_damaged, 1, kDatabaseMessagesMax + 1,
+            report.findings.add(FaultKind::database_damaged, kMailDatabase, kDatabaseMessagesMax + 1,
                                 fmt::format("mail.db: messages cannot all be found: {}", bodies.error().context));
         }
     }

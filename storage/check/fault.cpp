@@ -16,7 +16,10 @@ constexpr KindRow kRows[] = {
      "without it",
      fault, by_repair},
     {K::search_damaged, "search-damaged", "the search index is damaged",
-     "no mail is in it: rebuild it with posthouse search rebuild", fault, by_hand},
+     "no mail is in it, and searches read the mail itself meanwhile: the server builds it anew when it meets the "
+     "damage, "
+     "or at once with posthouse search rebuild",
+     fault, by_hand},
     {K::counter_behind, "counter-behind", "a counter is below a number already given", "--repair raises it", fault,
      by_repair},
     {K::account_without_domain, "account-without-domain", "an account belongs to a domain that is not there",

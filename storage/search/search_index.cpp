@@ -302,20 +302,21 @@ Result<bool> SearchIndex::audit(unsigned messages) {
     const std::shared_lock hold(gate_);
     if (!writer_) return false;
     TRY(auto reader, readers_.take());
-    Result<bool> sound = true;
+    Result<> sound;
     for (const MessageId message : chosen) {
-        sound = audit_one(message, *reader);
-        if (!sound || !*sound) break;
+        sound = audit_message(message, *reader);
+        if (!sound) break;
     }
     readers_.give(std::move(reader));
-    if (!sound) suspect(sound.error());
-    if (sound && !*sound) suspect(Error(Errc::corrupt, "a message is not found by its own words"));
-    return sound;
+    if (sound) return true;
+    suspect(sound.error());
+    if (sound.error().code == Errc::corrupt) return false;
+    return Error(sound.error());
 }
 
-Result<bool> SearchIndex::audit_one(MessageId message, Reader& reader) {
+Result<> audit_message(MessageId message, Reader& reader) {
     TRY(const mime::SearchText* const text, reader.text(message));
-    if (text == nullptr) return Error(Errc::corrupt, "a message in the search index has no text");
+    if (text == nullptr) return Error(Errc::corrupt, fmt::format("message {} has no text", raw(message)));
     for (const std::string* part : {&text->header, &text->body}) {
         const auto parts = characters(*part);
         if (parts.size() < 3) continue;
@@ -325,9 +326,10 @@ Result<bool> SearchIndex::audit_one(MessageId message, Reader& reader) {
         if (!expression) continue;
         Query q = reader.db().query("SELECT 1 FROM words WHERE words MATCH ?1 AND rowid = ?2");
         TRY(const bool found, q.bind(expression->match, message).row());
-        if (!found) return false;
+        if (found) continue;
+        return Error(Errc::corrupt, fmt::format("message {} is not found by its own words", raw(message)));
     }
-    return true;
+    return {};
 }
 
 // ---- telling

@@ -6,8 +6,9 @@
 /// Invariants  1. Text comes from mime::search_text() and nowhere else, for the index as for the full scan.
 ///             2. A message counts as indexed only after the commit that put it into search.db.
 ///             3. Only the holder of DATA/search.lock writes; the server holds it while it runs.
-///             4. A file that is damaged (SQLite says so, a checksum fails, an audit misses something), older than
-/// the program, or made from other mail is thrown away and built anew.
+///             4. A file that is damaged (SQLite says so, a checksum fails, an audit misses something), older than the
+///                program, or made from other mail is thrown away and built anew. Octets that change within a list of
+///                messages without breaking its form are seen by audits alone: until then a hit may be missed.
 ///             5. Nothing here delays a delivery: step() runs on its own thread at low priority, in small commits.
 /// Work is found mailbox by mailbox (entries whose modseq is above the one looked through): message ids are given in
 /// blocks to several processes, so that their order says nothing. Messages that are gone are taken out by a sweep.
@@ -120,7 +121,6 @@ class SearchIndex {
     Result<Bounds> evaluate(const Condition& condition, const Question& question) const;
     Result<std::optional<IdSet>> find(std::string_view match, const Question& question) const;
 
-    Result<bool> audit_one(MessageId message, Reader& reader);
     Result<bool> work_once();
     Result<> follow_settings();
     Result<bool> find_work();
@@ -170,6 +170,10 @@ class SearchIndex {
     std::uint64_t writes_seen_ = 0;
     bool low_priority_ = false;
 };
+
+/// Looks up one term, chosen at random, of each part of a message's kept text. Errc::corrupt: it has none, it is
+/// damaged, or it is not found by its own words.
+Result<> audit_message(MessageId message, Reader& reader);
 
 /// The quiet work of the server: steps of `index`, which must outlive it. Its name is kIndexJob.
 std::unique_ptr<Job> make_index_job(SearchIndex& index);

@@ -93,14 +93,20 @@ def main():
         assert answers(home) == before
 
         # Killed, damaged, gone.
-        for harm in ("zero", "cut", "remove", "foreign"):
-            home.kill()
+        for harm in ("zero", "cut", "remove", "empty", "foreign"):
+            # Stopped, all of it is in the file; killed, much of it in its log.
+            if harm == "cut":
+                home.stop()
+            else:
+                home.kill()
             file = home.data / "search.db"
             octets = bytearray(file.read_bytes())
             if harm == "zero":
                 octets[0:200] = bytes(200)
             elif harm == "cut":
-                octets = octets[:30000]
+                octets = octets[:len(octets) // 2]
+            elif harm == "empty":
+                octets = bytearray()
             elif harm == "foreign":
                 octets = bytearray(b"no database at all")
             for path in home.data.glob("search.db*"):
@@ -108,9 +114,16 @@ def main():
             if harm != "remove":
                 file.write_bytes(octets)
                 file.chmod(0o600)
+            # fsck names it before the server has met it; what is not there is not damaged.
+            said = json.loads(home.cli("fsck", "--json", check=False).stdout)
+            found = {fault["code"] for fault in said["faults"]}
+            assert found == (set() if harm == "remove" else {"search-damaged"}), (harm, said)
+            told = home.log().count("built anew")
             home.start()
             assert answers(home) == before, harm
             wait_indexed(home, MESSAGES)
+            if harm != "remove":
+                assert home.log().count("built anew") == told + 1, (harm, home.log())
             assert answers(home) == before, harm
         append(home, MESSAGES, 5)
         assert len(answers(home)["ÄPFEL", "TEXT"].split()) == MESSAGES + 5
