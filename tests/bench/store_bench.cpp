@@ -20,6 +20,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <mutex>
 #include <random>
 #include <thread>
@@ -122,50 +123,41 @@ class Loop final : public CompletionQueue {
     std::vector<Completion> ready_;
 };
 
-class Case {
+/// Producers that each wait for their own commit before they send the next, and what a stretch of that cost.
+class Deliveries {
  public:
-    Case(Store& store, const std::vector<AccountId>& accounts, int producers, std::size_t octets, double seconds)
-        : store_(store), accounts_(accounts), producers_(producers), seconds_(seconds), text_(octets, 'x') {}
+    Deliveries(Store& store, int producers) : store_(store), producers_(producers) {}
 
-    void run() {
-        const StoreStatistics before = store_.statistics();
-        const double cpu_before = process_cpu_seconds();
+    /// `begin` is called with the number of each producer and sends its first; returns when all have stopped.
+    void run(const std::function<void(int)>& begin) {
+        before_ = store_.statistics();
+        cpu_before_ = process_cpu_seconds();
+        waits_us_.clear();
         const auto start = SteadyClock::now();
-        end_ = start + std::chrono::duration_cast<SteadyClock::duration>(std::chrono::duration<double>(seconds_));
-        for (int p = 0; p < producers_; ++p) send(p, 0);
+        for (int p = 0; p < producers_; ++p) {
+            ++running_;
+            begin(p);
+        }
         loop_.run_until([this] { return running_ == 0; });
-        const double took = std::chrono::duration<double>(SteadyClock::now() - start).count();
-        const StoreStatistics after = store_.statistics();
+        took_ = std::chrono::duration<double>(SteadyClock::now() - start).count();
+        commits_ = store_.statistics().commits - before_.commits;
+        cpu_seconds_ = process_cpu_seconds() - cpu_before_;
         std::ranges::sort(waits_us_);
-        const auto at = [this](double share) {
-            return waits_us_[static_cast<std::size_t>(share * static_cast<double>(waits_us_.size() - 1))];
-        };
-        const auto count = static_cast<double>(waits_us_.size());
-        fmt::print(
-            "{{\"bench\":\"store_deliver\",\"producers\":{},\"octets\":{},\"messages_per_s\":{:.0f},\"p50_ms\":{:.2f},"
-            "\"p99_ms\":{:.2f},\"messages\":{},\"per_commit\":{:.1f},\"cpu_us_per_message\":{:.1f},"
-            "\"failed\":{}}}\n",
-            producers_, text_.size(), count / took, static_cast<double>(at(0.5)) / 1000.0,
-            static_cast<double>(at(0.99)) / 1000.0, waits_us_.size(),
-            count / static_cast<double>(after.commits - before.commits),
-            (process_cpu_seconds() - cpu_before) * 1e6 / count, failed_);
-        std::fflush(stdout);
     }
-
- private:
-    void send(int producer, int count) {
-        if (count == 0) ++running_;
+    /// One copy for `account`. `next` is told when its commit came; it sends the next one, or gives back false.
+    void send(std::string_view text, mime::MessageFacts facts, AccountId account,
+              std::function<bool(SteadyClock::time_point)> next) {
         auto writer = store_.stage();
-        if (!writer->append(text_)) die("stage");
+        if (!writer->append(text)) die("stage");
         auto body = writer->finish();
         if (!body) die(body.error().context);
         Delivery delivery;
         delivery.body = *body;
-        delivery.facts = facts_for(text_.size(), producer, count);
+        delivery.facts = std::move(facts);
         delivery.sender = "alice@sender.example";
         delivery.received_detail = "from mx.sender.example [192.0.2.1] over ESMTPS";
         LocalCopy copy;
-        copy.account = accounts_[static_cast<std::size_t>(producer * 31 + count) % accounts_.size()];
+        copy.account = account;
         copy.recipient = "user@bench.example";
         delivery.local.push_back(std::move(copy));
         const auto began = SteadyClock::now();
@@ -176,35 +168,87 @@ class Case {
                 return {};
             },
             loop_,
-            [this, producer, count, began](Result<> done) {
+            [this, next = std::move(next), began](Result<> done) {
                 const auto now = SteadyClock::now();
                 waits_us_.push_back(std::chrono::duration_cast<std::chrono::microseconds>(now - began).count());
                 if (!done) ++failed_;
-                if (now < end_) {
-                    send(producer, count + 1);
-                } else {
-                    --running_;
-                }
+                if (!next(now)) --running_;
             });
     }
 
+    int producers() const { return producers_; }
+    std::size_t messages() const { return waits_us_.size(); }
+    double per_second() const { return static_cast<double>(messages()) / took_; }
+    double per_commit() const { return static_cast<double>(messages()) / static_cast<double>(commits_); }
+    double cpu_us_per_message() const { return cpu_seconds_ * 1e6 / static_cast<double>(messages()); }
+    double took_seconds() const { return took_; }
+    int failed() const { return failed_; }
+    /// What this share of the messages waited at most.
+    double wait_ms(double share) const {
+        const auto at = static_cast<std::size_t>(share * static_cast<double>(waits_us_.size() - 1));
+        return static_cast<double>(waits_us_[at]) / 1000.0;
+    }
+
+ private:
     Store& store_;
-    const std::vector<AccountId>& accounts_;
     int producers_;
-    double seconds_;
-    std::string text_;
     Loop loop_;
-    SteadyClock::time_point end_;
     int running_ = 0;
     int failed_ = 0;
     std::vector<std::int64_t> waits_us_;
+    StoreStatistics before_;
+    double cpu_before_ = 0;
+    double cpu_seconds_ = 0;
+    double took_ = 0;
+    std::uint64_t commits_ = 0;
+};
+
+SteadyClock::time_point in_seconds(double seconds) {
+    return SteadyClock::now() +
+           std::chrono::duration_cast<SteadyClock::duration>(std::chrono::duration<double>(seconds));
+}
+
+class Case {
+ public:
+    Case(Store& store, const std::vector<AccountId>& accounts, int producers, std::size_t octets, double seconds)
+        : deliveries_(store, producers), accounts_(accounts), seconds_(seconds), text_(octets, 'x') {}
+
+    void run() {
+        end_ = in_seconds(seconds_);
+        deliveries_.run([this](int producer) { send(producer, 0); });
+        fmt::print(
+            "{{\"bench\":\"store_deliver\",\"producers\":{},\"octets\":{},\"messages_per_s\":{:.0f},\"p50_ms\":{:.2f},"
+            "\"p99_ms\":{:.2f},\"messages\":{},\"per_commit\":{:.1f},\"cpu_us_per_message\":{:.1f},"
+            "\"failed\":{}}}\n",
+            deliveries_.producers(), text_.size(), deliveries_.per_second(), deliveries_.wait_ms(0.5),
+            deliveries_.wait_ms(0.99), deliveries_.messages(), deliveries_.per_commit(),
+            deliveries_.cpu_us_per_message(), deliveries_.failed());
+        std::fflush(stdout);
+    }
+
+ private:
+    void send(int producer, int count) {
+        const std::size_t account = static_cast<std::size_t>(producer * 31 + count) % accounts_.size();
+        deliveries_.send(text_, facts_for(text_.size(), producer, count), accounts_[account],
+                         [this, producer, count](SteadyClock::time_point now) {
+                             if (now >= end_) return false;
+                             send(producer, count + 1);
+                             return true;
+                         });
+    }
+
+    Deliveries deliveries_;
+    const std::vector<AccountId>& accounts_;
+    double seconds_;
+    std::string text_;
+    SteadyClock::time_point end_;
 };
 
 /// Mail of real sizes into one store, in stretches.
 class Mix {
  public:
     Mix(Store& store, const std::vector<AccountId>& accounts, int producers)
-        : store_(store), accounts_(accounts), producers_(producers), text_(kOctetsMax, 'x') {
+        : deliveries_(store, producers), accounts_(accounts), text_(kOctetsMax, 'x') {
         // Not one octet repeated: what lies below could be cleverer than mail allows.
         std::mt19937_64 generator(1);
         for (char& c : text_) c = static_cast<char>('!' + generator() % 90);
@@ -213,38 +257,20 @@ class Mix {
     /// Until `messages` more are in, or `seconds` are over (whichever is not 0).
     void run(std::uint64_t messages, double seconds) {
         target_ = messages == 0 ? ~std::uint64_t{0} : total_ + messages;
-        const auto start = SteadyClock::now();
-        end_ = seconds > 0
-                   ? start + std::chrono::duration_cast<SteadyClock::duration>(std::chrono::duration<double>(seconds))
-                   : SteadyClock::time_point::max();
+        end_ = seconds > 0 ? in_seconds(seconds) : SteadyClock::time_point::max();
         const std::uint64_t total_before = total_;
         const std::uint64_t octets_before = octets_;
-        const StoreStatistics before = store_.statistics();
-        const double cpu_before = process_cpu_seconds();
-        waits_us_.clear();
-        for (int p = 0; p < producers_; ++p) {
-            ++running_;
-            send();
-        }
-        loop_.run_until([this] { return running_ == 0; });
-        const double took = std::chrono::duration<double>(SteadyClock::now() - start).count();
-        std::ranges::sort(waits_us_);
-        const auto at = [this](double share) {
-            return static_cast<double>(
-                       waits_us_[static_cast<std::size_t>(share * static_cast<double>(waits_us_.size() - 1))]) /
-                   1000.0;
-        };
-        const auto count = static_cast<double>(total_ - total_before);
+        deliveries_.run([this](int) { send(); });
+        const auto octets = static_cast<double>(octets_ - octets_before);
         fmt::print(
             "{{\"bench\":\"store_mix\",\"producers\":{},\"messages_before\":{},\"messages\":{},\"messages_per_s\":{:."
             "0f},"
             "\"mb_per_s\":{:.0f},\"mean_octets\":{:.0f},\"p50_ms\":{:.2f},\"p99_ms\":{:.2f},\"max_ms\":{:.1f},"
             "\"per_commit\":{:.1f},\"cpu_us_per_message\":{:.1f},\"resident_mb\":{:.0f},\"failed\":{}}}\n",
-            producers_, total_before, total_ - total_before, count / took,
-            static_cast<double>(octets_ - octets_before) / 1e6 / took,
-            static_cast<double>(octets_ - octets_before) / count, at(0.5), at(0.99), at(1.0),
-            count / static_cast<double>(store_.statistics().commits - before.commits),
-            (process_cpu_seconds() - cpu_before) * 1e6 / count, megabytes_resident(), failed_);
+            deliveries_.producers(), total_before, deliveries_.messages(), deliveries_.per_second(),
+            octets / 1e6 / deliveries_.took_seconds(), octets / static_cast<double>(deliveries_.messages()),
+            deliveries_.wait_ms(0.5), deliveries_.wait_ms(0.99), deliveries_.wait_ms(1.0), deliveries_.per_commit(),
+            deliveries_.cpu_us_per_message(), megabytes_resident(), deliveries_.failed());
         std::fflush(stdout);
     }
     std::uint64_t octets() const { return octets_; }
@@ -255,56 +281,27 @@ class Mix {
 
     void send() {
         const auto size = static_cast<std::size_t>(std::clamp(sizes_(generator_), 600.0, double{kOctetsMax}));
-        auto writer = store_.stage();
-        if (!writer->append(std::string_view(text_).substr(generator_() % (kOctetsMax - size + 1), size))) die("stage");
-        auto body = writer->finish();
-        if (!body) die(body.error().context);
+        const std::size_t from = generator_() % (kOctetsMax - size + 1);
         const std::uint64_t number = ++total_;
         octets_ += size;
-        Delivery delivery;
-        delivery.body = *body;
-        delivery.facts = facts_for(size, 0, static_cast<int>(number));
-        delivery.sender = "alice@sender.example";
-        delivery.received_detail = "from mx.sender.example [192.0.2.1] over ESMTPS";
-        LocalCopy copy;
-        copy.account = accounts_[generator_() % accounts_.size()];
-        copy.recipient = "user@bench.example";
-        delivery.local.push_back(std::move(copy));
-        const auto began = SteadyClock::now();
-        store_.submit(
-            {*body},
-            [delivery = std::move(delivery)](Tx& tx) -> Result<> {
-                TRY_VOID(tx.deliver(delivery));
-                return {};
-            },
-            loop_,
-            [this, began](Result<> done) {
-                const auto now = SteadyClock::now();
-                waits_us_.push_back(std::chrono::duration_cast<std::chrono::microseconds>(now - began).count());
-                if (!done) ++failed_;
-                if (total_ < target_ && now < end_) {
-                    send();
-                } else {
-                    --running_;
-                }
-            });
+        deliveries_.send(std::string_view(text_).substr(from, size), facts_for(size, 0, static_cast<int>(number)),
+                         accounts_[generator_() % accounts_.size()], [this](SteadyClock::time_point now) {
+                             if (total_ >= target_ || now >= end_) return false;
+                             send();
+                             return true;
+                         });
     }
 
-    Store& store_;
+    Deliveries deliveries_;
     const std::vector<AccountId>& accounts_;
-    int producers_;
     std::string text_;
     std::mt19937_64 generator_{2};
     // Median 10 KB; one message in 40,000 would pass 2 MB.
     std::lognormal_distribution<double> sizes_{9.23, 1.3};
-    Loop loop_;
     SteadyClock::time_point end_;
     std::uint64_t target_ = 0;
     std::uint64_t total_ = 0;
     std::uint64_t octets_ = 0;
-    int running_ = 0;
-    int failed_ = 0;
-    std::vector<std::int64_t> waits_us_;
 };
 
 Options parse(int argc, char** argv) {

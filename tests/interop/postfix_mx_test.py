@@ -13,6 +13,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from house import House  # noqa: E402
 from outside import Reader, need_servers, peers, submit, trace, until  # noqa: E402
+from postfix_world import World as PostfixWorld  # noqa: E402
 
 ZONE = """\
 far.example. MX 10 mx.far.example.
@@ -41,17 +42,7 @@ DOORS = """\
 """
 
 
-class World:
-    def __init__(self, home, postfix, access):
-        self.home, self.postfix, self.access = home, postfix, access
-
-    def arrived(self, name):
-        mark = f"<{name}@home.example>".encode()
-        until(f"{name} at the MX", lambda: any(mark in octets for octets in self.postfix.mail()))
-        copies = [octets for octets in self.postfix.mail() if mark in octets]
-        assert len(copies) == 1, f"{name}: {len(copies)} copies"
-        return copies[0]
-
+class World(PostfixWorld):
     def report(self, name):
         """The delivery report about that message, as the fields of its message/delivery-status part."""
         with Reader(self.home) as inbox:
@@ -124,9 +115,7 @@ def check_deferred(world):
     world.postfix.set({})
     events.retry()
     assert events.wait("delivered", 2)["recipient"] == "later@far.example"
-    copies = [octets for octets in world.postfix.mail() if b"<deferred@home.example>" in octets]
-    until("both copies", lambda: sum(b"<deferred@home.example>" in each for each in world.postfix.mail()) == 2)
-    assert len(copies) <= 2
+    until("both copies", lambda: len(world.copies("deferred")) == 2)
     with Reader(world.home) as inbox:
         assert inbox.count("HEADER", "In-Reply-To", "<deferred@home.example>") == 0, "nobody need be told"
 
@@ -205,36 +194,19 @@ def check_smtputf8(world):
 
 def main():
     need_servers()
-    dns_port = peers.free_port()
     authority = peers.Authority("Nobody that anybody trusts")
     port = peers.free_port()
     postfix = peers.Postfix(port=port, master_extra=DOORS.format(port=port))
-    home = None
-    try:
-        access = postfix.root / "access"
-        access.write_text("refused@far.example 550 5.1.1 no such user here\n"
-                          "later@far.example 450 4.2.1 Come back later\n")
+    with World(postfix, authority) as world:
+        judge = world.judge_recipients("refused@far.example 550 5.1.1 no such user here",
+                                       "later@far.example 450 4.2.1 Come back later")
         postfix.set({**peers.one_maildir(postfix), **authority.issue("mx.far.example"),
-                     "smtpd_recipient_restrictions": f"check_recipient_access texthash:{access}, permit"})
+                     "smtpd_recipient_restrictions": f"{judge}, permit"})
         postfix.start()
-        home = House(config={"dns": {"servers": f'["127.0.0.1@{dns_port}"]'},
-                             "relay": {"mx_port": str(port), "allow_loopback_mx": "true"}})
-        world = World(home, postfix, access)
-        with peers.knot(ZONE, dns_port):
-            home.start()
-            for check in (check_delivered, check_without_tls, check_broken_tls, check_deferred, check_down, check_refused,
-                          check_silent, check_domains, check_smtputf8):
-                check(world)
-                print(f"{check.__name__[6:]}: good", flush=True)
-            assert home.stop() == 0, "the server did not stop cleanly"
-    except BaseException:
-        print("---- log of the server\n" + (home.log() if home else "") + "\n---- Postfix\n" + postfix.log()[-6000:])
-        raise
-    finally:
-        if home:
-            home.remove()
-        postfix.remove()
-        authority.remove()
+        world.home = House(config={**world.dns_settings(),
+                                   "relay": {"mx_port": str(port), "allow_loopback_mx": "true"}})
+        world.run(ZONE, check_delivered, check_without_tls, check_broken_tls, check_deferred, check_down, check_refused,
+                  check_silent, check_domains, check_smtputf8)
 
 
 main()

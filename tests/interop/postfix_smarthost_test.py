@@ -12,6 +12,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from house import House, skip  # noqa: E402
 from outside import Reader, make_message, need_servers, peers, submit, trace, until  # noqa: E402
+from postfix_world import World as PostfixWorld  # noqa: E402
 
 try:
     import dkim
@@ -23,26 +24,18 @@ HOST, USER, PASSWORD = "smarthost.example", "house", "bridge over the river"
 SMTPS = "127.0.0.1:{port} inet n - n - - smtpd\n  -o smtpd_tls_wrappermode=yes\n"
 
 
-class World:
+class World(PostfixWorld):
     """The relay and its surroundings."""
 
-    def __init__(self, home, postfix, good, stranger, dns_port, smtps_port):
-        self.home, self.postfix, self.good, self.stranger = home, postfix, good, stranger
-        self.dns_port, self.smtps_port = dns_port, smtps_port
+    def __init__(self, postfix, good, stranger, smtps_port, only_login):
+        super().__init__(postfix, good, stranger)
+        self.good, self.stranger, self.smtps_port, self.only_login = good, stranger, smtps_port, only_login
 
     def route(self, way, password=PASSWORD):
         """Replaces the only route."""
         self.home.cli("route", "remove", "default")
         self.home.cli("route", "add", "default", way, "--ca-file", str(self.good.certificate),
                       environment={"POSTHOUSE_RELAY_PASSWORD": password})
-
-    def arrived(self, name):
-        """Waits for the message at the relay; exactly one copy."""
-        mark = f"<{name}@home.example>".encode()
-        until(f"{name} at the relay", lambda: any(mark in octets for octets in self.postfix.mail()))
-        copies = [octets for octets in self.postfix.mail() if mark in octets]
-        assert len(copies) == 1, f"{name}: {len(copies)} copies"
-        return copies[0]
 
 
 def check_signatures(world, octets):
@@ -127,9 +120,9 @@ def check_implicit_tls(world):
     world.route(f"smtp://{USER}@{HOST}:{world.postfix.port}")
 
 
-def check_login_mechanism(world, sasl):
+def check_login_mechanism(world):
     """A relay that knows only AUTH LOGIN."""
-    world.postfix.set(sasl)
+    world.postfix.set(world.only_login)
     submit(world.home, "login", "bob@far.example")
     event = trace(world.home, "login").wait("delivered")
     assert "AUTH LOGIN" in event["dialogue"] and "****" in event["dialogue"], event["dialogue"]
@@ -168,40 +161,21 @@ def main():
     need_servers("dovecot")
     if peers.why_no_dovecot():
         skip(peers.why_no_dovecot())
-    dns_port, smtps_port = peers.free_port(), peers.free_port()
+    smtps_port = peers.free_port()
     good, stranger = peers.Authority(), peers.Authority("Somebody else")
     postfix = peers.Postfix(master_extra=SMTPS.format(port=smtps_port))
-    home = None
-    try:
-        with peers.dovecot_sasl({USER: PASSWORD}) as sasl, peers.dovecot_sasl({USER: PASSWORD}, "login") as only_login:
-            access = postfix.root / "access"
-            access.write_text("refused@far.example 550 5.7.77 We do not want that\n")
-            postfix.set({**peers.one_maildir(postfix), **good.issue(HOST), **sasl, "mynetworks": "192.0.2.0/24",
-                         "smtpd_relay_restrictions": "permit_sasl_authenticated, reject",
-                         "smtpd_recipient_restrictions": f"check_recipient_access texthash:{access}, "
-                                                         "permit_sasl_authenticated, reject"})
-            postfix.start()
-            home = House(relay=f"smtp://{USER}@{HOST}:{postfix.port}", relay_password="wrong password",
-                         relay_ca=good.certificate, config={"dns": {"servers": f'["127.0.0.1@{dns_port}"]'}})
-            world = World(home, postfix, good, stranger, dns_port, smtps_port)
-            records = [line.replace("<the public address of this machine>", "127.0.0.1") for line in home.dns]
-            with peers.knot([*records, f"{HOST}. A 127.0.0.1"], dns_port):
-                home.start()
-                for check in (check_password, check_bad_certificates, check_implicit_tls, check_refused, check_reuse):
-                    check(world)
-                    print(f"{check.__name__[6:]}: good", flush=True)
-                check_login_mechanism(world, only_login)
-                print("login_mechanism: good", flush=True)
-                assert home.stop() == 0, "the server did not stop cleanly"
-    except BaseException:
-        print("---- log of the server\n" + (home.log() if home else "") + "\n---- Postfix\n" + postfix.log()[-6000:])
-        raise
-    finally:
-        if home:
-            home.remove()
-        postfix.remove()
-        good.remove()
-        stranger.remove()
+    with peers.dovecot_sasl({USER: PASSWORD}) as sasl, peers.dovecot_sasl({USER: PASSWORD}, "login") as only_login, \
+            World(postfix, good, stranger, smtps_port, only_login) as world:
+        judge = world.judge_recipients("refused@far.example 550 5.7.77 We do not want that")
+        postfix.set({**peers.one_maildir(postfix), **good.issue(HOST), **sasl, "mynetworks": "192.0.2.0/24",
+                     "smtpd_relay_restrictions": "permit_sasl_authenticated, reject",
+                     "smtpd_recipient_restrictions": f"{judge}, permit_sasl_authenticated, reject"})
+        postfix.start()
+        world.home = House(relay=f"smtp://{USER}@{HOST}:{postfix.port}", relay_password="wrong password",
+                           relay_ca=good.certificate, config=world.dns_settings())
+        records = [line.replace("<the public address of this machine>", "127.0.0.1") for line in world.home.dns]
+        world.run([*records, f"{HOST}. A 127.0.0.1"], check_password, check_bad_certificates, check_implicit_tls,
+                  check_refused, check_reuse, check_login_mechanism)
 
 
 main()
