@@ -19,6 +19,11 @@ void write_flags(std::string& out, const FetchSource& source) {
 void write_uid(std::string& out, const FetchSource& source) { append_number(out, source.uid); }
 void write_size(std::string& out, const FetchSource& source) { append_number(out, source.size_octets); }
 void write_date(std::string& out, const FetchSource& source) { append_internal_date(out, source.internal_date_s); }
+void write_modseq(std::string& out, const FetchSource& source) {
+    out += '(';
+    append_number(out, source.modseq);
+    out += ')';
+}
 void write_envelope(std::string& out, const FetchSource& source) { out += source.envelope; }
 void write_body(std::string& out, const FetchSource& source) {
     out += mime::format_imap_body(*source.structure, mime::Extension::without);
@@ -53,7 +58,7 @@ constexpr FetchItem macro(std::string_view name, std::string_view expands_to) {
     return item;
 }
 
-constexpr std::array<FetchItem, 15> kItems = {
+constexpr std::array<FetchItem, 16> kItems = {
     macro("ALL", "(FLAGS INTERNALDATE RFC822.SIZE ENVELOPE)"),
     macro("FAST", "(FLAGS INTERNALDATE RFC822.SIZE)"),
     macro("FULL", "(FLAGS INTERNALDATE RFC822.SIZE ENVELOPE BODY)"),
@@ -61,6 +66,7 @@ constexpr std::array<FetchItem, 15> kItems = {
     value("FLAGS", Needs::index, write_flags, "3501 7.4.2"),
     value("INTERNALDATE", Needs::index, write_date, "3501 7.4.2"),
     value("RFC822.SIZE", Needs::index, write_size, "3501 7.4.2"),
+    value("MODSEQ", Needs::index, write_modseq, "7162 3.1.4.2"),
     value("ENVELOPE", Needs::facts, write_envelope, "3501 7.4.2"),
     value("BODYSTRUCTURE", Needs::facts, write_bodystructure, "3501 7.4.2"),
     value("BODY", Needs::facts, write_body, "3501 7.4.2"),

@@ -138,8 +138,12 @@ class Access {
                                             std::shared_ptr<const posthouse::imap::SearchProgram> program,
                                             std::vector<SearchCandidate> candidates) = 0;
 
-    virtual Answer<storage::StoreOutcome> store(MailboxId mailbox, std::vector<Uid> uids,
-                                                storage::FlagChange change) = 0;
+    /// UIDs expunged with a mod-sequence above `since`, by UID; where that is no longer remembered, all that are not
+    /// there (RFC 7162 3.2.6).
+    virtual Answer<std::vector<Uid>> expunged_since(MailboxId mailbox, ModSeq since) = 0;
+    /// Messages with a mod-sequence above `unchanged_since` are left as they are (RFC 7162 3.1.3).
+    virtual Answer<storage::StoreOutcome> store(MailboxId mailbox, std::vector<Uid> uids, storage::FlagChange change,
+                                                std::optional<ModSeq> unchanged_since) = 0;
     virtual Answer<Copied> copy(MailboxId from, std::vector<Uid> uids, std::string to) = 0;
     virtual Answer<Copied> move(MailboxId from, std::vector<Uid> uids, std::string to) = 0;
     virtual Answer<std::vector<Uid>> expunge(MailboxId mailbox, std::vector<Uid> uids) = 0;

@@ -8,7 +8,7 @@ namespace posthouse::server::imap {
 
 namespace {
 
-constexpr std::array<Extension, 9> kExtensions = {{
+constexpr auto kExtensions = std::to_array<Extension>({
     {"IMAP4rev1", kAnyPhase, "3501"},
     {"LITERAL+", kAnyPhase, "7888"},
     {"SASL-IR", kBeforeLogin, "4959"},
@@ -18,18 +18,35 @@ constexpr std::array<Extension, 9> kExtensions = {{
     {"ESEARCH", kAnyPhase, "4731"},
     {"SEARCHRES", kAnyPhase, "5182"},
     {"WITHIN", kAnyPhase, "5032"},
-}};
+    {"CONDSTORE", kAnyPhase, "7162"},
+    {"QRESYNC", kAnyPhase, "7162"},
+});
+
+constexpr auto kEnablings = std::to_array<Enabling>({
+    {"CONDSTORE", static_cast<std::uint8_t>(Enabled::condstore), "7162 3.1"},
+    {"QRESYNC", Enabled::qresync | Enabled::condstore, "7162 3.2.3"},
+});
 
 }  // namespace
 
 std::span<const Extension> extensions() { return kExtensions; }
+std::span<const Enabling> enablings() { return kEnablings; }
 
 std::span<const std::span<const Command>> all_commands() {
-    static const std::array<std::span<const Command>, 12> kAll = {
-        any_commands(),   login_commands(), mailbox_commands(), list_commands(),   select_commands(), append_commands(),
-        fetch_commands(), store_commands(), copy_commands(),    search_commands(), idle_commands(),
+    static const auto kAll = std::to_array<std::span<const Command>>({
+        any_commands(),
+        login_commands(),
+        mailbox_commands(),
+        list_commands(),
+        select_commands(),
+        append_commands(),
+        fetch_commands(),
+        store_commands(),
+        copy_commands(),
+        search_commands(),
+        idle_commands(),
         notify_commands(),
-    };
+    });
     return kAll;
 }
 

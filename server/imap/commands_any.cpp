@@ -65,13 +65,23 @@ net::Task<Reply> on_id(Session& session, Cursor args) {
 
 // enable = "ENABLE" 1*(SP capability). What is not known or needs no enabling is ignored (RFC 5161 3.1).
 net::Task<Reply> on_enable(Session& session, Cursor args) {
+    std::vector<const Enabling*> known;
     do {
-        const auto capability = wire::take_atom(args);
-        if (!capability) co_return syntax(capability.error());
+        const auto name = wire::take_atom(args);
+        if (!name) co_return syntax(name.error());
+        for (const Enabling& row : enablings()) {
+            if (ascii::equals_ci(row.name, *name)) known.push_back(&row);
+        }
     } while (wire::take_space(args) && !args.at_end());
     const auto end = wire::take_end(args);
     if (!end) co_return syntax(end.error());
-    session.untagged("ENABLED");
+    std::string out = "ENABLED";
+    for (const Enabling* row : known) {
+        out += ' ';
+        out += row->name;
+    }
+    session.untagged(out);
+    for (const Enabling* row : known) session.enable(row->enables);
     co_return Reply::ok("Enabled");
 }
 

@@ -5,6 +5,7 @@
 #include "protocols/imap/fetch.h"
 #include "protocols/imap/grammar.h"
 #include "protocols/imap/limits.h"
+#include "protocols/imap/modseq.h"
 #include "protocols/imap/response.h"
 #include "protocols/mime/structure.h"
 #include "server/imap/session.h"
@@ -107,7 +108,8 @@ class Fetcher {
         if (uids.empty()) co_return;
         storage::FlagChange change;
         change.flags = wire::kSeen;
-        const auto outcome = co_await session_.access().store(selected.id(), std::move(uids), std::move(change));
+        const auto outcome =
+            co_await session_.access().store(selected.id(), std::move(uids), std::move(change), std::nullopt);
         if (!outcome) {
             for (Message& message : batch) message.tell_flags = false;
             co_return;
@@ -232,6 +234,12 @@ class Fetcher {
             wire::append_flags(out, source.system_flags, source.keywords,
                                source.recent ? wire::Recent::yes : wire::Recent::no);
         }
+        // Whose flags changed tells its mod-sequence too (RFC 7162 3.1).
+        if (message.tell_flags && session_.has(Enabled::condstore) && !program_.has("MODSEQ")) {
+            out += " MODSEQ (";
+            wire::append_number(out, source.modseq);
+            out += ')';
+        }
         out += ")\r\n";
         session_.put(out);
         co_return co_await session_.relieve();
@@ -267,6 +275,10 @@ class Fetcher {
     bool some_missing_ = false;
 };
 
+void keep_changed(const Selected& selected, ModSeq since, std::vector<std::uint32_t>& numbers) {
+    std::erase_if(numbers, [&](std::uint32_t number) { return selected.row(number).entry.modseq <= since; });
+}
+
 net::Task<Reply> fetch(Session& session, Cursor args, NumbersAre are) {
     const auto set = wire::take_sequence_set(args, session.limits());
     if (!set) co_return syntax(set.error());
@@ -274,10 +286,24 @@ net::Task<Reply> fetch(Session& session, Cursor args, NumbersAre are) {
     if (!space) co_return syntax(space.error());
     auto program = wire::take_fetch_program(args, session.limits());
     if (!program) co_return syntax(program.error());
+    const auto modifiers = wire::take_fetch_modifiers(args);
+    if (!modifiers) co_return syntax(modifiers.error());
     const auto end = wire::take_end(args);
     if (!end) co_return syntax(end.error());
-    const auto numbers = session.selected().numbers(*set, are);
+    const bool may_vanish = are == NumbersAre::uids && session.has(Enabled::qresync);
+    if (modifiers->vanished && !may_vanish) co_return Reply::bad("VANISHED is for UID FETCH after ENABLE QRESYNC");
+    auto numbers = session.selected().numbers(*set, are);
     if (!numbers) co_return syntax(numbers.error());
+    if (modifiers->changed_since || program->has("MODSEQ")) session.enable(Enabled::condstore);
+    if (modifiers->changed_since) {
+        wire::add_item(*program, "MODSEQ", wire::Place::last);  // RFC 7162 3.1.4.1
+        keep_changed(session.selected(), *modifiers->changed_since, *numbers);
+    }
+    if (modifiers->vanished) {
+        const auto told = co_await tell_vanished(session, wire::resolve(*set, session.selected().uid_max()),
+                                                 *modifiers->changed_since);
+        if (!told) co_return reply_for(told.error());
+    }
     // UID FETCH tells the UID whether it was asked for or not (RFC 3501 6.4.8).
     if (are == NumbersAre::uids) wire::add_item(*program, "UID", wire::Place::first);
     Fetcher fetcher(session, *std::move(program));
@@ -298,6 +324,14 @@ constexpr std::array<Command, 2> kCommands = {{
 }  // namespace
 
 std::span<const Command> fetch_commands() { return kCommands; }
+
+net::Task<Result<>> tell_vanished(Session& session, std::vector<wire::SequenceSet::Range> uids, ModSeq since) {
+    if (uids.empty()) co_return Result<>();
+    CO_TRY(auto gone, co_await session.access().expunged_since(session.selected().id(), since));
+    std::erase_if(gone, [&](Uid uid) { return !wire::contains(uids, uid) || session.selected().number_of(uid) != 0; });
+    if (!gone.empty()) session.untagged("VANISHED (EARLIER) " + wire::format_set(gone));
+    co_return Result<>();
+}
 
 net::Task<Result<>> fetch_messages(Session& session, wire::FetchProgram program, std::vector<std::uint32_t> numbers) {
     Fetcher fetcher(session, std::move(program));

@@ -131,12 +131,15 @@ std::uint64_t next_uid(const MailboxStatus& status) { return status.mailbox.uid_
 std::uint64_t validity(const MailboxStatus& status) { return status.mailbox.uid_validity; }
 std::uint64_t count_unseen(const MailboxStatus& status) { return status.mailbox.unseen; }
 
-constexpr std::array<StatusItem, 5> kStatusItems = {{
+std::uint64_t highest_modseq(const MailboxStatus& status) { return status.mailbox.highest_modseq; }
+
+constexpr std::array<StatusItem, 6> kStatusItems = {{
     {"MESSAGES", count_messages, "3501 6.3.10"},
     {"RECENT", count_recent, "3501 6.3.10"},
     {"UIDNEXT", next_uid, "3501 6.3.10"},
     {"UIDVALIDITY", validity, "3501 6.3.10"},
     {"UNSEEN", count_unseen, "3501 6.3.10"},
+    {"HIGHESTMODSEQ", highest_modseq, "7162 3.1.7"},
 }};
 
 // "(" status-att *(SP status-att) ")"
@@ -165,6 +168,9 @@ net::Task<Reply> on_status(Session& session, Cursor args) {
     if (!end) co_return syntax(end.error());
     const auto status = co_await session.access().status(*name);
     if (!status) co_return reply_for(status.error());
+    for (const StatusItem* item : *items) {
+        if (item->value == highest_modseq) session.enable(Enabled::condstore);
+    }
     std::string out = "STATUS ";
     wire::append_mailbox(out, *name);
     out += " (";

@@ -1,8 +1,10 @@
 // SELECT, EXAMINE (RFC 3501 6.3.1, 6.3.2), CHECK, CLOSE, EXPUNGE (6.4.1 to 6.4.3), UID EXPUNGE (RFC 4315 2.1),
 // UNSELECT (RFC 3691).
+#include <algorithm>
 #include <array>
 
 #include "protocols/imap/grammar.h"
+#include "protocols/imap/modseq.h"
 #include "protocols/imap/response.h"
 #include "server/imap/names.h"
 #include "server/imap/session.h"
@@ -33,17 +35,57 @@ void describe(Session& session) {
     session.put(out);
     put_count(session, "OK [UIDVALIDITY ", selected.mailbox().uid_validity, "] UIDs valid");
     put_count(session, "OK [UIDNEXT ", selected.mailbox().uid_next, "] Predicted next UID");
+    put_count(session, "OK [HIGHESTMODSEQ ", selected.known_modseq(), "] Highest");
+}
+
+// Up to which UID the client's own sample says that it knows what is gone (RFC 7162 3.2.5.2).
+Uid matched_up_to(const Selected& selected, const wire::Resync& known) {
+    Uid out = 0;
+    for (const auto& [number, uid] : known.matches) {
+        if (number == 0 || number > selected.exists() || selected.row(number).entry.uid != uid) break;
+        out = uid;
+    }
+    return out;
+}
+
+// What happened since the client was here last, as UID FETCH (CHANGEDSINCE VANISHED) would tell it (RFC 7162 3.2.5.1).
+net::Task<Result<>> resync(Session& session, const wire::Resync& known) {
+    const Selected& selected = session.selected();
+    wire::SequenceSet all;
+    all.ranges.push_back({1, wire::SequenceSet::kStar});
+    // Without known UIDs: all that the mailbox ever had.
+    std::vector<wire::SequenceSet::Range> wanted =
+        wire::resolve(known.known_uids ? *known.known_uids : all, selected.mailbox().uid_next - 1);
+    std::string out;
+    std::size_t at = 0;
+    for (std::uint32_t number = 1; number <= selected.exists(); ++number) {
+        const Selected::Row row = selected.row(number);
+        while (at < wanted.size() && wanted[at].last < row.entry.uid) ++at;
+        if (at == wanted.size()) break;
+        if (row.entry.uid < wanted[at].first || row.entry.modseq <= known.modseq) continue;
+        selected.append_fetch_flags(out, number, session.dialect(NumbersAre::uids));
+    }
+    const Uid matched = matched_up_to(selected, known);
+    std::erase_if(wanted, [&](const auto& range) { return range.last <= matched; });
+    if (!wanted.empty()) wanted.front().first = std::max(wanted.front().first, matched + 1);
+    CO_TRY_VOID(co_await tell_vanished(session, std::move(wanted), known.modseq));
+    session.put(out);
+    co_return Result<>();
 }
 
 // A failed SELECT leaves nothing selected (RFC 3501 6.3.1).
 net::Task<Reply> open(Session& session, Cursor args, Mode mode) {
     auto name = take_mailbox(args);
     if (!name && name.error().code == Errc::invalid) co_return syntax(name.error());
+    const auto parameters = wire::take_select_parameters(args, session.limits());
+    if (!parameters) co_return syntax(parameters.error());
     const auto end = wire::take_end(args);
     if (!end) co_return syntax(end.error());
+    if (parameters->resync && !session.has(Enabled::qresync)) co_return Reply::bad("ENABLE QRESYNC comes first");
     if (session.has_selected()) session.untagged("OK [CLOSED] Previous mailbox closed");
     session.unselect();
     if (!name) co_return syntax(name.error());
+    if (parameters->condstore) session.enable(Enabled::condstore);
     std::uint64_t commits = session.deps().hub->commits();
     auto opened = co_await session.access().open(*std::move(name));
     if (!opened) co_return reply_for(opened.error());
@@ -54,6 +96,10 @@ net::Task<Reply> open(Session& session, Cursor args, Mode mode) {
     }
     session.select(*std::move(opened), mode, recent_from, commits);
     describe(session);
+    if (parameters->resync && parameters->resync->uid_validity == session.selected().mailbox().uid_validity) {
+        const auto told = co_await resync(session, *parameters->resync);
+        if (!told) co_return reply_for(told.error());
+    }
     if (mode == Mode::read_only) co_return Reply::ok("READ-ONLY", "Mailbox examined");
     co_return Reply::ok("READ-WRITE", "Mailbox selected");
 }
@@ -95,6 +141,14 @@ net::Task<Result<>> expunge(Session& session, std::optional<wire::SequenceSet> u
     co_return Result<>();
 }
 
+// With QRESYNC the mod-sequence follows what was told, never goes before it (RFC 7162 3.2.7).
+net::Task<Reply> expunged(Session& session, NumbersAre are) {
+    if (!session.has(Enabled::qresync)) co_return Reply::ok("Expunge completed");
+    const auto told = co_await session.tell(Expunges::told, are);
+    if (!told) co_return reply_for(told.error());
+    co_return Reply::ok("HIGHESTMODSEQ " + std::to_string(session.selected().known_modseq()), "Expunge completed");
+}
+
 net::Task<Reply> on_expunge(Session& session, Cursor args) {
     const auto end = wire::take_end(args);
     if (!end) co_return syntax(end.error());
@@ -102,7 +156,7 @@ net::Task<Reply> on_expunge(Session& session, Cursor args) {
     const std::optional<wire::SequenceSet> all;
     const auto done = co_await expunge(session, all);
     if (!done) co_return reply_for(done.error());
-    co_return Reply::ok("Expunge completed");
+    co_return co_await expunged(session, NumbersAre::message_numbers);
 }
 
 net::Task<Reply> on_uid_expunge(Session& session, Cursor args) {
@@ -114,7 +168,7 @@ net::Task<Reply> on_uid_expunge(Session& session, Cursor args) {
     std::optional<wire::SequenceSet> some = *std::move(set);
     const auto done = co_await expunge(session, std::move(some));
     if (!done) co_return reply_for(done.error());
-    co_return Reply::ok("Expunge completed");
+    co_return co_await expunged(session, NumbersAre::uids);
 }
 
 // As EXPUNGE, but nothing is told of it (RFC 3501 6.4.2).

@@ -1,7 +1,10 @@
-// STORE and UID STORE (RFC 3501 6.4.6, 6.4.8).
+// STORE and UID STORE (RFC 3501 6.4.6, 6.4.8), conditional on mod-sequences (RFC 7162 3.1.3).
+#include <algorithm>
 #include <array>
 
 #include "protocols/imap/grammar.h"
+#include "protocols/imap/modseq.h"
+#include "protocols/imap/response.h"
 #include "server/imap/session.h"
 
 namespace posthouse::server::imap {
@@ -19,6 +22,7 @@ struct StoreArguments {
     wire::SequenceSet set;
     storage::FlagChange change;
     bool silent = false;
+    std::optional<ModSeq> unchanged_since;
 };
 
 // store = "STORE" SP sequence-set SP (["+" / "-"] "FLAGS" [".SILENT"]) SP (flag-list / (flag *(SP flag)))
@@ -26,6 +30,7 @@ Result<StoreArguments> take_store(Cursor args, const wire::Limits& limits) {
     StoreArguments out;
     TRY(out.set, wire::take_sequence_set(args, limits));
     TRY_VOID(wire::take_space(args));
+    TRY(out.unchanged_since, wire::take_store_modifiers(args));
     using How = storage::FlagChange::How;
     out.change.how = How::replace;
     if (args.take('+'))
@@ -42,13 +47,70 @@ Result<StoreArguments> take_store(Cursor args, const wire::Limits& limits) {
     return out;
 }
 
+// What STORE changed, for a client that knows mod-sequences: told even where it asked for silence (RFC 7162 3.1.3).
+void append_modseq(std::string& out, const Selected& selected, std::uint32_t number, const Dialect& dialect) {
+    const Selected::Row row = selected.row(number);
+    out += "* ";
+    wire::append_number(out, number);
+    out += " FETCH (";
+    if (dialect.uids) {
+        out += "UID ";
+        wire::append_number(out, row.entry.uid);
+        out += ' ';
+    }
+    out += "MODSEQ (";
+    wire::append_number(out, row.entry.modseq);
+    out += "))\r\n";
+}
+
+// "MODIFIED 7,9": those that UNCHANGEDSINCE held back, by the kind of number that the command used.
+std::string modified_code(const Selected& selected, std::span<const Uid> modified, NumbersAre are) {
+    if (modified.empty()) return {};
+    std::vector<std::uint32_t> numbers;
+    for (const Uid uid : modified) numbers.push_back(are == NumbersAre::uids ? uid : selected.number_of(uid));
+    return "MODIFIED " + wire::format_set(numbers);
+}
+
+net::Task<Result<storage::StoreOutcome>> change_flags(Session& session, std::vector<Uid> uids,
+                                                      const StoreArguments& arguments) {
+    Selected& selected = session.selected();
+    storage::FlagChange change = arguments.change;
+    auto outcome =
+        co_await session.access().store(selected.id(), std::move(uids), std::move(change), arguments.unchanged_since);
+    if (!outcome) co_return Error(outcome.error());
+    if (!selected.apply_own(outcome->changed)) {  // keywords that are new here: their names come with the news
+        CO_TRY_VOID(co_await session.refresh());
+        static_cast<void>(selected.apply_own(outcome->changed));
+    }
+    co_return outcome;
+}
+
+// The untagged responses of STORE.
+void tell_changes(Session& session, std::span<const std::uint32_t> numbers, const StoreArguments& arguments,
+                  const storage::StoreOutcome& outcome, NumbersAre are) {
+    Selected& selected = session.selected();
+    const Dialect dialect = session.dialect(are);
+    std::string out;
+    selected.take_keywords(out);
+    for (const std::uint32_t number : numbers) {
+        const Selected::Row row = selected.row(number);
+        if (row.gone || std::ranges::binary_search(outcome.modified, row.entry.uid)) continue;
+        if (!arguments.silent)
+            selected.append_fetch_flags(out, number, dialect);
+        else if (dialect.modseqs && std::ranges::binary_search(outcome.changed, row.entry.uid, {}, &Entry::uid))
+            append_modseq(out, selected, number, dialect);
+    }
+    session.put(out);
+}
+
 net::Task<Reply> store(Session& session, Cursor args, NumbersAre are) {
-    auto arguments = take_store(args, session.limits());
+    const auto arguments = take_store(args, session.limits());
     if (!arguments) co_return syntax(arguments.error());
     Selected& selected = session.selected();
     const auto numbers = selected.numbers(arguments->set, are);
     if (!numbers) co_return syntax(numbers.error());
     if (selected.mode() == Mode::read_only) co_return Reply::no("READ-ONLY", "Mailbox is read-only");
+    if (arguments->unchanged_since) session.enable(Enabled::condstore);
     std::vector<Uid> uids;
     bool some_gone = false;
     for (const std::uint32_t number : *numbers) {
@@ -58,23 +120,15 @@ net::Task<Reply> store(Session& session, Cursor args, NumbersAre are) {
         else
             uids.push_back(row.entry.uid);
     }
+    storage::StoreOutcome outcome;
     if (!uids.empty()) {
-        const auto outcome = co_await session.access().store(selected.id(), uids, std::move(arguments->change));
-        if (!outcome) co_return reply_for(outcome.error());
-        if (!selected.apply_own(outcome->changed)) {  // keywords that are new here: their names come with the news
-            const auto fresh = co_await session.refresh();
-            if (!fresh) co_return reply_for(fresh.error());
-            static_cast<void>(selected.apply_own(outcome->changed));
-        }
+        auto done = co_await change_flags(session, std::move(uids), *arguments);
+        if (!done) co_return reply_for(done.error());
+        outcome = *std::move(done);
     }
-    std::string out;
-    selected.take_keywords(out);
-    if (!arguments->silent) {
-        for (const std::uint32_t number : *numbers) {
-            if (!selected.row(number).gone) selected.append_fetch_flags(out, number, are);
-        }
-    }
-    session.put(out);
+    tell_changes(session, *numbers, *arguments, outcome, are);
+    std::string modified = modified_code(selected, outcome.modified, are);
+    if (!modified.empty()) co_return Reply::ok(std::move(modified), "Some were changed by others and are left alone");
     if (some_gone) co_return Reply::no("EXPUNGEISSUED", "Some of the messages no longer exist");
     co_return Reply::ok("Store completed");
 }

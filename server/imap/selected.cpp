@@ -214,18 +214,24 @@ bool Selected::apply_own(std::span<const Entry> changed) {
     return known;
 }
 
-void Selected::take_expunges(std::string& out) {
+void Selected::take_expunges(std::string& out, const Dialect& dialect) {
     if (gone_.empty()) return;
     std::uint32_t told = 0;
+    std::vector<Uid> vanished;
     for (const Uid uid : gone_) {
         const std::uint32_t index = list_->lower_bound(uid);
         if (index >= told_exists_) break;  // never announced, as all that follow
+        const std::uint32_t before = told++;
+        if (dialect.vanished) {
+            vanished.push_back(uid);
+            continue;
+        }
         // Numbers close up with each EXPUNGE, so the next one counts from there (RFC 3501 7.4.1).
         out += "* ";
-        wire::append_number(out, index - told + 1);
+        wire::append_number(out, index - before + 1);
         out += " EXPUNGE\r\n";
-        ++told;
     }
+    if (!vanished.empty()) out += "* VANISHED " + wire::format_set(vanished) + "\r\n";
     list_ = list_->with({}, gone_);
     told_exists_ -= told;
     gone_.clear();
@@ -236,7 +242,7 @@ bool Selected::has_news() const {
     return list_->size() > told_exists_ || !stale_.empty() || keywords_grew_ || recent_changed_;
 }
 
-void Selected::take_news(std::string& out, NumbersAre are) {
+void Selected::take_news(std::string& out, const Dialect& dialect) {
     if (list_->size() > told_exists_ || recent_changed_) {
         told_exists_ = list_->size();
         out += "* ";
@@ -249,7 +255,7 @@ void Selected::take_news(std::string& out, NumbersAre are) {
     take_keywords(out);
     for (const Uid uid : stale_) {
         const std::uint32_t number = number_of(uid);
-        if (number != 0 && !is_gone(uid)) append_fetch_flags(out, number, are);
+        if (number != 0 && !is_gone(uid)) append_fetch_flags(out, number, dialect);
     }
     stale_.clear();
 }
@@ -280,12 +286,12 @@ void Selected::append_permanent_flags(std::string& out) const {
     out += "* OK [PERMANENTFLAGS " + flags + "\\*)] Flags permitted\r\n";
 }
 
-void Selected::append_fetch_flags(std::string& out, std::uint32_t number, NumbersAre are) const {
+void Selected::append_fetch_flags(std::string& out, std::uint32_t number, const Dialect& dialect) const {
     const Row of = row(number);
     out += "* ";
     wire::append_number(out, number);
     out += " FETCH (";
-    if (are == NumbersAre::uids) {
+    if (dialect.uids) {
         out += "UID ";
         wire::append_number(out, of.entry.uid);
         out += ' ';
@@ -293,6 +299,11 @@ void Selected::append_fetch_flags(std::string& out, std::uint32_t number, Number
     out += "FLAGS ";
     wire::append_flags(out, of.entry.flags, keywords(of.entry.keyword_set),
                        of.recent ? wire::Recent::yes : wire::Recent::no);
+    if (dialect.modseqs) {
+        out += " MODSEQ (";
+        wire::append_number(out, of.entry.modseq);
+        out += ')';
+    }
     out += ")\r\n";
 }
 

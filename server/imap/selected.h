@@ -27,6 +27,17 @@ namespace posthouse::server::imap {
 enum class Mode { read_write, read_only };
 enum class NumbersAre { message_numbers, uids };
 
+/// How a client is told of changes: what it has enabled, and whether its command spoke of UIDs.
+struct Dialect {
+    bool uids = false;      ///< FETCH says the UID
+    bool modseqs = false;   ///< and the mod-sequence (RFC 7162 3.1)
+    bool vanished = false;  ///< VANISHED in the place of EXPUNGE (RFC 7162 3.2.10)
+
+    Dialect() = default;
+    // NOLINTNEXTLINE(google-explicit-constructor): what a client has that enabled nothing
+    Dialect(NumbersAre are) : uids(are == NumbersAre::uids) {}
+};
+
 class Selected {
  public:
     struct Row {
@@ -77,10 +88,10 @@ class Selected {
     /// where some have keywords that are not known here, and these are left: news must be read first.
     bool apply_own(std::span<const Entry> changed);
 
-    /// Appends "* n EXPUNGE" for all that are gone and closes the gaps.
-    void take_expunges(std::string& out);
+    /// Appends "* n EXPUNGE", or one VANISHED, for all that are gone and closes the gaps.
+    void take_expunges(std::string& out, const Dialect& dialect = Dialect());
     /// Appends EXISTS, RECENT, FLAGS (for new keywords) and FETCH of changed flags, in the order of RFC 3501 7.
-    void take_news(std::string& out, NumbersAre are);
+    void take_news(std::string& out, const Dialect& dialect);
     bool has_news() const;
     /// Changed flags are not told (RFC 5465 5.1); the client asks for them when it wants them.
     void forget_changed_flags() { stale_.clear(); }
@@ -91,7 +102,7 @@ class Selected {
 
     void append_flags_response(std::string& out) const;
     void append_permanent_flags(std::string& out) const;
-    void append_fetch_flags(std::string& out, std::uint32_t number, NumbersAre are) const;
+    void append_fetch_flags(std::string& out, std::uint32_t number, const Dialect& dialect) const;
 
  private:
     struct UidRange {

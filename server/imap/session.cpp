@@ -108,6 +108,22 @@ void Session::select(OpenedMailbox opened, Mode mode, Uid recent_from, std::uint
     enter(Phase::selected);
 }
 
+void Session::enable(std::uint8_t bits) {
+    const bool had = has(Enabled::condstore);
+    enabled_ |= bits;
+    if (had || !has(Enabled::condstore) || !selected_) return;
+    untagged("OK [HIGHESTMODSEQ " + std::to_string(selected_->known_modseq()) + "] Highest");
+}
+
+Dialect Session::dialect(NumbersAre are) const {
+    Dialect out(are);
+    out.modseqs = has(Enabled::condstore);
+    out.vanished = has(Enabled::qresync);
+    // Who is told of removals by UID must be able to tell other changes by UID too (RFC 7162 3.2.10).
+    out.uids = out.uids || out.vanished;
+    return out;
+}
+
 void Session::unselect() {
     watch_.reset();
     selected_.reset();
@@ -177,10 +193,10 @@ net::Task<Result<>> Session::tell_selected(Expunges expunges, NumbersAre are) {
     const wire::NotifyGroup* wanted = notifier_ ? notifier_->selected() : nullptr;
     if (notifier_ && wanted == nullptr) co_return Result<>();
     std::string out;
-    if (expunges == Expunges::told) selected_->take_expunges(out);
+    if (expunges == Expunges::told) selected_->take_expunges(out, dialect(are));
     if (wanted != nullptr && (wanted->events & wire::kFlagChange) == 0) selected_->forget_changed_flags();
     const std::uint32_t known = selected_->exists();
-    if (selected_->has_news()) selected_->take_news(out, are);
+    if (selected_->has_news()) selected_->take_news(out, dialect(are));
     stream_.put(out);
     if (wanted == nullptr || !wanted->fetch || selected_->exists() == known) co_return Result<>();
     std::vector<std::uint32_t> numbers;

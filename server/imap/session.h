@@ -106,8 +106,14 @@ class Session {
     Notifier* notifier() { return notifier_.get(); }
     /// `generation` was read from `watch` before what the notifier knows.
     void set_notifier(std::unique_ptr<Notifier> notifier, std::unique_ptr<Hub::Watch> watch, std::uint64_t generation);
+    bool has(Enabled what) const { return (enabled_ & static_cast<std::uint8_t>(what)) != 0; }
+    /// Bits of Enabled. The first that brings CONDSTORE tells HIGHESTMODSEQ of the selected mailbox (RFC 7162 3.1).
+    void enable(std::uint8_t bits);
+    void enable(Enabled what) { enable(static_cast<std::uint8_t>(what)); }
     /// Whether untagged responses of ours carry mod-sequences (RFC 7162 3.1).
-    ModSeqs modseqs() const { return ModSeqs::left_out; }
+    ModSeqs modseqs() const { return has(Enabled::condstore) ? ModSeqs::told : ModSeqs::left_out; }
+    /// How changes of the selected mailbox are told to this client.
+    Dialect dialect(NumbersAre are) const;
     storage::AccountId account() const { return account_; }
     /// Why reading ended with Errc::cancelled, for BYE.
     std::string_view stop_reason() const;
@@ -138,6 +144,7 @@ class Session {
     Time started_{};
     unsigned bad_commands_ = 0;
     unsigned login_failures_ = 0;
+    std::uint8_t enabled_ = 0;      // bits of Enabled
     bool greeted_command_ = false;  // a first command has been understood
 
     storage::AccountId account_{};
@@ -160,5 +167,10 @@ class Session {
 /// read.
 net::Task<Result<>> fetch_messages(Session& session, posthouse::imap::FetchProgram program,
                                    std::vector<std::uint32_t> numbers);
+
+/// VANISHED (EARLIER) for what was expunged since a mod-sequence of these UIDs (RFC 7162 3.2.10.1). What the client
+/// still counts is left to the news.
+net::Task<Result<>> tell_vanished(Session& session, std::vector<posthouse::imap::SequenceSet::Range> uids,
+                                  ModSeq since);
 
 }  // namespace posthouse::server::imap

@@ -176,9 +176,13 @@ class StoreAccess final : public Access {
                            const MailView& mail) { return run_search(mail, index, mailbox, *program, candidates); });
     }
 
-    Answer<storage::StoreOutcome> store(MailboxId mailbox, std::vector<Uid> uids, storage::FlagChange change) override {
-        return writing([mailbox, uids = std::move(uids), change = std::move(change)](MailTx& mail) {
-            return mail.store(mailbox, uids, change, std::nullopt);
+    Answer<std::vector<Uid>> expunged_since(MailboxId mailbox, ModSeq since) override {
+        return reading([mailbox, since](const MailView& mail) { return mail.expunged_since(mailbox, since); });
+    }
+    Answer<storage::StoreOutcome> store(MailboxId mailbox, std::vector<Uid> uids, storage::FlagChange change,
+                                        std::optional<ModSeq> unchanged_since) override {
+        return writing([mailbox, uids = std::move(uids), change = std::move(change), unchanged_since](MailTx& mail) {
+            return mail.store(mailbox, uids, change, unchanged_since);
         });
     }
     Answer<Copied> copy(MailboxId from, std::vector<Uid> uids, std::string to) override {

@@ -5,6 +5,8 @@
 #include "protocols/imap/fetch.h"
 #include "protocols/imap/grammar.h"
 #include "protocols/imap/mailbox_name.h"
+#include "protocols/imap/modseq.h"
+#include "protocols/imap/notify.h"
 #include "protocols/imap/response.h"
 #include "protocols/imap/search.h"
 #include "protocols/imap/sequence_set.h"
@@ -78,6 +80,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
             }
             static_cast<void>(imap::take_date_time(in));
             static_cast<void>(imap::take_flag_list(in));
+            in = Cursor(text);
+            static_cast<void>(imap::take_notify(in));
+            in = Cursor(text);
+            static_cast<void>(imap::take_select_parameters(in));
             break;
     }
     return 0;

@@ -1,4 +1,8 @@
 posthouse_unit_test(NAME protocols_imap
-  SOURCES protocols/imap/client_response_test.cpp protocols/imap/grammar_test.cpp protocols/imap/program_test.cpp
-          protocols/imap/search_return_test.cpp
+  SOURCES
+    protocols/imap/client_response_test.cpp
+    protocols/imap/grammar_test.cpp
+    protocols/imap/modseq_test.cpp
+    protocols/imap/program_test.cpp
+    protocols/imap/search_return_test.cpp
   USES protocols_imap)
