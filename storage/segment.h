@@ -40,6 +40,8 @@ std::string format_record_header(const RecordHeader& header);
 /// Errc::corrupt where anything does not check out.
 Result<RecordHeader> parse_record_header(std::string_view octets);
 std::string segment_name(std::int64_t segment);
+/// Beside a segment's file that no row names, in place of ".seg": an empty file, as old as that was first noticed.
+inline constexpr std::string_view kOrphanMarkEnding = ".orphan";
 /// One above every number that a segment ever had: a number is never used twice.
 Result<std::int64_t> next_segment_number(Connection& db);
 

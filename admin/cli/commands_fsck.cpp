@@ -230,7 +230,7 @@ constexpr Argument kFsck[] = {
     {Argument::Kind::option, "--account", "who gets mail whose owner is lost (with --repair, --recover)"},
     {Argument::Kind::flag, "--quick", "a shorter look at mail.db itself"},
     {Argument::Kind::flag, "--no-bodies", "do not read the messages, only what is said about them"},
-    {Argument::Kind::flag, "--deep", "also compare envelope and structure with each message"},
+    {Argument::Kind::flag, "--deep", "also compare envelope, structure and words of the index with each message"},
     {Argument::Kind::option, "--salvage",
      "write every message that the segments still have to this directory; needs no mail.db"},
     {Argument::Kind::option, "--from", "the data directory or segments to salvage, where it is another one"},

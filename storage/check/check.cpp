@@ -37,9 +37,10 @@ Result<> check_database(Connection& db, bool quick, Findings& findings) {
 /// No mail is in it, and the server makes it anew.
 Result<> check_search(Store& store, const CheckOptions& options, CheckReport& report, const CheckObserver& observer) {
     using search::Thoroughness;
-    const Thoroughness how = options.quick    ? Thoroughness::quick
-                             : options.bodies ? Thoroughness::texts
-                                              : Thoroughness::pages;
+    const Thoroughness how = options.quick     ? Thoroughness::quick
+                             : !options.bodies ? Thoroughness::pages
+                             : options.deep    ? Thoroughness::words
+                                               : Thoroughness::texts;
     const auto go_on = [&] { return observer(0, 0, 0, "checking the search index"); };
     TRY(const std::vector<std::string> faults, search::examine(store, how, go_on));
     std::int64_t number = 0;

@@ -3,8 +3,8 @@
 ///
 /// What is looked at, in this order: the database files (SQLite's own check); rows that name other rows; what is
 /// counted (quotas, UIDNEXT, MODSEQ, references, dead octets); segment files against their rows; every live record
-/// (header, length, CRC-32, unpacking, size); with `deep` what was computed from the octets at arrival; files that
-/// nobody knows.
+/// (header, length, CRC-32, unpacking, size); with `deep` what was computed from the octets at arrival, and words of
+/// each message in the search index; files that nobody knows.
 ///
 /// The server may run. Rows are read in one snapshot, so they must agree; what is seen in files may have been moved
 /// (compaction) or removed in between and is asked again of a fresh snapshot before it counts. Segments themselves

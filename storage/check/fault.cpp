@@ -120,7 +120,7 @@ constexpr KindRow kRows[] = {
     {K::orphan_file, "orphan-file",
      "a file in DATA/segments with messages that mail.db does not know: a crash before their commit leaves such",
      "nobody was told that they were taken in; --repair moves the file to DATA/fsck-aside, and the server removes it "
-     "after 7 days",
+     "30 days after it has noticed it",
      note, by_repair},
     {K::leftover_file, "leftover-file", "a file without messages that nobody needs any more: a crash leaves such",
      "--repair removes it if still nothing refers to it; the server does so when it starts", note, by_repair},

@@ -44,6 +44,7 @@ std::int64_t number_of(const std::string& name) {
 
 /// A file in DATA/segments that has no row.
 void judge_stranger(const Directory& directory, const FoundFile& file, std::int64_t number, CheckReport& report) {
+    if (file.name.ends_with(kOrphanMarkEnding)) return;
     if (number == 0) {
         report.findings.add(FaultKind::orphan_file, 0, name_target(file.name),
                             fmt::format("segments/{} ({} octets) is no file of this program: it is not touched",

@@ -14,7 +14,8 @@ namespace posthouse::storage::search {
 enum class Thoroughness {
     quick,  ///< SQLite's quick_check
     pages,  ///< its integrity_check
-    texts   ///< that, every kept text by its checksum, and some words of each looked up
+    texts,  ///< that, and every kept text by its checksum
+    words   ///< that, and some words of each text looked up: costs CPU
 };
 
 inline constexpr std::size_t kExamineSentencesMax = 100;

@@ -21,6 +21,8 @@ namespace {
 
 constexpr std::size_t kLookStep = 256;
 constexpr const char* kDamagedLogName = "mail.db-wal.damaged";  // see storage/wal_check.h
+constexpr std::string_view kSegmentEnding = ".seg";
+constexpr std::int64_t kYoungSeconds = 600;
 
 Result<bool> has_row(Store& store, std::int64_t segment) {
     return store.read([&](const Snapshot& snapshot) -> Result<bool> {
@@ -61,21 +63,46 @@ Result<bool> is_used_by_walk(Store& store, std::int64_t segment, std::uint64_t o
     return used;
 }
 
-std::optional<std::int64_t> number_of(std::string_view name) {
-    if (!name.ends_with(".seg")) return std::nullopt;
-    const auto number = ascii::parse_number(name.substr(0, name.size() - 4));
+std::optional<std::int64_t> number_of(std::string_view name, std::string_view ending) {
+    if (!name.ends_with(ending)) return std::nullopt;
+    const auto number = ascii::parse_number(name.substr(0, name.size() - ending.size()));
     if (!number || *number > 1ULL << 40U) return std::nullopt;
     return static_cast<std::int64_t>(*number);
 }
 
-/// Whether the octets of a file without a row may go.
+std::string mark_name(std::int64_t number) {
+    std::string name = segment_name(number);
+    return name.substr(0, name.size() - kSegmentEnding.size()).append(kOrphanMarkEnding);
+}
+
+/// Whether the octets of a file without a row may go: marks it where it is seen for the first time.
 Result<bool> is_forgotten(Store& store, std::int64_t number, const struct stat& facts) {
-    if (std::time(nullptr) - facts.st_mtime < kOrphanKeptSeconds) return false;
-    const Descriptor& root = directory_of(store).root();
-    if (::faccessat(root.get(), kDamagedLogName, F_OK, AT_SYMLINK_NOFOLLOW) == 0) return false;
+    if (std::time(nullptr) - facts.st_mtime < kYoungSeconds) return false;  // its commit may be under way
+    const Directory& directory = directory_of(store);
+    if (::faccessat(directory.root().get(), kDamagedLogName, F_OK, AT_SYMLINK_NOFOLLOW) == 0) return false;
     // Its row may have been lost: fsck enters it again.
     TRY(const bool used, is_segment_used(store, number, static_cast<std::uint64_t>(facts.st_size)));
-    return !used;
+    if (used) return false;
+    const std::string mark = mark_name(number);
+    struct stat marked{};
+    if (::fstatat(directory.segments().get(), mark.c_str(), &marked, AT_SYMLINK_NOFOLLOW) == 0) {
+        return std::time(nullptr) - marked.st_mtime >= kOrphanKeptSeconds;
+    }
+    TRY([[maybe_unused]] const Descriptor made, open_beneath(directory.segments(), mark, O_RDWR | O_CREAT | O_EXCL));
+    log::warn("storage",
+              "segments/{} ({} octets) holds messages that mail.db does not know: a crash leaves such, and nobody was "
+              "told that they were taken in. It is removed in {} days; posthouse fsck --repair puts it aside",
+              segment_name(number), facts.st_size, kOrphanKeptSeconds / 86'400);
+    return false;
+}
+
+/// A mark goes with its file, or when the file has got its row.
+Result<> sweep_mark(Store& store, std::int64_t number) {
+    const Descriptor& segments = directory_of(store).segments();
+    TRY(const bool known, has_row(store, number));
+    const bool there = ::faccessat(segments.get(), segment_name(number).c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+    if (known || !there) static_cast<void>(::unlinkat(segments.get(), mark_name(number).c_str(), 0));
+    return {};
 }
 
 /// Removes one file if it is what sweep_leftovers() is for.
@@ -92,8 +119,8 @@ Result<> sweep_one(Store& store, const std::string& name, std::int64_t number) {
     if (facts.st_size > static_cast<off_t>(kFileHeaderOctets)) {
         TRY(const bool forgotten, is_forgotten(store, number, facts));
         if (!forgotten) return {};
-        log::warn("storage", "segments/{} ({} octets) is removed: a crash left it, and mail.db never knew it", name,
-                  facts.st_size);
+        log::warn("storage", "segments/{} ({} octets) is removed: mail.db has not known it for {} days", name,
+                  facts.st_size, kOrphanKeptSeconds / 86'400);
     }
     static_cast<void>(::unlinkat(segments.get(), name.c_str(), 0));
     return {};
@@ -150,10 +177,13 @@ Result<> sweep_leftovers(Store& store) {
     if (fd < 0) return system_error(errno, "cannot read DATA/segments");
     const std::unique_ptr<DIR, int (*)(DIR*)> listing(::fdopendir(fd), ::closedir);
     if (!listing) return system_error(errno, "cannot read DATA/segments");
+    std::vector<std::int64_t> marks;
     while (const dirent* item = ::readdir(listing.get())) {
         const std::string name = item->d_name;
-        if (const auto number = number_of(name)) TRY_VOID(sweep_one(store, name, *number));
+        if (const auto number = number_of(name, kSegmentEnding)) TRY_VOID(sweep_one(store, name, *number));
+        if (const auto number = number_of(name, kOrphanMarkEnding)) marks.push_back(*number);
     }
+    for (const std::int64_t number : marks) TRY_VOID(sweep_mark(store, number));
     return {};
 }
 

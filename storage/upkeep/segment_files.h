@@ -23,13 +23,15 @@ enum class Removal { done, used, locked };
 /// segment can be left over.
 Result<Removal> remove_segment(Store& store, std::int64_t segment, std::uint64_t octets);
 
-/// How long a file with messages that no commit named is kept. They were never acknowledged, as long as mail.db is
-/// whole; should its log have lost its end unnoticed, the operator has this long to ask posthouse fsck for them.
-inline constexpr std::int64_t kOrphanKeptSeconds = 7 * 86'400;
+/// How long a file with messages that no commit named is kept after it was first noticed. Nobody was told that they
+/// were taken in, as long as mail.db is what it was: should its log have lost its end unnoticed, or somebody have put
+/// an older mail.db in its place, the operator has this long to find out.
+inline constexpr std::int64_t kOrphanKeptSeconds = 30 * 86'400;
 
 /// Removes what a death between two steps left in DATA/segments: files without a row that nobody is about to fill.
-/// Without a record (a number that was taken and not used) at once; with some (a large message whose commit never
-/// came) after kOrphanKeptSeconds, and not while a damaged log of mail.db is kept, whose messages they may be.
+/// Without a record (a number that was taken and not used) at once. With some (a large message whose commit never
+/// came) it is said in the log, noted in a file beside it (kOrphanMarkEnding), and removed after kOrphanKeptSeconds;
+/// not while a damaged log of mail.db is kept, whose messages they may be.
 Result<> sweep_leftovers(Store& store);
 
 }  // namespace posthouse::storage

@@ -82,7 +82,7 @@ void check_mail(Store& store, AccountId account) {
 enum class Tidied { by_fsck, by_the_server };
 
 void age_segments(const std::string& directory) {
-    constexpr auto kOld = std::chrono::hours(200);
+    constexpr auto kOld = std::chrono::hours(24 * 40);
     for (const auto& file : std::filesystem::directory_iterator(directory + "/segments")) {
         std::filesystem::last_write_time(file, std::filesystem::file_time_type::clock::now() - kOld);
     }
@@ -104,9 +104,12 @@ void trial(const std::string& directory, const Case& one, Tidied tidied) {
     if (tidied == Tidied::by_fsck) {
         need(repair_store(*store, report, options, {}, go_on));
     } else {
-        age_segments(directory);
+        // Noticed by one start, removed by one long after; a third takes the mark of it away.
         Metrics metrics;
-        need(run(*make_compact_job(*store, metrics)));
+        for (int start = 0; start < 3; ++start) {
+            age_segments(directory);
+            need(run(*make_compact_job(*store, metrics)));
+        }
     }
     report = need(check_store(*store, options, go_on));
     expect(report.findings.groups().empty(), "nothing is left");
