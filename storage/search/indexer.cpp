@@ -26,6 +26,7 @@ constexpr std::uint64_t kMessageOctetsMax = 256ULL * 1024 * 1024;  // larger one
 constexpr std::uint64_t kTextMax = 32ULL * 1024 * 1024;            // whatever the setting says: a row must take it
 constexpr std::uint64_t kPendingMany = 16;                         // deliveries that wait: they go first
 constexpr int kNiceness = 10;
+constexpr unsigned kAuditMessages = 20;  // each idle step: a few milliseconds in ten seconds
 
 mime::SearchText no_text() { return {}; }
 
@@ -74,7 +75,7 @@ Result<milliseconds> SearchIndex::step() {
         awake_ = false;
         gather_ = true;
     }
-    TRY([[maybe_unused]] const bool sound, audit(1));
+    TRY([[maybe_unused]] const bool sound, audit(kAuditMessages));
     return sweep_a_little();
 }
 

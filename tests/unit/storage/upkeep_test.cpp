@@ -65,6 +65,11 @@ struct Fixture {
         FAIL("the job never rests");
     }
     void purge() { run(*make_purge_job(*store, metrics, clock, {})); }
+    /// When undelete has run out for all that was expunged so far.
+    void purge_later() {
+        clock.at += std::chrono::hours(24 * 15);
+        purge();
+    }
     void compact() { run(*make_compact_job(*store, metrics)); }
     std::int64_t ask(Sql sql) {
         auto db = Connection::open(store.path() + "/mail.db", Connection::Mode::read, 1 << 20);
@@ -138,8 +143,7 @@ TEST_CASE("more than one step of removed messages is purged, and a copy elsewher
     const std::vector<Uid> one = {7};
     REQUIRE(f.store->write_value({}, [&](Tx& tx) { return tx.mail(f.alice).copy(inbox, one, archive); }));
     f.expunge("INBOX", uids(1, 450));
-    f.clock.at += std::chrono::hours(24 * 15);
-    f.purge();
+    f.purge_later();
     CHECK(f.ask("SELECT count(*) FROM deleted_entries") == 0);
     CHECK(f.read("Archive", 1) == text_of(7, 100));
     f.check_rows();
@@ -213,8 +217,7 @@ TEST_CASE("compaction gives the space back and every message reads as before") {
     }
     const auto before = f.octets_on_disk();
     f.expunge("INBOX", gone);
-    f.clock.at += std::chrono::hours(24 * 15);
-    f.purge();
+    f.purge_later();
     f.check_rows();
     f.compact();
     f.check_rows();
@@ -236,8 +239,7 @@ TEST_CASE("a snapshot from before a compaction still reads all of it, in this pr
     f.fill(40);
     std::vector<Uid> gone = uids(1, 30);
     f.expunge("INBOX", gone);
-    f.clock.at += std::chrono::hours(24 * 15);
-    f.purge();
+    f.purge_later();
     const auto other = f.store.open_another();
     const auto check = [&](Store& reader) {
         const auto done = reader.read([&](const Snapshot& s) -> Result<> {
@@ -261,8 +263,7 @@ TEST_CASE("a reader that was opened before goes on while its segment is removed"
     Fixture f;
     f.fill(20);
     f.expunge("INBOX", uids(2, 20));
-    f.clock.at += std::chrono::hours(24 * 15);
-    f.purge();
+    f.purge_later();
     auto body = f.store->read([&](const Snapshot& s) -> Result<BodyReader> {
         TRY(const Mailbox box, s.mail(f.alice).mailbox("INBOX"));
         return s.mail(f.alice).body(box.id, 1);
@@ -278,8 +279,7 @@ TEST_CASE("nothing is removed while a backup holds the segments") {
     Fixture f;
     f.fill(40);
     f.expunge("INBOX", uids(1, 39));
-    f.clock.at += std::chrono::hours(24 * 15);
-    f.purge();
+    f.purge_later();
     const std::int64_t before = f.ask("SELECT count(*) FROM segments");
     {
         auto lock = open_beneath(directory_of(*f.store).root(), "segments.lock", O_RDWR | O_CREAT);
@@ -297,8 +297,7 @@ TEST_CASE("a segment with a damaged living message is left as it is") {
     Fixture f;
     f.fill(40);
     f.expunge("INBOX", uids(2, 40));
-    f.clock.at += std::chrono::hours(24 * 15);
-    f.purge();
+    f.purge_later();
     {
         auto file = open_beneath(directory_of(*f.store).segments(), "000001.seg", O_RDWR);
         REQUIRE(file);
@@ -316,8 +315,7 @@ TEST_CASE("a large body's own segment goes with it") {
     const auto before = f.octets_on_disk();
     f.fill(1, 100);
     f.expunge("INBOX", {1});
-    f.clock.at += std::chrono::hours(24 * 15);
-    f.purge();
+    f.purge_later();
     f.compact();
     CHECK(f.octets_on_disk() < before / 100);
     f.check_rows();
