@@ -53,6 +53,18 @@ struct Entry {
     MessageId message{};
 };
 
+/// What orders and threads need of an entry. Views are valid during the visit.
+struct ListedFacts {
+    Uid uid = 0;
+    std::optional<std::int64_t> date_ms;  ///< of the Date field, Unix milliseconds
+    // Empty with Listing::dates.
+    std::string_view envelope;
+    std::string_view message_id;
+    std::string_view in_reply_to;
+    std::uint32_t header_octets = 0;
+};
+enum class Listing { dates, texts };
+
 /// What names a removed entry; also how far a page of them went.
 struct DeletedKey {
     Time deleted{};
@@ -113,6 +125,9 @@ class MailView {
     /// The same for many entries in one pass: `visit(entry index, facts)`.
     virtual Result<> each_facts(MailboxId mailbox, std::span<const Entry> entries,
                                 const std::function<void(std::size_t, const mime::MessageFacts&)>& visit) const = 0;
+    /// What is kept of all entries with first <= uid <= last, by UID, in one statement.
+    virtual Result<> each_listed(MailboxId mailbox, Uid first, Uid last, Listing listing,
+                                 const std::function<void(const ListedFacts&)>& visit) const = 0;
     virtual Result<BodyReader> body(MailboxId mailbox, Uid uid) const = 0;
     /// What can be restored, the latest removal first.
     virtual Result<std::vector<DeletedEntry>> deleted(const DeletedQuery& query) const = 0;

@@ -40,6 +40,8 @@ class MailImpl final : public MailTx {
     Result<mime::MessageFacts> facts(MailboxId mailbox, Uid uid) const override;
     Result<> each_facts(MailboxId mailbox, std::span<const Entry> entries,
                         const std::function<void(std::size_t, const mime::MessageFacts&)>& visit) const override;
+    Result<> each_listed(MailboxId mailbox, Uid first, Uid last, Listing listing,
+                         const std::function<void(const ListedFacts&)>& visit) const override;
     Result<BodyReader> body(MailboxId mailbox, Uid uid) const override;
     Result<std::vector<DeletedEntry>> deleted(const DeletedQuery& query) const override;
     Result<std::vector<DeletedMailbox>> deleted_mailboxes() const override;

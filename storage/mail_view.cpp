@@ -209,6 +209,35 @@ Result<> MailImpl::each_facts(MailboxId mailbox, std::span<const Entry> entries,
     return {};
 }
 
+Result<> MailImpl::each_listed(MailboxId mailbox, Uid first, Uid last, Listing listing,
+                               const std::function<void(const ListedFacts&)>& visit) const {
+    TRY_VOID(check(mailbox));
+    // CROSS JOIN: by UID, each message looked up by its id. The date stands near the start of a row, the texts do not.
+    Query dates = db_.query(
+        "SELECT e.uid, m.date_ms FROM entries e CROSS JOIN messages m "
+        "WHERE e.mailbox = ?1 AND e.uid BETWEEN ?2 AND ?3 AND m.id = e.message ORDER BY e.uid");
+    Query texts = db_.query(
+        "SELECT e.uid, m.date_ms, m.envelope, m.message_id, m.in_reply_to, m.header_octets "
+        "FROM entries e CROSS JOIN messages m "
+        "WHERE e.mailbox = ?1 AND e.uid BETWEEN ?2 AND ?3 AND m.id = e.message ORDER BY e.uid");
+    Query& q = listing == Listing::dates ? dates : texts;
+    q.bind(mailbox, first, last);
+    for (;;) {
+        TRY(const bool more, q.row());
+        if (!more) return {};
+        ListedFacts facts;
+        facts.uid = q.u32(0);
+        if (!q.is_null(1)) facts.date_ms = q.i64(1);
+        if (listing == Listing::texts) {
+            facts.envelope = q.view(2);
+            facts.message_id = q.view(3);
+            facts.in_reply_to = q.view(4);
+            facts.header_octets = q.u32(5);
+        }
+        visit(facts);
+    }
+}
+
 Result<BodyReader> MailImpl::body(MailboxId mailbox, Uid uid) const {
     MessageId message{};
     {

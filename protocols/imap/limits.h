@@ -27,6 +27,7 @@ struct Limits {
     std::size_t section_fields_max = 256;
     std::size_t search_depth_max = 32;
     std::size_t search_keys_max = 1000;
+    std::size_t order_octets_max = 128UL * 1024 * 1024;  ///< what one SORT or THREAD may hold: over a million messages
     std::size_t flags_max = 256;
     std::size_t keyword_octets_max = 255;
     std::size_t mailbox_octets_max = 1024;

@@ -191,21 +191,22 @@ constexpr const SearchKey& kNumbersKey = kKeys[kNamedKeys];
 constexpr const SearchKey& kListKey = kKeys[kNamedKeys + 1];
 constexpr const SearchKey& kUidKey = *std::ranges::find(kKeys, std::string_view("UID"), &SearchKey::name);
 
+enum class Charset { optional, demanded };
+
 class Parser {
  public:
     Parser(Cursor& in, const Limits& limits) : in_(in), limits_(limits) {}
 
-    Result<SearchProgram> run() {
-        TRY_VOID(take_charset());
+    Result<SearchProgram> run(Charset charset) {
+        if (charset == Charset::demanded || in_.take_word("CHARSET ")) TRY_VOID(take_charset());
         TRY(SearchNode root, take_list('\0', 0));
         program_.nodes.push_back(std::move(root));
         return std::move(program_);
     }
 
  private:
-    // ["CHARSET" SP astring SP]
+    // astring SP
     Result<> take_charset() {
-        if (!in_.take_word("CHARSET ")) return {};
         TRY(const std::string charset, take_astring(in_));
         if (!ascii::equals_ci(charset, "US-ASCII") && !ascii::equals_ci(charset, "UTF-8")) {
             return Error(Errc::unsupported, "Unknown charset");
@@ -335,7 +336,13 @@ Match judge_node(const SearchProgram& program, const SearchNode& node, const Sea
 
 std::span<const SearchKey> search_keys() { return std::span(kKeys).first(kNamedKeys); }
 
-Result<SearchProgram> take_search_program(Cursor& in, const Limits& limits) { return Parser(in, limits).run(); }
+Result<SearchProgram> take_search_program(Cursor& in, const Limits& limits) {
+    return Parser(in, limits).run(Charset::optional);
+}
+
+Result<SearchProgram> take_charset_and_program(Cursor& in, const Limits& limits) {
+    return Parser(in, limits).run(Charset::demanded);
+}
 
 void resolve_sets(SearchProgram& program, const SearchView& view) {
     for (SearchNode& node : program.nodes) {

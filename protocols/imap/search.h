@@ -116,6 +116,8 @@ std::span<const SearchKey> search_keys();
 /// ["CHARSET" SP astring SP] search-key *(SP search-key). Errc::unsupported for a charset other than US-ASCII and
 /// UTF-8, to be answered with NO [BADCHARSET ...].
 Result<SearchProgram> take_search_program(Cursor& in, const Limits& limits = {});
+/// charset 1*(SP search-key), as after SORT and THREAD (RFC 5256 5 search-criteria).
+Result<SearchProgram> take_charset_and_program(Cursor& in, const Limits& limits = {});
 /// What the sets and intervals of a program refer to.
 struct SearchView {
     std::uint32_t exists = 0;

@@ -78,10 +78,10 @@ Result<SearchReturn> take_search_return(Cursor& in) {
 std::vector<std::uint32_t> kept_of(std::span<const std::uint32_t> found, const SearchReturn& wanted) {
     const bool some = wanted.has(Return::kMin) || wanted.has(Return::kMax) || wanted.has(Return::kPartial);
     const bool all = wanted.has(Return::kAll) || wanted.has(Return::kCount);
-    if (all || !some) return {found.begin(), found.end()};
     std::vector<std::uint32_t> out;
     if (found.empty()) return out;
-    if (wanted.has(Return::kPartial)) {
+    if (all || !some) out.assign(found.begin(), found.end());
+    if (!all && wanted.has(Return::kPartial)) {
         const auto part = part_of(found, wanted.partial);
         out.assign(part.begin(), part.end());
     }

@@ -2,6 +2,9 @@
 
 #include <unicode/bytestream.h>
 #include <unicode/normalizer2.h>
+#include <unicode/uchar.h>
+#include <unicode/unistr.h>
+#include <unicode/utf8.h>
 
 #include <algorithm>
 
@@ -9,6 +12,7 @@
 #include "protocols/mime/charset.h"
 #include "protocols/mime/encoded_word.h"
 #include "protocols/mime/encoding.h"
+#include "protocols/mime/tokens.h"
 
 namespace posthouse::mime {
 namespace {
@@ -115,16 +119,47 @@ std::string_view body_of(std::string_view message, const Part& part) {
 
 }  // namespace
 
-std::string base_subject(std::string_view raw_subject) {
-    const std::string text = squeezed_subject(raw_subject);
-    return std::string(SubjectReader(text).base());
-}
-
-bool is_reply_subject(std::string_view raw_subject) {
+BaseSubject read_subject(std::string_view raw_subject) {
     const std::string text = squeezed_subject(raw_subject);
     SubjectReader reader(text);
-    reader.base();
-    return reader.is_reply();
+    BaseSubject out;
+    out.text = reader.base();
+    out.is_reply = reader.is_reply();
+    return out;
+}
+
+std::string base_subject(std::string_view raw_subject) { return read_subject(raw_subject).text; }
+
+bool is_reply_subject(std::string_view raw_subject) { return read_subject(raw_subject).is_reply; }
+
+std::vector<std::string> message_ids(std::string_view raw_value) {
+    std::vector<std::string> out;
+    Cursor in(raw_value);
+    while (!in.at_end() && out.size() < kMessageIdsMax) {
+        if (in.peek() == '(') {
+            take_comment(in);
+            continue;
+        }
+        if (in.peek() == '"') {  // the words of In-Reply-To in old mail
+            take_quoted(in);
+            continue;
+        }
+        if (!in.take('<')) {
+            in.take_octets(1);
+            continue;
+        }
+        std::string id;
+        while (!in.at_end() && in.peek() != '>' && in.peek() != '<') {
+            if (is_blank_or_line_end(in.peek()))
+                in.take_octets(1);
+            else if (in.peek() == '"')
+                id += take_quoted(in);
+            else
+                id += in.take_octets(1);
+        }
+        if (in.take('>') && id.find('@') != std::string::npos) out.push_back(std::move(id));
+    }
+    return out;
 }
 
 std::string decoded_text(std::string_view message, const Part& part, const Limits& limits) {
@@ -153,6 +188,23 @@ std::string fold_for_search(std::string_view utf8) {
     fold->normalizeUTF8(0, icu::StringPiece(valid.data(), static_cast<std::int32_t>(valid.size())), sink, nullptr,
                         status);
     return U_FAILURE(status) ? ascii::to_lower(valid) : out;
+}
+
+std::string collation_key(std::string_view utf8) {
+    if (!ascii::has_8bit(utf8)) return ascii::to_upper(utf8);
+    UErrorCode status = U_ZERO_ERROR;
+    const icu::Normalizer2* decompose = icu::Normalizer2::getNFKDInstance(status);
+    if (U_FAILURE(status) || utf8.size() > INT32_MAX || !ascii::is_valid_utf8(utf8)) return std::string(utf8);
+    icu::UnicodeString titled;
+    const auto size = static_cast<std::int32_t>(utf8.size());
+    for (std::int32_t i = 0; i < size;) {
+        UChar32 c = 0;
+        U8_NEXT(utf8.data(), i, size, c);
+        titled.append(u_totitle(c));
+    }
+    std::string out;
+    decompose->normalize(titled, status).toUTF8String(out);
+    return U_FAILURE(status) ? std::string(utf8) : out;
 }
 
 }  // namespace posthouse::mime

@@ -2,6 +2,7 @@
 /// protocols/mime/text: text for searching, sorting and threading.
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "protocols/mime/header.h"
 #include "protocols/mime/structure.h"
@@ -10,6 +11,12 @@ namespace posthouse::mime {
 
 /// The base subject of RFC 5256 2.1 of a raw Subject value: decoded, without Re:, Fwd:, (fwd), [blobs]. UTF-8.
 std::string base_subject(std::string_view raw_subject);
+struct BaseSubject {
+    std::string text;
+    bool is_reply = false;
+};
+/// Both at once.
+BaseSubject read_subject(std::string_view raw_subject);
 /// Whether RFC 5256 2.1 calls this subject a reply or forward (something was taken off).
 bool is_reply_subject(std::string_view raw_subject);
 
@@ -23,5 +30,14 @@ std::string decoded_body(std::string_view message, const Part& part);
 /// Folded for substring search (RFC 9051 6.4.4 with i;unicode-casemap, RFC 5051): full case folding and compatibility
 /// decomposition by ICU, plain ASCII without it. Both the text and the needle go through this.
 std::string fold_for_search(std::string_view utf8);
+
+/// What texts are ordered by: octets that compare as i;unicode-casemap does (RFC 5051 2, I18NLEVEL=1 of RFC 5255 4.2).
+/// Octets that are no UTF-8 are compared as they are.
+std::string collation_key(std::string_view utf8);
+
+/// The ids "<left@right>" in a References, In-Reply-To or Message-ID value, without brackets, comments and the quoting
+/// that does not matter (RFC 5256 3, THREAD). What is no id is passed over; at most kMessageIdsMax.
+std::vector<std::string> message_ids(std::string_view raw_value);
+inline constexpr std::size_t kMessageIdsMax = 1000;
 
 }  // namespace posthouse::mime

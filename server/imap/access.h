@@ -8,6 +8,7 @@
 ///             2. What is not this account's does not exist here.
 /// Errors: as storage/mail.h; unavailable where too much work is queued.   Threads: the loop's.
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -17,6 +18,8 @@
 
 #include "protocols/base/result.h"
 #include "protocols/imap/search.h"
+#include "protocols/imap/sort.h"
+#include "protocols/imap/thread.h"
 #include "protocols/net/task.h"
 #include "server/imap/entry_list.h"
 #include "storage/body.h"
@@ -84,6 +87,14 @@ struct SearchCandidate {
 /// no, yes, or by what it is to be judged: the kept text (cheap) or the message (dear).
 using SearchVerdict = storage::search::Verdict;
 
+/// A message that is to be ordered.
+struct ListedLine {
+    std::uint32_t told = 0;  ///< its number or its UID
+    Uid uid = 0;
+    std::int64_t internal_date_s = 0;
+    std::uint64_t size_octets = 0;
+};
+
 struct Copied {
     std::uint32_t uid_validity = 0;  ///< of the target
     std::vector<std::pair<Uid, Uid>> uids;
@@ -137,6 +148,15 @@ class Access {
     virtual Answer<std::vector<Uid>> search(MailboxId mailbox,
                                             std::shared_ptr<const posthouse::imap::SearchProgram> program,
                                             std::vector<SearchCandidate> candidates) = 0;
+
+    /// Adds messages to an order, by UID; those that are gone are left out. Nobody else may use `into` meanwhile.
+    virtual Answer<void> sort(MailboxId mailbox, std::vector<ListedLine> lines,
+                              std::shared_ptr<posthouse::imap::Sorter> into) = 0;
+    /// Likewise to threads. `line.told` is what the response names.
+    virtual Answer<void> thread(MailboxId mailbox, std::vector<ListedLine> lines,
+                                std::shared_ptr<posthouse::imap::Threader> into) = 0;
+    /// Work without any mail that would hold the loop for long.
+    virtual Answer<void> compute(std::function<void()> work) = 0;
 
     /// UIDs expunged with a mod-sequence above `since`, by UID; where that is no longer remembered, all that are not
     /// there (RFC 7162 3.2.6).

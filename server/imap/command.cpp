@@ -18,6 +18,9 @@ constexpr auto kExtensions = std::to_array<Extension>({
     {"ESEARCH", kAnyPhase, "4731"},
     {"SEARCHRES", kAnyPhase, "5182"},
     {"WITHIN", kAnyPhase, "5032"},
+    {"ESORT", kAnyPhase, "5267"},
+    {"SORT=DISPLAY", kAnyPhase, "5957"},
+    {"I18NLEVEL=1", kAnyPhase, "5255"},
     {"CONDSTORE", kAnyPhase, "7162"},
     {"QRESYNC", kAnyPhase, "7162"},
 });
@@ -44,6 +47,8 @@ std::span<const std::span<const Command>> all_commands() {
         store_commands(),
         copy_commands(),
         search_commands(),
+        sort_commands(),
+        thread_commands(),
         idle_commands(),
         notify_commands(),
     });

@@ -47,6 +47,8 @@ std::span<const Command> fetch_commands();    // commands_fetch.cpp
 std::span<const Command> store_commands();    // commands_store.cpp
 std::span<const Command> copy_commands();     // commands_copy.cpp
 std::span<const Command> search_commands();   // commands_search.cpp
+std::span<const Command> sort_commands();     // commands_sort.cpp
+std::span<const Command> thread_commands();   // commands_thread.cpp
 std::span<const Command> idle_commands();     // commands_idle.cpp
 std::span<const Command> notify_commands();   // commands_notify.cpp
 

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "protocols/mime/facts.h"
+#include "server/imap/store_listing.h"
 #include "server/imap/store_search.h"
 #include "storage/await.h"
 
@@ -174,6 +175,25 @@ class StoreAccess final : public Access {
                                     std::vector<SearchCandidate> candidates) override {
         return reading([index = index_, mailbox, program = std::move(program), candidates = std::move(candidates)](
                            const MailView& mail) { return run_search(mail, index, mailbox, *program, candidates); });
+    }
+
+    Answer<void> sort(MailboxId mailbox, std::vector<ListedLine> lines, std::shared_ptr<wire::Sorter> into) override {
+        return reading([mailbox, lines = std::move(lines), into = std::move(into)](const MailView& mail) {
+            return gather_sort(mail, mailbox, lines, *into);
+        });
+    }
+    Answer<void> thread(MailboxId mailbox, std::vector<ListedLine> lines,
+                        std::shared_ptr<wire::Threader> into) override {
+        return reading([mailbox, lines = std::move(lines), into = std::move(into)](const MailView& mail) {
+            return gather_threads(mail, mailbox, lines, *into);
+        });
+    }
+    Answer<void> compute(std::function<void()> work) override {
+        auto job = [work = std::move(work)]() -> Result<> {
+            work();
+            return {};
+        };
+        return net::offload(pool_, loop_, std::move(job));
     }
 
     Answer<std::vector<Uid>> expunged_since(MailboxId mailbox, ModSeq since) override {

@@ -13,6 +13,7 @@
 #include "protocols/imap/fetch.h"
 #include "protocols/imap/search.h"
 #include "protocols/imap/search_return.h"
+#include "protocols/imap/sort.h"
 #include "server/imap/command.h"
 #include "tests/support/imap_host.h"
 #include "tests/transcripts/transcript.h"
@@ -140,6 +141,7 @@ int check_coverage(const std::string& directory) {
     for (const auto& item : imap::fetch_items()) want("FETCH:", item.name);
     for (const auto& key : imap::search_keys()) want("SEARCH:", key.name);
     for (const auto& option : imap::search_return_options()) want("SEARCH_RETURN:", option.name);
+    for (const auto& key : imap::sort_keys()) want("SORT_KEY:", key.name);
     for (const auto& item : server::imap::status_items()) want("STATUS:", item.name);
     return missing == 0 ? 0 : 1;
 }

@@ -150,3 +150,41 @@ TEST_CASE("text for searching: decoded, in UTF-8, folded") {
     outside.body_octets = 5;
     CHECK(mime::decoded_text("short", outside).empty());
 }
+
+TEST_CASE("texts collate by i;unicode-casemap, RFC 5051 2") {
+    CHECK(mime::collation_key("abc") == "ABC");
+    CHECK(mime::collation_key("\xC7\x84") == "Dz\xCC\x8C");  // the RFC's example, U+01C4
+    CHECK(mime::collation_key("\xC3\xA9") == mime::collation_key("E\xCC\x81"));
+    CHECK(mime::collation_key("\xC3\xA9") == mime::collation_key("\xC3\x89"));
+    CHECK(mime::collation_key("\xEF\xBD\x81") == "A");  // full width
+    CHECK(mime::collation_key("a\xFF") == "a\xFF");     // no UTF-8: as it is
+    CHECK(mime::collation_key("\xC3\xA4pfel") < mime::collation_key("b"));
+}
+
+TEST_CASE("ids in References and In-Reply-To, RFC 5256 3") {
+    struct Case {
+        std::string_view input;
+        std::vector<std::string> ids;
+    };
+    const Case kCases[] = {
+        {"<a@b>", {"a@b"}},
+        {" <a@b>\r\n <c@d>(comment <x@y>)<e@f> ", {"a@b", "c@d", "e@f"}},
+        {"<\"01KF8JCEOCBS0045PS\"@xxx.yyy.com>", {"01KF8JCEOCBS0045PS@xxx.yyy.com"}},
+        {"<01KF8JCEOCBS0045PS@xxx.yyy.com>", {"01KF8JCEOCBS0045PS@xxx.yyy.com"}},
+        {"<a @ b.\r\n c>", {"a@b.c"}},
+        {"<\"a\\\"b\"@c>", {"a\"b@c"}},
+        {"Your message of \"Fri, <no@no>\" <a@b> and more", {"a@b"}},
+        {"<(null)@x>", {"(null)@x"}},
+        {"<no at> <> a@b", {}},
+        {"<a@b <c@d>", {"c@d"}},
+        {"<a@b", {}},
+        {"", {}},
+    };
+    for (const Case& c : kCases) {
+        CAPTURE(c.input);
+        CHECK(mime::message_ids(c.input) == c.ids);
+    }
+    std::string many;
+    for (int i = 0; i < 5000; ++i) many += "<a@b>";
+    CHECK(mime::message_ids(many).size() == mime::kMessageIdsMax);
+}

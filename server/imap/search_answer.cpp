@@ -1,0 +1,65 @@
+#include "server/imap/search_answer.h"
+
+#include "protocols/imap/response.h"
+
+namespace posthouse::server::imap {
+
+namespace wire = posthouse::imap;
+
+Reply bad_charset() { return Reply::no("BADCHARSET (US-ASCII UTF-8)", "Unknown charset"); }
+
+Result<SearchRequest> take_search(Session& session, wire::SearchReturn wanted, Cursor& args, Charset charset) {
+    auto parsed = charset == Charset::demanded ? wire::take_charset_and_program(args, session.limits())
+                                               : wire::take_search_program(args, session.limits());
+    if (!parsed && parsed.error().code != Errc::unsupported) return Error(parsed.error());
+    SearchRequest out;
+    if (parsed) {
+        out.program = resolve_program(*std::move(parsed), session.selected(), session.deps().clock->now());
+    }
+    out.wanted = std::move(wanted);
+    if (out.wanted.has(wire::SearchReturn::kSave)) session.selected().save_result({});
+    return out;
+}
+
+std::vector<std::uint32_t> told_as(const Selected& selected, std::vector<std::uint32_t> numbers, NumbersAre are) {
+    if (are == NumbersAre::message_numbers) return numbers;
+    for (std::uint32_t& number : numbers) number = selected.uid_of(number);
+    return numbers;
+}
+
+void append_numbers(std::string& out, const std::vector<std::uint32_t>& numbers) {
+    for (const std::uint32_t number : numbers) {
+        out += ' ';
+        wire::append_number(out, number);
+    }
+}
+
+void answer_extended(Session& session, const wire::SearchReturn& wanted, const std::vector<std::uint32_t>& results,
+                     NumbersAre are) {
+    Selected& selected = session.selected();
+    if (wanted.has(wire::SearchReturn::kSave)) selected.save_result(wire::kept_of(results, wanted));
+    if (!wanted.answers()) return;
+    wire::SearchCorrelator correlator;
+    correlator.tag = session.tag();
+    correlator.uids = are == NumbersAre::uids;
+    std::string out;
+    wire::append_esearch_head(out, correlator);
+    wire::append_esearch_results(out, told_as(selected, results, are), wanted);
+    session.untagged(out);
+}
+
+std::vector<ListedLine> listed_lines(const Selected& selected, std::span<const std::uint32_t> numbers, NumbersAre are) {
+    std::vector<ListedLine> out;
+    out.reserve(numbers.size());
+    for (const std::uint32_t number : numbers) {
+        const Line entry = selected.row(number).entry;
+        ListedLine& line = out.emplace_back();
+        line.told = are == NumbersAre::uids ? entry.uid : number;
+        line.uid = entry.uid;
+        line.internal_date_s = entry.internal_date_s;
+        line.size_octets = entry.size_octets;
+    }
+    return out;
+}
+
+}  // namespace posthouse::server::imap
