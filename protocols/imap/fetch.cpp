@@ -4,6 +4,7 @@
 #include <array>
 
 #include "protocols/imap/grammar.h"
+#include "protocols/imap/object_id.h"
 #include "protocols/imap/response.h"
 #include "protocols/mime/envelope.h"
 
@@ -24,6 +25,14 @@ void write_modseq(std::string& out, const FetchSource& source) {
     append_number(out, source.modseq);
     out += ')';
 }
+void write_email_id(std::string& out, const FetchSource& source) {
+    out += '(';
+    out += format_email_id(source.email);
+    out += ')';
+}
+// Threads are not kept (RFC 8474 5.2 allows that).
+void write_thread_id(std::string& out, const FetchSource&) { out += "NIL"; }
+void write_save_date(std::string& out, const FetchSource& source) { append_internal_date(out, source.save_date_s); }
 void write_envelope(std::string& out, const FetchSource& source) { out += source.envelope; }
 void write_body(std::string& out, const FetchSource& source) {
     out += mime::format_imap_body(*source.structure, mime::Extension::without);
@@ -46,8 +55,14 @@ constexpr FetchItem octets(std::string_view name, SectionKind kind, Seen seen, s
     item.name = name;
     item.needs = Needs::body;
     item.seen = seen;
+    item.shape = Shape::octets;
     item.section = kind;
     item.rfc = rfc;
+    return item;
+}
+constexpr FetchItem shaped(std::string_view name, Shape shape, Seen seen, std::string_view rfc) {
+    FetchItem item = octets(name, SectionKind::body, seen, rfc);
+    item.shape = shape;
     return item;
 }
 constexpr FetchItem macro(std::string_view name, std::string_view expands_to) {
@@ -58,7 +73,7 @@ constexpr FetchItem macro(std::string_view name, std::string_view expands_to) {
     return item;
 }
 
-constexpr std::array<FetchItem, 16> kItems = {
+constexpr auto kItems = std::to_array<FetchItem>({
     macro("ALL", "(FLAGS INTERNALDATE RFC822.SIZE ENVELOPE)"),
     macro("FAST", "(FLAGS INTERNALDATE RFC822.SIZE)"),
     macro("FULL", "(FLAGS INTERNALDATE RFC822.SIZE ENVELOPE BODY)"),
@@ -75,7 +90,14 @@ constexpr std::array<FetchItem, 16> kItems = {
     octets("RFC822", SectionKind::body, Seen::set, "3501 6.4.5"),
     octets("RFC822.HEADER", SectionKind::header, Seen::keep, "3501 6.4.5"),
     octets("RFC822.TEXT", SectionKind::text, Seen::set, "3501 6.4.5"),
-};
+    value("EMAILID", Needs::entry, write_email_id, "8474 5.1"),
+    value("THREADID", Needs::index, write_thread_id, "8474 5.2"),
+    value("SAVEDATE", Needs::entry, write_save_date, "8514 4.2"),
+    shaped("BINARY[", Shape::decoded, Seen::set, "3516 4.2"),
+    shaped("BINARY.PEEK[", Shape::decoded, Seen::keep, "3516 4.2"),
+    shaped("BINARY.SIZE[", Shape::decoded_size, Seen::keep, "3516 4.2"),
+    shaped("PREVIEW", Shape::preview, Seen::keep, "8970 3"),
+});
 
 const FetchItem* find_item(std::string_view name) {
     const auto rows = fetch_items();
@@ -136,8 +158,11 @@ std::string_view name_of(SectionKind kind) {
     return "";
 }
 
-std::string label_of(const Section& section) {
+// The item's name but for ".PEEK", which is not repeated in the answer.
+std::string label_of(const FetchItem& item, const Section& section) {
     std::string out = "BODY[";
+    if (item.shape == Shape::decoded) out = "BINARY[";
+    if (item.shape == Shape::decoded_size) out = "BINARY.SIZE[";
     for (const std::uint32_t number : section.path) {
         if (out.back() != '[') out += '.';
         append_number(out, number);
@@ -172,9 +197,17 @@ Result<FetchUse> take_item(Cursor& in, const Limits& limits) {
     if (!use.item->section) return use;
     use.section.kind = *use.item->section;
     use.section.label = use.item->name;
+    if (use.item->shape == Shape::preview) {
+        // RFC 8970 4.1: LAZY asks for no more than is cheap, which is all that is done here.
+        static_cast<void>(in.take_word(" (LAZY)"));
+        return use;
+    }
     if (!name.ends_with('[')) return use;
     TRY_VOID(take_section(in, use.section, limits));
-    if (in.take('<')) {
+    // section-binary = "[" [section-part] "]" (RFC 3516 7)
+    const bool part_only = use.item->shape != Shape::octets;
+    if (part_only && use.section.kind != SectionKind::body) return bad("BINARY takes a part's number only");
+    if (use.item->shape != Shape::decoded_size && in.take('<')) {
         // "<" number "." nz-number ">"; no client asks for none of the octets by "<0.0>" and means it.
         TRY(const std::uint32_t first, take_number(in));
         if (!in.take('.')) return bad("Invalid partial");
@@ -182,7 +215,7 @@ Result<FetchUse> take_item(Cursor& in, const Limits& limits) {
         if (!in.take('>')) return bad("Invalid partial");
         use.section.partial_first = first;
     }
-    use.section.label = label_of(use.section);
+    use.section.label = label_of(*use.item, use.section);
     return use;
 }
 

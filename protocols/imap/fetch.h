@@ -19,6 +19,7 @@ namespace posthouse::imap {
 /// What of a message must be at hand, each including those before it.
 enum class Needs {
     index,  ///< uid, flags, dates, size: in the session's memory
+    entry,  ///< ids and the date of saving: what else stands in the message's row
     facts,  ///< envelope and structure as computed at arrival
     body,   ///< octets of the message
 };
@@ -34,6 +35,8 @@ struct FetchSource {
     std::int64_t internal_date_s = 0;
     std::uint64_t size_octets = 0;
     std::uint64_t modseq = 0;
+    std::uint64_t email = 0;                     ///< what object_id.h writes; only where Needs::entry was asked for
+    std::int64_t save_date_s = 0;                ///< likewise
     std::string_view envelope;                   ///< ready text; only where Needs::facts was asked for
     const mime::Structure* structure = nullptr;  ///< likewise
     std::uint64_t header_octets = 0;             ///< likewise
@@ -51,11 +54,21 @@ struct Section {
     std::string label;  ///< the item's name in the response: "BODY[HEADER.FIELDS (SUBJECT)]<0>"
 };
 
+/// What becomes of the octets that an item reads.
+enum class Shape {
+    value,         ///< it reads none
+    octets,        ///< they are told as they are
+    decoded,       ///< without their transfer encoding (RFC 3516)
+    decoded_size,  ///< likewise, and only how many
+    preview,       ///< the first words (RFC 8970)
+};
+
 struct FetchItem {
     std::string_view name;
     Needs needs = Needs::index;
     Seen seen = Seen::keep;
-    std::string_view expands_to;                                           ///< macros only (ALL, FAST, FULL)
+    std::string_view expands_to;  ///< macros only (ALL, FAST, FULL)
+    Shape shape = Shape::value;
     std::optional<SectionKind> section;                                    ///< items that are octets of the message
     void (*write)(std::string& out, const FetchSource& source) = nullptr;  ///< all others
     std::string_view rfc;
@@ -73,7 +86,7 @@ struct FetchProgram {
     bool has(std::string_view name) const;
 };
 
-/// All rows, macros among them; BODY[ and BODY.PEEK[ stand for every section.
+/// All rows, macros among them; names that end with "[" stand for every section.
 std::span<const FetchItem> fetch_items();
 
 /// fetch-att / "(" fetch-att *(SP fetch-att) ")" / macro. Doubles are dropped; "()" and a macro in a list are refused.

@@ -26,6 +26,30 @@ void append_astring(std::string& out, std::string_view text) {
 
 void append_mailbox(std::string& out, std::string_view utf8_name) { append_astring(out, encode_mailbox(utf8_name)); }
 
+void append_string(std::string& out, std::string_view text) {
+    constexpr std::size_t kQuotedOctetsMax = 1000;
+    bool quotable = text.size() <= kQuotedOctetsMax;
+    for (const char c : text) quotable = quotable && ascii::is_printable(c);
+    if (!quotable) {
+        append_literal8(out, text);
+        return;
+    }
+    out += '"';
+    for (const char c : text) {
+        if (c == '"' || c == '\\') out += '\\';
+        out += c;
+    }
+    out += '"';
+}
+
+void append_literal8(std::string& out, std::string_view octets) {
+    if (octets.find('\0') != std::string_view::npos) out += '~';
+    out += '{';
+    append_number(out, octets.size());
+    out += "}\r\n";
+    out += octets;
+}
+
 void append_flags(std::string& out, std::uint8_t system, std::span<const std::string> keywords, Recent recent) {
     struct Named {
         SystemFlag bit;

@@ -11,6 +11,10 @@ namespace posthouse::imap {
 void append_mailbox(std::string& out, std::string_view utf8_name);
 /// An astring: atom, quoted string or literal, the first that fits.
 void append_astring(std::string& out, std::string_view text);
+/// A string, never an atom: quoted where it is short printable ASCII, else a literal.
+void append_string(std::string& out, std::string_view text);
+/// "~{n}" and the octets, or an ordinary literal where there is no NUL among them (RFC 3516 4.3).
+void append_literal8(std::string& out, std::string_view octets);
 /// "(\Answered $Forwarded \Recent)".
 enum class Recent { no, yes };
 void append_flags(std::string& out, std::uint8_t system, std::span<const std::string> keywords, Recent recent);

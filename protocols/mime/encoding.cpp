@@ -72,37 +72,11 @@ std::string encode_base64(std::string_view data, std::size_t line_octets) {
 }
 
 Decoded decode_base64(std::string_view text) {
-    // Octets outside the alphabet are skipped (RFC 2045 6.8); only those that are no white space are damage.
+    TransferDecoder decoder(TransferEncoding::base64);
     Decoded out;
-    out.data.reserve(text.size() / 4 * 3 + 3);
-    std::uint32_t bits = 0;
-    unsigned held = 0;  // digits held in `bits`
-    unsigned pads = 0;
-    for (const char c : text) {
-        const int value = kValues[static_cast<unsigned char>(c)];
-        if (value < 0) {
-            if (c == '=')
-                ++pads;
-            else if (c != '\r' && c != '\n' && c != ' ' && c != '\t')
-                out.damaged = true;
-            continue;
-        }
-        if (pads > 0) {  // digits after padding: two encodings set one after the other
-            if (held >= 2) out.data.push_back(static_cast<char>(bits >> (held == 2 ? 4U : 10U)));
-            if (held == 3) out.data.push_back(static_cast<char>(bits >> 2U));
-            bits = held = pads = 0;
-            out.damaged = true;
-        }
-        bits = (bits << 6U) | static_cast<std::uint32_t>(value);
-        if (++held < 4) continue;
-        out.data.push_back(static_cast<char>(bits >> 16U));
-        out.data.push_back(static_cast<char>(bits >> 8U));
-        out.data.push_back(static_cast<char>(bits));
-        bits = held = 0;
-    }
-    if (held >= 2) out.data.push_back(static_cast<char>(bits >> (held == 2 ? 4U : 10U)));
-    if (held == 3) out.data.push_back(static_cast<char>(bits >> 2U));
-    if (held == 1 || (held > 0 && held + pads != 4) || (held == 0 && pads > 0)) out.damaged = true;
+    out.data = decoder.feed(text);
+    out.data += decoder.finish();
+    out.damaged = decoder.damaged();
     return out;
 }
 
@@ -181,6 +155,74 @@ Decoded decode_transfer(std::string_view body, TransferEncoding encoding) {
         case TransferEncoding::unknown: break;
     }
     return Decoded{.data = std::string(body), .damaged = true};
+}
+
+// What is left of a quantum that was not filled.
+void TransferDecoder::end_base64(std::string& out) {
+    if (digits_ >= 2) out.push_back(static_cast<char>(bits_ >> (digits_ == 2 ? 4U : 10U)));
+    if (digits_ == 3) out.push_back(static_cast<char>(bits_ >> 2U));
+}
+
+// Octets outside the alphabet are skipped (RFC 2045 6.8); only those that are no white space are damage.
+void TransferDecoder::take_base64(std::string& out, char c) {
+    const int value = kValues[static_cast<unsigned char>(c)];
+    if (value < 0) {
+        if (c == '=')
+            ++pads_;
+        else if (c != '\r' && c != '\n' && c != ' ' && c != '\t')
+            damaged_ = true;
+        return;
+    }
+    if (pads_ > 0) {  // digits after padding: two encodings set one after the other
+        end_base64(out);
+        bits_ = digits_ = pads_ = 0;
+        damaged_ = true;
+    }
+    bits_ = (bits_ << 6U) | static_cast<std::uint32_t>(value);
+    if (++digits_ < 4) return;
+    out.push_back(static_cast<char>(bits_ >> 16U));
+    out.push_back(static_cast<char>(bits_ >> 8U));
+    out.push_back(static_cast<char>(bits_));
+    bits_ = digits_ = 0;
+}
+
+std::string TransferDecoder::feed(std::string_view piece) {
+    constexpr std::size_t kLineOctetsMax = 64UL * 1024;
+    std::string out;
+    if (encoding_ == TransferEncoding::base64) {
+        out.reserve(piece.size() / 4 * 3 + 3);
+        for (const char c : piece) take_base64(out, c);
+        return out;
+    }
+    if (encoding_ != TransferEncoding::quoted_printable) {
+        damaged_ = damaged_ || encoding_ == TransferEncoding::unknown;
+        return std::string(piece);
+    }
+    held_ += piece;
+    std::size_t cut = held_.rfind('\n') + 1;  // 0 where there is none
+    if (cut == 0 && held_.size() > kLineOctetsMax) {
+        // No line at all: anywhere but within "=XX" or a run of blanks, which may yet come before a line end.
+        cut = held_.size();
+        while (cut > 2 && (ascii::is_space(held_[cut - 1]) || held_[cut - 1] == '=' || held_[cut - 2] == '=')) --cut;
+        if (cut <= 2) cut = 0;
+    }
+    Decoded decoded = decode_quoted_printable(std::string_view(held_).substr(0, cut));
+    damaged_ = damaged_ || decoded.damaged;
+    held_.erase(0, cut);
+    return std::move(decoded.data);
+}
+
+std::string TransferDecoder::finish() {
+    std::string out;
+    if (encoding_ == TransferEncoding::base64) {
+        end_base64(out);
+        const bool cut = digits_ == 1 || (digits_ > 0 && digits_ + pads_ != 4) || (digits_ == 0 && pads_ > 0);
+        damaged_ = damaged_ || cut;
+        return out;
+    }
+    Decoded decoded = decode_quoted_printable(held_);
+    damaged_ = damaged_ || decoded.damaged;
+    return std::move(decoded.data);
 }
 
 }  // namespace posthouse::mime

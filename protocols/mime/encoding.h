@@ -2,6 +2,7 @@
 /// protocols/mime/encoding: base64 and quoted-printable (RFC 2045 6.7, 6.8). Decoders never fail: they skip what does
 /// not belong, decode what they can and report the damage.
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -26,5 +27,27 @@ enum class TransferEncoding { identity, quoted_printable, base64, unknown };
 TransferEncoding transfer_encoding(std::string_view token);
 /// Undoes a transfer encoding; an unknown one leaves the octets as they are and says damaged.
 Decoded decode_transfer(std::string_view body, TransferEncoding encoding);
+
+/// decode_transfer() a piece at a time: whatever the pieces, together they give the same octets.
+class TransferDecoder {
+ public:
+    explicit TransferDecoder(TransferEncoding encoding) : encoding_(encoding) {}
+    /// What `piece` brings out, which may be nothing yet.
+    std::string feed(std::string_view piece);
+    /// The rest. Nothing may be fed afterwards.
+    std::string finish();
+    bool damaged() const { return damaged_; }
+
+ private:
+    void take_base64(std::string& out, char c);
+    void end_base64(std::string& out);
+
+    TransferEncoding encoding_;
+    std::string held_;        // quoted-printable: a line that is not whole yet
+    std::uint32_t bits_ = 0;  // base64
+    unsigned digits_ = 0;     // held in bits_
+    unsigned pads_ = 0;
+    bool damaged_ = false;
+};
 
 }  // namespace posthouse::mime

@@ -27,12 +27,6 @@ void append_header(std::string& out, std::string_view header) {
     }
 }
 
-bool is_encrypted(const Part& part) {
-    if (ascii::equals_ci(part.type, "multipart")) return ascii::equals_ci(part.subtype, "encrypted");
-    return ascii::equals_ci(part.type, "application") &&
-           (ascii::equals_ci(part.subtype, "pkcs7-mime") || ascii::equals_ci(part.subtype, "x-pkcs7-mime"));
-}
-
 void append_text(std::string& out, std::string_view message, const Part& part) {
     const std::string text = decoded_text(message, part);
     out += ascii::equals_ci(part.subtype, "html") ? html_text(text) : text;

@@ -355,4 +355,10 @@ std::optional<Extent> find_section(const Structure& structure, std::span<const s
     return Extent{content->body_offset, content->body_octets};
 }
 
+bool is_encrypted(const Part& part) {
+    if (ascii::equals_ci(part.type, "multipart")) return ascii::equals_ci(part.subtype, "encrypted");
+    return ascii::equals_ci(part.type, "application") &&
+           (ascii::equals_ci(part.subtype, "pkcs7-mime") || ascii::equals_ci(part.subtype, "x-pkcs7-mime"));
+}
+
 }  // namespace posthouse::mime

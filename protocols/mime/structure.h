@@ -79,6 +79,9 @@ struct Extent {
 /// Part 1 of a message that is no multipart is that message's own body. The pointer lives as long as `structure`.
 const Part* find_part(const Structure& structure, std::span<const std::uint32_t> path);
 
+/// Whether only its reader can open the part (RFC 1847 2.2, RFC 8551 3.5).
+bool is_encrypted(const Part& part);
+
 /// Where the octets of a section lie. Nothing: no such part, or HEADER/TEXT of a part that is no message, or MIME
 /// without a path. A client gets an empty string or NIL for that.
 std::optional<Extent> find_section(const Structure& structure, std::span<const std::uint32_t> path, SectionKind kind);

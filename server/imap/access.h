@@ -62,9 +62,15 @@ struct MailboxStatus {
     std::uint64_t recent = 0;
 };
 
-/// What FETCH needs of the facts computed at arrival.
+/// How much of it is read: the row in its mailbox, or also what was computed of the message at arrival.
+enum class FactsOf { entry, message };
+
+/// What FETCH needs beyond the session's memory.
 struct FetchFacts {
     Uid uid = 0;  ///< 0: the message is gone
+    std::uint64_t email = 0;
+    std::int64_t save_date_s = 0;
+    // Not with FactsOf::entry.
     std::string envelope;
     std::string structure;  ///< mime::encode_structure
     std::uint64_t header_octets = 0;
@@ -134,7 +140,7 @@ class Access {
     virtual Answer<MailboxNews> news(MailboxId mailbox, ModSeq since) = 0;
 
     /// One element a UID, in the same order.
-    virtual Answer<std::vector<FetchFacts>> facts(MailboxId mailbox, std::vector<Uid> uids) = 0;
+    virtual Answer<std::vector<FetchFacts>> facts(MailboxId mailbox, std::vector<Uid> uids, FactsOf of) = 0;
     /// One element a range, in the same order; nothing where the message is gone. The caller bounds the sum.
     virtual Answer<std::vector<std::optional<std::string>>> read(MailboxId mailbox, std::vector<BodyRange> ranges) = 0;
     /// What only the store knows of entries, one element a UID, in the same order; zeros where the message is gone.

@@ -23,6 +23,9 @@ constexpr auto kExtensions = std::to_array<Extension>({
     {"I18NLEVEL=1", kAnyPhase, "5255"},
     {"CONDSTORE", kAnyPhase, "7162"},
     {"QRESYNC", kAnyPhase, "7162"},
+    {"BINARY", kAnyPhase, "3516"},
+    {"PREVIEW", kAnyPhase, "8970"},
+    {"SAVEDATE", kAnyPhase, "8514"},
 });
 
 constexpr auto kEnablings = std::to_array<Enabling>({

@@ -1,5 +1,6 @@
 // FETCH and UID FETCH (RFC 3501 6.4.5, 6.4.8). Messages are answered in batches: one read for the facts of a batch, one
 // for its small sections; large sections are streamed in pieces and never held whole.
+#include <algorithm>
 #include <array>
 
 #include "protocols/imap/fetch.h"
@@ -7,6 +8,8 @@
 #include "protocols/imap/limits.h"
 #include "protocols/imap/modseq.h"
 #include "protocols/imap/response.h"
+#include "protocols/mime/encoding.h"
+#include "protocols/mime/preview.h"
 #include "protocols/mime/structure.h"
 #include "server/imap/session.h"
 
@@ -25,6 +28,8 @@ struct Wanted {
     std::optional<mime::Extent> extent;  ///< nothing: NIL
     std::size_t range = 0;               ///< index among the ranges read together
     bool streamed = false;
+    const mime::Part* part = nullptr;  ///< of a preview; in the message's structure
+    mime::TransferEncoding encoding = mime::TransferEncoding::identity;
 };
 
 struct Message {
@@ -45,10 +50,12 @@ class Fetcher {
             const bool of_body = use.item->needs == wire::Needs::body;
             reads_ = reads_ || of_body;
             // BODY[] needs only the size; all other sections lie where the facts say.
-            facts_ = facts_ || use.item->needs == wire::Needs::facts || (of_body && !whole);
-            structure_ =
-                structure_ || (use.item->section ? !use.section.path.empty()
-                                                 : use.item->name == "BODY" || use.item->name == "BODYSTRUCTURE");
+            facts_ = facts_ || use.item->needs == wire::Needs::facts || (of_body && !whole) ||
+                     use.item->shape == wire::Shape::preview;
+            entry_ = entry_ || use.item->needs == wire::Needs::entry;
+            const bool of_tree = use.item->name == "BODY" || use.item->name == "BODYSTRUCTURE" ||
+                                 use.item->shape == wire::Shape::preview;
+            structure_ = structure_ || of_tree || !use.section.path.empty();
         }
     }
 
@@ -62,6 +69,8 @@ class Fetcher {
         co_return Result<>();
     }
     bool some_missing() const { return some_missing_; }
+    /// A part was asked for whose transfer encoding nobody knows.
+    bool unknown_encoding() const { return unknown_encoding_; }
 
  private:
     std::vector<Message> take_batch(std::span<const std::uint32_t> numbers, std::size_t at) const {
@@ -78,7 +87,7 @@ class Fetcher {
 
     net::Task<Result<>> answer(std::vector<Message>& batch) {
         if (program_.seen == wire::Seen::set) co_await mark_seen(batch);
-        if (facts_) CO_TRY_VOID(co_await load_facts(batch));
+        if (facts_ || entry_) CO_TRY_VOID(co_await load_facts(batch));
         std::vector<std::optional<std::string>> read;
         if (reads_) {
             std::vector<BodyRange> ranges = plan(batch);
@@ -122,7 +131,8 @@ class Fetcher {
     net::Task<Result<>> load_facts(std::vector<Message>& batch) {
         std::vector<Uid> uids;
         for (const Message& message : batch) uids.push_back(session_.selected().row(message.number).entry.uid);
-        CO_TRY(auto facts, co_await session_.access().facts(session_.selected().id(), std::move(uids)));
+        const FactsOf of = facts_ ? FactsOf::message : FactsOf::entry;
+        CO_TRY(auto facts, co_await session_.access().facts(session_.selected().id(), std::move(uids), of));
         for (std::size_t i = 0; i < batch.size(); ++i) {
             batch[i].facts = std::move(facts[i]);
             batch[i].missing = batch[i].facts.uid == 0;
@@ -143,6 +153,8 @@ class Fetcher {
         out.internal_date_s = row.entry.internal_date_s;
         out.size_octets = row.entry.size_octets;
         out.modseq = row.entry.modseq;
+        out.email = message.facts.email;
+        out.save_date_s = message.facts.save_date_s;
         out.envelope = message.facts.envelope;
         out.structure = message.structure ? &*message.structure : nullptr;
         out.header_octets = message.facts.header_octets;
@@ -153,18 +165,38 @@ class Fetcher {
         return section.kind == wire::SectionKind::header_fields || section.kind == wire::SectionKind::header_fields_not;
     }
 
+    // Which octets of the message an item wants.
+    static Wanted want(const wire::FetchUse& use, const wire::FetchSource& source) {
+        Wanted out;
+        if (!use.item->section) return out;
+        if (use.item->shape == wire::Shape::preview) {
+            out.part = source.structure == nullptr ? nullptr : mime::preview_part(*source.structure);
+            const std::uint64_t most = mime::kPreviewReadOctetsMax;
+            if (out.part != nullptr) out.extent = {out.part->body_offset, std::min(out.part->body_octets, most)};
+            return out;
+        }
+        out.extent = wire::locate(use.section, source);
+        if (!out.extent) return out;
+        if (use.item->shape == wire::Shape::octets) {
+            out.extent = wire::cut(use.section, *out.extent);
+            return out;
+        }
+        // "<0.99>" counts in what is decoded, so all is read.
+        const mime::Part* part =
+            use.section.path.empty() ? nullptr : mime::find_part(*source.structure, use.section.path);
+        if (part != nullptr && part->children.empty()) out.encoding = mime::transfer_encoding(part->encoding);
+        return out;
+    }
+
     // Where each section lies, and which are read together.
-    std::vector<BodyRange> plan(std::vector<Message>& batch) const {
+    std::vector<BodyRange> plan(std::vector<Message>& batch) {
         std::vector<BodyRange> ranges;
         for (Message& message : batch) {
             if (message.missing) continue;
             const wire::FetchSource source = source_of(message);
             for (const wire::FetchUse& use : program_.items) {
-                Wanted wanted;
-                if (use.item->section) {
-                    wanted.extent = wire::locate(use.section, source);
-                    if (wanted.extent) wanted.extent = wire::cut(use.section, *wanted.extent);
-                }
+                Wanted wanted = want(use, source);
+                unknown_encoding_ = unknown_encoding_ || wanted.encoding == mime::TransferEncoding::unknown;
                 if (wanted.extent && wanted.extent->octets > 0) {
                     wanted.streamed = wanted.extent->octets > kInlineOctets && !chooses(use.section);
                     wanted.range = ranges.size();
@@ -196,6 +228,8 @@ class Fetcher {
     }
 
     net::Task<Result<>> write(const Message& message, const std::vector<std::optional<std::string>>& read) {
+        const auto unknown = [](const Wanted& wanted) { return wanted.encoding == mime::TransferEncoding::unknown; };
+        if (std::ranges::any_of(message.wanted, unknown)) co_return Result<>();  // the command fails at its end
         if (is_missing(message, read)) {
             some_missing_ = true;
             co_return Result<>();
@@ -216,17 +250,12 @@ class Fetcher {
             out += use.section.label;
             out += ' ';
             const Wanted& wanted = message.wanted[i];
-            if (!wanted.extent) {
-                out += "NIL";
-            } else if (wanted.extent->octets == 0) {
-                append_literal(out, wire::choose_fields(use.section, std::string()));
-            } else if (wanted.streamed) {
+            const bool empty = !wanted.extent || wanted.extent->octets == 0;
+            if (wanted.streamed) {
                 session_.put(std::exchange(out, {}));
-                CO_TRY_VOID(co_await stream(source.uid, *wanted.extent));
-            } else if (chooses(use.section)) {
-                append_literal(out, wire::choose_fields(use.section, *read[wanted.range]));
+                CO_TRY_VOID(co_await stream(source.uid, use, wanted));
             } else {
-                append_literal(out, *read[wanted.range]);
+                write_octets(out, use, wanted, empty ? std::string() : *read[wanted.range]);
             }
         }
         if (message.tell_flags && !program_.has("FLAGS")) {
@@ -245,24 +274,93 @@ class Fetcher {
         co_return co_await session_.relieve();
     }
 
-    // A literal in pieces. Once its length is told there is no way back: an error then ends the connection.
-    net::Task<Result<>> stream(Uid uid, mime::Extent extent) {
+    // An item whose octets are at hand.
+    static void write_octets(std::string& out, const wire::FetchUse& use, const Wanted& wanted, std::string octets) {
+        const wire::Shape shape = use.item->shape;
+        if (shape == wire::Shape::preview) {
+            wire::append_string(out, wanted.part == nullptr ? "" : mime::preview_text(octets, *wanted.part));
+        } else if (!wanted.extent) {
+            out += shape == wire::Shape::decoded_size ? "0" : "NIL";
+        } else if (shape == wire::Shape::octets) {
+            append_literal(out, chooses(use.section) ? wire::choose_fields(use.section, std::move(octets)) : octets);
+        } else {
+            const std::string decoded = mime::decode_transfer(octets, wanted.encoding).data;
+            if (shape == wire::Shape::decoded_size) {
+                wire::append_number(out, decoded.size());
+                return;
+            }
+            const mime::Extent part = wire::cut(use.section, mime::Extent{0, decoded.size()});
+            wire::append_literal8(out, std::string_view(decoded).substr(part.offset, part.octets));
+        }
+    }
+
+    // An item that is too large to be held. Once its length is told there is no way back: an error then ends the
+    // connection.
+    net::Task<Result<>> stream(Uid uid, const wire::FetchUse& use, const Wanted& wanted) {
+        if (use.item->shape != wire::Shape::octets) co_return co_await stream_decoded(uid, use, wanted);
+        mime::Extent extent = *wanted.extent;
         std::string head = "{";
         wire::append_number(head, extent.octets);
         head += "}\r\n";
         session_.put(head);
         while (extent.octets > 0) {
-            std::vector<BodyRange> range;
-            range.push_back({uid, extent.offset, std::min<std::uint64_t>(extent.octets, wire::kStreamPieceOctets)});
-            const std::uint64_t want = range.front().octets;
-            const auto piece = co_await session_.access().read(session_.selected().id(), std::move(range));
-            if (!piece || !piece->front() || piece->front()->size() != want) {
-                co_return Error(Errc::closed, "a message could not be read to its end");
-            }
-            session_.put(*piece->front());
+            CO_TRY(const std::string piece, co_await read_piece(uid, extent));
+            session_.put(piece);
             CO_TRY_VOID(co_await session_.flush());
-            extent.offset += want;
-            extent.octets -= want;
+        }
+        co_return Result<>();
+    }
+
+    // The next piece of `extent`, which is then behind it.
+    net::Task<Result<std::string>> read_piece(Uid uid, mime::Extent& extent) {
+        std::vector<BodyRange> range;
+        range.push_back({uid, extent.offset, std::min<std::uint64_t>(extent.octets, wire::kStreamPieceOctets)});
+        const std::uint64_t want = range.front().octets;
+        auto piece = co_await session_.access().read(session_.selected().id(), std::move(range));
+        if (!piece || !piece->front() || piece->front()->size() != want) {
+            co_return Error(Errc::closed, "a message could not be read to its end");
+        }
+        extent.offset += want;
+        extent.octets -= want;
+        co_return *std::move(piece->front());
+    }
+
+    // Read twice: a literal says its length first, and whether it holds NUL (RFC 3516 4.3).
+    net::Task<Result<>> stream_decoded(Uid uid, const wire::FetchUse& use, const Wanted& wanted) {
+        std::uint64_t octets = 0;
+        bool has_nul = false;
+        mime::Extent left = *wanted.extent;
+        mime::TransferDecoder counter(wanted.encoding);
+        while (left.octets > 0) {
+            CO_TRY(const std::string piece, co_await read_piece(uid, left));
+            std::string decoded = counter.feed(piece);
+            if (left.octets == 0) decoded += counter.finish();
+            octets += decoded.size();
+            has_nul = has_nul || decoded.find('\0') != std::string::npos;
+        }
+        if (use.item->shape == wire::Shape::decoded_size) {
+            session_.put(std::to_string(octets));
+            co_return Result<>();
+        }
+        mime::Extent told = wire::cut(use.section, mime::Extent{0, octets});
+        session_.put((has_nul ? "~{" : "{") + std::to_string(told.octets) + "}\r\n");
+        left = *wanted.extent;
+        mime::TransferDecoder decoder(wanted.encoding);
+        std::uint64_t at = 0;  // of what was decoded
+        while (left.octets > 0 && told.octets > 0) {
+            CO_TRY(const std::string piece, co_await read_piece(uid, left));
+            std::string decoded = decoder.feed(piece);
+            if (left.octets == 0) decoded += decoder.finish();
+            const std::uint64_t skipped = std::min<std::uint64_t>(told.offset - at, decoded.size());
+            const std::uint64_t taken = std::min<std::uint64_t>(told.octets, decoded.size() - skipped);
+            session_.put(std::string_view(decoded).substr(skipped, taken));
+            CO_TRY_VOID(co_await session_.flush());
+            at += skipped;
+            if (taken > 0) {
+                told.offset += taken;
+                told.octets -= taken;
+                at += taken;
+            }
         }
         co_return Result<>();
     }
@@ -271,8 +369,10 @@ class Fetcher {
     wire::FetchProgram program_;
     bool reads_ = false;
     bool facts_ = false;
+    bool entry_ = false;
     bool structure_ = false;
     bool some_missing_ = false;
+    bool unknown_encoding_ = false;
 };
 
 void keep_changed(const Selected& selected, ModSeq since, std::vector<std::uint32_t>& numbers) {
@@ -309,6 +409,9 @@ net::Task<Reply> fetch(Session& session, Cursor args, NumbersAre are) {
     Fetcher fetcher(session, *std::move(program));
     const auto done = co_await fetcher.run(*numbers);
     if (!done) co_return reply_for(done.error());
+    if (fetcher.unknown_encoding()) {
+        co_return Reply::no("UNKNOWN-CTE", "The content of a part is encoded in an unknown way");
+    }
     if (fetcher.some_missing()) co_return Reply::no("EXPUNGEISSUED", "Some of the messages no longer exist");
     co_return Reply::ok("Fetch completed");
 }

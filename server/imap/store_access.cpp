@@ -59,7 +59,8 @@ Result<MailboxStatus> read_status(const MailView& mail, const std::string& name)
     return out;
 }
 
-Result<std::vector<FetchFacts>> read_facts(const MailView& mail, MailboxId mailbox, const std::vector<Uid>& uids) {
+Result<std::vector<FetchFacts>> read_facts(const MailView& mail, MailboxId mailbox, const std::vector<Uid>& uids,
+                                           FactsOf of) {
     std::vector<FetchFacts> out(uids.size());
     if (uids.empty()) return out;
     TRY(const auto entries, mail.entries(mailbox, uids.front(), uids.back()));
@@ -69,9 +70,16 @@ Result<std::vector<FetchFacts>> read_facts(const MailView& mail, MailboxId mailb
         const auto at = std::lower_bound(entries.begin(), entries.end(), uids[i],
                                          [](const Entry& entry, Uid uid) { return entry.uid < uid; });
         if (at == entries.end() || at->uid != uids[i]) continue;
+        out[i].email = static_cast<std::uint64_t>(storage::raw(at->message));
+        out[i].save_date_s = at->save_date_s;
+        if (of == FactsOf::entry) {
+            out[i].uid = at->uid;
+            continue;
+        }
         wanted.push_back(*at);
         places.push_back(i);
     }
+    if (of == FactsOf::entry) return out;
     TRY_VOID(mail.each_facts(mailbox, wanted, [&](std::size_t i, const mime::MessageFacts& facts) {
         FetchFacts& into = out[places[i]];
         into.uid = wanted[i].uid;
@@ -154,9 +162,10 @@ class StoreAccess final : public Access {
         });
     }
 
-    Answer<std::vector<FetchFacts>> facts(MailboxId mailbox, std::vector<Uid> uids) override {
-        return reading(
-            [mailbox, uids = std::move(uids)](const MailView& mail) { return read_facts(mail, mailbox, uids); });
+    Answer<std::vector<FetchFacts>> facts(MailboxId mailbox, std::vector<Uid> uids, FactsOf of) override {
+        return reading([mailbox, uids = std::move(uids), of](const MailView& mail) {
+            return read_facts(mail, mailbox, uids, of);
+        });
     }
     Answer<std::vector<std::optional<std::string>>> read(MailboxId mailbox, std::vector<BodyRange> ranges) override {
         return reading(
