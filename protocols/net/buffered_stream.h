@@ -21,6 +21,11 @@ class BufferedStream {
     Stream& raw() { return *stream_; }
     const Stream& raw() const { return *stream_; }
     std::unique_ptr<Stream> release() { return std::move(stream_); }
+    /// Goes on above another stream: what was released, wrapped. Nothing is read ahead.
+    void replace(std::unique_ptr<Stream> stream) {
+        stream_ = std::move(stream);
+        more_likely_ = false;
+    }
 
     /// One line without its CRLF; the view lives until the next read. `octets_max` counts the CRLF too.
     /// Errc::too_large: the line was longer and has been dropped up to its end (at most `swallow_octets_max`, else

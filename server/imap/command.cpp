@@ -54,6 +54,7 @@ std::span<const std::span<const Command>> all_commands() {
         thread_commands(),
         idle_commands(),
         notify_commands(),
+        compress_commands(),
     });
     return kAll;
 }

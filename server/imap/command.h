@@ -37,20 +37,22 @@ struct Command {
     std::string_view rfc;
 };
 
-std::span<const Command> any_commands();      // commands_any.cpp
-std::span<const Command> login_commands();    // commands_login.cpp
-std::span<const Command> mailbox_commands();  // commands_mailbox.cpp
-std::span<const Command> list_commands();     // commands_list.cpp
-std::span<const Command> select_commands();   // commands_select.cpp
-std::span<const Command> append_commands();   // commands_append.cpp
-std::span<const Command> fetch_commands();    // commands_fetch.cpp
-std::span<const Command> store_commands();    // commands_store.cpp
-std::span<const Command> copy_commands();     // commands_copy.cpp
-std::span<const Command> search_commands();   // commands_search.cpp
-std::span<const Command> sort_commands();     // commands_sort.cpp
-std::span<const Command> thread_commands();   // commands_thread.cpp
-std::span<const Command> idle_commands();     // commands_idle.cpp
-std::span<const Command> notify_commands();   // commands_notify.cpp
+/// The rows of commands_any.cpp, commands_login.cpp ...
+std::span<const Command> any_commands();
+std::span<const Command> login_commands();
+std::span<const Command> mailbox_commands();
+std::span<const Command> list_commands();
+std::span<const Command> select_commands();
+std::span<const Command> append_commands();
+std::span<const Command> fetch_commands();
+std::span<const Command> store_commands();
+std::span<const Command> copy_commands();
+std::span<const Command> search_commands();
+std::span<const Command> sort_commands();
+std::span<const Command> thread_commands();
+std::span<const Command> idle_commands();
+std::span<const Command> notify_commands();
+std::span<const Command> compress_commands();
 
 /// A STATUS item is a row too (commands_list.cpp).
 struct StatusItem {

@@ -4,6 +4,7 @@
 
 #include "protocols/base/log.h"
 #include "protocols/imap/grammar.h"
+#include "protocols/net/deflate.h"
 #include "protocols/sasl/sasl.h"
 #include "server/imap/news_writer.h"
 
@@ -36,7 +37,8 @@ void Session::enter(Phase phase) {
     const bool login = phase_ == Phase::not_authenticated && phase == Phase::authenticated;
     const bool within = phase_ != Phase::not_authenticated && phase_ != Phase::logout &&
                         (phase == Phase::authenticated || phase == Phase::selected);
-    ASSERT(login || within || phase == Phase::logout);
+    const bool back = phase_ == Phase::authenticated && phase == Phase::not_authenticated;
+    ASSERT(login || within || back || phase == Phase::logout);
     phase_ = phase;
 }
 
@@ -86,6 +88,27 @@ bool Session::log_in(const Identity& identity) {
     enter(Phase::authenticated);
     log::info("imap", "{} logged in from {}", account_address_, stream_.raw().peer().to_string());
     return true;
+}
+
+void Session::log_out() {
+    log::info("imap", "{} logged out, the connection from {} stays", account_address_,
+              stream_.raw().peer().to_string());
+    unselect();
+    enter(Phase::not_authenticated);
+    notifier_.reset();
+    account_watch_.reset();
+    enabled_ = 0;
+    access_.reset();
+    seat_.reset();
+    account_ = {};
+    account_address_.clear();
+    reader_.reset_budget();
+    stream_.raw().expires_in(deps_.limits.before_login_max);
+}
+
+void Session::compress() {
+    stream_.replace(net::deflated(stream_.release()));
+    compressed_ = true;
 }
 
 std::string_view Session::stop_reason() const {

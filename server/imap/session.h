@@ -3,6 +3,7 @@
 ///
 ///   not_authenticated --LOGIN, AUTHENTICATE--> authenticated --SELECT, EXAMINE--> selected
 ///                                                    ^--CLOSE, UNSELECT, failed SELECT--'
+///        ^--UNAUTHENTICATE, from both of these
 ///   any --LOGOUT, BYE--> logout                                   edges: Session::enter()
 ///
 /// Invariants  1. Before login there is no Access: no handler can reach mail.
@@ -86,6 +87,11 @@ class Session {
     std::string capabilities() const;
     /// Takes the identity; false where the account has too many sessions.
     bool log_in(const Identity& identity);
+    /// Back to the moment before login (RFC 8437): nothing of the account stays.
+    void log_out();
+    bool is_compressed() const { return compressed_; }
+    /// From the next octet on, both ways (RFC 4978). Nothing is gathered or read ahead.
+    void compress();
     /// Counts a wrong password; true where the connection must end.
     bool count_login_failure() { return ++login_failures_ >= deps_.limits.login_failures_max; }
     /// After the handshake nothing of before counts (RFC 3501 6.2.1).
@@ -144,7 +150,8 @@ class Session {
     Time started_{};
     unsigned bad_commands_ = 0;
     unsigned login_failures_ = 0;
-    std::uint8_t enabled_ = 0;      // bits of Enabled
+    std::uint8_t enabled_ = 0;  // bits of Enabled
+    bool compressed_ = false;
     bool greeted_command_ = false;  // a first command has been understood
 
     storage::AccountId account_{};

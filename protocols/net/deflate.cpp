@@ -1,0 +1,131 @@
+#include "protocols/net/deflate.h"
+
+#include <zlib.h>
+
+#include <algorithm>
+#include <array>
+#include <limits>
+
+#include "protocols/base/result.h"
+
+namespace posthouse::net {
+
+namespace {
+
+// Negative: without the frame of zlib. Input may use the whole window (RFC 4978 3); ours is 8 KiB, which for mail
+// saves nearly as much as the largest.
+constexpr int kInputWindowBits = -15;
+constexpr int kOutputWindowBits = -13;
+constexpr int kOutputMemoryLevel = 6;
+constexpr std::size_t kInputOctets = 8UL * 1024;
+constexpr std::size_t kOutputOctets = 16UL * 1024;
+
+class Deflated final : public Stream {
+ public:
+    explicit Deflated(std::unique_ptr<Stream> inner) : inner_(std::move(inner)) {
+        ASSERT(::inflateInit2(&in_, kInputWindowBits) == Z_OK);
+        ASSERT(::deflateInit2(&out_, Z_DEFAULT_COMPRESSION, Z_DEFLATED, kOutputWindowBits, kOutputMemoryLevel,
+                              Z_DEFAULT_STRATEGY) == Z_OK);
+    }
+    ~Deflated() override {
+        ::inflateEnd(&in_);
+        ::deflateEnd(&out_);
+    }
+    Deflated(const Deflated&) = delete;
+    Deflated& operator=(const Deflated&) = delete;
+
+    Task<Result<>> wait_readable() override {
+        if (more_ || at_ < raw_.size()) co_return Result<>();
+        co_return co_await inner_->wait_readable();
+    }
+
+    Task<Result<std::size_t>> read_some(std::span<char> into) override {
+        for (;;) {
+            if (more_ || at_ < raw_.size()) {
+                CO_TRY(const std::size_t got, inflate_into(into));
+                if (got > 0) co_return got;
+            }
+            // Waits without a buffer, as the streams beneath do.
+            CO_TRY_VOID(co_await inner_->wait_readable());
+            raw_.resize(kInputOctets);
+            at_ = 0;
+            const std::span<char> room(raw_);
+            const auto got = co_await inner_->read_some(room);
+            raw_.resize(got ? *got : 0);
+            if (!got) co_return Error(got.error());
+        }
+    }
+
+    Task<Result<>> write_all(std::string_view octets) override {
+        while (!octets.empty()) {
+            const std::string_view piece = octets.substr(0, kOutputOctets * 4);
+            octets.remove_prefix(piece.size());
+            const std::string packed = deflate(piece, octets.empty() ? Z_SYNC_FLUSH : Z_NO_FLUSH);
+            if (!packed.empty()) CO_TRY_VOID(co_await inner_->write_all(packed));
+        }
+        co_return Result<>();
+    }
+
+    void expires_in(std::chrono::milliseconds span) override { inner_->expires_in(span); }
+    Task<Result<>> start_tls_server(TlsServerContext&) override {
+        co_return Error(Errc::unsupported, "TLS cannot begin above compression");
+    }
+    Task<Result<>> start_tls_client(TlsClientContext&, std::string) override {
+        co_return Error(Errc::unsupported, "TLS cannot begin above compression");
+    }
+    const std::optional<TlsFacts>& tls() const override { return inner_->tls(); }
+    Endpoint peer() const override { return inner_->peer(); }
+    Endpoint local() const override { return inner_->local(); }
+    void acknowledge() override { inner_->acknowledge(); }
+    void interrupt() override { inner_->interrupt(); }
+    void close() override { inner_->close(); }
+
+ private:
+    Result<std::size_t> inflate_into(std::span<char> into) {
+        in_.next_in = reinterpret_cast<Bytef*>(raw_.data() + at_);
+        in_.avail_in = static_cast<uInt>(raw_.size() - at_);
+        in_.next_out = reinterpret_cast<Bytef*>(into.data());
+        in_.avail_out = static_cast<uInt>(std::min<std::size_t>(into.size(), std::numeric_limits<uInt>::max()));
+        const uInt room = in_.avail_out;
+        const int rc = ::inflate(&in_, Z_SYNC_FLUSH);
+        at_ = raw_.size() - in_.avail_in;
+        // A buffer that was filled may have left some behind within the decoder.
+        more_ = in_.avail_out == 0;
+        if (at_ == raw_.size()) {
+            std::string().swap(raw_);
+            at_ = 0;
+        }
+        if (rc != Z_OK && rc != Z_BUF_ERROR) {
+            return Error(Errc::closed, rc == Z_STREAM_END ? "the peer ended its compressed stream"
+                                                          : "the compressed input is damaged");
+        }
+        return std::size_t{room - in_.avail_out};
+    }
+
+    std::string deflate(std::string_view octets, int flush) {
+        std::string out;
+        std::array<char, kOutputOctets> piece;
+        out_.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(octets.data()));
+        out_.avail_in = static_cast<uInt>(octets.size());
+        do {
+            out_.next_out = reinterpret_cast<Bytef*>(piece.data());
+            out_.avail_out = static_cast<uInt>(piece.size());
+            ::deflate(&out_, flush);
+            out.append(piece.data(), piece.size() - out_.avail_out);
+        } while (out_.avail_out == 0);
+        return out;
+    }
+
+    std::unique_ptr<Stream> inner_;
+    z_stream in_{};
+    z_stream out_{};
+    std::string raw_;  // compressed input; [at_, size) is not yet inflated
+    std::size_t at_ = 0;
+    bool more_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Stream> deflated(std::unique_ptr<Stream> inner) { return std::make_unique<Deflated>(std::move(inner)); }
+
+}  // namespace posthouse::net
