@@ -111,6 +111,9 @@ Result<FetchModifiers> take_fetch_modifiers(Cursor& in) {
             TRY(out.changed_since, take_modseq(in));
         } else if (ascii::equals_ci(name, "VANISHED") && !out.vanished) {
             out.vanished = true;
+        } else if (ascii::equals_ci(name, "PARTIAL") && !out.partial) {
+            TRY_VOID(take_space(in));
+            TRY(out.partial, take_partial_range(in));
         } else {
             return bad("Unknown FETCH modifier");
         }

@@ -7,6 +7,7 @@
 #include "protocols/base/cursor.h"
 #include "protocols/base/result.h"
 #include "protocols/imap/limits.h"
+#include "protocols/imap/search_return.h"
 #include "protocols/imap/sequence_set.h"
 
 namespace posthouse::imap {
@@ -33,6 +34,7 @@ Result<SelectParameters> take_select_parameters(Cursor& in, const Limits& limits
 struct FetchModifiers {
     std::optional<std::uint64_t> changed_since;
     bool vanished = false;
+    std::optional<PartialRange> partial;  ///< RFC 9394 3.3
 };
 Result<FetchModifiers> take_fetch_modifiers(Cursor& in);
 

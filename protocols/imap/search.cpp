@@ -364,6 +364,30 @@ bool needs_saved(const SearchProgram& program) {
     return std::ranges::any_of(program.nodes, [](const SearchNode& node) { return node.key->place == Place::entry; });
 }
 
+SearchProgram restricted(SearchProgram program, std::vector<SequenceSet::Range> uids) {
+    SearchNode node;
+    node.key = &kUidKey;
+    node.ranges = std::move(uids);
+    SearchNode root = std::move(program.nodes.back());
+    program.nodes.back() = std::move(node);
+    root.children.push_back(program.nodes.size() - 1);
+    program.nodes.push_back(std::move(root));
+    return program;
+}
+
+void fix_numbers(SearchProgram& program, std::uint32_t exists,
+                 const std::function<std::uint32_t(std::uint32_t)>& uid_of) {
+    for (SearchNode& node : program.nodes) {
+        if (node.key != &kNumbersKey) continue;
+        node.key = &kUidKey;
+        std::erase_if(node.ranges, [&](const SequenceSet::Range& range) { return range.first > exists; });
+        // Between neighbours by number no message will ever come.
+        for (SequenceSet::Range& range : node.ranges) {
+            range = {uid_of(range.first), uid_of(std::min(range.last, exists))};
+        }
+    }
+}
+
 SearchSpan span_of(const SearchProgram& program) {
     SearchSpan out;
     if (program.nodes.empty()) return out;

@@ -129,6 +129,12 @@ struct SearchView {
 void resolve_sets(SearchProgram& program, const SearchView& view);
 /// Whether a key needs SearchMessage::saved.
 bool needs_saved(const SearchProgram& program);
+/// The same keys, and a UID among `uids`, which are resolved.
+SearchProgram restricted(SearchProgram program, std::vector<SequenceSet::Range> uids);
+/// Message numbers made the UIDs they stand for now, so that the program outlives the next EXPUNGE (RFC 5267 4.3).
+/// `uid_of` is asked for numbers up to `exists`. Resolved.
+void fix_numbers(SearchProgram& program, std::uint32_t exists,
+                 const std::function<std::uint32_t(std::uint32_t)>& uid_of);
 /// Between what numbers and UIDs all matches lie, as far as the sets among the keys that must all hold tell. Resolved.
 struct SearchSpan {
     SequenceSet::Range numbers{1, std::numeric_limits<std::uint32_t>::max()};

@@ -12,13 +12,15 @@ namespace {
 
 using Return = SearchReturn;
 
-constexpr std::array<SearchReturnOption, 6> kOptions = {{
+constexpr std::array<SearchReturnOption, 8> kOptions = {{
     {"MIN", Return::kMin, "4731 3.1"},
     {"MAX", Return::kMax, "4731 3.1"},
     {"ALL", Return::kAll, "4731 3.1"},
     {"COUNT", Return::kCount, "4731 3.1"},
     {"SAVE", Return::kSave, "5182 2.1"},
     {"PARTIAL", Return::kPartial, "9394 3.1"},
+    {"UPDATE", Return::kUpdate, "5267 4.3"},
+    {"CONTEXT", Return::kContext, "5267 4.2"},  // a hint that is not needed
 }};
 
 Result<> take_option(Cursor& in, SearchReturn& into) {
@@ -71,7 +73,7 @@ Result<SearchReturn> take_search_return(Cursor& in) {
     if (out.has(Return::kAll) && out.has(Return::kPartial)) {
         return Error(Errc::invalid, "ALL and PARTIAL exclude each other");  // RFC 9394 3.1
     }
-    if (out.options == 0) out.options = Return::kAll;
+    if (!out.answers() && !out.has(Return::kSave) && !out.has(Return::kUpdate)) out.options |= Return::kAll;
     return out;
 }
 
@@ -106,6 +108,12 @@ void append_esearch_head(std::string& out, const SearchCorrelator& correlator) {
     }
     out += ')';
     if (correlator.uids) out += " UID";
+}
+
+void append_esearch_change(std::string& out, SearchChange change, std::span<const std::uint32_t> numbers) {
+    out += change == SearchChange::add ? " ADDTO (0 " : " REMOVEFROM (0 ";
+    append_set(out, numbers);
+    out += ')';
 }
 
 void append_esearch_results(std::string& out, std::span<const std::uint32_t> results, const SearchReturn& wanted) {

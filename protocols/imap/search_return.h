@@ -27,14 +27,23 @@ Result<PartialRange> take_partial_range(Cursor& in);
 std::span<const std::uint32_t> part_of(std::span<const std::uint32_t> all, const PartialRange& range);
 
 struct SearchReturn {
-    enum Option : std::uint8_t { kMin = 1, kMax = 2, kAll = 4, kCount = 8, kSave = 16, kPartial = 32 };
+    enum Option : std::uint8_t {
+        kMin = 1,
+        kMax = 2,
+        kAll = 4,
+        kCount = 8,
+        kSave = 16,
+        kPartial = 32,
+        kUpdate = 64,
+        kContext = 128
+    };
     bool extended = false;  ///< RETURN was given: the answer is an ESEARCH response
     std::uint8_t options = 0;
     PartialRange partial;  ///< with kPartial
 
     bool has(Option option) const { return (options & option) != 0; }
-    /// Whether an ESEARCH response is due: SAVE alone wants none (RFC 5182 2.2).
-    bool answers() const { return (options & ~static_cast<unsigned>(kSave)) != 0; }
+    /// Whether an ESEARCH response is due: SAVE or UPDATE alone want none (RFC 5182 2.2).
+    bool answers() const { return (options & (kMin | kMax | kAll | kCount | kPartial)) != 0; }
 };
 /// One row an option.
 struct SearchReturnOption {
@@ -59,6 +68,9 @@ struct SearchCorrelator {
 };
 /// `ESEARCH (TAG "a") UID`, without "* ".
 void append_esearch_head(std::string& out, const SearchCorrelator& correlator);
+/// " ADDTO (0 2731:2733)" or " REMOVEFROM (...)": the place 0 leaves the order to the mailbox (RFC 5267 4.3.3).
+enum class SearchChange { add, remove };
+void append_esearch_change(std::string& out, SearchChange change, std::span<const std::uint32_t> numbers);
 /// " MIN 2 COUNT 3 ..." of the numbers or UIDs in the order of the results.
 void append_esearch_results(std::string& out, std::span<const std::uint32_t> results, const SearchReturn& wanted);
 

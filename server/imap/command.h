@@ -48,6 +48,7 @@ std::span<const Command> fetch_commands();
 std::span<const Command> store_commands();
 std::span<const Command> copy_commands();
 std::span<const Command> search_commands();
+std::span<const Command> esearch_commands();
 std::span<const Command> sort_commands();
 std::span<const Command> thread_commands();
 std::span<const Command> idle_commands();

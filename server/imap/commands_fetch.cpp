@@ -392,8 +392,13 @@ net::Task<Reply> fetch(Session& session, Cursor args, NumbersAre are) {
     if (!end) co_return syntax(end.error());
     const bool may_vanish = are == NumbersAre::uids && session.has(Enabled::qresync);
     if (modifiers->vanished && !may_vanish) co_return Reply::bad("VANISHED is for UID FETCH after ENABLE QRESYNC");
+    if (modifiers->partial && are != NumbersAre::uids) co_return Reply::bad("PARTIAL is for UID FETCH");
     auto numbers = session.selected().numbers(*set, are);
     if (!numbers) co_return syntax(numbers.error());
+    if (modifiers->partial) {  // before CHANGEDSINCE: RFC 9394 3.4
+        const auto part = wire::part_of(*numbers, *modifiers->partial);
+        numbers = std::vector<std::uint32_t>(part.begin(), part.end());
+    }
     if (modifiers->changed_since || program->has("MODSEQ")) session.enable(Enabled::condstore);
     if (modifiers->changed_since) {
         wire::add_item(*program, "MODSEQ", wire::Place::last);  // RFC 7162 3.1.4.1

@@ -19,6 +19,8 @@ net::Task<Reply> search(Session& session, Cursor args, NumbersAre are) {
     if (!found) co_return reply_for(found.error());
     if (request->wanted.extended) {
         answer_extended(session, request->wanted, *found, are);
+        const bool updates = request->wanted.has(wire::SearchReturn::kUpdate);
+        if (updates) keep_updated(session, *request->program, *found, are);
     } else {
         std::string out = "SEARCH";
         append_numbers(out, told_as(session.selected(), *std::move(found), are));

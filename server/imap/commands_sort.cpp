@@ -48,6 +48,8 @@ net::Task<Reply> sort(Session& session, Cursor args, NumbersAre are) {
     if (!ordered) co_return reply_for(ordered.error());
     if (request->wanted.extended) {
         answer_extended(session, request->wanted, *ordered, are);
+        const bool updates = request->wanted.has(wire::SearchReturn::kUpdate);
+        if (updates) refuse_updates(session, "Only SEARCH is kept up to date");
     } else {
         std::string out = "SORT";
         append_numbers(out, told_as(session.selected(), *std::move(ordered), are));

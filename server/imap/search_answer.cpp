@@ -17,6 +17,8 @@ Result<SearchRequest> take_search(Session& session, wire::SearchReturn wanted, C
         out.program = resolve_program(*std::move(parsed), session.selected(), session.deps().clock->now());
     }
     out.wanted = std::move(wanted);
+    const bool used = session.contexts().has(session.tag());
+    if (out.wanted.has(wire::SearchReturn::kUpdate) && used) return Error(Errc::invalid, "The tag is in use");
     if (out.wanted.has(wire::SearchReturn::kSave)) session.selected().save_result({});
     return out;
 }
@@ -46,6 +48,37 @@ void answer_extended(Session& session, const wire::SearchReturn& wanted, const s
     wire::append_esearch_head(out, correlator);
     wire::append_esearch_results(out, told_as(selected, results, are), wanted);
     session.untagged(out);
+}
+
+void answer_mailbox(Session& session, const wire::SearchReturn& wanted, const Selected& mailbox,
+                    const std::vector<std::uint32_t>& found) {
+    if (found.empty() || !wanted.answers()) return;
+    wire::SearchCorrelator correlator;
+    correlator.tag = session.tag();
+    correlator.mailbox = mailbox.mailbox().name;
+    correlator.uid_validity = mailbox.mailbox().uid_validity;
+    correlator.uids = true;
+    std::string out;
+    wire::append_esearch_head(out, correlator);
+    wire::append_esearch_results(out, told_as(mailbox, found, NumbersAre::uids), wanted);
+    session.untagged(out);
+}
+
+void refuse_updates(Session& session, std::string_view reason) {
+    std::string out = "NO [NOUPDATE \"";
+    out += session.tag();
+    out += "\"] ";
+    out += reason;
+    session.untagged(out);
+}
+
+void keep_updated(Session& session, const wire::SearchProgram& program, const std::vector<std::uint32_t>& found,
+                  NumbersAre are) {
+    if (session.contexts().size() >= session.limits().search_contexts_max) {
+        refuse_updates(session, "Too many searches are kept up to date");
+        return;
+    }
+    session.contexts().add(session.tag(), program, found, are, session.selected());
 }
 
 std::vector<ListedLine> listed_lines(const Selected& selected, std::span<const std::uint32_t> numbers, NumbersAre are) {

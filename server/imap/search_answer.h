@@ -25,6 +25,14 @@ Reply bad_charset();
 /// The untagged ESEARCH response to the running command, where one is due. `results` in their order, as numbers.
 void answer_extended(Session& session, const posthouse::imap::SearchReturn& wanted,
                      const std::vector<std::uint32_t>& results, NumbersAre are);
+/// Likewise of any mailbox, named in it (RFC 7377 2.1); nothing where nothing was found.
+void answer_mailbox(Session& session, const posthouse::imap::SearchReturn& wanted, const Selected& mailbox,
+                    const std::vector<std::uint32_t>& found);
+/// UPDATE: what changes in the results of the running command is told from now on, or NOUPDATE is (RFC 5267 4.3).
+void keep_updated(Session& session, const posthouse::imap::SearchProgram& program,
+                  const std::vector<std::uint32_t>& found, NumbersAre are);
+/// The untagged NO for a search that is not kept up to date (RFC 5267 4.3.1).
+void refuse_updates(Session& session, std::string_view reason);
 /// Numbers, or in their place the UIDs of the same messages.
 std::vector<std::uint32_t> told_as(const Selected& selected, std::vector<std::uint32_t> numbers, NumbersAre are);
 /// " 1 2 3".

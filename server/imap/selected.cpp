@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <iterator>
 #include <limits>
+#include <utility>
 
 #include "protocols/base/ascii.h"
 #include "protocols/imap/response.h"
@@ -150,7 +151,18 @@ void Selected::take_changes(const MailboxNews& news, std::vector<Line>& lines) {
         lines.emplace_back(entry);
     }
     if (!stale.empty()) stale_ = united(stale_, stale);
+    if (tracking_ == Tracking::off) return;
+    std::vector<Uid> touched;
+    for (const Line& line : lines) touched.push_back(line.uid);
+    touched_ = united(touched_, touched);
 }
+
+void Selected::track_changes(Tracking tracking) {
+    if (tracking == Tracking::off) touched_.clear();
+    tracking_ = tracking;
+}
+
+std::vector<Uid> Selected::take_touched() { return std::exchange(touched_, {}); }
 
 void Selected::take_removals(std::span<const Uid> expunged) {
     std::vector<Uid> gone;

@@ -80,6 +80,14 @@ class Selected {
     /// Numbers that a set names, ascending, gone ones among them. Errc::invalid for numbers that do not exist.
     Result<std::vector<std::uint32_t>> numbers(const posthouse::imap::SequenceSet& set, NumbersAre are) const;
 
+    /// Whether news are noted for take_touched(); with `off` what was noted is forgotten.
+    enum class Tracking : bool { off, on };
+    void track_changes(Tracking tracking);
+    /// UIDs of messages that came or changed since it was called last, announced or not, ascending.
+    std::vector<Uid> take_touched();
+    /// UIDs of messages that are expunged and still count, ascending.
+    std::span<const Uid> gone() const { return gone_; }
+
     /// Marks all from `first` on as \Recent to this session.
     void mark_recent(Uid first);
     /// Takes over what the store says. True where there are new messages.
@@ -128,6 +136,8 @@ class Selected {
     std::vector<posthouse::imap::SequenceSet::Range> last_result_;
     std::map<std::uint32_t, std::vector<std::string>> keyword_sets_;
     std::vector<std::string> all_keywords_;
+    std::vector<Uid> touched_;  // by UID
+    Tracking tracking_ = Tracking::off;
     std::uint32_t told_exists_ = 0;
     bool keywords_grew_ = false;
     bool recent_changed_ = false;

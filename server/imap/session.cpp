@@ -123,6 +123,7 @@ void Session::forget_clear_text() {
 
 void Session::select(OpenedMailbox opened, Mode mode, Uid recent_from, std::uint64_t commits) {
     watch_ = deps_.hub->watch(account_, opened.mailbox.id, wake_);
+    contexts_.clear();
     selected_ = std::make_unique<Selected>(std::move(opened), mode, recent_from);
     // No commit between the read and the watch: what we know is the newest. Otherwise the next tell() reads again.
     const std::uint64_t generation = watch_->generation();
@@ -149,6 +150,7 @@ Dialect Session::dialect(NumbersAre are) const {
 
 void Session::unselect() {
     watch_.reset();
+    contexts_.clear();
     selected_.reset();
     if (phase_ == Phase::selected) enter(Phase::authenticated);
 }
@@ -216,11 +218,19 @@ net::Task<Result<>> Session::tell_selected(Expunges expunges, NumbersAre are) {
     const wire::NotifyGroup* wanted = notifier_ ? notifier_->selected() : nullptr;
     if (notifier_ && wanted == nullptr) co_return Result<>();
     std::string out;
+    contexts_.tell_gone(out, *selected_);
     if (expunges == Expunges::told) selected_->take_expunges(out, dialect(are));
     if (wanted != nullptr && (wanted->events & wire::kFlagChange) == 0) selected_->forget_changed_flags();
     const std::uint32_t known = selected_->exists();
     if (selected_->has_news()) selected_->take_news(out, dialect(are));
     stream_.put(out);
+    if (!contexts_.empty()) {
+        const auto changed = co_await contexts_.tell_changed(*access_, *selected_);
+        if (changed)
+            stream_.put(*changed);
+        else
+            log::warn("imap", "could not keep a search up to date: {}", changed.error().context);
+    }
     if (wanted == nullptr || !wanted->fetch || selected_->exists() == known) co_return Result<>();
     std::vector<std::uint32_t> numbers;
     for (std::uint32_t number = known + 1; number <= selected_->exists(); ++number) numbers.push_back(number);

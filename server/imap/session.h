@@ -31,6 +31,7 @@
 #include "server/imap/notifier.h"
 #include "server/imap/reader.h"
 #include "server/imap/reply.h"
+#include "server/imap/search_contexts.h"
 #include "server/imap/selected.h"
 
 namespace posthouse::server::imap {
@@ -71,6 +72,8 @@ class Session {
     Access& access() { return *access_; }
     Selected& selected() { return *selected_; }
     bool has_selected() const { return selected_ != nullptr; }
+    /// Searches of the selected mailbox that are kept up to date.
+    SearchContexts& contexts() { return contexts_; }
     /// The literal that the running APPEND left on the wire.
     const std::optional<posthouse::imap::LiteralMark>& message_literal() const { return message_; }
 
@@ -162,6 +165,7 @@ class Session {
 
     net::Event wake_;
     std::unique_ptr<Selected> selected_;
+    SearchContexts contexts_;
     std::unique_ptr<Hub::Watch> watch_;
     std::uint64_t seen_generation_ = 0;
 

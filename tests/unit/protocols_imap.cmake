@@ -5,6 +5,7 @@ posthouse_unit_test(NAME protocols_imap
     protocols/imap/modseq_test.cpp
     protocols/imap/program_test.cpp
     protocols/imap/search_return_test.cpp
+    protocols/imap/search_source_test.cpp
     protocols/imap/sort_test.cpp
     protocols/imap/thread_test.cpp
   USES protocols_imap)

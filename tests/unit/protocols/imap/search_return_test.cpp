@@ -154,3 +154,20 @@ TEST_CASE("an EMAILID is ours in one spelling only, RFC 8474 4") {
         CHECK_FALSE(parse_email_id(bad).has_value());
     }
 }
+
+TEST_CASE("a program that outlives an EXPUNGE knows UIDs only, and can be asked of some messages, RFC 5267 4.3") {
+    Cursor in("OR 2:3 SEEN");
+    auto program = take_search_program(in);
+    REQUIRE(program.has_value());
+    resolve_sets(*program, SearchView{.exists = 3, .uid_max = 30, .now_s = 0, .last_result = {}});
+    fix_numbers(*program, 3, [](std::uint32_t number) { return number * 10; });
+    SearchMessage message;
+    message.number = 1;  // 2 was expunged before it
+    message.uid = 30;
+    CHECK(judge(*program, message) == Match::yes);
+    const SearchProgram of_some = restricted(*program, {{10, 20}});
+    CHECK(judge(of_some, message) == Match::no);
+    CHECK(span_of(of_some).uids == SequenceSet::Range{10, 20});
+    message.uid = 20;
+    CHECK(judge(of_some, message) == Match::yes);
+}
