@@ -262,6 +262,15 @@ Result<FetchProgram> take_fetch_program(Cursor& in, const Limits& limits) {
     }
 }
 
+Result<Section> parse_section(std::string_view text, const Limits& limits) {
+    const std::string closed = std::string(text) + "]";
+    Cursor in(closed);
+    Section out;
+    TRY_VOID(take_section(in, out, limits));
+    if (!in.at_end()) return bad("Invalid section");
+    return out;
+}
+
 void add_item(FetchProgram& program, std::string_view name, Place place) {
     if (program.has(name)) return;
     FetchUse use;

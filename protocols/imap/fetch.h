@@ -89,6 +89,8 @@ struct FetchProgram {
 /// All rows, macros among them; names that end with "[" stand for every section.
 std::span<const FetchItem> fetch_items();
 
+/// section-spec as it stands within BODY[...] (RFC 3501 9), all of `text`.
+Result<Section> parse_section(std::string_view text, const Limits& limits = {});
 /// fetch-att / "(" fetch-att *(SP fetch-att) ")" / macro. Doubles are dropped; "()" and a macro in a list are refused.
 Result<FetchProgram> take_fetch_program(Cursor& in, const Limits& limits = {});
 /// Puts an item that takes no argument first (UID) or last (FLAGS) unless it is there.

@@ -196,6 +196,8 @@ std::optional<LiteralMark> literal_at_end(std::string_view line) {
     const auto octets = ascii::parse_number(inside);
     if (!octets) return std::nullopt;
     mark.octets = *octets;
+    mark.literal8 = open > 0 && line[open - 1] == '~';
+    if (mark.literal8) ++mark.mark_octets;
     return mark;
 }
 
@@ -251,23 +253,6 @@ Result<std::int32_t> take_date(Cursor& in) {
     if (quoted && !at.take('"')) return bad("Invalid date");
     in = at;
     return day;
-}
-
-Result<AppendHead> parse_append_head(std::string_view args, const Limits& limits) {
-    Cursor in(args);
-    AppendHead out;
-    TRY(out.mailbox_wire, take_astring(in));
-    TRY_VOID(take_space(in));
-    if (in.peek() == '(') {
-        TRY(out.flags, take_flag_list(in, limits));
-        TRY_VOID(take_space(in));
-    }
-    if (in.peek() == '"') {
-        TRY(out.internal_date_s, take_date_time(in));
-        TRY_VOID(take_space(in));
-    }
-    if (!in.at_end()) return bad("Message literal expected");
-    return out;
 }
 
 }  // namespace posthouse::imap

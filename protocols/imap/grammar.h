@@ -42,10 +42,11 @@ Result<> take_space(Cursor& in);
 /// Nothing may follow but blanks.
 Result<> take_end(Cursor& in);
 
-/// "{n}" or "{n+}" (RFC 7888) at the very end of a line.
+/// "{n}" or "{n+}" (RFC 7888), or with "~" before it (RFC 3516 4.4), at the very end of a line.
 struct LiteralMark {
     std::uint64_t octets = 0;
     bool synchronising = true;
+    bool literal8 = false;        ///< "~{n}": may hold NUL
     std::size_t mark_octets = 0;  ///< length of the mark itself
 };
 std::optional<LiteralMark> literal_at_end(std::string_view line);
@@ -65,15 +66,5 @@ Result<FlagList> take_store_flags(Cursor& in, const Limits& limits = {});
 Result<std::int64_t> take_date_time(Cursor& in);
 /// date = date-text / DQUOTE date-text DQUOTE, as days since 1970-01-01.
 Result<std::int32_t> take_date(Cursor& in);
-
-/// What stands between APPEND and its message (RFC 3501 6.3.11).
-struct AppendHead {
-    std::string mailbox_wire;  ///< as sent: modified UTF-7
-    FlagList flags;
-    std::optional<std::int64_t> internal_date_s;
-};
-/// append = "APPEND" SP mailbox [SP flag-list] [SP date-time] SP literal: all but the literal mark. `args` begins after
-/// the verb and its SP and ends before the mark.
-Result<AppendHead> parse_append_head(std::string_view args, const Limits& limits = {});
 
 }  // namespace posthouse::imap

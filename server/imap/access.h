@@ -70,6 +70,7 @@ struct FetchFacts {
     Uid uid = 0;  ///< 0: the message is gone
     std::uint64_t email = 0;
     std::int64_t save_date_s = 0;
+    std::uint64_t size_octets = 0;
     // Not with FactsOf::entry.
     std::string envelope;
     std::string structure;  ///< mime::encode_structure
@@ -113,10 +114,25 @@ struct Copied {
 struct Appended {
     MailboxId mailbox{};
     std::uint32_t uid_validity = 0;
-    Uid uid = 0;
+    std::vector<Uid> uids;  ///< in the order of the messages
 
     Appended() = default;
-    Appended(MailboxId in, std::uint32_t validity, Uid as) : mailbox(in), uid_validity(validity), uid(as) {}
+    Appended(MailboxId in, std::uint32_t validity) : mailbox(in), uid_validity(validity) {}
+};
+
+/// A message on its way into a mailbox.
+struct NewMessage {
+    storage::StagedBodyPtr body;
+    storage::AppendOptions options;
+
+    NewMessage(storage::StagedBodyPtr octets, storage::AppendOptions with)
+        : body(std::move(octets)), options(std::move(with)) {}
+};
+
+/// A message that another one takes the place of (RFC 8508).
+struct Replaced {
+    MailboxId mailbox{};
+    Uid uid = 0;
 };
 
 class Access {
@@ -176,7 +192,9 @@ class Access {
 
     /// Room for a message of that size: Errc::no_space. The writer takes it piece by piece.
     virtual Result<std::unique_ptr<storage::BodyWriter>> stage(std::uint64_t octets) = 0;
-    virtual Answer<Appended> append(std::string name, storage::StagedBodyPtr body, storage::AppendOptions options) = 0;
+    /// All of them or none (RFC 3502 6.3.11), and in the same moment without `replaced`. Errc::conflict: that one is gone.
+    virtual Answer<Appended> append(std::string name, std::vector<NewMessage> messages,
+                                    std::optional<Replaced> replaced) = 0;
 };
 
 }  // namespace posthouse::server::imap

@@ -26,6 +26,8 @@ constexpr auto kExtensions = std::to_array<Extension>({
     {"QRESYNC", kAnyPhase, "7162"},
     {"BINARY", kAnyPhase, "3516"},
     {"PREVIEW", kAnyPhase, "8970"},
+    {"MULTIAPPEND", kAnyPhase, "3502"},
+    {"CATENATE", kAnyPhase, "4469"},
     {"SAVEDATE", kAnyPhase, "8514"},
 });
 
@@ -47,6 +49,7 @@ std::span<const std::span<const Command>> all_commands() {
         list_commands(),
         select_commands(),
         append_commands(),
+        replace_commands(),
         fetch_commands(),
         store_commands(),
         copy_commands(),

@@ -44,6 +44,7 @@ std::span<const Command> mailbox_commands();
 std::span<const Command> list_commands();
 std::span<const Command> select_commands();
 std::span<const Command> append_commands();
+std::span<const Command> replace_commands();
 std::span<const Command> fetch_commands();
 std::span<const Command> store_commands();
 std::span<const Command> copy_commands();

@@ -2,20 +2,16 @@
 
 #include <algorithm>
 
+#include "protocols/imap/append.h"
+
 namespace posthouse::server::imap {
 
 namespace wire = posthouse::imap;
 
-namespace {
-
-// Whether `text`, which ends before a literal mark, is all of an APPEND but its message.
-bool is_append(std::string_view text, const wire::Limits& limits) {
-    Cursor in(text);
-    if (!wire::take_tag(in, limits) || !in.take(' ') || !in.take_word("APPEND ")) return false;
-    return wire::parse_append_head(in.rest(), limits).has_value();
+wire::Follows follows(const std::optional<wire::LiteralMark>& mark) {
+    if (!mark) return wire::Follows::nothing;
+    return mark->literal8 ? wire::Follows::literal8 : wire::Follows::literal;
 }
-
-}  // namespace
 
 bool CommandReader::fits(Login login, const wire::LiteralMark& mark, const ReadCommand& command) const {
     if (login == Login::before) {
@@ -44,10 +40,10 @@ net::Task<Result<ReadCommand>> CommandReader::read(Login login) {
             co_return command;
         }
         const std::string_view before = line->substr(0, line->size() - mark->mark_octets);
-        if (login == Login::after && command.refusal.empty() && before.ends_with(' ')) {
+        if (login == Login::after && command.refusal.empty()) {
             std::string head = command.text;
             head += before;
-            if (is_append(head, limits_)) {
+            if (wire::opens_message(head, follows(*mark), limits_)) {
                 command.text = std::move(head);
                 command.message = mark;
                 co_return command;
@@ -94,6 +90,36 @@ net::Task<Result<>> CommandReader::swallow(std::uint64_t octets) {
         stream_.raw().expires_in(limits_.literal_stall_max);
     }
     co_return Result<>();
+}
+
+net::Task<Result<ReadCommand>> CommandReader::read_on(wire::AppendParser parser) {
+    ReadCommand more;
+    for (;;) {
+        const std::size_t room = limits_.command_octets_max - std::min(limits_.command_octets_max, more.text.size());
+        const auto line = co_await stream_.read_line(std::min(limits_.line_octets_max, room + 2));
+        if (!line) co_return Error(line.error());
+        const auto mark = wire::literal_at_end(*line);
+        if (!mark) {
+            more.text += *line;
+            co_return more;
+        }
+        std::string head = more.text;
+        head += line->substr(0, line->size() - mark->mark_octets);
+        wire::AppendParser copy = parser;
+        const auto events = copy.take(head, follows(mark));
+        if (events && !events->empty() && events->back().kind == wire::AppendEvent::Kind::octets) {
+            more.text = std::move(head);
+            more.message = mark;
+            co_return more;
+        }
+        more.text += *line;
+        if (!fits(Login::after, *mark, more)) {
+            more.refusal = "Literal is too large";
+            more.message = mark;
+            co_return more;
+        }
+        CO_TRY_VOID(co_await take_literal(*mark, more));
+    }
 }
 
 net::Task<Result<bool>> CommandReader::finish_line() {

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 
+#include "protocols/imap/append.h"
 #include "protocols/imap/grammar.h"
 #include "protocols/net/buffered_stream.h"
 
@@ -17,10 +18,13 @@ namespace posthouse::server::imap {
 enum class Login { before, after };
 
 struct ReadCommand {
-    std::string text;                                     ///< without the last CRLF; literals as "{n}" CRLF octets
-    std::optional<posthouse::imap::LiteralMark> message;  ///< APPEND: its literal follows on the wire; not in `text`
-    std::string refusal;                                  ///< not empty: answer BAD with it, the command is used up
+    std::string text;  ///< without the last CRLF; literals as "{n}" CRLF octets
+    /// APPEND, REPLACE: this literal, octets of a message, follows on the wire; not in `text`.
+    std::optional<posthouse::imap::LiteralMark> message;
+    std::string refusal;  ///< not empty: answer BAD with it, the command is used up
 };
+
+posthouse::imap::Follows follows(const std::optional<posthouse::imap::LiteralMark>& mark);
 
 class CommandReader {
  public:
@@ -29,6 +33,9 @@ class CommandReader {
 
     /// Errc::too_large: say BYE, since where the next command begins is not known. Else as Stream.
     net::Task<Result<ReadCommand>> read(Login login);
+    /// Behind the octets of a message: the rest of the command, up to its end or the next octets of a message. `parser`
+    /// stands where they ended. A refusal comes with the literal that was not read.
+    net::Task<Result<ReadCommand>> read_on(posthouse::imap::AppendParser parser);
     /// Reads and drops `octets`.
     net::Task<Result<>> swallow(std::uint64_t octets);
     /// After the message of an APPEND: the rest of its line with all that hangs on it. True where it was empty.

@@ -66,6 +66,7 @@ std::string Session::capabilities() const {
             add(row.capability);
         }
     }
+    add("APPENDLIMIT=" + std::to_string(deps_.limits.message_octets_max));  // RFC 7889 2
     if (phase_ != Phase::not_authenticated) return out;
     if (!may_login()) {
         add("LOGINDISABLED");

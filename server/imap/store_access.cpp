@@ -72,6 +72,7 @@ Result<std::vector<FetchFacts>> read_facts(const MailView& mail, MailboxId mailb
         if (at == entries.end() || at->uid != uids[i]) continue;
         out[i].email = static_cast<std::uint64_t>(storage::raw(at->message));
         out[i].save_date_s = at->save_date_s;
+        out[i].size_octets = at->size_octets;
         if (of == FactsOf::entry) {
             out[i].uid = at->uid;
             continue;
@@ -236,8 +237,9 @@ class StoreAccess final : public Access {
         TRY_VOID(store_.check_room(octets));
         return store_.stage();
     }
-    Answer<Appended> append(std::string name, storage::StagedBodyPtr body, storage::AppendOptions options) override {
-        return append_to(std::move(name), std::move(body), std::move(options));
+    Answer<Appended> append(std::string name, std::vector<NewMessage> messages,
+                            std::optional<Replaced> replaced) override {
+        return append_to(std::move(name), std::move(messages), replaced);
     }
 
  private:
@@ -256,20 +258,32 @@ class StoreAccess final : public Access {
     }
 
     // The facts are computed on the pool, not on the commit thread: neighbours in the batch must not wait for a parse.
-    net::Task<Result<Appended>> append_to(std::string name, storage::StagedBodyPtr body,
-                                          storage::AppendOptions options) {
-        auto compute = [body]() -> Result<mime::MessageFacts> { return mime::compute_facts(body->view()); };
+    net::Task<Result<Appended>> append_to(std::string name, std::vector<NewMessage> messages,
+                                          std::optional<Replaced> replaced) {
+        std::vector<storage::StagedBodyPtr> bodies;
+        for (const NewMessage& message : messages) bodies.push_back(message.body);
+        auto compute = [bodies]() -> Result<std::vector<mime::MessageFacts>> {
+            std::vector<mime::MessageFacts> out;
+            for (const storage::StagedBodyPtr& body : bodies) out.push_back(mime::compute_facts(body->view()));
+            return out;
+        };
         CO_TRY(auto facts, co_await net::offload(pool_, loop_, std::move(compute)));
-        auto job = [account = account_, name = std::move(name), body, facts = std::move(facts),
-                    options = std::move(options)](Tx& tx) -> Result<Appended> {
+        auto job = [account = account_, name = std::move(name), messages = std::move(messages),
+                    facts = std::move(facts), replaced](Tx& tx) -> Result<Appended> {
             MailTx& mail = tx.mail(account);
             TRY(const Mailbox target, mail.mailbox(name));
-            TRY(const storage::MessageId message, tx.add_message(body, facts));
-            TRY(const Entry entry, mail.append(target.id, message, options));
-            return Appended(target.id, target.uid_validity, entry.uid);
+            Appended out(target.id, target.uid_validity);
+            for (std::size_t i = 0; i < messages.size(); ++i) {
+                TRY(const storage::MessageId message, tx.add_message(messages[i].body, facts[i]));
+                TRY(const Entry entry, mail.append(target.id, message, messages[i].options));
+                out.uids.push_back(entry.uid);
+            }
+            if (!replaced) return out;
+            const std::vector<Uid> old = {replaced->uid};
+            TRY(const auto gone, mail.expunge(replaced->mailbox, old));
+            if (gone.empty()) return Error(Errc::conflict, "the message to replace is gone");
+            return out;
         };
-        std::vector<storage::StagedBodyPtr> bodies;
-        bodies.push_back(body);
         co_return co_await storage::commit(store_, loop_, std::move(bodies), std::move(job));
     }
 

@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "protocols/imap/append.h"
 #include "protocols/imap/fetch.h"
 #include "protocols/imap/grammar.h"
 #include "protocols/imap/mailbox_name.h"
@@ -67,7 +68,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
             static_cast<void>(imap::matches_pattern(text.substr(0, text.size() / 2), text.substr(text.size() / 2)));
             break;
         case 4:
-            static_cast<void>(imap::parse_append_head(text));
+            static_cast<void>(imap::opens_message(text, imap::Follows::literal));
+            static_cast<void>(imap::AppendParser(imap::Messages::many, {}).take(text, imap::Follows::nothing));
+            static_cast<void>(imap::parse_message_url(text));
             static_cast<void>(imap::literal_at_end(text));
             break;
         default:

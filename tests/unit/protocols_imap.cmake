@@ -1,5 +1,6 @@
 posthouse_unit_test(NAME protocols_imap
   SOURCES
+    protocols/imap/append_test.cpp
     protocols/imap/client_response_test.cpp
     protocols/imap/grammar_test.cpp
     protocols/imap/modseq_test.cpp

@@ -63,7 +63,7 @@ TEST_CASE("literal marks, RFC 3501 4.3 and RFC 7888") {
     CHECK(literal_at_end("a LOGIN {3}")->octets == 3);
     CHECK(literal_at_end("a LOGIN {3}")->synchronising);
     CHECK_FALSE(literal_at_end("a LOGIN {3+}")->synchronising);
-    CHECK(literal_at_end("a LOGIN ~{3+}")->mark_octets == 4);
+    CHECK(literal_at_end("a LOGIN ~{3+}")->mark_octets == 5);
     for (const std::string_view none : {"a {3", "a {}", "a {+}", "a {-1}", "a {3} ", "a }", "{x}"}) {
         CAPTURE(none);
         CHECK_FALSE(literal_at_end(none).has_value());
