@@ -1,6 +1,6 @@
 #pragma once
-/// server/imap/incoming: messages off the wire for APPEND and REPLACE: literals, parts of other messages (CATENATE), one
-/// message or many. Octets go to the store's stage as they come; nothing is in a mailbox before the commit.
+/// server/imap/incoming: messages off the wire for APPEND and REPLACE: literals, parts of other messages (CATENATE),
+/// one message or many. Octets go to the store's stage as they come; nothing is in a mailbox before the commit.
 ///
 /// Invariants  1. Octets of a message are never read as a command: what is refused is dropped, or never comes because
 ///                it was not granted.

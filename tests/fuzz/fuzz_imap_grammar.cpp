@@ -12,6 +12,13 @@
 #include "protocols/imap/search.h"
 #include "protocols/imap/sequence_set.h"
 
+static void read_append(std::string_view text) {
+    using namespace posthouse::imap;
+    static_cast<void>(opens_message(text, Follows::literal));
+    static_cast<void>(AppendParser(Messages::many, {}).take(text, Follows::nothing));
+    static_cast<void>(parse_message_url(text));
+}
+
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     using namespace posthouse;
     if (size == 0) return 0;
@@ -68,9 +75,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
             static_cast<void>(imap::matches_pattern(text.substr(0, text.size() / 2), text.substr(text.size() / 2)));
             break;
         case 4:
-            static_cast<void>(imap::opens_message(text, imap::Follows::literal));
-            static_cast<void>(imap::AppendParser(imap::Messages::many, {}).take(text, imap::Follows::nothing));
-            static_cast<void>(imap::parse_message_url(text));
+            read_append(text);
             static_cast<void>(imap::literal_at_end(text));
             break;
         default:
