@@ -192,7 +192,7 @@ class Access {
 
     /// Room for a message of that size: Errc::no_space. The writer takes it piece by piece.
     virtual Result<std::unique_ptr<storage::BodyWriter>> stage(std::uint64_t octets) = 0;
-    /// All of them or none (RFC 3502 6.3.11), and in the same moment without `replaced`; Errc::conflict where that one is
+    /// All of them or none (RFC 3502 6.3.11), and in the same moment without `replaced`. Errc::conflict: that one is
     /// gone.
     virtual Answer<Appended> append(std::string name, std::vector<NewMessage> messages,
                                     std::optional<Replaced> replaced) = 0;
