@@ -159,6 +159,7 @@ Result<> CatalogImpl::remove_account(AccountId id) {
     TRY(const Account gone, account(id));
     TRY_VOID(mail.remove_everything());
     TRY_VOID(db_.query("DELETE FROM retention_rules WHERE scope = ?1").bind(gone.address).run());
+    TRY_VOID(db_.query("DELETE FROM api_tokens WHERE account = ?1").bind(id).run());
     return change(db_.query("DELETE FROM accounts WHERE id = ?1").bind(id), "there is no such account");
 }
 

@@ -89,6 +89,7 @@ std::span<const Command> dkim_commands();
 std::span<const Command> doctor_commands();
 std::span<const Command> fsck_commands();
 std::span<const Command> search_commands();
+std::span<const Command> token_commands();
 
 /// sendmail has a grammar of its own, which programs expect: `arguments` are those after the name.
 int run_sendmail(std::span<const std::string> arguments, const CliHooks& hooks);
@@ -107,6 +108,7 @@ inline constexpr Group kGroups[] = {
     {"undelete", "removed mail that can be brought back"},
     {"retention", "how long mail stays in a mailbox"},
     {"setting", "values of policy that can be changed while the server runs"},
+    {"token", "keys to the HTTP API"},
     {"backup", "copies of the store, and the way back"},
     {"search", "the index that finds words in mail"},
     {"import", "mail from elsewhere into an account"},

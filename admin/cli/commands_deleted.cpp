@@ -1,12 +1,10 @@
 // posthouse undelete ...: mail that was removed and what brings it back, for `undelete.days` after its removal.
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <map>
-
 #include "admin/cli/command.h"
-#include "admin/cli/moment.h"
 #include "admin/cli/progress.h"
+#include "admin/undelete/moment.h"
+#include "admin/undelete/undelete.h"
 #include "protocols/base/ascii.h"
 #include "storage/settings.h"
 
@@ -14,31 +12,9 @@ namespace posthouse::admin {
 namespace {
 
 using storage::DeletedEntry;
-using storage::DeletedKey;
 using storage::DeletedMailbox;
 using storage::DeletedQuery;
 using storage::Snapshot;
-
-constexpr std::size_t kPage = 1000;
-// Small transactions: mail goes on coming in between.
-constexpr std::size_t kRestoreStep = 200;
-
-/// How a removed message is named on the command line: "MAILBOX.UID", which no other message ever had.
-std::string id_of(const DeletedKey& key) { return fmt::format("{}.{}", storage::raw(key.mailbox), key.uid); }
-
-Result<DeletedQuery> query_of_id(const std::string& id) {
-    const std::size_t dot = id.find('.');
-    const auto mailbox = ascii::parse_number(std::string_view(id).substr(0, dot));
-    const auto uid =
-        dot == std::string::npos ? std::nullopt : ascii::parse_number(std::string_view(id).substr(dot + 1));
-    if (!mailbox || !uid || *uid > ~storage::Uid{0} || *mailbox > 1ULL << 62U) {
-        return Error(Errc::invalid, fmt::format("\"{}\" names no message; posthouse undelete list shows the ids", id));
-    }
-    DeletedQuery query;
-    query.lay_in = static_cast<storage::MailboxId>(*mailbox);
-    query.uid = static_cast<storage::Uid>(*uid);
-    return query;
-}
 
 Result<storage::AccountId> account_of(storage::Store& store, const std::string& address) {
     const auto found =
@@ -51,27 +27,10 @@ Result<storage::AccountId> account_of(storage::Store& store, const std::string& 
 Result<DeletedQuery> query_of(Invocation& call) {
     DeletedQuery query;
     query.mailbox = call.get("--mailbox");
-    query.limit = kPage;
     if (call.has("--since")) {
         TRY(query.since, parse_moment(call.get("--since"), system_clock().now()));
     }
     return query;
-}
-
-/// All that fits `query`, page by page, each page from a snapshot of its own.
-template <class F>
-Result<> each_deleted(storage::Store& store, storage::AccountId account, DeletedQuery query, F visit) {
-    for (;;) {
-        TRY(const std::vector<DeletedEntry> page,
-            store.read([&](const Snapshot& snapshot) { return snapshot.mail(account).deleted(query); }));
-        for (const DeletedEntry& entry : page) visit(entry);
-        if (page.size() < query.limit) return {};
-        query.before = page.back().key;
-    }
-}
-
-bool fits(const DeletedMailbox& gone, const DeletedQuery& query) {
-    return (query.mailbox.empty() || gone.name == query.mailbox) && (!query.since || gone.deleted >= *query.since);
 }
 
 // undelete list ACCOUNT
@@ -92,7 +51,7 @@ Result<> undelete_list(Invocation& call) {
     }
     TRY_VOID(each_deleted(*store, account, query, [&](const DeletedEntry& entry) {
         Record row;
-        row.add("id", id_of(entry.key)).add("removed", format_rfc3339(entry.key.deleted));
+        row.add("id", removed_id(entry.key)).add("removed", format_rfc3339(entry.key.deleted));
         row.add("mailbox", entry.mailbox_name);
         if (call.out().json()) {
             row.add("size", entry.size_octets);
@@ -105,50 +64,17 @@ Result<> undelete_list(Invocation& call) {
     return {};
 }
 
-/// What a call of restore is about.
-struct Selection {
-    std::vector<DeletedKey> keys;
-    std::vector<DeletedMailbox> mailboxes;
-};
-
-Result<Selection> select(Invocation& call, storage::Store& store, storage::AccountId account) {
-    Selection out;
-    const auto take = [&out](const DeletedEntry& entry) { out.keys.push_back(entry.key); };
-    for (const std::string& id : call.all("ID")) {
-        TRY(const DeletedQuery one, query_of_id(id));
-        const std::size_t before = out.keys.size();
-        TRY_VOID(each_deleted(store, account, one, take));
-        if (out.keys.size() > before) continue;
-        return Error(Errc::not_found,
-                     fmt::format("there is no removed message {}; posthouse undelete list shows them", id));
-    }
-    if (call.has("ID")) return out;
-    TRY(DeletedQuery query, query_of(call));
-    TRY(const auto gone, store.read([&](const Snapshot& s) { return s.mail(account).deleted_mailboxes(); }));
-    for (const DeletedMailbox& box : gone) {
-        if (fits(box, query)) out.mailboxes.push_back(box);
-    }
-    // A mailbox that was removed comes back as it was then: what had been expunged from it before stays expunged,
-    // unless a time is named.
-    if (!query.mailbox.empty() && !query.since && !out.mailboxes.empty()) {
-        out.mailboxes.resize(1);
-        query.mailbox.clear();
-        query.lay_in = out.mailboxes.front().mailbox;
-        query.at = out.mailboxes.front().deleted;
-    }
-    TRY_VOID(each_deleted(store, account, query, take));
-    return out;
-}
-
-void tell(Invocation& call, const std::map<std::string, std::uint64_t>& places, std::uint64_t messages) {
+void tell(Invocation& call, const RestoreReport& report) {
     if (call.out().json()) {
         std::vector<std::string> names;
-        for (const auto& [name, count] : places) names.push_back(name);
-        call.out().record(Record().add("restored", messages).add("mailboxes", std::move(names)));
+        for (const auto& [name, count] : report.places) names.push_back(name);
+        call.out().record(Record().add("restored", report.messages).add("mailboxes", std::move(names)));
         return;
     }
-    for (const auto& [name, count] : places) call.out().say(fmt::format("{}: {} messages are back.", name, count));
-    if (places.empty()) call.out().say("There was nothing to restore.");
+    for (const auto& [name, count] : report.places) {
+        call.out().say(fmt::format("{}: {} messages are back.", name, count));
+    }
+    if (report.places.empty()) call.out().say("There was nothing to restore.");
 }
 
 // undelete restore ACCOUNT ...
@@ -158,39 +84,28 @@ Result<> undelete_restore(Invocation& call) {
     }
     TRY(storage::Store* const store, call.store());
     TRY(const storage::AccountId account, account_of(*store, call.get("ACCOUNT")));
-    TRY(Selection selection, select(call, *store, account));
-    const std::string into = call.get("--into");
-    std::map<std::string, std::uint64_t> places;
-    std::uint64_t messages = 0;
-    if (into.empty()) {
-        for (const DeletedMailbox& gone : selection.mailboxes) {
-            TRY(const storage::Mailbox made, store->write_value({}, [&](storage::Tx& tx) {
-                return tx.mail(account).restore_mailbox(gone.deleted, gone.mailbox);
-            }));
-            places[made.name] += 0;
-        }
+    RestoreRequest request;
+    request.ids = call.all("ID");
+    TRY(request.query, query_of(call));
+    request.into = call.get("--into");
+    Progress progress(call.out(), "messages", 0);
+    RestoreReport report;
+    const auto done = restore(
+        *store, account, request,
+        [&progress](std::uint64_t ready, std::uint64_t wanted) {
+            progress.set_total(wanted);
+            progress.show(ready, 0, "");
+            return !Progress::interrupted();
+        },
+        report);
+    progress.show(report.messages, 0, "");
+    if (done || report.messages > 0) tell(call, report);
+    if (!done && done.error().code == Errc::over_quota) {
+        return Error(Errc::over_quota, fmt::format("{}; {} of {} messages were restored: raise the quota "
+                                                   "(posthouse account quota) and run this again",
+                                                   done.error().context, report.messages, report.wanted));
     }
-    // The oldest first, so that a quota that ends it early leaves a clear line.
-    std::ranges::reverse(selection.keys);
-    Progress progress(call.out(), "messages", selection.keys.size());
-    const std::span<const DeletedKey> all(selection.keys);
-    for (std::size_t at = 0; at < all.size() && !Progress::interrupted(); at += kRestoreStep) {
-        const auto step = all.subspan(at, std::min(kRestoreStep, all.size() - at));
-        const auto done = store->write_value({}, [&](storage::Tx& tx) { return tx.mail(account).restore(step, into); });
-        if (!done && messages > 0) tell(call, places, messages);
-        if (!done && done.error().code == Errc::over_quota) {
-            return Error(Errc::over_quota, fmt::format("{}; {} of {} messages were restored: raise the quota "
-                                                       "(posthouse account quota) and run this again",
-                                                       done.error().context, messages, all.size()));
-        }
-        TRY_VOID(done);
-        for (const auto& place : done->places) places[place.name] += place.messages;
-        messages += done->messages;
-        progress.show(at + step.size(), 0, "");
-    }
-    tell(call, places, messages);
-    if (Progress::interrupted()) return Error(Errc::cancelled, "it was interrupted; run it again for the rest");
-    return {};
+    return done;
 }
 
 using Kind = Argument::Kind;

@@ -30,7 +30,7 @@ std::vector<const Command*> all_commands() {
          {setup_commands(), domain_commands(), account_commands(), alias_commands(), route_commands(), queue_commands(),
           undelete_commands(), retention_commands(), setting_commands(), backup_commands(), trace_commands(),
           export_commands(), import_commands(), import_imap_commands(), dkim_commands(), doctor_commands(),
-          fsck_commands(), search_commands()}) {
+          fsck_commands(), search_commands(), token_commands()}) {
         for (const Command& row : rows) out.push_back(&row);
     }
     return out;

@@ -1,5 +1,5 @@
 #pragma once
-/// admin/cli/moment: a point in time as people type it. Pure.
+/// admin/undelete/moment: a point in time as people type it. Pure.
 #include <string_view>
 
 #include "protocols/base/clock.h"

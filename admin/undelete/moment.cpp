@@ -1,4 +1,4 @@
-#include "admin/cli/moment.h"
+#include "admin/undelete/moment.h"
 
 #include <fmt/format.h>
 
