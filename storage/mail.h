@@ -102,6 +102,12 @@ struct DeletedQuery {
     std::size_t limit = 1000;
 };
 
+/// Some messages together.
+struct Totals {
+    std::uint64_t messages = 0;
+    std::uint64_t octets = 0;
+};
+
 class MailView {
  public:
     virtual ~MailView() = default;
@@ -112,6 +118,9 @@ class MailView {
     virtual Result<std::vector<std::string>> subscriptions() const = 0;
     /// Entries with first <= uid <= last, by UID.
     virtual Result<std::vector<Entry>> entries(MailboxId mailbox, Uid first, Uid last) const = 0;
+    /// Entries with \Deleted, and those from `first` on, counted. Both look at each entry in question.
+    virtual Result<Totals> deleted_totals(MailboxId mailbox) const = 0;
+    virtual Result<std::uint64_t> count_from(MailboxId mailbox, Uid first) const = 0;
     /// Entries whose modseq is above `since`, by UID.
     virtual Result<std::vector<Entry>> changed_since(MailboxId mailbox, ModSeq since) const = 0;
     /// UIDs expunged with a modseq above `since`, by UID.

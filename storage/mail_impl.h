@@ -33,6 +33,8 @@ class MailImpl final : public MailTx {
     Result<Mailbox> mailbox(MailboxId id) const override;
     Result<std::vector<std::string>> subscriptions() const override;
     Result<std::vector<Entry>> entries(MailboxId mailbox, Uid first, Uid last) const override;
+    Result<Totals> deleted_totals(MailboxId mailbox) const override;
+    Result<std::uint64_t> count_from(MailboxId mailbox, Uid first) const override;
     Result<std::vector<Entry>> changed_since(MailboxId mailbox, ModSeq since) const override;
     Result<std::vector<Uid>> expunged_since(MailboxId mailbox, ModSeq since) const override;
     Result<std::vector<std::string>> keywords(std::uint32_t keyword_set) const override;

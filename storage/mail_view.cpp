@@ -120,6 +120,21 @@ Result<std::vector<Entry>> MailImpl::entries(MailboxId mailbox, Uid first, Uid l
             .bind(mailbox, first, last));
 }
 
+Result<Totals> MailImpl::deleted_totals(MailboxId mailbox) const {
+    TRY_VOID(check(mailbox));
+    Query q =
+        db_.query("SELECT count(*), coalesce(sum(size_octets), 0) FROM entries WHERE mailbox = ?1 AND flags & ?2 <> 0");
+    TRY([[maybe_unused]] const bool one, q.bind(mailbox, bit(Flag::deleted)).row());
+    return Totals{q.u64(0), q.u64(1)};
+}
+
+Result<std::uint64_t> MailImpl::count_from(MailboxId mailbox, Uid first) const {
+    TRY_VOID(check(mailbox));
+    Query q = db_.query("SELECT count(*) FROM entries WHERE mailbox = ?1 AND uid >= ?2");
+    TRY([[maybe_unused]] const bool one, q.bind(mailbox, first).row());
+    return q.u64(0);
+}
+
 Result<std::vector<Entry>> MailImpl::changed_since(MailboxId mailbox, ModSeq since) const {
     TRY_VOID(check(mailbox));
     // The index gives them by MODSEQ; without the hint SQLite might rather scan the mailbox by UID.

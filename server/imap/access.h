@@ -56,10 +56,20 @@ struct MailboxNews {
     EntryListPtr entries;        ///< all at mailbox.highest_modseq, for sharing; null where that would cost a read
 };
 
-/// STATUS: a mailbox and how many of its messages are \Recent to a session that would select it now.
+/// What STATUS must read beyond the mailbox's own row; bits.
+enum StatusReads : std::uint8_t { kReadRecent = 1, kReadDeleted = 2 };
+
+/// STATUS of a mailbox.
 struct MailboxStatus {
     Mailbox mailbox;
-    std::uint64_t recent = 0;
+    std::uint64_t recent = 0;  ///< to a session that would select it now; with kReadRecent
+    storage::Totals deleted;   ///< what EXPUNGE would remove; with kReadDeleted
+};
+
+/// All mailboxes and all subscribed names, of one moment.
+struct MailboxListing {
+    std::vector<MailboxStatus> mailboxes;  ///< by name
+    std::vector<std::string> subscriptions;
 };
 
 /// How much of it is read: the row in its mailbox, or also what was computed of the message at arrival.
@@ -143,9 +153,12 @@ class Access {
     virtual ~Access() = default;
 
     virtual Answer<std::vector<Mailbox>> mailboxes() = 0;
-    virtual Answer<std::vector<std::string>> subscriptions() = 0;
-    virtual Answer<MailboxStatus> status(std::string name) = 0;
-    virtual Answer<void> create(std::string name) = 0;
+    /// `reads`: bits of StatusReads.
+    virtual Answer<MailboxListing> list(std::uint8_t reads) = 0;
+    virtual Answer<MailboxStatus> status(std::string name, std::uint8_t reads) = 0;
+    Answer<MailboxStatus> status(std::string name) { return status(std::move(name), 0); }
+    /// Errc::conflict: another mailbox has that special use.
+    virtual Answer<Mailbox> create(std::string name, storage::SpecialUse use) = 0;
     virtual Answer<void> remove(std::string name) = 0;
     virtual Answer<void> rename(std::string from, std::string to) = 0;
     virtual Answer<void> set_subscribed(std::string name, bool subscribed) = 0;

@@ -42,6 +42,7 @@ std::span<const Command> any_commands();
 std::span<const Command> login_commands();
 std::span<const Command> mailbox_commands();
 std::span<const Command> list_commands();
+std::span<const Command> status_commands();
 std::span<const Command> select_commands();
 std::span<const Command> append_commands();
 std::span<const Command> replace_commands();
@@ -55,14 +56,6 @@ std::span<const Command> thread_commands();
 std::span<const Command> idle_commands();
 std::span<const Command> notify_commands();
 std::span<const Command> compress_commands();
-
-/// A STATUS item is a row too (commands_list.cpp).
-struct StatusItem {
-    std::string_view name;
-    std::uint64_t (*value)(const struct MailboxStatus& status) = nullptr;
-    std::string_view rfc;
-};
-std::span<const StatusItem> status_items();
 
 /// All rows, in the order of the files above.
 std::span<const std::span<const Command>> all_commands();

@@ -50,7 +50,7 @@ net::Task<Reply> transfer(Session& session, Cursor args, NumbersAre are, Transfe
     }
     Access& access = session.access();
     if (uids.empty()) {
-        const auto there = co_await access.status(*std::move(target));
+        const auto there = co_await access.status(*std::move(target), 0);
         if (!there) co_return reply_for_target(there.error());
         co_return Reply::ok("No messages to transfer");
     }

@@ -22,15 +22,60 @@ Result<std::string> take_only_name(Cursor args) {
 // Names that LIST could not ask for by themselves are not made (RFC 3501 5.1).
 bool may_be_made(std::string_view name) { return name.find_first_of("%*") == std::string_view::npos; }
 
+struct CreateArguments {
+    std::string name;
+    storage::SpecialUse use = storage::SpecialUse::none;
+};
+
+// "USE" SP "(" [use-attr *(SP use-attr)] ")" (RFC 6154 6). Errc::unsupported: a use that cannot be had.
+Result<storage::SpecialUse> take_uses(Cursor& args) {
+    if (!args.take_word("USE")) return Error(Errc::invalid, "Unknown CREATE parameter");
+    TRY_VOID(wire::take_space(args));
+    if (!args.take('(')) return Error(Errc::invalid, "Special uses expected");
+    auto out = storage::SpecialUse::none;
+    bool supported = true;
+    if (args.take(')')) return out;
+    do {
+        if (!args.take('\\')) return Error(Errc::invalid, "Special use expected");
+        TRY(const std::string name, wire::take_atom(args));
+        const auto use = special_use_of("\\" + name);
+        // A mailbox has one use here.
+        supported = supported && use && (out == storage::SpecialUse::none || out == *use);
+        if (use) out = *use;
+    } while (args.take(' '));
+    if (!args.take(')')) return Error(Errc::invalid, "Special uses are not closed");
+    if (!supported) return Error(Errc::unsupported, "That special use is not supported");
+    return out;
+}
+
+// create = "CREATE" SP mailbox [SP "(" create-param ")"] (RFC 4466 2.3)
+Result<CreateArguments> take_create(Cursor args) {
+    CreateArguments out;
+    TRY(out.name, take_mailbox(args));
+    if (args.take(" (")) {
+        TRY(out.use, take_uses(args));
+        if (!args.take(')')) return Error(Errc::invalid, "CREATE parameters are not closed");
+    }
+    TRY_VOID(wire::take_end(args));
+    return out;
+}
+
 // A trailing delimiter says that children will follow; the mailbox is made all the same (RFC 3501 6.3.3).
 net::Task<Reply> on_create(Session& session, Cursor args) {
-    auto name = take_only_name(args);
-    if (!name) co_return syntax(name.error());
-    if (name->ends_with(wire::kDelimiter)) name->pop_back();
-    if (name->empty() || !may_be_made(*name)) co_return Reply::no("CANNOT", "Invalid mailbox name");
-    const auto created = co_await session.access().create(*std::move(name));
+    auto arguments = take_create(args);
+    if (!arguments && arguments.error().code == Errc::unsupported) {
+        co_return Reply::no("USEATTR", arguments.error().context);
+    }
+    if (!arguments) co_return syntax(arguments.error());
+    std::string name = std::move(arguments->name);
+    if (name.ends_with(wire::kDelimiter)) name.pop_back();
+    if (name.empty() || !may_be_made(name)) co_return Reply::no("CANNOT", "Invalid mailbox name");
+    const auto created = co_await session.access().create(std::move(name), arguments->use);
+    if (!created && created.error().code == Errc::conflict) {
+        co_return Reply::no("USEATTR", "Another mailbox has that special use");
+    }
     if (!created) co_return reply_for(created.error());
-    co_return Reply::ok("Mailbox created");
+    co_return Reply::ok("MAILBOXID (" + mailbox_object_id(created->id) + ")", "Mailbox created");
 }
 
 net::Task<Reply> on_delete(Session& session, Cursor args) {

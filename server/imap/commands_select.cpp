@@ -35,6 +35,7 @@ void describe(Session& session) {
     session.put(out);
     put_count(session, "OK [UIDVALIDITY ", selected.mailbox().uid_validity, "] UIDs valid");
     put_count(session, "OK [UIDNEXT ", selected.mailbox().uid_next, "] Predicted next UID");
+    session.untagged("OK [MAILBOXID (" + mailbox_object_id(selected.id()) + ")] Mailbox");  // RFC 8474 4.2
     put_count(session, "OK [HIGHESTMODSEQ ", selected.known_modseq(), "] Highest");
 }
 

@@ -1,5 +1,8 @@
 #include "server/imap/names.h"
 
+#include <array>
+
+#include "protocols/base/ascii.h"
 #include "protocols/imap/grammar.h"
 #include "protocols/imap/mailbox_name.h"
 
@@ -19,16 +22,36 @@ Result<std::string> take_space_mailbox(Cursor& args) {
     return take_mailbox(args);
 }
 
+namespace {
+
+struct UseRow {
+    storage::SpecialUse use;
+    std::string_view attribute;
+};
+constexpr std::array<UseRow, 5> kUses = {{
+    {storage::SpecialUse::drafts, "\\Drafts"},
+    {storage::SpecialUse::sent, "\\Sent"},
+    {storage::SpecialUse::junk, "\\Junk"},
+    {storage::SpecialUse::trash, "\\Trash"},
+    {storage::SpecialUse::archive, "\\Archive"},
+}};
+
+}  // namespace
+
 std::string_view special_use_attribute(storage::SpecialUse use) {
-    switch (use) {
-        case storage::SpecialUse::none: return "";
-        case storage::SpecialUse::drafts: return "\\Drafts";
-        case storage::SpecialUse::sent: return "\\Sent";
-        case storage::SpecialUse::junk: return "\\Junk";
-        case storage::SpecialUse::trash: return "\\Trash";
-        case storage::SpecialUse::archive: return "\\Archive";
+    for (const UseRow& row : kUses) {
+        if (row.use == use) return row.attribute;
     }
     return "";
 }
+
+std::optional<storage::SpecialUse> special_use_of(std::string_view attribute) {
+    for (const UseRow& row : kUses) {
+        if (ascii::equals_ci(row.attribute, attribute)) return row.use;
+    }
+    return std::nullopt;
+}
+
+std::string mailbox_object_id(storage::MailboxId id) { return "F" + std::to_string(storage::raw(id)); }
 
 }  // namespace posthouse::server::imap

@@ -1,5 +1,6 @@
 #pragma once
 /// server/imap/names: mailbox names as arguments of commands. Pure.
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -17,5 +18,10 @@ Result<std::string> take_space_mailbox(Cursor& args);
 
 /// The attribute of RFC 6154 2; "" for none.
 std::string_view special_use_attribute(storage::SpecialUse use);
+/// The same the other way round; nothing where it is none of ours.
+std::optional<storage::SpecialUse> special_use_of(std::string_view attribute);
+
+/// "F7": the ObjectID of a mailbox (RFC 8474 4). It stays when the mailbox is renamed, and is never given again.
+std::string mailbox_object_id(storage::MailboxId id);
 
 }  // namespace posthouse::server::imap

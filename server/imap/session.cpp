@@ -56,7 +56,8 @@ std::string Session::capabilities() const {
     };
     const auto announced = [&](std::uint8_t where) { return (where & static_cast<std::uint8_t>(phase_)) != 0; };
     for (const Extension& extension : extensions()) {
-        if (announced(extension.phases)) add(extension.capability);
+        if (!announced(extension.phases)) continue;
+        add(extension.capability);
     }
     for (const auto& rows : all_commands()) {
         for (const Command& row : rows) {

@@ -1,7 +1,6 @@
 #include "server/imap/store_access.h"
 
 #include <algorithm>
-#include <limits>
 #include <set>
 
 #include "protocols/mime/facts.h"
@@ -19,8 +18,6 @@ using storage::MailTx;
 using storage::MailView;
 using storage::Snapshot;
 using storage::Tx;
-
-constexpr Uid kUidMax = std::numeric_limits<Uid>::max();
 
 Result<KeywordSets> keyword_sets_of(const MailView& mail, std::span<const Entry> entries) {
     std::set<std::uint32_t> ids;
@@ -50,13 +47,41 @@ Result<MailboxNews> read_news(MailboxCache& cache, const MailView& mail, storage
     return out;
 }
 
-Result<MailboxStatus> read_status(const MailView& mail, const std::string& name) {
+Result<MailboxStatus> status_of(const MailView& mail, Mailbox mailbox, std::uint8_t reads) {
     MailboxStatus out;
-    TRY(out.mailbox, mail.mailbox(name));
-    if (out.mailbox.recent_from >= out.mailbox.uid_next) return out;
-    TRY(const auto recent, mail.entries(out.mailbox.id, out.mailbox.recent_from, kUidMax));
-    out.recent = recent.size();
+    out.mailbox = std::move(mailbox);
+    if ((reads & kReadRecent) != 0 && out.mailbox.recent_from < out.mailbox.uid_next) {
+        TRY(out.recent, mail.count_from(out.mailbox.id, out.mailbox.recent_from));
+    }
+    if ((reads & kReadDeleted) != 0) {
+        TRY(out.deleted, mail.deleted_totals(out.mailbox.id));
+    }
     return out;
+}
+
+Result<MailboxStatus> read_status(const MailView& mail, const std::string& name, std::uint8_t reads) {
+    TRY(Mailbox mailbox, mail.mailbox(name));
+    return status_of(mail, std::move(mailbox), reads);
+}
+
+Result<MailboxListing> read_listing(const MailView& mail, std::uint8_t reads) {
+    MailboxListing out;
+    TRY(auto mailboxes, mail.mailboxes());
+    out.mailboxes.reserve(mailboxes.size());
+    for (Mailbox& mailbox : mailboxes) {
+        TRY(MailboxStatus status, status_of(mail, std::move(mailbox), reads));
+        out.mailboxes.push_back(std::move(status));
+    }
+    TRY(out.subscriptions, mail.subscriptions());
+    return out;
+}
+
+Result<Mailbox> create_mailbox(MailTx& mail, const std::string& name, storage::SpecialUse use) {
+    if (use == storage::SpecialUse::none || mail.mailbox(name)) return mail.create(name, use);
+    TRY(const auto all, mail.mailboxes());
+    const bool taken = std::ranges::any_of(all, [&](const Mailbox& mailbox) { return mailbox.special_use == use; });
+    if (taken) return Error(Errc::conflict, "another mailbox has that special use");
+    return mail.create(name, use);
 }
 
 Result<std::vector<FetchFacts>> read_facts(const MailView& mail, MailboxId mailbox, const std::vector<Uid>& uids,
@@ -126,17 +151,15 @@ class StoreAccess final : public Access {
     Answer<std::vector<Mailbox>> mailboxes() override {
         return reading([](const MailView& mail) { return mail.mailboxes(); });
     }
-    Answer<std::vector<std::string>> subscriptions() override {
-        return reading([](const MailView& mail) { return mail.subscriptions(); });
+    Answer<MailboxListing> list(std::uint8_t reads) override {
+        return reading([reads](const MailView& mail) { return read_listing(mail, reads); });
     }
-    Answer<MailboxStatus> status(std::string name) override {
-        return reading([name = std::move(name)](const MailView& mail) { return read_status(mail, name); });
+    Answer<MailboxStatus> status(std::string name, std::uint8_t reads) override {
+        return reading(
+            [name = std::move(name), reads](const MailView& mail) { return read_status(mail, name, reads); });
     }
-    Answer<void> create(std::string name) override {
-        return writing([name = std::move(name)](MailTx& mail) -> Result<> {
-            TRY([[maybe_unused]] const Mailbox made, mail.create(name, storage::SpecialUse::none));
-            return {};
-        });
+    Answer<Mailbox> create(std::string name, storage::SpecialUse use) override {
+        return writing([name = std::move(name), use](MailTx& mail) { return create_mailbox(mail, name, use); });
     }
     Answer<void> remove(std::string name) override {
         return writing([name = std::move(name)](MailTx& mail) { return mail.remove(name); });

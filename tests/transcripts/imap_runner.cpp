@@ -15,6 +15,7 @@
 #include "protocols/imap/search_return.h"
 #include "protocols/imap/sort.h"
 #include "server/imap/command.h"
+#include "server/imap/status.h"
 #include "tests/support/imap_host.h"
 #include "tests/transcripts/transcript.h"
 
