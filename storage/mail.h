@@ -22,6 +22,7 @@
 #include "protocols/base/clock.h"
 #include "protocols/base/result.h"
 #include "protocols/mime/facts.h"
+#include "storage/annotations.h"
 #include "storage/body.h"
 #include "storage/types.h"
 
@@ -138,6 +139,8 @@ class MailView {
     virtual Result<> each_listed(MailboxId mailbox, Uid first, Uid last, Listing listing,
                                  const std::function<void(const ListedFacts&)>& visit) const = 0;
     virtual Result<BodyReader> body(MailboxId mailbox, Uid uid) const = 0;
+    /// What is noted at a mailbox, this account's own first, by entry; mailbox 0: at the account as a whole.
+    virtual Result<std::vector<Annotation>> annotations(MailboxId mailbox) const = 0;
     /// What can be restored, the latest removal first.
     virtual Result<std::vector<DeletedEntry>> deleted(const DeletedQuery& query) const = 0;
     virtual Result<std::vector<DeletedMailbox>> deleted_mailboxes() const = 0;
@@ -193,6 +196,8 @@ class MailTx : public MailView {
     virtual Result<std::vector<Uid>> expunge(MailboxId mailbox, std::span<const Uid> uids) = 0;
     /// The first UID that no session has been told of as \Recent, and marks all as told.
     virtual Result<Uid> take_recent(MailboxId mailbox) = 0;
+    /// All of them or none. Errc::too_large, limit, denied: see storage/annotations.h.
+    virtual Result<> annotate(MailboxId mailbox, std::span<const AnnotationChange> changes) = 0;
     /// Brings removed messages back, with new UIDs, flags (but \Deleted), keywords and internal date as they were: into
     /// `into`, or where they lay; a mailbox that is gone is made again under its last name. Errc::over_quota: none
     /// came.

@@ -45,6 +45,7 @@ class MailImpl final : public MailTx {
     Result<> each_listed(MailboxId mailbox, Uid first, Uid last, Listing listing,
                          const std::function<void(const ListedFacts&)>& visit) const override;
     Result<BodyReader> body(MailboxId mailbox, Uid uid) const override;
+    Result<std::vector<Annotation>> annotations(MailboxId mailbox) const override;
     Result<std::vector<DeletedEntry>> deleted(const DeletedQuery& query) const override;
     Result<std::vector<DeletedMailbox>> deleted_mailboxes() const override;
 
@@ -59,6 +60,7 @@ class MailImpl final : public MailTx {
     Result<std::vector<std::pair<Uid, Uid>>> move(MailboxId from, std::span<const Uid> uids, MailboxId to) override;
     Result<std::vector<Uid>> expunge(MailboxId mailbox, std::span<const Uid> uids) override;
     Result<Uid> take_recent(MailboxId mailbox) override;
+    Result<> annotate(MailboxId mailbox, std::span<const AnnotationChange> changes) override;
     Result<Restored> restore(std::span<const DeletedKey> keys, std::string_view into) override;
     Result<Mailbox> restore_mailbox(Time deleted, MailboxId mailbox) override;
 

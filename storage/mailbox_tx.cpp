@@ -143,6 +143,11 @@ Result<> MailImpl::rename_inbox(const std::string& to) {
     uids.reserve(all.size());
     for (const Entry& entry : all) uids.push_back(entry.uid);
     TRY_VOID(move(inbox.id, uids, target.id));
+    // INBOX keeps its own (RFC 5464 4.1).
+    TRY_VOID(db_.query("INSERT OR IGNORE INTO annotations SELECT ?2, account, entry, value FROM annotations "
+                       "WHERE mailbox = ?1")
+                 .bind(inbox.id, target.id)
+                 .run());
     return {};
 }
 
@@ -160,6 +165,8 @@ Result<> MailImpl::remove(std::string_view name) {
     TRY_VOID(db_.query("DELETE FROM entries WHERE mailbox = ?1").bind(gone.id).run());
     // QRESYNC ends with the mailbox: one made anew under the name has another UIDVALIDITY.
     TRY_VOID(db_.query("DELETE FROM expunged WHERE mailbox = ?1").bind(gone.id).run());
+    TRY_VOID(db_.query("DELETE FROM annotations WHERE mailbox = ?1").bind(gone.id).run());
+    TRY_VOID(db_.query("DELETE FROM mailbox_rights WHERE mailbox = ?1").bind(gone.id).run());
     TRY_VOID(db_.query("DELETE FROM mailboxes WHERE id = ?1").bind(gone.id).run());
     TRY_VOID(give_quota(gone.octets, gone.messages));
     TRY(const ModSeq modseq, next_modseq());
@@ -195,6 +202,8 @@ Result<> MailImpl::remove_everything() {
     for (const Mailbox& gone : all) {
         TRY_VOID(db_.query("DELETE FROM entries WHERE mailbox = ?1").bind(gone.id).run());
         TRY_VOID(db_.query("DELETE FROM expunged WHERE mailbox = ?1").bind(gone.id).run());
+        TRY_VOID(db_.query("DELETE FROM annotations WHERE mailbox = ?1").bind(gone.id).run());
+        TRY_VOID(db_.query("DELETE FROM mailbox_rights WHERE mailbox = ?1").bind(gone.id).run());
         context_.write->changed(account_, gone.id, gone.highest_modseq);
     }
     TRY_VOID(db_.query("DELETE FROM deleted_entries WHERE account = ?1").bind(account_).run());
@@ -204,6 +213,7 @@ Result<> MailImpl::remove_everything() {
                  .run());
     TRY_VOID(db_.query("DELETE FROM import_folders WHERE account = ?1").bind(account_).run());
     TRY_VOID(db_.query("DELETE FROM mailboxes WHERE account = ?1").bind(account_).run());
+    TRY_VOID(db_.query("DELETE FROM annotations WHERE account = ?1").bind(account_).run());
     TRY_VOID(db_.query("DELETE FROM subscriptions WHERE account = ?1").bind(account_).run());
     TRY_VOID(db_.query("DELETE FROM keywords WHERE account = ?1").bind(account_).run());
     return db_.query("DELETE FROM keyword_sets WHERE account = ?1").bind(account_).run();

@@ -37,6 +37,7 @@ struct Limits {
     std::uint64_t append_octets_max = 128ULL * 1024 * 1024;  ///< of all messages of one APPEND
     std::size_t list_patterns_max = 256;
     std::size_t status_items_max = 64;
+    std::size_t metadata_entries_max = 256;
     std::size_t notify_groups_max = 32;
     std::size_t notify_names_max = 256;         ///< of one group
     std::size_t notify_mailboxes_max = 10'000;  ///< of an account; beyond it NOTIFY is refused

@@ -5,6 +5,7 @@
 
 #include "protocols/base/ascii.h"
 #include "protocols/imap/grammar.h"
+#include "protocols/imap/metadata.h"
 
 namespace posthouse::imap {
 
@@ -38,11 +39,18 @@ Result<> take_status_option(Cursor& in, ListProgram& program, const Limits& limi
     return {};
 }
 
-constexpr std::array<ReturnRow, 4> kReturnOptions = {{
+Result<> take_metadata_option(Cursor& in, ListProgram& program, const Limits& limits) {
+    TRY_VOID(take_space(in));
+    TRY(program.metadata, take_metadata_entries(in, limits));
+    return {};
+}
+
+constexpr std::array<ReturnRow, 5> kReturnOptions = {{
     {"SUBSCRIBED", kReturnSubscribed, nullptr, "5258 3.2"},
     {"CHILDREN", kReturnChildren, nullptr, "5258 3.2"},
     {"SPECIAL-USE", kReturnSpecialUse, nullptr, "6154 2"},
     {"STATUS", kReturnStatus, take_status_option, "5819 2"},
+    {"METADATA", kReturnMetadata, take_metadata_option, "9590 3"},
 }};
 
 template <class Rows>

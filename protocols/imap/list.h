@@ -29,6 +29,7 @@ enum ListReturn : std::uint8_t {
     kReturnChildren = 2,
     kReturnSpecialUse = 4,  ///< RFC 6154 2
     kReturnStatus = 8,      ///< RFC 5819
+    kReturnMetadata = 16,   ///< RFC 9590
 };
 
 struct ListProgram {
@@ -37,11 +38,12 @@ struct ListProgram {
     std::uint8_t returns = 0;
     std::string reference;
     std::vector<std::string> patterns;
-    std::vector<std::string> status;  ///< items as they came
+    std::vector<std::string> status;    ///< items as they came
+    std::vector<std::string> metadata;  ///< entries, in lower case
 };
 
-/// list = "LIST" [SP list-select-opts] SP mailbox SP mbox-or-pat [SP list-return-opts] (RFC 5258 6), behind the verb and
-/// its SP, to the end. Errc::invalid: BAD, for options that are not known too.
+/// list = "LIST" [SP list-select-opts] SP mailbox SP mbox-or-pat [SP list-return-opts] (RFC 5258 6), behind the verb
+/// and its SP, to the end. Errc::invalid: BAD, for options that are not known too.
 Result<ListProgram> take_list(Cursor& in, const Limits& limits = {});
 
 /// Reference and pattern of LSUB, to the end.

@@ -57,13 +57,22 @@ struct MailboxNews {
 };
 
 /// What STATUS must read beyond the mailbox's own row; bits.
-enum StatusReads : std::uint8_t { kReadRecent = 1, kReadDeleted = 2 };
+enum StatusReads : std::uint8_t { kReadRecent = 1, kReadDeleted = 2, kReadAnnotations = 4 };
 
 /// STATUS of a mailbox.
 struct MailboxStatus {
     Mailbox mailbox;
-    std::uint64_t recent = 0;  ///< to a session that would select it now; with kReadRecent
-    storage::Totals deleted;   ///< what EXPUNGE would remove; with kReadDeleted
+    std::uint64_t recent = 0;                      ///< to a session that would select it now; with kReadRecent
+    storage::Totals deleted;                       ///< what EXPUNGE would remove; with kReadDeleted
+    std::vector<storage::Annotation> annotations;  ///< with kReadAnnotations
+};
+
+/// What the account holds and may hold; limits of 0 are none.
+struct Quota {
+    std::uint64_t octets = 0;
+    std::uint64_t octets_max = 0;
+    std::uint64_t messages = 0;
+    std::uint64_t messages_max = 0;
 };
 
 /// All mailboxes and all subscribed names, of one moment.
@@ -162,6 +171,11 @@ class Access {
     virtual Answer<void> remove(std::string name) = 0;
     virtual Answer<void> rename(std::string from, std::string to) = 0;
     virtual Answer<void> set_subscribed(std::string name, bool subscribed) = 0;
+
+    virtual Answer<Quota> quota() = 0;
+    /// What is noted at a mailbox; "": at the account as a whole.
+    virtual Answer<std::vector<storage::Annotation>> annotations(std::string name) = 0;
+    virtual Answer<void> annotate(std::string name, std::vector<storage::AnnotationChange> changes) = 0;
 
     virtual Answer<OpenedMailbox> open(std::string name) = 0;
     /// The first UID that is \Recent to this session; marks all as told (RFC 3501 2.3.2).

@@ -43,6 +43,8 @@ std::span<const Command> login_commands();
 std::span<const Command> mailbox_commands();
 std::span<const Command> list_commands();
 std::span<const Command> status_commands();
+std::span<const Command> quota_commands();
+std::span<const Command> metadata_commands();
 std::span<const Command> select_commands();
 std::span<const Command> append_commands();
 std::span<const Command> replace_commands();

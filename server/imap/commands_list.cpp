@@ -1,5 +1,5 @@
 // LIST, LSUB (RFC 3501 6.3.8, 6.3.9), LIST-EXTENDED (RFC 5258), LIST-STATUS (RFC 5819), CHILDREN (RFC 3348),
-// SPECIAL-USE (RFC 6154).
+// SPECIAL-USE (RFC 6154), LIST-METADATA (RFC 9590).
 #include <algorithm>
 #include <array>
 #include <map>
@@ -7,6 +7,7 @@
 #include "protocols/imap/list.h"
 #include "protocols/imap/mailbox_name.h"
 #include "protocols/imap/response.h"
+#include "server/imap/metadata_response.h"
 #include "server/imap/names.h"
 #include "server/imap/session.h"
 #include "server/imap/status.h"
@@ -125,7 +126,10 @@ net::Task<Reply> on_list(Session& session, Cursor args) {
         co_return Reply::ok("List completed");
     }
     if (too_long(full_patterns(*program), session.limits())) co_return Reply::no("LIMIT", "Pattern is too long");
-    const std::uint8_t reads = reads_of(*items);
+    const bool annotated = !program->metadata.empty();
+    const auto reads = static_cast<std::uint8_t>(reads_of(*items) | (annotated ? kReadAnnotations : 0));
+    wire::GetMetadata metadata;
+    metadata.entries = program->metadata;
     const auto listing = co_await session.access().list(reads);
     if (!listing) co_return reply_for(listing.error());
     if (tells_modseq(*items)) session.enable(Enabled::condstore);
@@ -140,6 +144,10 @@ net::Task<Reply> on_list(Session& session, Cursor args) {
             out.clear();
             append_status(out, name, *items, StatusSource{*node.status, session.limits()});
             session.untagged(out);
+        }
+        if (annotated && node.wanted && node.status != nullptr) {
+            std::size_t left_out = 0;
+            session.untagged(format_metadata(name, metadata, node.status->annotations, left_out));
         }
         const auto relieved = co_await session.relieve();
         if (!relieved) co_return Reply::hang_up("");

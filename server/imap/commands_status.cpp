@@ -31,6 +31,9 @@ void append_unseen(std::string& out, const StatusSource& source) {
 void append_deleted(std::string& out, const StatusSource& source) {
     wire::append_number(out, source.status.deleted.messages);
 }
+void append_deleted_storage(std::string& out, const StatusSource& source) {
+    wire::append_number(out, source.status.deleted.octets);
+}
 void append_size(std::string& out, const StatusSource& source) {
     wire::append_number(out, source.status.mailbox.octets);
 }
@@ -53,6 +56,7 @@ constexpr auto kStatusItems = std::to_array<StatusItem>({
     {"UNSEEN", 0, append_unseen, "3501 6.3.10"},
     {"HIGHESTMODSEQ", 0, append_modseq, "7162 3.1.7"},
     {"DELETED", kReadDeleted, append_deleted, "9051 6.3.11"},
+    {"DELETED-STORAGE", kReadDeleted, append_deleted_storage, "9208 4.1.4"},
     {"SIZE", 0, append_size, "8438 3"},
     {"APPENDLIMIT", 0, append_limit, "7889 3.1"},
     {"MAILBOXID", 0, append_object_id, "8474 4.3"},

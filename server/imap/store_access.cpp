@@ -56,6 +56,9 @@ Result<MailboxStatus> status_of(const MailView& mail, Mailbox mailbox, std::uint
     if ((reads & kReadDeleted) != 0) {
         TRY(out.deleted, mail.deleted_totals(out.mailbox.id));
     }
+    if ((reads & kReadAnnotations) != 0) {
+        TRY(out.annotations, mail.annotations(out.mailbox.id));
+    }
     return out;
 }
 
@@ -82,6 +85,13 @@ Result<Mailbox> create_mailbox(MailTx& mail, const std::string& name, storage::S
     const bool taken = std::ranges::any_of(all, [&](const Mailbox& mailbox) { return mailbox.special_use == use; });
     if (taken) return Error(Errc::conflict, "another mailbox has that special use");
     return mail.create(name, use);
+}
+
+// The mailbox of an annotation; 0: the account as a whole.
+Result<MailboxId> annotated(const MailView& mail, const std::string& name) {
+    if (name.empty()) return MailboxId{};
+    TRY(const Mailbox mailbox, mail.mailbox(name));
+    return mailbox.id;
 }
 
 Result<std::vector<FetchFacts>> read_facts(const MailView& mail, MailboxId mailbox, const std::vector<Uid>& uids,
@@ -170,6 +180,26 @@ class StoreAccess final : public Access {
     Answer<void> set_subscribed(std::string name, bool subscribed) override {
         return writing(
             [name = std::move(name), subscribed](MailTx& mail) { return mail.set_subscribed(name, subscribed); });
+    }
+
+    Answer<Quota> quota() override {
+        auto job = [account = account_](const Snapshot& snapshot) -> Result<Quota> {
+            TRY(const auto row, snapshot.catalog().account(account));
+            return Quota{row.used_octets, row.quota_octets, row.used_messages, row.quota_messages};
+        };
+        return storage::read(store_, pool_, loop_, std::move(job));
+    }
+    Answer<std::vector<storage::Annotation>> annotations(std::string name) override {
+        return reading([name = std::move(name)](const MailView& mail) -> Result<std::vector<storage::Annotation>> {
+            TRY(const MailboxId mailbox, annotated(mail, name));
+            return mail.annotations(mailbox);
+        });
+    }
+    Answer<void> annotate(std::string name, std::vector<storage::AnnotationChange> changes) override {
+        return writing([name = std::move(name), changes = std::move(changes)](MailTx& mail) -> Result<> {
+            TRY(const MailboxId mailbox, annotated(mail, name));
+            return mail.annotate(mailbox, changes);
+        });
     }
 
     Answer<OpenedMailbox> open(std::string name) override {

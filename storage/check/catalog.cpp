@@ -113,7 +113,13 @@ Result<> check_owners(Picture& picture) {
         "UNION SELECT 7, 'deleted_entries', account FROM deleted_entries "
         "      WHERE account NOT IN (SELECT id FROM accounts) "
         "UNION SELECT 8, 'import_folders', account FROM import_folders WHERE account NOT IN (SELECT id FROM accounts) "
-        "UNION SELECT 9, 'imported', folder FROM imported WHERE folder NOT IN (SELECT id FROM import_folders)");
+        "UNION SELECT 9, 'imported', folder FROM imported WHERE folder NOT IN (SELECT id FROM import_folders) "
+        "UNION SELECT 10, 'annotations', mailbox FROM annotations "
+        "      WHERE mailbox <> 0 AND mailbox NOT IN (SELECT id FROM mailboxes) "
+        "UNION SELECT 11, 'annotations', account FROM annotations "
+        "      WHERE account <> 0 AND account NOT IN (SELECT id FROM accounts) "
+        "UNION SELECT 12, 'mailbox_rights', mailbox FROM mailbox_rights "
+        "      WHERE mailbox NOT IN (SELECT id FROM mailboxes)");
     for (;;) {
         TRY(const bool more, q.row());
         if (!more) return {};

@@ -83,6 +83,10 @@ Query orphan_delete(Connection& db, std::int64_t which) {
             return db.query("DELETE FROM deleted_entries WHERE account = ?1 AND ?1 NOT IN (SELECT id FROM accounts)");
         case 8:
             return db.query("DELETE FROM import_folders WHERE account = ?1 AND ?1 NOT IN (SELECT id FROM accounts)");
+        case 10: return db.query("DELETE FROM annotations WHERE mailbox = ?1 AND ?1 NOT IN (SELECT id FROM mailboxes)");
+        case 11: return db.query("DELETE FROM annotations WHERE account = ?1 AND ?1 NOT IN (SELECT id FROM accounts)");
+        case 12:
+            return db.query("DELETE FROM mailbox_rights WHERE mailbox = ?1 AND ?1 NOT IN (SELECT id FROM mailboxes)");
         default:
             return db.query("DELETE FROM imported WHERE folder = ?1 AND ?1 NOT IN (SELECT id FROM import_folders)");
     }

@@ -3,6 +3,7 @@
 //              @message mailbox text with \r\n escapes      (delivered to the first account)
 // In place:    @deliver mailbox text        @expunge mailbox uid    @flag mailbox uid   (another session's \Flagged)
 //              @fill mailbox octets         a message with a body line of that many octets
+//              @quota octets messages       of the first account; 0: none
 //              @stop                        the server is stopping (only while all connections are open)
 #include <algorithm>
 #include <cstdio>
@@ -59,6 +60,11 @@ class ImapWorld final : public World {
             must(host_.deliver(*account_, directive.arguments.at(0), "Subject: big\r\n\r\n" + body + "\r\n"));
         } else if (directive.name == "expunge" || directive.name == "flag") {
             change(directive);
+        } else if (directive.name == "quota") {
+            const std::uint64_t octets = std::stoull(directive.arguments.at(0));
+            const std::uint64_t messages = std::stoull(directive.arguments.at(1));
+            must(host_.store->write(
+                {}, [&](storage::Tx& tx) { return tx.catalog().set_quota(*account_, octets, messages); }));
         } else if (directive.name == "stop") {
             for (net::Stream* stream : streams_) stream->interrupt();
         } else {

@@ -9,5 +9,5 @@ posthouse_unit_test(NAME protocols_imap
     protocols/imap/search_source_test.cpp
     protocols/imap/sort_test.cpp
     protocols/imap/thread_test.cpp
-  SOURCES protocols/imap/client_response_test.cpp protocols/imap/grammar_test.cpp protocols/imap/list_test.cpp protocols/imap/program_test.cpp
+  SOURCES protocols/imap/client_response_test.cpp protocols/imap/grammar_test.cpp protocols/imap/list_test.cpp protocols/imap/metadata_test.cpp protocols/imap/program_test.cpp
   USES protocols_imap)

@@ -1,0 +1,19 @@
+#pragma once
+/// server/imap/metadata_response: annotations as METADATA responses tell them (RFC 5464 4.4), for GETMETADATA and for
+/// LIST's METADATA return option (RFC 9590). Pure.
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "protocols/imap/metadata.h"
+#include "storage/annotations.h"
+
+namespace posthouse::server::imap {
+
+/// "METADATA name (entry value ...)"; empty where there is nothing to tell. An entry that was asked for by its very name
+/// and has no value is NIL. `octets_left_out` becomes the size of the largest value above the `octets_max` of `wanted`.
+std::string format_metadata(std::string_view name, const posthouse::imap::GetMetadata& wanted,
+                            std::span<const storage::Annotation> annotations, std::size_t& octets_left_out);
+
+}  // namespace posthouse::server::imap
