@@ -37,6 +37,7 @@ void merge(CommitNotice& into, const CommitNotice& more) {
             into.mailboxes.push_back(change);
         } else {
             known->modseq = std::max(known->modseq, change.modseq);
+            known->removed = known->removed || change.removed;
         }
     }
 }

@@ -43,6 +43,12 @@ struct WriteState {
         }
         notice.mailboxes.push_back(MailboxChange{account, mailbox, modseq});
     }
+    void removed(AccountId account, MailboxId mailbox, ModSeq modseq) {
+        changed(account, mailbox, modseq);
+        for (MailboxChange& change : notice.mailboxes) {
+            if (change.account == account && change.mailbox == mailbox) change.removed = true;
+        }
+    }
 };
 
 struct Context {

@@ -170,7 +170,7 @@ Result<> MailImpl::remove(std::string_view name) {
     TRY_VOID(db_.query("DELETE FROM mailboxes WHERE id = ?1").bind(gone.id).run());
     TRY_VOID(give_quota(gone.octets, gone.messages));
     TRY(const ModSeq modseq, next_modseq());
-    context_.write->changed(account_, gone.id, modseq);
+    context_.write->removed(account_, gone.id, modseq);
     return {};
 }
 

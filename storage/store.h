@@ -99,6 +99,7 @@ struct MailboxChange {
     AccountId account{};
     MailboxId mailbox{};  ///< 0: the subscriptions
     ModSeq modseq = 0;
+    bool removed = false;  ///< deleted on its own, not with its account
 };
 
 /// What a commit changed, told after it is durable.

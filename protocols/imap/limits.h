@@ -28,8 +28,9 @@ struct Limits {
     std::size_t search_depth_max = 32;
     std::size_t search_keys_max = 1000;
     std::size_t order_octets_max = 128UL * 1024 * 1024;  ///< what one SORT or THREAD may hold: over a million messages
-    std::size_t search_contexts_max = 16;  ///< searches of one session that are kept up to date
-    std::size_t search_sources_max = 256;  ///< mailbox names in one ESEARCH
+    std::size_t search_contexts_max = 16;                ///< searches of one session that are kept up to date
+    std::size_t search_sources_max = 256;                ///< mailbox names in one ESEARCH
+    std::size_t uid_batches_max = 10'000;                ///< in one answer
     std::size_t flags_max = 256;
     std::size_t keyword_octets_max = 255;
     std::size_t mailbox_octets_max = 1024;

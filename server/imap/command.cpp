@@ -55,6 +55,7 @@ std::span<const std::span<const Command>> all_commands() {
         quota_commands(), metadata_commands(), select_commands(),  append_commands(), replace_commands(),
         fetch_commands(), store_commands(),    copy_commands(),    search_commands(), esearch_commands(),
         sort_commands(),  thread_commands(),   idle_commands(),    notify_commands(), compress_commands(),
+        batch_commands(),
     });
     return kAll;
 }

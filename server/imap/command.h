@@ -58,6 +58,7 @@ std::span<const Command> thread_commands();
 std::span<const Command> idle_commands();
 std::span<const Command> notify_commands();
 std::span<const Command> compress_commands();
+std::span<const Command> batch_commands();  // commands_batches.cpp
 
 /// All rows, in the order of the files above.
 std::span<const std::span<const Command>> all_commands();

@@ -13,8 +13,9 @@ struct Hub::Channel {
     explicit Channel(Key of) : key(of) {}
     Key key;
     std::atomic<std::uint64_t> generation{1};
-    bool waiting = false;            // guarded by State::mutex: a wake-up is posted and has not run
-    std::vector<net::Event*> wakes;  // the loop's thread only
+    std::atomic<bool> removed{false};
+    bool waiting = false;         // guarded by State::mutex: a wake-up is posted and has not run
+    std::vector<Watch*> watches;  // the loop's thread only
 };
 
 struct Hub::State {
@@ -25,29 +26,30 @@ struct Hub::State {
     std::map<storage::AccountId, std::vector<Seat*>> seats;  // the loop's thread only
 };
 
-namespace {
-
 // On the loop's thread: wakes all that watch these channels.
-void wake_all(const std::shared_ptr<Hub::State>& state, const std::vector<std::shared_ptr<Hub::Channel>>& channels) {
+void Hub::wake_all(const std::shared_ptr<State>& state, const std::vector<std::shared_ptr<Channel>>& channels) {
     {
         const std::lock_guard lock(state->mutex);
         for (const auto& channel : channels) channel->waiting = false;
     }
     for (const auto& channel : channels) {
-        for (net::Event* wake : channel->wakes) wake->set();
+        const bool removed = channel->removed.load(std::memory_order_acquire);
+        for (const Watch* watch : channel->watches) {
+            watch->wake_.set();
+            if (removed && watch->on_removed_) watch->on_removed_();
+        }
     }
 }
 
-}  // namespace
-
-Hub::Watch::Watch(std::shared_ptr<State> state, std::shared_ptr<Channel> channel, net::Event& wake)
-    : state_(std::move(state)), channel_(std::move(channel)), wake_(wake) {
-    channel_->wakes.push_back(&wake_);
+Hub::Watch::Watch(std::shared_ptr<State> state, std::shared_ptr<Channel> channel, net::Event& wake,
+                  std::function<void()> on_removed)
+    : state_(std::move(state)), channel_(std::move(channel)), wake_(wake), on_removed_(std::move(on_removed)) {
+    channel_->watches.push_back(this);
 }
 
 Hub::Watch::~Watch() {
-    std::erase(channel_->wakes, &wake_);
-    if (!channel_->wakes.empty()) return;
+    std::erase(channel_->watches, this);
+    if (!channel_->watches.empty()) return;
     const std::lock_guard lock(state_->mutex);
     const auto at = state_->channels.find(channel_->key);
     if (at != state_->channels.end() && at->second == channel_) state_->channels.erase(at);
@@ -95,7 +97,8 @@ Hub::~Hub() {
     state_->loop = nullptr;
 }
 
-std::unique_ptr<Hub::Watch> Hub::watch(storage::AccountId account, storage::MailboxId mailbox, net::Event& wake) {
+std::unique_ptr<Hub::Watch> Hub::watch(storage::AccountId account, storage::MailboxId mailbox, net::Event& wake,
+                                       std::function<void()> on_removed) {
     const Key key(account, mailbox);
     std::shared_ptr<Channel> channel;
     {
@@ -104,7 +107,7 @@ std::unique_ptr<Hub::Watch> Hub::watch(storage::AccountId account, storage::Mail
         if (!slot) slot = std::make_shared<Channel>(key);
         channel = slot;
     }
-    return std::make_unique<Watch>(state_, std::move(channel), wake);
+    return std::make_unique<Watch>(state_, std::move(channel), wake, std::move(on_removed));
 }
 
 void Hub::publish(const storage::CommitNotice& notice) { publish_to(state_, notice); }
@@ -124,7 +127,10 @@ void Hub::publish_to(const std::shared_ptr<State>& state, const storage::CommitN
     } else {
         for (const storage::MailboxChange& change : notice.mailboxes) {
             const auto at = state->channels.find(Key(change.account, change.mailbox));
-            if (at != state->channels.end()) raise(at->second);
+            if (at != state->channels.end()) {
+                if (change.removed) at->second->removed.store(true, std::memory_order_release);
+                raise(at->second);
+            }
             const auto all = state->channels.find(Key(change.account, kAllMailboxes));
             if (all != state->channels.end()) raise(all->second);
         }

@@ -3,7 +3,8 @@
 ///
 /// A session watches its selected mailbox. A commit raises the mailbox's generation on the commit thread, before any
 /// waiter hears of it; so a session that compares generations at the end of a command sees all that was acknowledged
-/// to anybody before. Sessions in IDLE are woken through the loop, one post for many commits.
+/// to anybody before. Sessions in IDLE are woken through the loop, one post for many commits; those whose mailbox was
+/// removed are told so the same way, whatever they do.
 /// Threads: watch() and Watch on the loop's thread; publish() from any.
 #include <atomic>
 #include <cstdint>
@@ -27,7 +28,8 @@ class Hub {
     /// A session's interest in one mailbox; ends with the object.
     class Watch {
      public:
-        Watch(std::shared_ptr<State> state, std::shared_ptr<Channel> channel, net::Event& wake);
+        Watch(std::shared_ptr<State> state, std::shared_ptr<Channel> channel, net::Event& wake,
+              std::function<void()> on_removed);
         ~Watch();
         Watch(const Watch&) = delete;
         Watch& operator=(const Watch&) = delete;
@@ -39,6 +41,8 @@ class Hub {
         std::shared_ptr<State> state_;
         std::shared_ptr<Channel> channel_;
         net::Event& wake_;
+        std::function<void()> on_removed_;
+        friend class Hub;
     };
 
     explicit Hub(net::Loop& loop);
@@ -46,8 +50,10 @@ class Hub {
     Hub(const Hub&) = delete;
     Hub& operator=(const Hub&) = delete;
 
-    /// `wake` is set on each change until the watch ends; it must outlive the watch.
-    std::unique_ptr<Watch> watch(storage::AccountId account, storage::MailboxId mailbox, net::Event& wake);
+    /// `wake` is set on each change until the watch ends; it must outlive the watch. `on_removed` is called once this
+    /// process has removed the mailbox, with the watch still there, which it must not end; may be null.
+    std::unique_ptr<Watch> watch(storage::AccountId account, storage::MailboxId mailbox, net::Event& wake,
+                                 std::function<void()> on_removed = nullptr);
     /// Commits seen so far: equal before and after a read means that nothing fell between.
     std::uint64_t commits() const;
     /// A session's seat; null where `sessions_max` of this account are taken. `on_revoked` is called when the account
@@ -65,6 +71,8 @@ class Hub {
     static void publish_to(const std::shared_ptr<State>& state, const storage::CommitNotice& notice);
 
  private:
+    static void wake_all(const std::shared_ptr<State>& state, const std::vector<std::shared_ptr<Channel>>& channels);
+
     std::shared_ptr<State> state_;
 };
 

@@ -114,7 +114,9 @@ void Session::compress() {
 }
 
 std::string_view Session::stop_reason() const {
-    return revoked_ ? "[AUTHORIZATIONFAILED] This account may not log in any more" : "[UNAVAILABLE] Server is stopping";
+    if (revoked_) return "[AUTHORIZATIONFAILED] This account may not log in any more";
+    if (mailbox_removed_) return "[NONEXISTENT] The selected mailbox was deleted";
+    return "[UNAVAILABLE] Server is stopping";
 }
 
 void Session::forget_clear_text() {
@@ -124,7 +126,12 @@ void Session::forget_clear_text() {
 }
 
 void Session::select(OpenedMailbox opened, Mode mode, Uid recent_from, std::uint64_t commits) {
-    watch_ = deps_.hub->watch(account_, opened.mailbox.id, wake_);
+    // RFC 2180 3.3: whose mailbox another session deletes is disconnected, in the middle of nothing too.
+    auto removed = [this] {
+        mailbox_removed_ = true;
+        stream_.raw().interrupt();  // the running command ends; the next read says BYE
+    };
+    watch_ = deps_.hub->watch(account_, opened.mailbox.id, wake_, std::move(removed));
     contexts_.clear();
     selected_ = std::make_unique<Selected>(std::move(opened), mode, recent_from);
     // No commit between the read and the watch: what we know is the newest. Otherwise the next tell() reads again.

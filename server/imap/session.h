@@ -161,7 +161,8 @@ class Session {
     std::string account_address_;
     std::unique_ptr<Access> access_;
     std::unique_ptr<Hub::Seat> seat_;
-    bool revoked_ = false;  // the account may not log in any more
+    bool revoked_ = false;          // the account may not log in any more
+    bool mailbox_removed_ = false;  // the selected mailbox
 
     net::Event wake_;
     std::unique_ptr<Selected> selected_;
