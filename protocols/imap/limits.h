@@ -47,6 +47,7 @@ struct Limits {
     std::chrono::milliseconds inactivity_max{31 * 60'000};  ///< RFC 3501 5.4: at least 30 minutes
     std::chrono::milliseconds output_stall_max{5 * 60'000};
     std::chrono::milliseconds literal_stall_max{60'000};
+    std::chrono::milliseconds progress_interval{12'000};   ///< RFC 9585 4: 10 to 15 seconds
     std::chrono::milliseconds idle_keepalive{2 * 60'000};  ///< some clients and many NATs want to hear something
 
     Limits() = default;

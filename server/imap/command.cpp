@@ -31,6 +31,7 @@ constexpr auto kExtensions = std::to_array<Extension>({
     {"SORT=DISPLAY", kAnyPhase, "5957"},
     {"I18NLEVEL=1", kAnyPhase, "5255"},
     {"CONDSTORE", kAnyPhase, "7162"},
+    {"INPROGRESS", kAnyPhase, "9585"},
     {"QRESYNC", kAnyPhase, "7162"},
     {"BINARY", kAnyPhase, "3516"},
     {"PREVIEW", kAnyPhase, "8970"},

@@ -27,6 +27,8 @@ inline constexpr std::uint8_t kBeforeLogin = phases(Phase::not_authenticated);
 
 /// RFC 3501 7.4.1: no EXPUNGE in the answer to a command that takes message numbers.
 enum class Expunges { told, held };
+/// Whether the client hears that the command goes on (progress.h). Where it does, the handler flushes nothing.
+enum class Progress { untold, told };
 
 struct Command {
     std::string_view verb;  ///< upper case; "UID FETCH" for the forms with UID
@@ -35,6 +37,7 @@ struct Command {
     std::string_view capability;  ///< what it adds to CAPABILITY; may be empty
     net::Task<Reply> (*run)(Session& session, Cursor args) = nullptr;
     std::string_view rfc;
+    Progress progress = Progress::untold;
 };
 
 /// The rows of commands_any.cpp, commands_login.cpp ...

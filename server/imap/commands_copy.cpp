@@ -81,10 +81,10 @@ net::Task<Reply> on_uid_move(Session& session, Cursor args) {
 }
 
 constexpr std::array<Command, 4> kCommands = {{
-    {"COPY", kSelected, Expunges::told, "", on_copy, "3501 6.4.7"},
-    {"UID COPY", kSelected, Expunges::told, "", on_uid_copy, "3501 6.4.8"},
-    {"MOVE", kSelected, Expunges::told, "MOVE", on_move, "6851 3.1"},
-    {"UID MOVE", kSelected, Expunges::told, "", on_uid_move, "6851 3.2"},
+    {"COPY", kSelected, Expunges::told, "", on_copy, "3501 6.4.7", Progress::told},
+    {"UID COPY", kSelected, Expunges::told, "", on_uid_copy, "3501 6.4.8", Progress::told},
+    {"MOVE", kSelected, Expunges::told, "MOVE", on_move, "6851 3.1", Progress::told},
+    {"UID MOVE", kSelected, Expunges::told, "", on_uid_move, "6851 3.2", Progress::told},
 }};
 
 }  // namespace

@@ -65,14 +65,26 @@ class Fetcher {
             std::vector<Message> batch = take_batch(numbers, at);
             at += batch.size();
             CO_TRY_VOID(co_await answer(batch));
+            if (tells_progress_) CO_TRY_VOID(co_await tell_progress(at, numbers.size()));
         }
         co_return Result<>();
     }
+    /// It runs as a command, whose client may hear how far it is.
+    void tell_progress() { tells_progress_ = true; }
     bool some_missing() const { return some_missing_; }
     /// A part was asked for whose transfer encoding nobody knows.
     bool unknown_encoding() const { return unknown_encoding_; }
 
  private:
+    // RFC 9585: not by a task of its own as elsewhere, since messages are written meanwhile.
+    net::Task<Result<>> tell_progress(std::size_t done, std::size_t goal) {
+        const Time now = session_.deps().clock->now();
+        if (done >= goal || now - told_ < session_.limits().progress_interval) co_return Result<>();
+        told_ = now;
+        session_.untagged("OK " + format_progress(session_.tag(), ProgressCount(done, goal)));
+        co_return co_await session_.flush();
+    }
+
     std::vector<Message> take_batch(std::span<const std::uint32_t> numbers, std::size_t at) const {
         std::vector<Message> batch;
         std::uint64_t octets = 0;
@@ -366,6 +378,8 @@ class Fetcher {
     }
 
     Session& session_;
+    Time told_ = session_.deps().clock->now();
+    bool tells_progress_ = false;
     wire::FetchProgram program_;
     bool reads_ = false;
     bool facts_ = false;
@@ -412,6 +426,7 @@ net::Task<Reply> fetch(Session& session, Cursor args, NumbersAre are) {
     // UID FETCH tells the UID whether it was asked for or not (RFC 3501 6.4.8).
     if (are == NumbersAre::uids) wire::add_item(*program, "UID", wire::Place::first);
     Fetcher fetcher(session, *std::move(program));
+    fetcher.tell_progress();
     const auto done = co_await fetcher.run(*numbers);
     if (!done) co_return reply_for(done.error());
     if (fetcher.unknown_encoding()) {

@@ -15,7 +15,7 @@ net::Task<Reply> search(Session& session, Cursor args, NumbersAre are) {
     const auto request = take_search(session, *std::move(wanted), args, Charset::optional);
     if (!request) co_return syntax(request.error());
     if (!request->program) co_return bad_charset();
-    auto found = co_await find_messages(session.access(), session.selected(), request->program);
+    auto found = co_await find_messages(session.access(), session.selected(), request->program, &session.progress());
     if (!found) co_return reply_for(found.error());
     if (request->wanted.extended) {
         answer_extended(session, request->wanted, *found, are);
@@ -34,8 +34,8 @@ net::Task<Reply> on_search(Session& session, Cursor args) { return search(sessio
 net::Task<Reply> on_uid_search(Session& session, Cursor args) { return search(session, args, NumbersAre::uids); }
 
 constexpr std::array<Command, 2> kCommands = {{
-    {"SEARCH", kSelected, Expunges::held, "", on_search, "3501 6.4.4"},
-    {"UID SEARCH", kSelected, Expunges::told, "", on_uid_search, "3501 6.4.8"},
+    {"SEARCH", kSelected, Expunges::held, "", on_search, "3501 6.4.4", Progress::told},
+    {"UID SEARCH", kSelected, Expunges::told, "", on_uid_search, "3501 6.4.8", Progress::told},
 }};
 
 }  // namespace

@@ -196,10 +196,10 @@ constexpr std::array<Command, 7> kCommands = {{
     {"SELECT", kLoggedIn, Expunges::held, "", on_select, "3501 6.3.1"},
     {"EXAMINE", kLoggedIn, Expunges::held, "", on_examine, "3501 6.3.2"},
     {"CHECK", kSelected, Expunges::told, "", on_check, "3501 6.4.1"},
-    {"CLOSE", kSelected, Expunges::told, "", on_close, "3501 6.4.2"},
+    {"CLOSE", kSelected, Expunges::told, "", on_close, "3501 6.4.2", Progress::told},
     {"UNSELECT", kSelected, Expunges::told, "UNSELECT", on_unselect, "3691"},
-    {"EXPUNGE", kSelected, Expunges::told, "", on_expunge, "3501 6.4.3"},
-    {"UID EXPUNGE", kSelected, Expunges::told, "", on_uid_expunge, "4315 2.1"},
+    {"EXPUNGE", kSelected, Expunges::told, "", on_expunge, "3501 6.4.3", Progress::told},
+    {"UID EXPUNGE", kSelected, Expunges::told, "", on_uid_expunge, "4315 2.1", Progress::told},
 }};
 
 }  // namespace

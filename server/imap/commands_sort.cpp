@@ -42,7 +42,7 @@ net::Task<Reply> sort(Session& session, Cursor args, NumbersAre are) {
     const auto request = take_search(session, *std::move(wanted), args, Charset::demanded);
     if (!request) co_return syntax(request.error());
     if (!request->program) co_return bad_charset();
-    auto found = co_await find_messages(session.access(), session.selected(), request->program);
+    auto found = co_await find_messages(session.access(), session.selected(), request->program, &session.progress());
     if (!found) co_return reply_for(found.error());
     auto ordered = co_await put_in_order(session, *std::move(criteria), *std::move(found));
     if (!ordered) co_return reply_for(ordered.error());
@@ -62,8 +62,8 @@ net::Task<Reply> on_sort(Session& session, Cursor args) { return sort(session, a
 net::Task<Reply> on_uid_sort(Session& session, Cursor args) { return sort(session, args, NumbersAre::uids); }
 
 constexpr std::array<Command, 2> kCommands = {{
-    {"SORT", kSelected, Expunges::held, "SORT", on_sort, "5256 3"},
-    {"UID SORT", kSelected, Expunges::told, "", on_uid_sort, "5256 3"},
+    {"SORT", kSelected, Expunges::held, "SORT", on_sort, "5256 3", Progress::told},
+    {"UID SORT", kSelected, Expunges::told, "", on_uid_sort, "5256 3", Progress::told},
 }};
 
 }  // namespace

@@ -137,8 +137,8 @@ net::Task<Reply> on_store(Session& session, Cursor args) { return store(session,
 net::Task<Reply> on_uid_store(Session& session, Cursor args) { return store(session, args, NumbersAre::uids); }
 
 constexpr std::array<Command, 2> kCommands = {{
-    {"STORE", kSelected, Expunges::held, "", on_store, "3501 6.4.6"},
-    {"UID STORE", kSelected, Expunges::told, "", on_uid_store, "3501 6.4.8"},
+    {"STORE", kSelected, Expunges::held, "", on_store, "3501 6.4.6", Progress::told},
+    {"UID STORE", kSelected, Expunges::told, "", on_uid_store, "3501 6.4.8", Progress::told},
 }};
 
 }  // namespace

@@ -42,7 +42,7 @@ net::Task<Reply> thread(Session& session, Cursor args, NumbersAre are) {
     const auto request = take_search(session, plain, args, Charset::demanded);
     if (!request) co_return syntax(request.error());
     if (!request->program) co_return bad_charset();
-    auto found = co_await find_messages(session.access(), session.selected(), request->program);
+    auto found = co_await find_messages(session.access(), session.selected(), request->program, &session.progress());
     if (!found) co_return reply_for(found.error());
     const auto threads = co_await weave(session, *algorithm, *std::move(found), are);
     if (!threads) co_return reply_for(threads.error());
@@ -54,8 +54,9 @@ net::Task<Reply> on_thread(Session& session, Cursor args) { return thread(sessio
 net::Task<Reply> on_uid_thread(Session& session, Cursor args) { return thread(session, args, NumbersAre::uids); }
 
 constexpr std::array<Command, 2> kCommands = {{
-    {"THREAD", kSelected, Expunges::held, "THREAD=ORDEREDSUBJECT THREAD=REFERENCES", on_thread, "5256 3"},
-    {"UID THREAD", kSelected, Expunges::told, "", on_uid_thread, "5256 3"},
+    {"THREAD", kSelected, Expunges::held, "THREAD=ORDEREDSUBJECT THREAD=REFERENCES", on_thread, "5256 3",
+     Progress::told},
+    {"UID THREAD", kSelected, Expunges::told, "", on_uid_thread, "5256 3", Progress::told},
 }};
 
 }  // namespace

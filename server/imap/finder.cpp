@@ -41,8 +41,8 @@ SearchCandidate candidate_of(const Selected& selected, std::uint32_t number) {
 
 class Finder {
  public:
-    Finder(Access& access, const Selected& selected, SharedProgram program)
-        : access_(access), selected_(selected), program_(std::move(program)) {}
+    Finder(Access& access, const Selected& selected, SharedProgram program, ProgressCount* count)
+        : access_(access), selected_(selected), program_(std::move(program)), count_(count) {}
 
     net::Task<Result<std::vector<std::uint32_t>>> run() {
         judge_from_memory();
@@ -94,6 +94,7 @@ class Finder {
         std::vector<Uid> uids;
         uids.reserve(unknown_.size());
         for (const std::uint32_t number : unknown_) uids.push_back(selected_.uid_of(number));
+        tell_progress(0);
         CO_TRY(const auto verdicts, co_await access_.narrow(selected_.id(), program_, std::move(uids)));
         std::vector<SearchCandidate> batch;
         std::size_t cost = 0;
@@ -104,12 +105,17 @@ class Finder {
             batch.push_back(candidate_of(selected_, unknown_[i]));
             cost += verdict == SearchVerdict::in_text ? kTextCost : kMailCost;
             if (cost < kBatchCost) continue;
+            tell_progress(i);
             CO_TRY_VOID(co_await read(std::move(batch)));
             batch.clear();
             cost = 0;
         }
         if (!batch.empty()) CO_TRY_VOID(co_await read(std::move(batch)));
         co_return Result<>();
+    }
+
+    void tell_progress(std::size_t done) {
+        if (count_ != nullptr) *count_ = ProgressCount(done, unknown_.size());
     }
 
     net::Task<Result<>> read(std::vector<SearchCandidate> batch) {
@@ -121,6 +127,7 @@ class Finder {
     Access& access_;
     const Selected& selected_;
     SharedProgram program_;
+    ProgressCount* count_;
     std::vector<std::uint32_t> found_;
     std::vector<std::uint32_t> unknown_;  // ascending
 };
@@ -138,8 +145,8 @@ SharedProgram resolve_program(wire::SearchProgram program, const Selected& selec
 }
 
 net::Task<Result<std::vector<std::uint32_t>>> find_messages(Access& access, const Selected& selected,
-                                                            SharedProgram program) {
-    Finder finder(access, selected, std::move(program));
+                                                            SharedProgram program, ProgressCount* count) {
+    Finder finder(access, selected, std::move(program), count);
     co_return co_await finder.run();
 }
 

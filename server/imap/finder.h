@@ -11,6 +11,7 @@
 
 #include "protocols/imap/search.h"
 #include "server/imap/access.h"
+#include "server/imap/progress.h"
 #include "server/imap/selected.h"
 
 namespace posthouse::server::imap {
@@ -21,8 +22,8 @@ using SharedProgram = std::shared_ptr<const posthouse::imap::SearchProgram>;
 SharedProgram resolve_program(posthouse::imap::SearchProgram program, const Selected& selected, Time now);
 
 /// Numbers of the messages that match, ascending; those that are gone match nothing. `selected` must not change
-/// meanwhile.
+/// meanwhile. `count`, where there is one, tells how far it is with what must be read.
 net::Task<Result<std::vector<std::uint32_t>>> find_messages(Access& access, const Selected& selected,
-                                                            SharedProgram program);
+                                                            SharedProgram program, ProgressCount* count = nullptr);
 
 }  // namespace posthouse::server::imap

@@ -402,7 +402,7 @@ net::Task<bool> Session::dispatch(const ReadCommand& command) {
         else {
             greeted_command_ = true;
             message_ = command.message;
-            Reply reply = co_await row->run(*this, in);
+            Reply reply = co_await run_command(*row, in);
             co_return co_await finish(*row, std::move(reply));
         }
     }
@@ -417,6 +417,23 @@ net::Task<bool> Session::dispatch(const ReadCommand& command) {
     }
     if (!go_on) co_await say_bye(std::string(kTooMany));
     co_return go_on;
+}
+
+net::Task<Reply> Session::run_command(const Command& row, Cursor args) {
+    progress_ = ProgressCount();
+    if (row.progress == Progress::untold) co_return co_await row.run(*this, args);
+    ProgressTeller teller(*this);
+    teller.start();
+    Reply reply = Reply::said();
+    std::exception_ptr thrown;  // the teller must be joined in any case
+    try {
+        reply = co_await row.run(*this, args);
+    } catch (...) {
+        thrown = std::current_exception();
+    }
+    co_await teller.stop();
+    if (thrown) std::rethrow_exception(thrown);
+    co_return reply;
 }
 
 // The untagged news and the tagged answer of a command that ran.

@@ -29,6 +29,7 @@
 #include "server/imap/command.h"
 #include "server/imap/hub.h"
 #include "server/imap/notifier.h"
+#include "server/imap/progress.h"
 #include "server/imap/reader.h"
 #include "server/imap/reply.h"
 #include "server/imap/search_contexts.h"
@@ -129,12 +130,15 @@ class Session {
     /// Set whenever the selected mailbox changes.
     net::Event& wake() { return wake_; }
     const std::string& tag() const { return tag_; }
+    /// Of the running command.
+    ProgressCount& progress() { return progress_; }
 
  private:
     net::Task<void> serve();
     net::Task<bool> run_one();
     net::Task<bool> end_after(Error error);
     net::Task<bool> dispatch(const ReadCommand& command);
+    net::Task<Reply> run_command(const Command& row, Cursor args);
     net::Task<bool> finish(const Command& row, Reply reply);
     bool bad_command(std::string_view tag, std::string_view text);
     void put_tagged(const Reply& reply);
@@ -149,6 +153,7 @@ class Session {
     CommandReader reader_;
     Phase phase_ = Phase::not_authenticated;
     std::string tag_;
+    ProgressCount progress_;
     std::optional<posthouse::imap::LiteralMark> message_;
     Time started_{};
     unsigned bad_commands_ = 0;
