@@ -52,7 +52,8 @@ class StoreAuthenticator final : public Authenticator {
           succeeded_(metrics.counter("auth_succeeded_total", "Logins that succeeded")),
           failed_(metrics.counter("auth_failed_total", "Logins with a wrong name or password")),
           limited_(metrics.counter("auth_limited_total", "Logins refused unseen after too many failures")),
-          key_(crypto::random_octets(32)) {}
+          key_(crypto::random_octets(32)),
+          settled_(loop) {}
 
     net::Task<Result<Identity>> authenticate(std::string login, std::string password, net::IpAddress peer,
                                              std::string service) override {
@@ -60,43 +61,54 @@ class StoreAuthenticator final : public Authenticator {
         if (login.size() > kLoginOctetsMax || password.size() > kPasswordOctetsMax) {
             co_return Error(Errc::unauthenticated, "the login or the password is too long");
         }
-        const Time now = clock_.now();
-        if (!failures_.allowed(login, peer, now)) {
+        const std::string proof = make_proof(login, password);
+        Time now = clock_.now();
+        // A house full of clients that come back at once: whoever exceeds the limit only by guesses that are being
+        // judged waits for them, and then his password may be remembered already.
+        for (;;) {
+            if (auto known = recall(login, proof, now)) {
+                succeeded_.add();
+                failures_.succeeded(login, peer, now);
+                co_return *std::move(known);
+            }
+            if (failures_.judge(login, peer, now) != Failures::Verdict::wait) break;
+            settled_.reset();
+            co_await settled_.wait();
+            now = clock_.now();
+        }
+        if (failures_.judge(login, peer, now) == Failures::Verdict::refused) {
             limited_.add();
             log::warn("auth", "{}: login {} from {} refused unseen: too many failures", service, login,
                       peer.to_string());
             co_return Error(Errc::limit, "too many failed logins");
         }
-        const std::string proof = make_proof(login, password);
-        if (auto known = recall(login, proof, now)) {
-            succeeded_.add();
-            failures_.succeeded(login, peer, now);
-            co_return *std::move(known);
-        }
-        // Charged before the hash: a hundred guesses at once count as a hundred.
-        failures_.failed(login, peer, now);
+        const Failures::Charge charge = failures_.charge(login, peer, now);
         const std::uint64_t generation = generation_;
         auto job = [&store = store_, login, password = std::move(password)] {
             return check_claim(store, login, password);
         };
         auto check = co_await net::offload(pool_, loop_, std::move(job));
+        if (check && !check->right)
+            failures_.confirm(charge);
+        else
+            failures_.forgive(charge);
+        Result<Identity> identity = Error(Errc::unauthenticated, "wrong login or password");
         if (!check) {
-            failures_.forgive(login, peer);
-            co_return Error(check.error());
-        }
-        if (!check->right) {
+            identity = Error(check.error());
+        } else if (!check->right) {
             failed_.add();
             log::warn("auth", "{}: login {} from {} failed", service, login, peer.to_string());
-            co_return Error(Errc::unauthenticated, "wrong login or password");
+        } else {
+            failures_.succeeded(login, peer, now);
+            succeeded_.add();
+            Identity who;
+            who.account = check->account;
+            who.address = std::move(check->address);
+            if (generation == generation_) remember(login, proof, who, now);
+            log::info("auth", "{}: login {} from {}", service, login, peer.to_string());
+            identity = std::move(who);
         }
-        failures_.forgive(login, peer);
-        failures_.succeeded(login, peer, now);
-        succeeded_.add();
-        Identity identity;
-        identity.account = check->account;
-        identity.address = std::move(check->address);
-        if (generation == generation_) remember(login, proof, identity, now);
-        log::info("auth", "{}: login {} from {}", service, login, peer.to_string());
+        settled_.set();  // what there is to know is known now
         co_return identity;
     }
 
@@ -148,6 +160,7 @@ class StoreAuthenticator final : public Authenticator {
     Metrics::Value& limited_;
     std::string key_;
     Failures failures_;
+    net::Event settled_;  // set whenever a guess has been judged
     std::unordered_map<std::string, Remembered> remembered_;
     std::deque<std::string> order_;
     std::uint64_t generation_ = 0;

@@ -1,5 +1,7 @@
 #include "server/auth/failures.h"
 
+#include <algorithm>
+
 namespace posthouse::server {
 
 namespace {
@@ -27,36 +29,66 @@ bool Failures::is_known(const std::string& login, net::IpAddress network) const 
     return known_.values.contains(std::pair(login, network));
 }
 
-bool Failures::allowed(const std::string& login, net::IpAddress peer, Time now) const {
+template <class Key>
+static std::uint32_t judged(const std::map<Key, std::uint32_t>& counts, const Key& key) {
+    const auto at = counts.find(key);
+    return at == counts.end() ? 0 : at->second;
+}
+
+Failures::Verdict Failures::judge(const std::string& login, net::IpAddress peer, Time now) const {
+    Verdict out = Verdict::allowed;
+    const auto look = [&](std::uint32_t count, std::uint32_t most, std::uint32_t open) {
+        if (count < most || out == Verdict::refused) return;
+        out = count - std::min(count, open) < most ? Verdict::wait : Verdict::refused;
+    };
     const net::IpAddress network = network_of(peer);
     const auto from = networks_.values.find(network);
     if (from != networks_.values.end()) {
-        if (from->second.minute.in(now, kMinute) >= limits_.network_minute_max) return false;
-        if (from->second.day.in(now, kDay) >= limits_.network_day_max) return false;
+        const std::uint32_t open = judged(judged_networks_, network);
+        look(from->second.minute.in(now, kMinute), limits_.network_minute_max, open);
+        look(from->second.day.in(now, kDay), limits_.network_day_max, open);
     }
     // Guessing from everywhere must not lock the owner out of where he always comes from.
-    if (is_known(login, network)) return true;
+    if (is_known(login, network)) return out;
     const auto account = accounts_.values.find(login);
-    return account == accounts_.values.end() || account->second.in(now, kHour) < limits_.account_hour_max;
+    if (account == accounts_.values.end()) return out;
+    look(account->second.in(now, kHour), limits_.account_hour_max, judged(judged_accounts_, login));
+    return out;
 }
 
-void Failures::failed(const std::string& login, net::IpAddress peer, Time now) {
-    const net::IpAddress network = network_of(peer);
-    Network& from = networks_.get(network, limits_.entries_max);
+Failures::Charge Failures::charge(const std::string& login, net::IpAddress peer, Time now) {
+    Charge out(network_of(peer), login, false);
+    out.on_account = !is_known(login, out.network);
+    Network& from = networks_.get(out.network, limits_.entries_max);
     from.minute.add(now, kMinute);
     from.day.add(now, kDay);
-    if (!is_known(login, network)) accounts_.get(login, limits_.entries_max).add(now, kHour);
+    ++judged_networks_[out.network];
+    if (!out.on_account) return out;
+    accounts_.get(login, limits_.entries_max).add(now, kHour);
+    ++judged_accounts_[login];
+    return out;
 }
 
-void Failures::forgive(const std::string& login, net::IpAddress peer) {
-    const net::IpAddress network = network_of(peer);
-    const auto from = networks_.values.find(network);
+void Failures::settle(const Charge& charge) {
+    const auto network = judged_networks_.find(charge.network);
+    if (--network->second == 0) judged_networks_.erase(network);
+    if (!charge.on_account) return;
+    const auto account = judged_accounts_.find(charge.login);
+    if (--account->second == 0) judged_accounts_.erase(account);
+}
+
+void Failures::confirm(const Charge& charge) { settle(charge); }
+
+void Failures::forgive(const Charge& charge) {
+    settle(charge);
+    const auto from = networks_.values.find(charge.network);
     if (from != networks_.values.end()) {
         from->second.minute.take_back();
         from->second.day.take_back();
     }
-    const auto account = accounts_.values.find(login);
-    if (account != accounts_.values.end() && !is_known(login, network)) account->second.take_back();
+    if (!charge.on_account) return;
+    const auto account = accounts_.values.find(charge.login);
+    if (account != accounts_.values.end()) account->second.take_back();
 }
 
 void Failures::succeeded(const std::string& login, net::IpAddress peer, Time) {

@@ -28,17 +28,32 @@ class Failures {
  public:
     explicit Failures(FailureLimits limits = FailureLimits()) : limits_(limits) {}
 
-    bool allowed(const std::string& login, net::IpAddress peer, Time now) const;
-    void failed(const std::string& login, net::IpAddress peer, Time now);
-    /// Takes one failure back: the guess turned out right, or was never judged.
-    void forgive(const std::string& login, net::IpAddress peer);
+    /// wait: only guesses that are still being judged stand in the way; ask again when one of them has been.
+    enum class Verdict { allowed, wait, refused };
+    Verdict judge(const std::string& login, net::IpAddress peer, Time now) const;
+
+    /// What one guess was counted on.
+    struct Charge {
+        net::IpAddress network;
+        std::string login;
+        bool on_account = false;
+
+        Charge(net::IpAddress from, std::string as, bool counted_there)
+            : network(from), login(std::move(as)), on_account(counted_there) {}
+    };
+    /// Counts a guess before it is judged, so that a hundred at once count as a hundred.
+    Charge charge(const std::string& login, net::IpAddress peer, Time now);
+    /// It was wrong: the count stays.
+    void confirm(const Charge& charge);
+    /// It turned out right, or was never judged: the count is taken back.
+    void forgive(const Charge& charge);
     /// The peer's network is known to this account from now on.
     void succeeded(const std::string& login, net::IpAddress peer, Time now);
 
  private:
     struct Window {
         Time start{};
-        std::uint32_t count = 0;
+        std::uint32_t count = 0;  ///< those being judged among them
         std::uint32_t in(Time now, std::chrono::milliseconds span) const { return now - start < span ? count : 0; }
         void add(Time now, std::chrono::milliseconds span);
         void take_back() { count -= count > 0 ? 1 : 0; }
@@ -62,6 +77,7 @@ class Failures {
             return values[key];
         }
     };
+    void settle(const Charge& charge);
     static net::IpAddress network_of(net::IpAddress peer);
     bool is_known(const std::string& login, net::IpAddress network) const;
 
@@ -69,6 +85,8 @@ class Failures {
     Table<net::IpAddress, Network> networks_;
     Table<std::string, Window> accounts_;
     Table<std::pair<std::string, net::IpAddress>, bool> known_;
+    std::map<net::IpAddress, std::uint32_t> judged_networks_;  // guesses being judged; none: no entry
+    std::map<std::string, std::uint32_t> judged_accounts_;
 };
 
 }  // namespace posthouse::server
