@@ -159,6 +159,7 @@ protocols = imap lmtp
 ssl = no
 disable_plaintext_auth = no
 mail_location = {location}
+mail_max_userip_connections = 100
 mail_uid = {user}
 mail_gid = {user}
 first_valid_uid = 1
