@@ -11,8 +11,8 @@
 
 namespace posthouse::server::imap {
 
-/// "METADATA name (entry value ...)"; empty where there is nothing to tell. An entry that was asked for by its very name
-/// and has no value is NIL. `octets_left_out` becomes the size of the largest value above the `octets_max` of `wanted`.
+/// "METADATA name (entry value ...)"; empty where there is nothing to tell. An entry that was asked for by its very
+/// name and has no value is NIL. `octets_left_out` becomes the size of the largest value left out.
 std::string format_metadata(std::string_view name, const posthouse::imap::GetMetadata& wanted,
                             std::span<const storage::Annotation> annotations, std::size_t& octets_left_out);
 
