@@ -229,9 +229,13 @@ Result<> House::open_doors() {
 }
 
 Result<> House::open_http() {
-    auto report = [this] { return health(); };
-    auto gauges = [this] { refresh_gauges(); };
-    TRY(http_, admin::HttpService::start(config_.listen.http, metrics_, std::move(report), std::move(gauges)));
+    admin::HttpDeps deps;
+    deps.metrics = &metrics_;
+    deps.health = [this] { return health(); };
+    deps.before_metrics = [this] { refresh_gauges(); };
+    deps.store = store_.get();
+    deps.clock = &system_clock();
+    TRY(http_, admin::HttpService::start(config_.listen.http, std::move(deps)));
     return {};
 }
 

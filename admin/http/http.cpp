@@ -1,101 +1,135 @@
 #include "admin/http/http.h"
 
-#include <Poco/JSON/Object.h>
 #include <Poco/Net/HTTPRequestHandler.h>
 #include <Poco/Net/HTTPRequestHandlerFactory.h>
 #include <Poco/Net/HTTPServer.h>
 #include <Poco/Net/HTTPServerParams.h>
-#include <Poco/Net/HTTPServerRequest.h>
+#include <Poco/Net/HTTPServerRequestImpl.h>
 #include <Poco/Net/HTTPServerResponse.h>
 #include <Poco/Net/ServerSocket.h>
 #include <Poco/ThreadPool.h>
 #include <fmt/format.h>
 
-#include <sstream>
+#include <algorithm>
+#include <array>
 
+#include "protocols/base/ascii.h"
 #include "protocols/base/log.h"
 
 namespace posthouse::admin {
 namespace {
 
 using Poco::Net::HTTPServerRequest;
+using Poco::Net::HTTPServerRequestImpl;
 using Poco::Net::HTTPServerResponse;
-using Status = Poco::Net::HTTPResponse::HTTPStatus;
+using SteadyTime = std::chrono::steady_clock::time_point;
 
-struct Deps {
-    Metrics* metrics;
-    std::function<HealthReport()> health;
-    std::function<void()> before_metrics;
-};
+Poco::Timespan span_of(std::chrono::milliseconds time) { return {0, time.count() * 1000}; }
 
-struct Answer {
-    Status status = Status::HTTP_OK;
-    std::string type = "text/plain; charset=utf-8";
-    std::string body;
-};
-
-Answer answer_health(const Deps& deps) {
-    const HealthReport report = deps.health();
-    Poco::JSON::Object object(Poco::JSON_PRESERVE_KEY_ORDER);
-    object.set("status", std::string(report.serving ? "ok" : "failing"));
-    object.set("store", report.store);
-    object.set("queue_waiting", report.waiting);
-    object.set("uptime_s", report.uptime_s);
-    object.set("version", std::string(POSTHOUSE_VERSION));
-    std::ostringstream text;
-    object.stringify(text);
-    return {report.serving ? Status::HTTP_OK : Status::HTTP_SERVICE_UNAVAILABLE, "application/json", text.str() + "\n"};
-}
-
-Answer answer_metrics(const Deps& deps) {
-    deps.before_metrics();
-    return {Status::HTTP_OK, "text/plain; version=0.0.4; charset=utf-8", deps.metrics->to_prometheus()};
-}
-
-// One row a path.
-struct Path {
-    std::string_view path;
-    Answer (*answer)(const Deps&);
-};
-constexpr Path kPaths[] = {{"/healthz", answer_health}, {"/metrics", answer_metrics}};
-
-// Poco bounds each field (8 KiB, at most 100 of them); the sum is judged here.
+// Poco bounds each field (8 KiB, at most 100 of them); the sum is judged by the router.
 std::size_t header_octets(const HTTPServerRequest& request) {
     std::size_t total = 0;
     for (const auto& [name, value] : request) total += name.size() + value.size() + 4;
     return total;
 }
 
-Answer answer(const HTTPServerRequest& request, const Deps& deps) {
-    const std::string& target = request.getURI();
-    if (target.size() > kTargetOctetsMax)
-        return {Status::HTTP_REQUEST_URI_TOO_LONG, "text/plain", "The target is too long.\n"};
-    if (header_octets(request) > kHeaderOctetsMax) {
-        return {Status::HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE, "text/plain", "The header is too large.\n"};
-    }
-    const std::string_view path = std::string_view(target).substr(0, target.find('?'));
-    for (const Path& row : kPaths) {
-        if (row.path != path) continue;
-        if (request.getMethod() != "GET" && request.getMethod() != "HEAD") {
-            return {Status::HTTP_METHOD_NOT_ALLOWED, "text/plain", "Only GET and HEAD.\n"};
+/// Reads what comes after the header, with one deadline for all of it.
+class Body {
+ public:
+    Body(HTTPServerRequest& request, HTTPServerResponse& response, std::chrono::milliseconds time_max)
+        : request_(request), response_(response), time_max_(time_max) {}
+
+    Result<std::string> read(std::uint64_t octets) {
+        used_ = true;
+        if (request_.getExpectContinue()) response_.sendContinue();  // RFC 9110 10.1.1
+        std::string out;
+        const SteadyTime end = std::chrono::steady_clock::now() + time_max_;
+        while (out.size() < octets) {
+            if (!more(end, octets - out.size(), &out)) {
+                failed_ = true;
+                const bool late = std::chrono::steady_clock::now() >= end;
+                return Error(late ? Errc::timeout : Errc::closed, "the body did not come whole");
+            }
         }
-        return row.answer(deps);
+        return out;
     }
-    return {Status::HTTP_NOT_FOUND, "text/plain", "There is /healthz and /metrics.\n"};
-}
+
+    /// Throws away what was not read. False: the connection is no good for another request.
+    bool drop(std::uint64_t octets) {
+        if (used_) return !failed_;
+        if (request_.getExpectContinue() || octets > kUnreadOctetsMax) return octets == 0;
+        const SteadyTime end = std::chrono::steady_clock::now() + time_max_;
+        std::uint64_t gone = 0;
+        std::string piece;
+        while (gone < octets) {
+            piece.clear();
+            if (!more(end, octets - gone, &piece)) return false;
+            gone += piece.size();
+        }
+        return true;
+    }
+
+ private:
+    // What one receive brings. The stream itself knows no deadline, so the socket waits for what is left of it.
+    bool more(SteadyTime end, std::uint64_t octets_max, std::string* out) {
+        const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
+        if (left.count() <= 0) return false;
+        static_cast<HTTPServerRequestImpl&>(request_).socket().setReceiveTimeout(span_of(left));
+        std::istream& in = request_.stream();
+        const int first = in.get();
+        if (first == std::char_traits<char>::eof()) return false;
+        out->push_back(static_cast<char>(first));
+        std::array<char, 4096> buffer{};
+        const auto ready = std::min({static_cast<std::uint64_t>(std::max<std::streamsize>(in.rdbuf()->in_avail(), 0)),
+                                     octets_max - 1, static_cast<std::uint64_t>(buffer.size())});
+        const std::streamsize got = in.rdbuf()->sgetn(buffer.data(), static_cast<std::streamsize>(ready));
+        out->append(buffer.data(), static_cast<std::size_t>(got));
+        return true;
+    }
+
+    HTTPServerRequest& request_;
+    HTTPServerResponse& response_;
+    const std::chrono::milliseconds time_max_;
+    bool used_ = false;
+    bool failed_ = false;
+};
 
 class Handler final : public Poco::Net::HTTPRequestHandler {
  public:
-    explicit Handler(const Deps& deps) : deps_(deps) {}
+    Handler(Router& router, const HttpTimes& times) : router_(router), times_(times) {}
+
     void handleRequest(HTTPServerRequest& request, HTTPServerResponse& response) override {
-        const Answer made = answer(request, deps_);
-        response.setStatusAndReason(made.status);
+        HttpRequest asked;
+        asked.method = request.getMethod();
+        asked.target = request.getURI();
+        asked.client = request.clientAddress().host().toString();
+        asked.header_octets = header_octets(request);
+        asked.authorization = request.get("Authorization", "");
+        asked.content_type = request.get("Content-Type", "");
+        asked.chunked = request.has("Transfer-Encoding");
+        asked.content_octets = length_of(request);
+        Body body(request, response, times_.body_max);
+        asked.read_body = [&] { return body.read(asked.content_octets.value_or(0)); };
+        const HttpAnswer made = router_.route(asked);
+        // A body whose end is not known cannot be passed over.
+        const bool clean = !asked.chunked && body.drop(asked.content_octets.value_or(0));
+        if (!clean) response.setKeepAlive(false);
+        send(request, response, made);
+        static_cast<HTTPServerRequestImpl&>(request).socket().setReceiveTimeout(span_of(times_.receive_max));
+    }
+
+ private:
+    static std::optional<std::uint64_t> length_of(const HTTPServerRequest& request) {
+        if (!request.has("Content-Length")) return std::nullopt;
+        return ascii::parse_number(request.get("Content-Length"));
+    }
+
+    static void send(const HTTPServerRequest& request, HTTPServerResponse& response, const HttpAnswer& made) {
+        response.setStatusAndReason(static_cast<Poco::Net::HTTPResponse::HTTPStatus>(made.status));
         response.setContentType(made.type);
         response.set("Cache-Control", "no-store");
         response.set("X-Content-Type-Options", "nosniff");
-        if (made.status == Status::HTTP_METHOD_NOT_ALLOWED) response.set("Allow", "GET, HEAD");
-        // A body that came with the request is not read: the connection cannot be used again.
-        if (request.getMethod() != "GET" && request.getMethod() != "HEAD") response.setKeepAlive(false);
+        for (const auto& [name, value] : made.fields) response.set(name, value);
         response.setContentLength64(static_cast<Poco::Int64>(made.body.size()));
         if (request.getMethod() == "HEAD") {
             response.send();
@@ -104,25 +138,28 @@ class Handler final : public Poco::Net::HTTPRequestHandler {
         }
     }
 
- private:
-    const Deps& deps_;
+    Router& router_;
+    const HttpTimes& times_;
 };
 
 class Factory final : public Poco::Net::HTTPRequestHandlerFactory {
  public:
-    explicit Factory(const Deps& deps) : deps_(deps) {}
+    Factory(Router& router, const HttpTimes& times) : router_(router), times_(times) {}
     Poco::Net::HTTPRequestHandler* createRequestHandler(const HTTPServerRequest&) override {
-        return new Handler(deps_);
+        return new Handler(router_, times_);
     }
 
  private:
-    const Deps& deps_;
+    Router& router_;
+    const HttpTimes& times_;
 };
 
 class PocoService final : public HttpService {
  public:
-    explicit PocoService(Deps deps)
-        : deps_(std::move(deps)), threads_("http", 1, kThreadsMax, /*idleTime=*/30, /*stackSize=*/256 * 1024) {}
+    PocoService(HttpDeps deps, const HttpTimes& times)
+        : times_(times),
+          router_(std::move(deps)),
+          threads_("http", 1, kThreadsMax, /*idleTime=*/30, /*stackSize=*/256 * 1024) {}
     ~PocoService() override { stop(); }
 
     void open(const net::Endpoint& endpoint) {
@@ -136,22 +173,25 @@ class PocoService final : public HttpService {
         params->setMaxQueued(kQueuedMax);
         params->setKeepAlive(true);
         params->setMaxKeepAliveRequests(100);
-        params->setKeepAliveTimeout(Poco::Timespan(5, 0));
-        params->setTimeout(Poco::Timespan(10, 0));
-        servers_.push_back(std::make_unique<Poco::Net::HTTPServer>(new Factory(deps_), threads_, socket, params));
+        params->setKeepAliveTimeout(span_of(times_.idle_max));
+        params->setTimeout(span_of(times_.receive_max));
+        servers_.push_back(
+            std::make_unique<Poco::Net::HTTPServer>(new Factory(router_, times_), threads_, socket, params));
         servers_.back()->start();
     }
 
     std::vector<net::Endpoint> endpoints() const override { return endpoints_; }
 
     void stop() override {
+        router_.stop();
         for (auto& server : servers_) server->stopAll(/*abortCurrent=*/true);
         servers_.clear();
         threads_.stopAll();
     }
 
  private:
-    Deps deps_;
+    const HttpTimes times_;
+    Router router_;
     Poco::ThreadPool threads_;
     std::vector<std::unique_ptr<Poco::Net::HTTPServer>> servers_;
     std::vector<net::Endpoint> endpoints_;
@@ -159,10 +199,9 @@ class PocoService final : public HttpService {
 
 }  // namespace
 
-Result<std::unique_ptr<HttpService>> HttpService::start(const std::vector<net::Endpoint>& endpoints, Metrics& metrics,
-                                                        std::function<HealthReport()> health,
-                                                        std::function<void()> before_metrics) {
-    auto service = std::make_unique<PocoService>(Deps{&metrics, std::move(health), std::move(before_metrics)});
+Result<std::unique_ptr<HttpService>> HttpService::start(const std::vector<net::Endpoint>& endpoints, HttpDeps deps,
+                                                        const HttpTimes& times) {
+    auto service = std::make_unique<PocoService>(std::move(deps), times);
     for (const net::Endpoint& endpoint : endpoints) {
         if (!endpoint.address.is_loopback()) {
             return Error(Errc::denied, fmt::format("http: {} is not a loopback address", endpoint.to_string()));

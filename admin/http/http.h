@@ -1,17 +1,17 @@
 #pragma once
-/// admin/http: a small HTTP listener for this machine: /healthz for supervisors, /metrics for Prometheus.
+/// admin/http: a small HTTP listener for this machine: /healthz for supervisors, /metrics for Prometheus, the API.
 ///
-/// Poco serves it on a few threads of its own; they read counters and the store's health and never touch a coroutine.
+/// Poco serves it on a few threads of its own; they call the store directly and never touch a coroutine. What a request
+/// gets is decided in router.h; here are sockets, times and sizes.
 /// Invariants  1. Bound to loopback addresses only.
 ///             2. Every answer has a length; a connection is closed after a few requests, idle ones after some seconds.
-/// Limits: kThreadsMax threads, kQueuedMax waiting connections, targets of kTargetOctetsMax, headers of
-/// kHeaderOctetsMax.
-#include <functional>
+///             3. A body that nobody wants is thrown away, up to kUnreadOctetsMax, so that the client reads the answer.
+/// Limits: kThreadsMax threads, kQueuedMax waiting connections, times in HttpTimes; sizes in router.h.
+#include <chrono>
 #include <memory>
-#include <string>
 #include <vector>
 
-#include "protocols/base/metrics.h"
+#include "admin/http/router.h"
 #include "protocols/base/result.h"
 #include "protocols/net/address.h"
 
@@ -19,27 +19,23 @@ namespace posthouse::admin {
 
 inline constexpr int kThreadsMax = 4;
 inline constexpr int kQueuedMax = 32;
-inline constexpr std::size_t kTargetOctetsMax = 8UL * 1024;
-inline constexpr std::size_t kHeaderOctetsMax = 32UL * 1024;
+inline constexpr std::size_t kUnreadOctetsMax = 1024UL * 1024;
 
-/// What /healthz says; asked on a Poco thread.
-struct HealthReport {
-    bool serving = false;       ///< false: 503
-    std::string store;          ///< storage::to_string(Health)
-    std::uint64_t waiting = 0;  ///< recipients in the queue
-    std::int64_t uptime_s = 0;
+struct HttpTimes {
+    std::chrono::milliseconds receive_max{10'000};  ///< for the next octets of a header
+    std::chrono::milliseconds body_max{10'000};     ///< for a whole body
+    std::chrono::milliseconds idle_max{5'000};      ///< between two requests
 };
 
 class HttpService {
  public:
-    /// Binds at once. `before_metrics` refreshes gauges. Both functions must be callable from any thread.
-    static Result<std::unique_ptr<HttpService>> start(const std::vector<net::Endpoint>& endpoints, Metrics& metrics,
-                                                      std::function<HealthReport()> health,
-                                                      std::function<void()> before_metrics);
+    /// Binds at once.
+    static Result<std::unique_ptr<HttpService>> start(const std::vector<net::Endpoint>& endpoints, HttpDeps deps,
+                                                      const HttpTimes& times = {});
     virtual ~HttpService() = default;
     /// The bound endpoints, with real ports where 0 was asked for.
     virtual std::vector<net::Endpoint> endpoints() const = 0;
-    /// Ends the threads; idempotent. Blocks until running requests are answered (they are short).
+    /// Ends the threads; idempotent. Blocks until running requests are answered: long ones end at their next step.
     virtual void stop() = 0;
 };
 

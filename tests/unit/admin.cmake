@@ -1,3 +1,6 @@
 posthouse_unit_test(NAME admin
   SOURCES admin/cli/output_test.cpp admin/cli/progress_test.cpp admin/dns/records_test.cpp
   USES admin_cli admin_dns)
+posthouse_unit_test(NAME admin_http
+  SOURCES admin/http/failures_test.cpp admin/http/http_test.cpp admin/http/router_test.cpp
+  USES admin_http protocols_crypto)
