@@ -10,7 +10,7 @@ namespace wire = posthouse::imap;
 namespace {
 
 // A batch is one turn on the pool, which other sessions wait for: as much as takes a few milliseconds.
-constexpr std::size_t kBatchCost = 512;
+constexpr std::size_t kBatchCost = 1024;
 constexpr std::size_t kTextCost = 1;  // judging by a text that the index kept
 constexpr std::size_t kMailCost = 8;  // reading the message
 constexpr std::size_t kSavedBatch = 16'384;

@@ -16,6 +16,7 @@ using storage::MessageId;
 using storage::search::Condition;
 using storage::search::SearchIndex;
 using Kind = Condition::Kind;
+using Where = Condition::Where;
 
 // Where the UIDs asked for lie close together one look at the range is cheaper than one for each.
 constexpr std::uint64_t kSparse = 32;
@@ -23,8 +24,8 @@ constexpr std::uint64_t kSparse = 32;
 // A field that holds a text stands in the folded header as "name: ... text": both strings must be there.
 Condition field_condition(const wire::SearchNode& node) {
     std::vector<Condition> all;
-    if (!node.field.empty()) all.emplace_back(Kind::narrowed, mime::fold_for_search(node.field + ": "));
-    if (!node.text.empty()) all.emplace_back(Kind::narrowed, node.text);
+    if (!node.field.empty()) all.emplace_back(Kind::narrowed, mime::fold_for_search(node.field + ": "), Where::header);
+    if (!node.text.empty()) all.emplace_back(Kind::narrowed, node.text, Where::header);
     if (all.empty()) return Condition(Kind::unknown);
     return Condition(Kind::all_of, std::move(all));
 }
@@ -48,7 +49,7 @@ Condition translate(const wire::SearchProgram& program, const wire::SearchNode& 
         case wire::SearchPlace::entry: return Condition(from_memory);
         case wire::SearchPlace::raw_header: return Condition(Kind::unknown);
         case wire::SearchPlace::field: return field_condition(node);
-        case wire::SearchPlace::body: return Condition(Kind::narrowed, node.text);
+        case wire::SearchPlace::body: return Condition(Kind::text, node.text, Where::body);
         case wire::SearchPlace::text: return Condition(Kind::text, node.text);
     }
     return Condition(Kind::unknown);

@@ -11,19 +11,21 @@ struct Condition {
     enum class Kind {
         met,       ///< known to hold for every message asked about
         unknown,   ///< the index cannot tell
-        text,      ///< `needle` stands in the header or the body
-        narrowed,  ///< only where `needle` stands in the header or the body, but that alone is not enough
+        text,      ///< `needle` stands `where`
+        narrowed,  ///< only where `needle` stands `where`, but that alone is not enough
         all_of,
         any_of,
         none_of,
     };
+    enum class Where { anywhere, header, body };
     Kind kind = Kind::unknown;
+    Where where = Where::anywhere;
     std::string needle;  ///< folded (mime::fold_for_search)
     std::vector<Condition> of;
 
     Condition() = default;
     explicit Condition(Kind k) : kind(k) {}
-    Condition(Kind k, std::string text) : kind(k), needle(std::move(text)) {}
+    Condition(Kind k, std::string text, Where w = Where::anywhere) : kind(k), where(w), needle(std::move(text)) {}
     Condition(Kind k, std::vector<Condition> conditions) : kind(k), of(std::move(conditions)) {}
 };
 

@@ -23,7 +23,7 @@ constexpr std::uint64_t kReaderCacheOctets = 4ULL * 1024 * 1024;
 constexpr std::size_t kTextOctetsMax = 64UL * 1024 * 1024;  // of one kept text, unpacked
 constexpr std::array<const char*, 3> kFiles = {"search.db", "search.db-wal", "search.db-shm"};
 
-// Read it with the stock tool, all but `words`, whose tokenizer only this program has.
+// Read it with the stock tool, all but the words, whose tokenizer only this program has.
 constexpr const char* kSchema = R"(
 BEGIN;
 -- What the file was made from. It is thrown away where the program or the store says otherwise.
@@ -46,22 +46,26 @@ CREATE TABLE indexed (
                                   -- nothing of it below: a search reads the message itself
 );
 
--- Their texts: candidates are verified with them, and an entry of `words` can only be removed with its text.
+-- Their texts: candidates are verified with them, and an entry of the words can only be removed with its text.
 CREATE TABLE texts (
     message INTEGER PRIMARY KEY,  -- indexed.message
     text    BLOB NOT NULL         -- zstd of: octets of the header's text (4, little end first), header, body; folded
 );
 
--- The index: rowid is indexed.message; terms are three characters in a row. It holds no text and no positions.
-CREATE VIRTUAL TABLE words USING fts5 (
-    header,  -- folded header
-    body,    -- folded body
+-- The index: rowid is indexed.message; terms are three characters in a row. It holds no text and no positions. Header
+-- and body apart: a word of most bodies may be in few subjects.
+CREATE VIRTUAL TABLE header_words USING fts5 (
+    text,  -- folded header
     content='', columnsize=0, detail=none, tokenize='posthouse_trigram'
 );
-PRAGMA user_version = 1;
+CREATE VIRTUAL TABLE body_words USING fts5 (
+    text,  -- folded body
+    content='', columnsize=0, detail=none, tokenize='posthouse_trigram'
+);
+PRAGMA user_version = 2;
 COMMIT;
 )";
-constexpr std::int64_t kVersion = 1;
+constexpr std::int64_t kVersion = 2;
 
 Result<> make_file(const Directory& directory) {
     TRY([[maybe_unused]] const Descriptor file,

@@ -267,8 +267,11 @@ Result<> SearchIndex::write_batch(const std::vector<Work>& batch, std::int64_t c
             if ((work.note & kNotesRead) != 0) continue;
             TRY(const std::string packed, packer_.pack(work.text));
             TRY_VOID(db.query("INSERT INTO texts VALUES (?1, ?2)").bind(work.message, Blob(packed)).run());
-            TRY_VOID(db.query("INSERT INTO words (rowid, header, body) VALUES (?1, ?2, ?3)")
-                         .bind(work.message, work.text.header, work.text.body)
+            TRY_VOID(db.query("INSERT INTO header_words (rowid, text) VALUES (?1, ?2)")
+                         .bind(work.message, work.text.header)
+                         .run());
+            TRY_VOID(db.query("INSERT INTO body_words (rowid, text) VALUES (?1, ?2)")
+                         .bind(work.message, work.text.body)
                          .run());
         }
         if (last) unsaved_[mailbox_] = mailbox_modseq_;
@@ -301,8 +304,11 @@ Result<> SearchIndex::take_out(std::span<const MessageId> gone) {
         for (const MessageId message : gone) {
             TRY(const mime::SearchText* const text, reader->text(message));
             if (text != nullptr) {
-                TRY_VOID(db.query("INSERT INTO words (words, rowid, header, body) VALUES ('delete', ?1, ?2, ?3)")
-                             .bind(message, text->header, text->body)
+                TRY_VOID(db.query("INSERT INTO header_words (header_words, rowid, text) VALUES ('delete', ?1, ?2)")
+                             .bind(message, text->header)
+                             .run());
+                TRY_VOID(db.query("INSERT INTO body_words (body_words, rowid, text) VALUES ('delete', ?1, ?2)")
+                             .bind(message, text->body)
                              .run());
             }
             TRY_VOID(db.query("DELETE FROM texts WHERE message = ?1").bind(message).run());

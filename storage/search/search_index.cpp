@@ -58,6 +58,13 @@ Result<std::map<MailboxId, ModSeq>> load_looked(Connection& db) {
     }
 }
 
+// Messages with `?1` among the words of their header or body, of ids from `?2` to `?3`.
+Query ask_words(Connection& db, Condition::Where where) {
+    if (where == Condition::Where::header)
+        return db.query("SELECT rowid FROM header_words WHERE header_words MATCH ?1 AND rowid BETWEEN ?2 AND ?3");
+    return db.query("SELECT rowid FROM body_words WHERE body_words MATCH ?1 AND rowid BETWEEN ?2 AND ?3");
+}
+
 }  // namespace
 
 // ---- opening
@@ -212,7 +219,7 @@ Result<SearchIndex::Bounds> SearchIndex::evaluate(const Condition& condition, co
         case Kind::narrowed: {
             const auto expression = expression_for(condition.needle);
             if (!expression) return out;
-            TRY(auto hits, find(expression->match, question));
+            TRY(auto hits, find(expression->match, condition.where, question));
             if (!hits) return out;
             out.possible = *std::move(hits);
             if (condition.kind == Kind::text && expression->exact) out.certain = out.possible;
@@ -247,9 +254,18 @@ Result<SearchIndex::Bounds> SearchIndex::evaluate(const Condition& condition, co
 }
 
 // Nothing where there are more hits than would pay.
-Result<std::optional<IdSet>> SearchIndex::find(std::string_view match, const Question& question) const {
+Result<std::optional<IdSet>> SearchIndex::find(std::string_view match, Condition::Where where,
+                                               const Question& question) const {
     IdSet out;
-    Query q = question.reader.db().query("SELECT rowid FROM words WHERE words MATCH ?1 AND rowid BETWEEN ?2 AND ?3");
+    if (where == Condition::Where::anywhere) {
+        for (const auto part : {Condition::Where::header, Condition::Where::body}) {
+            TRY(const auto hits, find(match, part, question));
+            if (!hits) return std::nullopt;
+            out.add(*hits);
+        }
+        return out;
+    }
+    Query q = ask_words(question.reader.db(), where);
     q.bind(match, question.first, question.last);
     for (std::uint64_t hits = 0; hits <= question.hits_max; ++hits) {
         TRY(const bool more, q.row());
@@ -268,13 +284,22 @@ std::unique_ptr<Texts> SearchIndex::texts() {
     if (!writer_ || damaged_) return nullptr;
     auto reader = readers_.take();
     if (!reader) return nullptr;
+    // One look at the file for all texts: each would lock and unlock it by itself.
+    const auto begun = (*reader)->db().exec("BEGIN");
+    if (!begun) {
+        readers_.give(*std::move(reader));
+        return nullptr;
+    }
     return std::make_unique<Texts>(*this, std::move(hold), *std::move(reader));
 }
 
 Texts::Texts(SearchIndex& index, std::shared_lock<std::shared_mutex> hold, std::unique_ptr<Reader> reader)
     : index_(index), hold_(std::move(hold)), reader_(std::move(reader)) {}
 
-Texts::~Texts() { index_.readers_.give(std::move(reader_)); }
+Texts::~Texts() {
+    if (reader_->db().in_transaction()) static_cast<void>(reader_->db().exec("ROLLBACK"));
+    index_.readers_.give(std::move(reader_));
+}
 
 const mime::SearchText* Texts::of(MessageId message) {
     const auto text = reader_->text(message);
@@ -317,15 +342,14 @@ Result<bool> SearchIndex::audit(unsigned messages) {
 Result<> audit_message(MessageId message, Reader& reader) {
     TRY(const mime::SearchText* const text, reader.text(message));
     if (text == nullptr) return Error(Errc::corrupt, fmt::format("message {} has no text", raw(message)));
-    for (const std::string* part : {&text->header, &text->body}) {
-        const auto parts = characters(*part);
+    for (const auto where : {Condition::Where::header, Condition::Where::body}) {
+        const auto parts = characters(where == Condition::Where::header ? text->header : text->body);
         if (parts.size() < 3) continue;
         const std::size_t at = system_random().below(parts.size() - 2);
         const auto octets = static_cast<std::size_t>(parts[at + 2].data() + parts[at + 2].size() - parts[at].data());
         const auto expression = expression_for(std::string_view(parts[at].data(), octets));
         if (!expression) continue;
-        Query q = reader.db().query("SELECT 1 FROM words WHERE words MATCH ?1 AND rowid = ?2");
-        TRY(const bool found, q.bind(expression->match, message).row());
+        TRY(const bool found, ask_words(reader.db(), where).bind(expression->match, message, message).row());
         if (found) continue;
         return Error(Errc::corrupt, fmt::format("message {} is not found by its own words", raw(message)));
     }

@@ -119,7 +119,7 @@ class SearchIndex {
     void forget(MessageId message);
 
     Result<Bounds> evaluate(const Condition& condition, const Question& question) const;
-    Result<std::optional<IdSet>> find(std::string_view match, const Question& question) const;
+    Result<std::optional<IdSet>> find(std::string_view match, Condition::Where where, const Question& question) const;
 
     Result<bool> work_once();
     Result<> follow_settings();

@@ -156,7 +156,7 @@ TEST_CASE("what is wrong with search.db is told in plain words") {
         auto db = Connection::open(d.path, Connection::Mode::write, 1 << 20);
         REQUIRE(db);
         sqlite3_db_config((*db)->handle(), SQLITE_DBCONFIG_DEFENSIVE, 0, nullptr);
-        REQUIRE((*db)->exec("UPDATE words_data SET block = zeroblob(length(block)) WHERE id > 10"));
+        REQUIRE((*db)->exec("UPDATE body_words_data SET block = zeroblob(length(block)) WHERE id > 10"));
         CHECK(d.examined().empty());
         CHECK(d.examined(Thoroughness::words).size() > 1);
     }

@@ -67,6 +67,12 @@ TEST_CASE("conditions are put together: and, or, not, and what nobody can tell")
     CHECK(count(Condition(Kind::none_of, {text("odd")}), Verdict::yes) == 45);
     CHECK(count(Condition(Kind::none_of, {text("fizz")}), Verdict::yes) == 60);
     CHECK(count(Condition(Kind::none_of, {Condition(Kind::narrowed, "odd")}), Verdict::in_text) == 45);
+    // Header and body apart.
+    const auto where = [](const char* needle, Condition::Where place) { return Condition(Kind::text, needle, place); };
+    CHECK(count(where("odd", Condition::Where::body), Verdict::yes) == 45);
+    CHECK(count(where("odd", Condition::Where::header), Verdict::no) == 90);
+    CHECK(count(where("sub", Condition::Where::header), Verdict::yes) == 90);
+    CHECK(count(where("sub", Condition::Where::body), Verdict::no) == 90);
 }
 
 TEST_CASE("too large and unreadable messages are noted and read") {
@@ -106,7 +112,7 @@ TEST_CASE("what is gone from the store is taken out") {
     auto db = open_reader(directory_of(*store));
     REQUIRE(db);
     CHECK((*db)->value("SELECT count(*) FROM texts").value() == 40);
-    CHECK((*db)->value("SELECT count(*) FROM words WHERE words MATCH '\"num\"'").value() == 40);
+    CHECK((*db)->value("SELECT count(*) FROM header_words WHERE header_words MATCH '\"num\"'").value() == 40);
 }
 
 TEST_CASE("a damaged, foreign or old file is thrown away and built anew") {
@@ -150,7 +156,7 @@ TEST_CASE("damage met while searching gives right answers at once and a new inde
     SUBCASE("texts") { REQUIRE((*db)->exec("UPDATE texts SET text = zeroblob(length(text)) WHERE message % 3 = 0")); }
     SUBCASE("terms: only a look from the other side sees what is missing") {
         sqlite3_db_config((*db)->handle(), SQLITE_DBCONFIG_DEFENSIVE, 0, nullptr);
-        REQUIRE((*db)->exec("UPDATE words_data SET block = zeroblob(length(block)) WHERE id > 10"));
+        REQUIRE((*db)->exec("UPDATE body_words_data SET block = zeroblob(length(block)) WHERE id > 10"));
         CHECK_FALSE(index.audit(50).value_or(false));
     }
     store.check_agreement(index);
