@@ -27,26 +27,26 @@ enum class Match { no, yes, unknown };
 class SearchContent {
  public:
     using Load = std::function<std::string()>;
-    /// What an index kept of the message's mime::search_text(), valid until the next message is judged; null: nothing.
-    using LoadKept = std::function<const mime::SearchText*()>;
+    enum class Part { header, body };
+    /// What an index kept of the message's mime::search_text(), valid until the next message is judged; or nothing.
+    using LoadKept = std::function<std::optional<std::string_view>(Part)>;
     /// `header` gives the header block, `message` the whole; both may give nothing where reading failed.
     SearchContent(Load header, Load message, LoadKept kept = nullptr)
         : load_header_(std::move(header)), load_message_(std::move(message)), load_kept_(std::move(kept)) {}
 
-    const std::string& header();         ///< as it was received
-    const std::string& folded_header();  ///< mime::SearchText::header
-    const std::string& folded_body();    ///< mime::SearchText::body
+    const std::string& header();       ///< as it was received
+    std::string_view folded_header();  ///< mime::SearchText::header
+    std::string_view folded_body();    ///< mime::SearchText::body
 
  private:
-    const mime::SearchText* kept_text();
-
     Load load_header_;
     Load load_message_;
     LoadKept load_kept_;
-    const mime::SearchText* kept_ = nullptr;
     std::optional<std::string> header_;
-    std::optional<std::string> folded_header_;
-    std::optional<std::string> folded_body_;
+    std::optional<std::string_view> folded_header_;
+    std::optional<std::string_view> folded_body_;
+    std::string own_header_;  // what the views show where nothing was kept
+    std::string own_body_;
 };
 
 /// What the store alone knows of an entry; read for all messages at once, where a key asks for it.

@@ -7,24 +7,20 @@ const std::string& SearchContent::header() {
     return *header_;
 }
 
-const std::string& SearchContent::folded_header() {
-    if (const mime::SearchText* const kept = kept_text()) return kept->header;
-    if (!folded_header_) folded_header_ = mime::search_header(header());
-    return *folded_header_;
+std::string_view SearchContent::folded_header() {
+    if (folded_header_) return *folded_header_;
+    if (load_kept_) folded_header_ = load_kept_(Part::header);
+    if (folded_header_) return *folded_header_;
+    own_header_ = mime::search_header(header());
+    return *(folded_header_ = own_header_);
 }
 
-const std::string& SearchContent::folded_body() {
-    if (const mime::SearchText* const kept = kept_text()) return kept->body;
-    if (!folded_body_) folded_body_ = mime::search_body(load_message_());
-    return *folded_body_;
-}
-
-const mime::SearchText* SearchContent::kept_text() {
-    if (load_kept_) {
-        kept_ = load_kept_();
-        load_kept_ = nullptr;
-    }
-    return kept_;
+std::string_view SearchContent::folded_body() {
+    if (folded_body_) return *folded_body_;
+    if (load_kept_) folded_body_ = load_kept_(Part::body);
+    if (folded_body_) return *folded_body_;
+    own_body_ = mime::search_body(load_message_());
+    return *(folded_body_ = own_body_);
 }
 
 }  // namespace posthouse::imap

@@ -15,6 +15,7 @@ using storage::MailView;
 using storage::MessageId;
 using storage::search::Condition;
 using storage::search::SearchIndex;
+using storage::search::TextPart;
 using Kind = Condition::Kind;
 using Where = Condition::Where;
 
@@ -166,8 +167,10 @@ Result<std::vector<Uid>> run_search(const MailView& mail, SearchIndex* index, Ma
             return facts ? read_or_nothing(mail, mailbox, uid, facts->header_octets) : std::string();
         };
         const auto message = [&] { return read_or_nothing(mail, mailbox, uid, candidate.entry.size_octets); };
-        const auto kept = [&]() -> const mime::SearchText* {
-            return texts && entry != nullptr ? texts->of(entry->message) : nullptr;
+        const auto kept = [&](wire::SearchContent::Part part) -> std::optional<std::string_view> {
+            if (!texts || entry == nullptr) return std::nullopt;
+            const bool header = part == wire::SearchContent::Part::header;
+            return texts->of(entry->message, header ? TextPart::header : TextPart::body);
         };
         wire::SearchContent content(header, message, kept);
         wire::SearchMessage view = view_of(candidate);

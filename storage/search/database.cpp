@@ -12,6 +12,7 @@
 
 #include "protocols/base/log.h"
 #include "protocols/crypto/crypto.h"
+#include "protocols/mime/search_text.h"
 #include "storage/search/trigram.h"
 #include "storage/settings.h"
 
@@ -49,7 +50,8 @@ CREATE TABLE indexed (
 -- Their texts: candidates are verified with them, and an entry of the words can only be removed with its text.
 CREATE TABLE texts (
     message INTEGER PRIMARY KEY,  -- indexed.message
-    text    BLOB NOT NULL         -- zstd of: octets of the header's text (4, little end first), header, body; folded
+    header  BLOB NOT NULL,        -- zstd of the folded header
+    body    BLOB NOT NULL         -- zstd of the folded body
 );
 
 -- The index: rowid is indexed.message; terms are three characters in a row. It holds no text and no positions. Header
@@ -198,13 +200,9 @@ TextPacker::TextPacker() : context_(ZSTD_createCCtx(), ZSTD_freeCCtx) {
     ZSTD_CCtx_setParameter(context_.get(), ZSTD_c_checksumFlag, 1);
 }
 
-Result<std::string> TextPacker::pack(const mime::SearchText& text) {
-    plain_.clear();
-    for (unsigned shift = 0; shift < 32; shift += 8) plain_ += static_cast<char>((text.header.size() >> shift) & 0xff);
-    plain_ += text.header;
-    plain_ += text.body;
-    std::string out(ZSTD_compressBound(plain_.size()), '\0');
-    const std::size_t made = ZSTD_compress2(context_.get(), out.data(), out.size(), plain_.data(), plain_.size());
+Result<std::string> TextPacker::pack(std::string_view text) {
+    std::string out(ZSTD_compressBound(text.size()), '\0');
+    const std::size_t made = ZSTD_compress2(context_.get(), out.data(), out.size(), text.data(), text.size());
     if (ZSTD_isError(made) != 0) return Error(Errc::internal, fmt::format("zstd: {}", ZSTD_getErrorName(made)));
     out.resize(made);
     return out;
@@ -213,24 +211,22 @@ Result<std::string> TextPacker::pack(const mime::SearchText& text) {
 Reader::Reader(std::unique_ptr<Connection> connection)
     : connection_(std::move(connection)), context_(ZSTD_createDCtx(), ZSTD_freeDCtx) {}
 
-Result<const mime::SearchText*> Reader::text(MessageId message) {
-    const Error damaged(Errc::corrupt,
-                        fmt::format("the text of message {} in the search index is damaged", raw(message)));
-    Query q = connection_->query("SELECT text FROM texts WHERE message = ?1");
+Result<std::optional<std::string_view>> Reader::text(MessageId message, TextPart part) {
+    const bool header = part == TextPart::header;
+    Query q = header ? connection_->query("SELECT header FROM texts WHERE message = ?1")
+                     : connection_->query("SELECT body FROM texts WHERE message = ?1");
     TRY(const bool found, q.bind(message).row());
-    if (!found) return nullptr;
+    if (!found) return std::optional<std::string_view>();
     const std::string_view packed = q.view(0);
+    std::string& plain = header ? header_ : body_;
     const unsigned long long octets = ZSTD_getFrameContentSize(packed.data(), packed.size());
-    if (octets < 4 || octets > kTextOctetsMax) return damaged;  // the marks for errors are beyond it too
-    if (plain_.size() < octets) plain_.resize(octets);
-    const std::size_t made = ZSTD_decompressDCtx(context_.get(), plain_.data(), octets, packed.data(), packed.size());
-    if (ZSTD_isError(made) != 0 || made != octets) return damaged;
-    std::size_t header = 0;
-    for (std::size_t i = 0; i < 4; ++i) header |= std::size_t{static_cast<unsigned char>(plain_[i])} << (8 * i);
-    if (header > made - 4) return damaged;
-    text_.header.assign(plain_, 4, header);
-    text_.body.assign(plain_, 4 + header, made - 4 - header);
-    return &text_;
+    bool sound = octets <= kTextOctetsMax;  // the marks for errors are beyond it
+    if (sound) {
+        if (plain.size() < octets) plain.resize(octets);
+        sound = ZSTD_decompressDCtx(context_.get(), plain.data(), octets, packed.data(), packed.size()) == octets;
+    }
+    if (sound) return std::optional(std::string_view(plain).substr(0, octets));
+    return Error(Errc::corrupt, fmt::format("the text of message {} in the search index is damaged", raw(message)));
 }
 
 Result<std::unique_ptr<Reader>> Readers::take() {

@@ -12,11 +12,11 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "protocols/mime/search_text.h"
 #include "storage/context.h"
 #include "storage/directory.h"
 #include "storage/sqlite.h"
@@ -57,15 +57,17 @@ Result<std::unique_ptr<Connection>> open_reader(const Directory& directory);
 /// Octets of the file and its WAL.
 std::uint64_t octets_on_disk(const Directory& directory);
 
-/// A text as it is kept: zstd of the header's length and both texts, with a checksum.
+/// Header and body are kept apart: most questions ask for one of them.
+enum class TextPart { header, body };
+
+/// A text as it is kept: zstd with a checksum.
 class TextPacker {
  public:
     TextPacker();
-    Result<std::string> pack(const mime::SearchText& text);
+    Result<std::string> pack(std::string_view text);
 
  private:
     std::unique_ptr<ZSTD_CCtx, std::size_t (*)(ZSTD_CCtx*)> context_;
-    std::string plain_;
 };
 
 /// A connection that reads, and what it needs to unpack texts.
@@ -73,14 +75,14 @@ class Reader {
  public:
     explicit Reader(std::unique_ptr<Connection> connection);
     Connection& db() { return *connection_; }
-    /// Valid until the next call; null where the message has none. Errc::corrupt.
-    Result<const mime::SearchText*> text(MessageId message);
+    /// Valid until the next call for the same part; nothing where the message has none. Errc::corrupt.
+    Result<std::optional<std::string_view>> text(MessageId message, TextPart part);
 
  private:
     std::unique_ptr<Connection> connection_;
     std::unique_ptr<ZSTD_DCtx, std::size_t (*)(ZSTD_DCtx*)> context_;
-    std::string plain_;
-    mime::SearchText text_;
+    std::string header_;
+    std::string body_;
 };
 
 /// At most kReadersMax; a further one waits.

@@ -51,8 +51,10 @@ Result<bool> is_indexed(Connection& db, MessageId message) {
 }
 
 Result<> check_text(MessageId message, Reader& reader) {
-    TRY(const mime::SearchText* const text, reader.text(message));
-    if (text == nullptr) return Error(Errc::corrupt, fmt::format("message {} has no text", raw(message)));
+    for (const TextPart part : {TextPart::header, TextPart::body}) {
+        TRY(const auto text, reader.text(message, part));
+        if (!text) return Error(Errc::corrupt, fmt::format("message {} has no text", raw(message)));
+    }
     return {};
 }
 

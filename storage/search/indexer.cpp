@@ -265,8 +265,10 @@ Result<> SearchIndex::write_batch(const std::vector<Work>& batch, std::int64_t c
         for (const Work& work : batch) {
             TRY_VOID(db.query("INSERT INTO indexed VALUES (?1, ?2)").bind(work.message, work.note).run());
             if ((work.note & kNotesRead) != 0) continue;
-            TRY(const std::string packed, packer_.pack(work.text));
-            TRY_VOID(db.query("INSERT INTO texts VALUES (?1, ?2)").bind(work.message, Blob(packed)).run());
+            TRY(const std::string header, packer_.pack(work.text.header));
+            TRY(const std::string body, packer_.pack(work.text.body));
+            TRY_VOID(
+                db.query("INSERT INTO texts VALUES (?1, ?2, ?3)").bind(work.message, Blob(header), Blob(body)).run());
             TRY_VOID(db.query("INSERT INTO header_words (rowid, text) VALUES (?1, ?2)")
                          .bind(work.message, work.text.header)
                          .run());
@@ -302,13 +304,14 @@ Result<> SearchIndex::take_out(std::span<const MessageId> gone) {
     TRY(auto reader, readers_.take());
     const auto write = [&]() -> Result<> {
         for (const MessageId message : gone) {
-            TRY(const mime::SearchText* const text, reader->text(message));
-            if (text != nullptr) {
+            TRY(const auto header, reader->text(message, TextPart::header));
+            TRY(const auto body, reader->text(message, TextPart::body));
+            if (header && body) {
                 TRY_VOID(db.query("INSERT INTO header_words (header_words, rowid, text) VALUES ('delete', ?1, ?2)")
-                             .bind(message, text->header)
+                             .bind(message, *header)
                              .run());
                 TRY_VOID(db.query("INSERT INTO body_words (body_words, rowid, text) VALUES ('delete', ?1, ?2)")
-                             .bind(message, text->body)
+                             .bind(message, *body)
                              .run());
             }
             TRY_VOID(db.query("DELETE FROM texts WHERE message = ?1").bind(message).run());

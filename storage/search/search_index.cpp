@@ -301,11 +301,11 @@ Texts::~Texts() {
     index_.readers_.give(std::move(reader_));
 }
 
-const mime::SearchText* Texts::of(MessageId message) {
-    const auto text = reader_->text(message);
+std::optional<std::string_view> Texts::of(MessageId message, TextPart part) {
+    const auto text = reader_->text(message, part);
     if (text) return *text;
     index_.suspect(text.error());
-    return nullptr;
+    return std::nullopt;
 }
 
 // ---- looking after it
@@ -340,10 +340,11 @@ Result<bool> SearchIndex::audit(unsigned messages) {
 }
 
 Result<> audit_message(MessageId message, Reader& reader) {
-    TRY(const mime::SearchText* const text, reader.text(message));
-    if (text == nullptr) return Error(Errc::corrupt, fmt::format("message {} has no text", raw(message)));
     for (const auto where : {Condition::Where::header, Condition::Where::body}) {
-        const auto parts = characters(where == Condition::Where::header ? text->header : text->body);
+        const TextPart part = where == Condition::Where::header ? TextPart::header : TextPart::body;
+        TRY(const auto text, reader.text(message, part));
+        if (!text) return Error(Errc::corrupt, fmt::format("message {} has no text", raw(message)));
+        const auto parts = characters(*text);
         if (parts.size() < 3) continue;
         const std::size_t at = system_random().below(parts.size() - 2);
         const auto octets = static_cast<std::size_t>(parts[at + 2].data() + parts[at + 2].size() - parts[at].data());

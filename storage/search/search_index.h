@@ -60,8 +60,8 @@ class Texts {
     ~Texts();
     Texts(const Texts&) = delete;
     Texts& operator=(const Texts&) = delete;
-    /// Valid until the next call; null where there is none: the message itself must be read.
-    const mime::SearchText* of(MessageId message);
+    /// Valid until the next call for the same part; nothing where there is none: the message itself must be read.
+    std::optional<std::string_view> of(MessageId message, TextPart part);
 
  private:
     SearchIndex& index_;

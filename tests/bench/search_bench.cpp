@@ -192,8 +192,9 @@ void measure_finding(search::SearchIndex& index, Store& store, AccountId account
                 found += verdicts[i] == search::Verdict::yes ? 1 : 0;
                 if (verdicts[i] != search::Verdict::in_text) continue;
                 ++verified;
-                const mime::SearchText* const text = texts->of(ids[i]);
-                if (mime::search_holds(text->header, folded) || mime::search_holds(text->body, folded)) ++found;
+                const auto header = texts->of(ids[i], search::TextPart::header);
+                const auto body = texts->of(ids[i], search::TextPart::body);
+                if (mime::search_holds(*header, folded) || mime::search_holds(*body, folded)) ++found;
             }
             ms.push_back((wall_s() - started) * 1e3);
         }

@@ -145,7 +145,8 @@ TEST_CASE("what is wrong with search.db is told in plain words") {
     SUBCASE("a text") {
         auto db = Connection::open(d.path, Connection::Mode::write, 1 << 20);
         REQUIRE(db);
-        REQUIRE((*db)->exec("UPDATE texts SET text = zeroblob(length(text)) WHERE message = 7"));
+        REQUIRE((*db)->exec(
+            "UPDATE texts SET header = zeroblob(length(header)), body = zeroblob(length(body)) WHERE message = 7"));
         REQUIRE((*db)->exec("DELETE FROM texts WHERE message = 9"));
         CHECK(d.examined() == std::vector<std::string>{
                                   "search.db: the text of message 7 in the search index is damaged",

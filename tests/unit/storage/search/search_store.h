@@ -126,11 +126,21 @@ class SearchStore : public TempStore {
             const Verdict verdict = (*verdicts)[i];
             bool found = verdict == Verdict::yes;
             if (verdict == Verdict::in_text || verdict == Verdict::in_mail) {
-                const mime::SearchText* const text = texts ? texts->of(all[i].message) : nullptr;
-                found = holds(text != nullptr ? *text : text_of(all[i].uid), folded);
+                found = holds(text_kept(texts.get(), all[i]), folded);
             }
             if (found) out.push_back(all[i].message);
         }
+        return out;
+    }
+    /// What the index kept, or what the message says.
+    mime::SearchText text_kept(storage::search::Texts* texts, const storage::Entry& entry) {
+        using storage::search::TextPart;
+        const auto header = texts == nullptr ? std::nullopt : texts->of(entry.message, TextPart::header);
+        const auto body = texts == nullptr ? std::nullopt : texts->of(entry.message, TextPart::body);
+        if (!header || !body) return text_of(entry.uid);
+        mime::SearchText out;
+        out.header = *header;
+        out.body = *body;
         return out;
     }
     Ids by_reading(const std::string& needle) {
