@@ -14,12 +14,12 @@ AccountId row_owner(Audience audience, AccountId account) {
 
 }  // namespace
 
-Result<std::vector<Annotation>> MailImpl::annotations(MailboxId mailbox) const {
+Result<std::vector<Annotation>> MailImpl::annotations_for(MailboxId mailbox, AccountId viewer) const {
     if (mailbox != MailboxId{}) TRY_VOID(check(mailbox));
     Query q = db_.query(
         "SELECT account, entry, value FROM annotations WHERE mailbox = ?1 AND account IN (0, ?2) "
         "ORDER BY account DESC, entry");
-    q.bind(mailbox, account_);
+    q.bind(mailbox, viewer);
     std::vector<Annotation> out;
     for (;;) {
         TRY(const bool more, q.row());
@@ -28,10 +28,10 @@ Result<std::vector<Annotation>> MailImpl::annotations(MailboxId mailbox) const {
     }
 }
 
-Result<> MailImpl::annotate(MailboxId mailbox, std::span<const AnnotationChange> changes) {
+Result<> MailImpl::annotate_as(MailboxId mailbox, AccountId author, std::span<const AnnotationChange> changes) {
     if (mailbox != MailboxId{}) TRY_VOID(check(mailbox));
     for (const AnnotationChange& change : changes) {
-        const AccountId owner = row_owner(change.audience, account_);
+        const AccountId owner = row_owner(change.audience, author);
         if (mailbox == MailboxId{} && change.audience == Audience::everyone) {
             return Error(Errc::denied, "only the administrator annotates the server for everyone");
         }
@@ -50,7 +50,7 @@ Result<> MailImpl::annotate(MailboxId mailbox, std::span<const AnnotationChange>
                      .run());
     }
     for (const Audience audience : {Audience::owner, Audience::everyone}) {
-        const AccountId owner = row_owner(audience, account_);
+        const AccountId owner = row_owner(audience, author);
         Query q = db_.query("SELECT count(*) FROM annotations WHERE mailbox = ?1 AND account = ?2");
         TRY([[maybe_unused]] const bool one, q.bind(mailbox, owner).row());
         if (q.u64(0) > kAnnotationsMax) return Error(Errc::limit, "there are too many annotations");

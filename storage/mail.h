@@ -24,6 +24,7 @@
 #include "protocols/mime/facts.h"
 #include "storage/annotations.h"
 #include "storage/body.h"
+#include "storage/rights.h"
 #include "storage/types.h"
 
 namespace posthouse::storage {
@@ -40,6 +41,8 @@ struct Mailbox {
     Uid recent_from = 1;  ///< entries with this UID or above have not been told to any session yet
     SpecialUse special_use = SpecialUse::none;
     bool subscribed = false;
+    AccountId account{};         ///< its owner
+    Rights rights = kAllRights;  ///< of the account that asks
 };
 
 /// A message in a mailbox; plain octets so that a million of them list fast.
@@ -141,6 +144,8 @@ class MailView {
     virtual Result<BodyReader> body(MailboxId mailbox, Uid uid) const = 0;
     /// What is noted at a mailbox, this account's own first, by entry; mailbox 0: at the account as a whole.
     virtual Result<std::vector<Annotation>> annotations(MailboxId mailbox) const = 0;
+    /// What its owner lets others do with it, by identifier.
+    virtual Result<std::vector<RightsRow>> rights(MailboxId mailbox) const = 0;
     /// What can be restored, the latest removal first.
     virtual Result<std::vector<DeletedEntry>> deleted(const DeletedQuery& query) const = 0;
     virtual Result<std::vector<DeletedMailbox>> deleted_mailboxes() const = 0;
@@ -198,6 +203,8 @@ class MailTx : public MailView {
     virtual Result<Uid> take_recent(MailboxId mailbox) = 0;
     /// All of them or none. Errc::too_large, limit, denied: see storage/annotations.h.
     virtual Result<> annotate(MailboxId mailbox, std::span<const AnnotationChange> changes) = 0;
+    /// Without rights left the row goes. Errc::invalid: no such account; denied: the owner's own.
+    virtual Result<> set_rights(MailboxId mailbox, std::string_view identifier, RightsChange how, Rights rights) = 0;
     /// Brings removed messages back, with new UIDs, flags (but \Deleted), keywords and internal date as they were: into
     /// `into`, or where they lay; a mailbox that is gone is made again under its last name. Errc::over_quota: none
     /// came.

@@ -45,7 +45,10 @@ class MailImpl final : public MailTx {
     Result<> each_listed(MailboxId mailbox, Uid first, Uid last, Listing listing,
                          const std::function<void(const ListedFacts&)>& visit) const override;
     Result<BodyReader> body(MailboxId mailbox, Uid uid) const override;
-    Result<std::vector<Annotation>> annotations(MailboxId mailbox) const override;
+    Result<std::vector<Annotation>> annotations(MailboxId mailbox) const override {
+        return annotations_for(mailbox, account_);
+    }
+    Result<std::vector<RightsRow>> rights(MailboxId mailbox) const override;
     Result<std::vector<DeletedEntry>> deleted(const DeletedQuery& query) const override;
     Result<std::vector<DeletedMailbox>> deleted_mailboxes() const override;
 
@@ -60,7 +63,10 @@ class MailImpl final : public MailTx {
     Result<std::vector<std::pair<Uid, Uid>>> move(MailboxId from, std::span<const Uid> uids, MailboxId to) override;
     Result<std::vector<Uid>> expunge(MailboxId mailbox, std::span<const Uid> uids) override;
     Result<Uid> take_recent(MailboxId mailbox) override;
-    Result<> annotate(MailboxId mailbox, std::span<const AnnotationChange> changes) override;
+    Result<> annotate(MailboxId mailbox, std::span<const AnnotationChange> changes) override {
+        return annotate_as(mailbox, account_, changes);
+    }
+    Result<> set_rights(MailboxId mailbox, std::string_view identifier, RightsChange how, Rights rights) override;
     Result<Restored> restore(std::span<const DeletedKey> keys, std::string_view into) override;
     Result<Mailbox> restore_mailbox(Time deleted, MailboxId mailbox) override;
 
@@ -68,6 +74,13 @@ class MailImpl final : public MailTx {
     /// where missing. The road of delivery: four statements.
     Result<Entry> deliver(std::string_view mailbox, FlagBits flags, MessageId message, std::uint64_t size,
                           QuotaRule quota);
+    /// That the message came in through this transaction or is this account's; else not_found.
+    Result<> check_holds(MessageId message) const;
+    /// append() of a message that the caller knows to be readable to whom it acts for.
+    Result<Entry> put(MailboxId mailbox, MessageId message, const AppendOptions& options);
+    /// annotations() and annotate() by an account whose rights the caller has looked at.
+    Result<std::vector<Annotation>> annotations_for(MailboxId mailbox, AccountId viewer) const;
+    Result<> annotate_as(MailboxId mailbox, AccountId author, std::span<const AnnotationChange> changes);
     /// Before the account goes: mailboxes, entries, what could be restored, keywords, subscriptions.
     Result<> remove_everything();
 
@@ -79,6 +92,7 @@ class MailImpl final : public MailTx {
         std::int64_t octets = 0;
     };
     Result<> check(MailboxId mailbox) const;
+    Result<std::string> check_identifier(std::string_view identifier) const;
     Result<std::vector<Entry>> take_entries(Query&& query) const;
     /// The entries of `uids` that exist, ascending, each once.
     Result<std::vector<Entry>> find(MailboxId mailbox, std::span<const Uid> uids) const;

@@ -142,13 +142,22 @@ Result<bool> MailImpl::holds(MessageId message) const {
     return q.bind(account_, message).row();
 }
 
+Result<> MailImpl::check_holds(MessageId message) const {
+    if (context_.write->is_added(message)) return {};
+    TRY(const bool ours, holds(message));
+    // The same answer as for a message that never was: numbers shall tell nothing about other accounts.
+    if (!ours) return Error(Errc::not_found, "there is no such message");
+    return {};
+}
+
 Result<Entry> MailImpl::append(MailboxId mailbox, MessageId message, const AppendOptions& options) {
     TRY_VOID(check(mailbox));
-    if (!context_.write->is_added(message)) {
-        TRY(const bool ours, holds(message));
-        // The same answer as for a message that never was: numbers shall tell nothing about other accounts.
-        if (!ours) return Error(Errc::not_found, "there is no such message");
-    }
+    TRY_VOID(check_holds(message));
+    return put(mailbox, message, options);
+}
+
+Result<Entry> MailImpl::put(MailboxId mailbox, MessageId message, const AppendOptions& options) {
+    TRY_VOID(check(mailbox));
     Entry entry;
     {
         Query q = db_.query("SELECT size_octets FROM messages WHERE id = ?1");

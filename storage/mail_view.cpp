@@ -12,7 +12,8 @@ namespace {
 
 #define MAILBOX_COLUMNS                                                                                           \
     "b.id, b.name, b.uid_validity, b.uid_next, b.highest_modseq, b.messages, b.unseen, b.octets, b.recent_from, " \
-    "b.special_use, EXISTS (SELECT 1 FROM subscriptions s WHERE s.account = b.account AND s.name = b.name)"
+    "b.special_use, EXISTS (SELECT 1 FROM subscriptions s WHERE s.account = b.account AND s.name = b.name), "     \
+    "b.account"
 #define ENTRY_COLUMNS "uid, flags, keyword_set, modseq, internal_date_s, save_date_s, size_octets, message"
 
 Mailbox mailbox_of(const Query& row) {
@@ -28,6 +29,7 @@ Mailbox mailbox_of(const Query& row) {
     mailbox.recent_from = row.u32(8);
     mailbox.special_use = static_cast<SpecialUse>(row.i64(9));
     mailbox.subscribed = row.flag(10);
+    mailbox.account = row.id<AccountId>(11);
     return mailbox;
 }
 

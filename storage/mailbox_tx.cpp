@@ -75,8 +75,18 @@ Result<> MailImpl::make_row(const std::string& name, SpecialUse use) {
                        "VALUES (?1, ?2, ?3, ?4, ?5)")
                  .bind(account_, name, validity, modseq, use)
                  .run());
-    context_.write->changed(account_, static_cast<MailboxId>(db_.last_id()), modseq);
-    return {};
+    const auto made = static_cast<MailboxId>(db_.last_id());
+    context_.write->changed(account_, made, modseq);
+    const std::size_t slash = name.rfind('/');
+    if (slash == std::string::npos) return {};
+    // Whoever may use the mailbox above may use this one (RFC 4314 4).
+    const std::string above = name.substr(0, slash);
+    return db_
+        .query(
+            "INSERT INTO mailbox_rights SELECT ?1, r.identifier, r.rights FROM mailboxes b "
+            "JOIN mailbox_rights r ON r.mailbox = b.id WHERE b.account = ?2 AND b.name = ?3")
+        .bind(made, account_, above)
+        .run();
 }
 
 Result<> MailImpl::make_parents(const std::string& name) {

@@ -46,6 +46,8 @@ class Snapshot {
     virtual const CatalogView& catalog() const = 0;
     /// Mail on behalf of `account`. Valid while the snapshot lives.
     virtual const MailView& mail(AccountId account) const = 0;
+    /// The same, and what others let the account use (RFC 4314), under "Other Users/" and "Shared/".
+    virtual const MailView& shared_mail(AccountId acting) const = 0;
     virtual const QueueView& queue() const = 0;
     virtual const EventView& events() const = 0;
     virtual const ImportView& imports() const = 0;
@@ -85,6 +87,7 @@ class Tx {
     virtual Time now() const = 0;
     virtual CatalogTx& catalog() = 0;
     virtual MailTx& mail(AccountId account) = 0;
+    virtual MailTx& shared_mail(AccountId acting) = 0;
     virtual QueueTx& queue() = 0;
     virtual EventTx& events() = 0;
     virtual ImportTx& imports() = 0;

@@ -9,6 +9,7 @@
 #include "storage/imports_impl.h"
 #include "storage/mail_impl.h"
 #include "storage/queue_impl.h"
+#include "storage/shared_mail.h"
 #include "storage/store.h"
 
 namespace posthouse::storage {
@@ -23,6 +24,12 @@ class Parts {
             if (known.account() == account) return known;
         }
         return mails_.emplace_back(context_, account);
+    }
+    SharedMail& shared_mail(AccountId acting) const {
+        for (SharedMail& known : shared_) {
+            if (known.acting() == acting) return known;
+        }
+        return shared_.emplace_back(*this, context_, acting);
     }
     CatalogImpl& catalog() { return catalog_; }
     QueueImpl& queue() { return queue_; }
@@ -40,6 +47,7 @@ class Parts {
     EventsImpl events_;
     ImportsImpl imports_;
     mutable std::list<MailImpl> mails_;  ///< a list: references stay good
+    mutable std::list<SharedMail> shared_;
 };
 
 class TxImpl final : public Tx {
@@ -50,6 +58,7 @@ class TxImpl final : public Tx {
     Time now() const override { return state_.now; }
     CatalogTx& catalog() override { return parts_.catalog(); }
     MailTx& mail(AccountId account) override { return parts_.mail(account); }
+    MailTx& shared_mail(AccountId acting) override { return parts_.shared_mail(acting); }
     QueueTx& queue() override { return parts_.queue(); }
     EventTx& events() override { return parts_.events(); }
     ImportTx& imports() override { return parts_.imports(); }
@@ -74,6 +83,7 @@ class SnapshotImpl final : public Snapshot {
 
     const CatalogView& catalog() const override { return parts_.catalog(); }
     const MailView& mail(AccountId account) const override { return parts_.mail(account); }
+    const MailView& shared_mail(AccountId acting) const override { return parts_.shared_mail(acting); }
     const QueueView& queue() const override { return parts_.queue(); }
     const EventView& events() const override { return parts_.events(); }
     const ImportView& imports() const override { return parts_.imports(); }

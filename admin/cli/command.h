@@ -79,6 +79,7 @@ std::span<const Command> route_commands();
 std::span<const Command> queue_commands();
 std::span<const Command> undelete_commands();
 std::span<const Command> retention_commands();
+std::span<const Command> rights_commands();
 std::span<const Command> setting_commands();
 std::span<const Command> backup_commands();
 std::span<const Command> export_commands();
@@ -107,6 +108,7 @@ inline constexpr Group kGroups[] = {
     {"queue", "mail that waits to go out"},
     {"undelete", "removed mail that can be brought back"},
     {"retention", "how long mail stays in a mailbox"},
+    {"rights", "who else may use a mailbox"},
     {"setting", "values of policy that can be changed while the server runs"},
     {"token", "keys to the HTTP API"},
     {"backup", "copies of the store, and the way back"},

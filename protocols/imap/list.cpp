@@ -45,12 +45,13 @@ Result<> take_metadata_option(Cursor& in, ListProgram& program, const Limits& li
     return {};
 }
 
-constexpr std::array<ReturnRow, 5> kReturnOptions = {{
+constexpr std::array<ReturnRow, 6> kReturnOptions = {{
     {"SUBSCRIBED", kReturnSubscribed, nullptr, "5258 3.2"},
     {"CHILDREN", kReturnChildren, nullptr, "5258 3.2"},
     {"SPECIAL-USE", kReturnSpecialUse, nullptr, "6154 2"},
     {"STATUS", kReturnStatus, take_status_option, "5819 2"},
     {"METADATA", kReturnMetadata, take_metadata_option, "9590 3"},
+    {"MYRIGHTS", kReturnMyRights, nullptr, "8440 3"},
 }};
 
 template <class Rows>

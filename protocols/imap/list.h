@@ -30,6 +30,7 @@ enum ListReturn : std::uint8_t {
     kReturnSpecialUse = 4,  ///< RFC 6154 2
     kReturnStatus = 8,      ///< RFC 5819
     kReturnMetadata = 16,   ///< RFC 9590
+    kReturnMyRights = 32,   ///< RFC 8440
 };
 
 struct ListProgram {

@@ -5,7 +5,7 @@
 /// later release can put it into a process of its own. The account is bound when the object is made (after login) and
 /// cannot be named again.
 /// Invariants  1. A call that changes mail completes with success only when the change is durable.
-///             2. What is not this account's does not exist here.
+///             2. What is neither this account's nor shared with it (storage/shared_mail.h) does not exist here.
 /// Errors: as storage/mail.h; unavailable where too much work is queued.   Threads: the loop's.
 #include <cstdint>
 #include <functional>
@@ -56,8 +56,8 @@ struct MailboxNews {
     EntryListPtr entries;        ///< all at mailbox.highest_modseq, for sharing; null where that would cost a read
 };
 
-/// What STATUS must read beyond the mailbox's own row; bits.
-enum StatusReads : std::uint8_t { kReadRecent = 1, kReadDeleted = 2, kReadAnnotations = 4 };
+/// What STATUS must read beyond the mailbox's own row; bits. kMustRead: Errc::denied where the account may not.
+enum StatusReads : std::uint8_t { kReadRecent = 1, kReadDeleted = 2, kReadAnnotations = 4, kMustRead = 8 };
 
 /// STATUS of a mailbox.
 struct MailboxStatus {
@@ -161,6 +161,7 @@ class Access {
 
     virtual ~Access() = default;
 
+    /// The account's own.
     virtual Answer<std::vector<Mailbox>> mailboxes() = 0;
     /// `reads`: bits of StatusReads.
     virtual Answer<MailboxListing> list(std::uint8_t reads) = 0;
@@ -176,6 +177,13 @@ class Access {
     /// What is noted at a mailbox; "": at the account as a whole.
     virtual Answer<std::vector<storage::Annotation>> annotations(std::string name) = 0;
     virtual Answer<void> annotate(std::string name, std::vector<storage::AnnotationChange> changes) = 0;
+
+    /// Errc::denied without the right to administer it (RFC 4314).
+    virtual Answer<std::vector<storage::RightsRow>> rights(std::string name) = 0;
+    /// The address of whose it is.
+    virtual Answer<std::string> owner(std::string name) = 0;
+    virtual Answer<void> set_rights(std::string name, std::string identifier, storage::RightsChange how,
+                                    storage::Rights rights) = 0;
 
     virtual Answer<OpenedMailbox> open(std::string name) = 0;
     /// The first UID that is \Recent to this session; marks all as told (RFC 3501 2.3.2).

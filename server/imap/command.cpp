@@ -23,6 +23,8 @@ constexpr auto kExtensions = std::to_array<Extension>({
     {"QUOTA=RES-STORAGE", kAnyPhase, "9208 5.1"},
     {"QUOTA=RES-MESSAGE", kAnyPhase, "9208 5.2"},
     {"LIST-METADATA", kAnyPhase, "9590"},
+    {"LIST-MYRIGHTS", kAnyPhase, "8440"},
+    {"RIGHTS=texk", kAnyPhase, "4314 5.1.1"},
     {"ESEARCH", kAnyPhase, "4731"},
     {"SEARCHRES", kAnyPhase, "5182"},
     {"WITHIN", kAnyPhase, "5032"},
@@ -52,11 +54,11 @@ std::span<const Enabling> enablings() { return kEnablings; }
 
 std::span<const std::span<const Command>> all_commands() {
     static const auto kAll = std::to_array<std::span<const Command>>({
-        any_commands(),   login_commands(),    mailbox_commands(), list_commands(),   status_commands(),
-        quota_commands(), metadata_commands(), select_commands(),  append_commands(), replace_commands(),
-        fetch_commands(), store_commands(),    copy_commands(),    search_commands(), esearch_commands(),
-        sort_commands(),  thread_commands(),   idle_commands(),    notify_commands(), compress_commands(),
-        batch_commands(),
+        any_commands(),      login_commands(),    mailbox_commands(), list_commands(),   status_commands(),
+        quota_commands(),    metadata_commands(), acl_commands(),     select_commands(), append_commands(),
+        replace_commands(),  fetch_commands(),    store_commands(),   copy_commands(),   search_commands(),
+        esearch_commands(),  sort_commands(),     thread_commands(),  idle_commands(),   notify_commands(),
+        compress_commands(), batch_commands(),
     });
     return kAll;
 }

@@ -48,6 +48,7 @@ std::span<const Command> list_commands();
 std::span<const Command> status_commands();
 std::span<const Command> quota_commands();
 std::span<const Command> metadata_commands();
+std::span<const Command> acl_commands();
 std::span<const Command> select_commands();
 std::span<const Command> append_commands();
 std::span<const Command> replace_commands();

@@ -88,7 +88,7 @@ net::Task<Reply> on_enable(Session& session, Cursor args) {
 net::Task<Reply> on_namespace(Session& session, Cursor args) {
     const auto end = wire::take_end(args);
     if (!end) co_return syntax(end.error());
-    session.untagged("NAMESPACE ((\"\" \"/\")) NIL NIL");
+    session.untagged("NAMESPACE ((\"\" \"/\")) ((\"Other Users/\" \"/\")) ((\"Shared/\" \"/\"))");
     co_return Reply::ok("Namespace completed");
 }
 

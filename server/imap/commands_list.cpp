@@ -1,5 +1,5 @@
 // LIST, LSUB (RFC 3501 6.3.8, 6.3.9), LIST-EXTENDED (RFC 5258), LIST-STATUS (RFC 5819), CHILDREN (RFC 3348),
-// SPECIAL-USE (RFC 6154), LIST-METADATA (RFC 9590).
+// SPECIAL-USE (RFC 6154), LIST-METADATA (RFC 9590), LIST-MYRIGHTS (RFC 8440).
 #include <algorithm>
 #include <array>
 #include <map>
@@ -101,9 +101,15 @@ bool is_listed(const Node& node, const wire::ListProgram& program) {
     return program.extended ? node.unmatched_below : node.has_children;
 }
 
+bool is_readable(const Node& node) {
+    return node.status != nullptr && has(node.status->mailbox.rights, storage::Right::read);
+}
+
 void append_list(std::string& out, std::string_view name, const Node& node, const wire::ListProgram& program) {
     out += "LIST (";
     if (node.status == nullptr) out += program.extended ? "\\NonExistent " : "\\Noselect ";
+    // RFC 5819 2: it is there, and cannot be selected.
+    if (node.status != nullptr && !is_readable(node)) out += "\\Noselect ";
     out += node.has_children ? "\\HasChildren" : "\\HasNoChildren";
     if (node.subscribed && (program.returns & wire::kReturnSubscribed) != 0) out += " \\Subscribed";
     const std::string_view use = node.status == nullptr ? "" : special_use_attribute(node.status->mailbox.special_use);
@@ -140,12 +146,17 @@ net::Task<Reply> on_list(Session& session, Cursor args) {
         append_list(out, name, node, *program);
         session.untagged(out);
         // RFC 5819 3: no STATUS of what is listed for its children only.
-        if (!items->empty() && node.wanted && node.status != nullptr) {
+        if (!items->empty() && node.wanted && is_readable(node)) {
             out.clear();
             append_status(out, name, *items, StatusSource{*node.status, session.limits()});
             session.untagged(out);
         }
-        if (annotated && node.wanted && node.status != nullptr) {
+        if ((program->returns & wire::kReturnMyRights) != 0 && node.wanted && node.status != nullptr) {
+            out = "MYRIGHTS ";
+            wire::append_mailbox(out, name);
+            session.untagged(out + " " + storage::format_rights_for_clients(node.status->mailbox.rights));
+        }
+        if (annotated && node.wanted && is_readable(node)) {
             std::size_t left_out = 0;
             session.untagged(format_metadata(name, metadata, node.status->annotations, left_out));
         }

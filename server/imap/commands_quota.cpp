@@ -56,6 +56,13 @@ net::Task<Reply> on_get_quota_root(Session& session, Cursor args) {
     if (!quota) co_return reply_for(quota.error());
     std::string out = "QUOTAROOT ";
     wire::append_mailbox(out, *name);
+    // What others share counts for them, and how much they have is theirs to know.
+    const auto status = co_await session.access().status(*name);
+    const bool shared = status ? status->mailbox.account != session.account() : is_shared_name(*name);
+    if (shared) {
+        session.untagged(out);
+        co_return Reply::ok("Quota listed");
+    }
     session.untagged(out + " \"\"");
     session.untagged(format_quota(*quota));
     co_return Reply::ok("Quota listed");

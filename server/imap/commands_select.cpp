@@ -90,6 +90,11 @@ net::Task<Reply> open(Session& session, Cursor args, Mode mode) {
     std::uint64_t commits = session.deps().hub->commits();
     auto opened = co_await session.access().open(*std::move(name));
     if (!opened) co_return reply_for(opened.error());
+    // RFC 4314 5.2
+    constexpr storage::Rights kChanging =
+        storage::any_of(storage::Right::insert, storage::Right::expunge, storage::Right::seen, storage::Right::write,
+                        storage::Right::mark_deleted);
+    if ((opened->mailbox.rights & kChanging) == 0) mode = Mode::read_only;
     Uid recent_from = opened->mailbox.recent_from;
     if (mode == Mode::read_write && recent_from < opened->mailbox.uid_next) {
         const auto first = co_await session.access().take_recent(opened->mailbox.id);
@@ -176,7 +181,9 @@ net::Task<Reply> on_uid_expunge(Session& session, Cursor args) {
 net::Task<Reply> on_close(Session& session, Cursor args) {
     const auto end = wire::take_end(args);
     if (!end) co_return syntax(end.error());
-    if (session.selected().mode() == Mode::read_write) {
+    // Without the right nothing is expunged, and that is no failure (RFC 4314 4).
+    const bool allowed = has(session.selected().mailbox().rights, storage::Right::expunge);
+    if (session.selected().mode() == Mode::read_write && allowed) {
         const std::optional<wire::SequenceSet> all;
         const auto done = co_await expunge(session, all);
         if (!done && done.error().code != Errc::not_found) co_return reply_for(done.error());

@@ -73,7 +73,7 @@ net::Task<Reply> on_status(Session& session, Cursor args) {
     if (!end) co_return syntax(end.error());
     const auto items = find_status_items(*names);
     if (!items) co_return syntax(items.error());
-    const std::uint8_t reads = reads_of(*items);
+    const auto reads = static_cast<std::uint8_t>(reads_of(*items) | kMustRead);
     const auto status = co_await session.access().status(*name, reads);
     if (!status) co_return reply_for(status.error());
     if (tells_modseq(*items)) session.enable(Enabled::condstore);

@@ -52,6 +52,8 @@ std::optional<storage::SpecialUse> special_use_of(std::string_view attribute) {
     return std::nullopt;
 }
 
+bool is_shared_name(std::string_view name) { return name.starts_with("Other Users/") || name.starts_with("Shared/"); }
+
 std::string mailbox_object_id(storage::MailboxId id) { return "F" + std::to_string(storage::raw(id)); }
 
 }  // namespace posthouse::server::imap

@@ -21,6 +21,9 @@ std::string_view special_use_attribute(storage::SpecialUse use);
 /// The same the other way round; nothing where it is none of ours.
 std::optional<storage::SpecialUse> special_use_of(std::string_view attribute);
 
+/// Whether the name lies where others' mailboxes are seen (RFC 2342): "Other Users/", "Shared/".
+bool is_shared_name(std::string_view name);
+
 /// "F7": the ObjectID of a mailbox (RFC 8474 4). It stays when the mailbox is renamed, and is never given again.
 std::string mailbox_object_id(storage::MailboxId id);
 

@@ -23,7 +23,7 @@ Reply reply_for(const Error& error) {
         case Errc::already_exists: return Reply::no("ALREADYEXISTS", "Mailbox already exists");
         case Errc::too_large: return Reply::no("TOOBIG", "Message is too large");
         case Errc::limit: return Reply::no("LIMIT", "Too many at once; try again later");
-        case Errc::denied: return Reply::no("CANNOT", "This mailbox does not allow that");
+        case Errc::denied: return Reply::no("NOPERM", "This mailbox does not allow that");
         case Errc::unauthenticated: return Reply::no("AUTHENTICATIONFAILED", "Wrong user name or password");
         case Errc::over_quota: return Reply::no("OVERQUOTA", "The account is full");
         case Errc::conflict: return Reply::no("INUSE", "Changed in the meantime; try again");

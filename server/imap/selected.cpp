@@ -292,10 +292,21 @@ void Selected::append_permanent_flags(std::string& out) const {
         out += "* OK [PERMANENTFLAGS ()] Read-only mailbox\r\n";
         return;
     }
+    // Only what the rights allow (RFC 4314 5.1.1).
+    const bool words = has(mailbox_.rights, storage::Right::write);
+    constexpr unsigned kSeen = storage::bit(storage::Flag::seen);
+    constexpr unsigned kDeleted = storage::bit(storage::Flag::deleted);
+    unsigned system = words ? kAll & ~(kSeen | kDeleted) : 0U;
+    if (has(mailbox_.rights, storage::Right::seen)) system |= kSeen;
+    if (has(mailbox_.rights, storage::Right::mark_deleted)) system |= kDeleted;
+    const std::vector<std::string> none;
     std::string flags;
-    wire::append_flags(flags, kAll, all_keywords_, wire::Recent::no);
-    flags.back() = ' ';
-    out += "* OK [PERMANENTFLAGS " + flags + "\\*)] Flags permitted\r\n";
+    wire::append_flags(flags, static_cast<std::uint8_t>(system), words ? all_keywords_ : none, wire::Recent::no);
+    if (words) {
+        flags.back() = ' ';
+        flags += "\\*)";
+    }
+    out += "* OK [PERMANENTFLAGS " + flags + "] Flags permitted\r\n";
 }
 
 void Selected::append_fetch_flags(std::string& out, std::uint32_t number, const Dialect& dialect) const {

@@ -131,7 +131,7 @@ void Session::select(OpenedMailbox opened, Mode mode, Uid recent_from, std::uint
         mailbox_removed_ = true;
         stream_.raw().interrupt();  // the running command ends; the next read says BYE
     };
-    watch_ = deps_.hub->watch(account_, opened.mailbox.id, wake_, std::move(removed));
+    watch_ = deps_.hub->watch(opened.mailbox.account, opened.mailbox.id, wake_, std::move(removed));
     contexts_.clear();
     selected_ = std::make_unique<Selected>(std::move(opened), mode, recent_from);
     // No commit between the read and the watch: what we know is the newest. Otherwise the next tell() reads again.
@@ -222,6 +222,7 @@ net::Task<Result<>> Session::tell_selected(Expunges expunges, NumbersAre are) {
     if (watch_->generation() != seen_generation_) {
         const auto fresh = co_await refresh();
         if (!fresh && fresh.error().code == Errc::not_found) co_return Error(fresh.error());
+        if (!fresh && fresh.error().code == Errc::denied) co_return Error(Errc::not_found, "it may not be read now");
         if (!fresh) log::warn("imap", "could not look for news of a mailbox: {}", fresh.error().context);
     }
     const wire::NotifyGroup* wanted = notifier_ ? notifier_->selected() : nullptr;
@@ -369,6 +370,16 @@ bool Session::bad_command(std::string_view tag, std::string_view text) {
     return ++bad_commands_ < deps_.limits.before_login_bad_commands_max;
 }
 
+// Of another's mailbox nothing is told from memory once the right to it may have gone (RFC 4314 5.1.1).
+net::Task<bool> Session::still_allowed() {
+    if (!selected_ || selected_->mailbox().account == account_) co_return true;
+    if (watch_->generation() == seen_generation_) co_return true;
+    const auto fresh = co_await refresh();
+    const bool gone = !fresh && (fresh.error().code == Errc::not_found || fresh.error().code == Errc::denied);
+    if (gone) co_await say_bye("[NONEXISTENT] The selected mailbox is gone");
+    co_return !gone;
+}
+
 net::Task<bool> Session::dispatch(const ReadCommand& command) {
     constexpr std::string_view kTooMany = "Too many bad commands";
     if (!greeted_command_ && is_http(command.text)) co_return false;
@@ -402,6 +413,8 @@ net::Task<bool> Session::dispatch(const ReadCommand& command) {
         else {
             greeted_command_ = true;
             message_ = command.message;
+            const bool allowed = co_await still_allowed();
+            if (!allowed) co_return false;
             Reply reply = co_await run_command(*row, in);
             co_return co_await finish(*row, std::move(reply));
         }

@@ -137,6 +137,7 @@ class Session {
     net::Task<void> serve();
     net::Task<bool> run_one();
     net::Task<bool> end_after(Error error);
+    net::Task<bool> still_allowed();
     net::Task<bool> dispatch(const ReadCommand& command);
     net::Task<Reply> run_command(const Command& row, Cursor args);
     net::Task<bool> finish(const Command& row, Reply reply);

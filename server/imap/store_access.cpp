@@ -27,11 +27,17 @@ Result<KeywordSets> keyword_sets_of(const MailView& mail, std::span<const Entry>
     return read_keyword_sets(mail, std::vector(ids.begin(), ids.end()));
 }
 
-// That the mailbox is this account's is settled before the cache is asked.
-Result<OpenedMailbox> open_mailbox(MailboxCache& cache, const MailView& mail, storage::AccountId account,
-                                   const std::string& name) {
-    TRY(const Mailbox mailbox, mail.mailbox(name));
-    return cache.open(mail, account, mailbox);
+// That the account may read the mailbox is settled before the cache is asked.
+Result<OpenedMailbox> open_mailbox(MailboxCache& cache, const MailView& mail, const std::string& name) {
+    TRY(const Mailbox found, mail.mailbox(name));
+    TRY(const Mailbox mailbox, mail.mailbox(found.id));  // that it may be read
+    TRY(OpenedMailbox out, cache.open(mail, mailbox.account, mailbox));
+    // A newer image is as another account sees it, whose name and rights are not these.
+    out.mailbox.name = mailbox.name;
+    out.mailbox.rights = mailbox.rights;
+    out.mailbox.special_use = mailbox.special_use;
+    out.mailbox.subscribed = mailbox.subscribed;
+    return out;
 }
 
 Result<MailboxNews> read_news(MailboxCache& cache, const MailView& mail, storage::AccountId account, MailboxId mailbox,
@@ -43,7 +49,7 @@ Result<MailboxNews> read_news(MailboxCache& cache, const MailView& mail, storage
     TRY(out.changed, mail.changed_since(mailbox, since));
     TRY(out.expunged, mail.expunged_since(mailbox, since));
     TRY(out.keyword_sets, keyword_sets_of(mail, out.changed));
-    out.entries = cache.follow(mail, account, out, since);
+    out.entries = cache.follow(mail, out.mailbox.account, out, since);
     return out;
 }
 
@@ -64,6 +70,7 @@ Result<MailboxStatus> status_of(const MailView& mail, Mailbox mailbox, std::uint
 
 Result<MailboxStatus> read_status(const MailView& mail, const std::string& name, std::uint8_t reads) {
     TRY(Mailbox mailbox, mail.mailbox(name));
+    if ((reads & kMustRead) != 0) TRY_VOID(mail.mailbox(mailbox.id));
     return status_of(mail, std::move(mailbox), reads);
 }
 
@@ -72,7 +79,9 @@ Result<MailboxListing> read_listing(const MailView& mail, std::uint8_t reads) {
     TRY(auto mailboxes, mail.mailboxes());
     out.mailboxes.reserve(mailboxes.size());
     for (Mailbox& mailbox : mailboxes) {
-        TRY(MailboxStatus status, status_of(mail, std::move(mailbox), reads));
+        // Of what may not be read nothing but the name is told.
+        const bool readable = has(mailbox.rights, storage::Right::read);
+        TRY(MailboxStatus status, status_of(mail, std::move(mailbox), readable ? reads : std::uint8_t{0}));
         out.mailboxes.push_back(std::move(status));
     }
     TRY(out.subscriptions, mail.subscriptions());
@@ -159,7 +168,11 @@ class StoreAccess final : public Access {
         : store_(store), index_(index), cache_(cache), loop_(loop), pool_(pool), account_(account) {}
 
     Answer<std::vector<Mailbox>> mailboxes() override {
-        return reading([](const MailView& mail) { return mail.mailboxes(); });
+        return reading([account = account_](const MailView& mail) -> Result<std::vector<Mailbox>> {
+            TRY(auto out, mail.mailboxes());
+            std::erase_if(out, [&](const Mailbox& mailbox) { return mailbox.account != account; });
+            return out;
+        });
     }
     Answer<MailboxListing> list(std::uint8_t reads) override {
         return reading([reads](const MailView& mail) { return read_listing(mail, reads); });
@@ -202,9 +215,32 @@ class StoreAccess final : public Access {
         });
     }
 
+    Answer<std::vector<storage::RightsRow>> rights(std::string name) override {
+        return reading([name = std::move(name)](const MailView& mail) -> Result<std::vector<storage::RightsRow>> {
+            TRY(const Mailbox mailbox, mail.mailbox(name));
+            return mail.rights(mailbox.id);
+        });
+    }
+    Answer<std::string> owner(std::string name) override {
+        auto job = [account = account_, name = std::move(name)](const Snapshot& snapshot) -> Result<std::string> {
+            TRY(const Mailbox mailbox, snapshot.shared_mail(account).mailbox(name));
+            TRY(auto row, snapshot.catalog().account(mailbox.account));
+            return row.address;
+        };
+        return storage::read(store_, pool_, loop_, std::move(job));
+    }
+    Answer<void> set_rights(std::string name, std::string identifier, storage::RightsChange how,
+                            storage::Rights rights) override {
+        return writing(
+            [name = std::move(name), identifier = std::move(identifier), how, rights](MailTx& mail) -> Result<> {
+                TRY(const Mailbox mailbox, mail.mailbox(name));
+                return mail.set_rights(mailbox.id, identifier, how, rights);
+            });
+    }
+
     Answer<OpenedMailbox> open(std::string name) override {
-        return reading([cache = &cache_, account = account_, name = std::move(name)](const MailView& mail) {
-            return open_mailbox(*cache, mail, account, name);
+        return reading([cache = &cache_, name = std::move(name)](const MailView& mail) {
+            return open_mailbox(*cache, mail, name);
         });
     }
     Answer<Uid> take_recent(MailboxId mailbox) override {
@@ -299,13 +335,13 @@ class StoreAccess final : public Access {
     template <class F>
     net::Task<std::invoke_result_t<F, const MailView&>> reading(F fn) {
         auto job = [account = account_, work = std::move(fn)](const Snapshot& snapshot) mutable {
-            return work(snapshot.mail(account));
+            return work(snapshot.shared_mail(account));
         };
         return storage::read(store_, pool_, loop_, std::move(job));
     }
     template <class F>
     net::Task<std::invoke_result_t<F, MailTx&>> writing(F fn) {
-        auto job = [account = account_, work = std::move(fn)](Tx& tx) mutable { return work(tx.mail(account)); };
+        auto job = [account = account_, work = std::move(fn)](Tx& tx) mutable { return work(tx.shared_mail(account)); };
         std::vector<storage::StagedBodyPtr> none;
         return storage::commit(store_, loop_, std::move(none), std::move(job));
     }
@@ -323,7 +359,7 @@ class StoreAccess final : public Access {
         CO_TRY(auto facts, co_await net::offload(pool_, loop_, std::move(compute)));
         auto job = [account = account_, name = std::move(name), messages = std::move(messages),
                     facts = std::move(facts), replaced](Tx& tx) -> Result<Appended> {
-            MailTx& mail = tx.mail(account);
+            MailTx& mail = tx.shared_mail(account);
             TRY(const Mailbox target, mail.mailbox(name));
             Appended out(target.id, target.uid_validity);
             for (std::size_t i = 0; i < messages.size(); ++i) {
