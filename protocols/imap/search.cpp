@@ -364,6 +364,11 @@ bool needs_saved(const SearchProgram& program) {
     return std::ranges::any_of(program.nodes, [](const SearchNode& node) { return node.key->place == Place::entry; });
 }
 
+bool has_numbers(const SearchProgram& program) {
+    return std::ranges::any_of(
+        program.nodes, [](const SearchNode& node) { return node.key == &kNumbersKey && !node.set.last_result; });
+}
+
 SearchProgram restricted(SearchProgram program, std::vector<SequenceSet::Range> uids) {
     SearchNode node;
     node.key = &kUidKey;

@@ -129,6 +129,8 @@ struct SearchView {
 void resolve_sets(SearchProgram& program, const SearchView& view);
 /// Whether a key needs SearchMessage::saved.
 bool needs_saved(const SearchProgram& program);
+/// Whether a set of message numbers is in it, "$" apart.
+bool has_numbers(const SearchProgram& program);
 /// The same keys, and a UID among `uids`, which are resolved.
 SearchProgram restricted(SearchProgram program, std::vector<SequenceSet::Range> uids);
 /// Message numbers made the UIDs they stand for now, so that the program outlives the next EXPUNGE (RFC 5267 4.3).

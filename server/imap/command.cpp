@@ -1,6 +1,7 @@
 #include "server/imap/command.h"
 
 #include <array>
+#include <string>
 
 #include "protocols/base/ascii.h"
 
@@ -34,6 +35,7 @@ constexpr auto kExtensions = std::to_array<Extension>({
     {"I18NLEVEL=1", kAnyPhase, "5255"},
     {"CONDSTORE", kAnyPhase, "7162"},
     {"INPROGRESS", kAnyPhase, "9585"},
+    {"UIDONLY", kAnyPhase, "9586"},
     {"QRESYNC", kAnyPhase, "7162"},
     {"BINARY", kAnyPhase, "3516"},
     {"PREVIEW", kAnyPhase, "8970"},
@@ -45,6 +47,7 @@ constexpr auto kExtensions = std::to_array<Extension>({
 constexpr auto kEnablings = std::to_array<Enabling>({
     {"CONDSTORE", static_cast<std::uint8_t>(Enabled::condstore), "7162 3.1"},
     {"QRESYNC", Enabled::qresync | Enabled::condstore, "7162 3.2.3"},
+    {"UIDONLY", static_cast<std::uint8_t>(Enabled::uidonly), "9586"},
 });
 
 }  // namespace
@@ -70,6 +73,11 @@ const Command* find_command(std::string_view verb) {
         }
     }
     return nullptr;
+}
+
+bool takes_numbers(const Command& row) {
+    // EXPUNGE takes nothing; its form with UID takes what plain EXPUNGE leaves out.
+    return row.verb != "EXPUNGE" && find_command("UID " + std::string(row.verb)) != nullptr;
 }
 
 }  // namespace posthouse::server::imap

@@ -69,6 +69,11 @@ std::span<const std::span<const Command>> all_commands();
 /// nullptr where there is none; `verb` in any case.
 const Command* find_command(std::string_view verb);
 
+/// Whether it speaks of messages by number, and has a form with UID for a client that does not (RFC 9586).
+bool takes_numbers(const Command& row);
+/// BAD's text to one that switched message numbers off and sends some.
+inline constexpr std::string_view kUidRequired = "[UIDREQUIRED] Message numbers are switched off";
+
 /// A capability that no command stands for.
 struct Extension {
     std::string_view capability;

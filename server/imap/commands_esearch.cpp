@@ -36,6 +36,8 @@ Result<Esearch> take_esearch(Session& session, Cursor& args) {
     }
     auto program = wire::take_search_program(args, session.limits());
     if (!program && program.error().code != Errc::unsupported) return Error(program.error());
+    const bool numbered = program && wire::has_numbers(*program);
+    if (numbered && session.has(Enabled::uidonly)) return Error(Errc::invalid, std::string(kUidRequired));
     if (program) out.program = *std::move(program);
     if (out.selected && !session.has_selected()) return Error(Errc::invalid, "No mailbox is selected");
     const bool alone = out.selected && out.sources.size() == 1;

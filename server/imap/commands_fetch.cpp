@@ -247,9 +247,10 @@ class Fetcher {
             co_return Result<>();
         }
         const wire::FetchSource source = source_of(message);
-        std::string out = "* ";
-        wire::append_number(out, message.number);
-        out += " FETCH (";
+        std::string out;
+        Dialect dialect;  // the UID is an item of the program
+        dialect.uidfetch = session_.has(Enabled::uidonly);
+        session_.selected().append_fetch_head(out, message.number, dialect);
         for (std::size_t i = 0; i < program_.items.size(); ++i) {
             const wire::FetchUse& use = program_.items[i];
             if (i > 0) out += ' ';
@@ -423,8 +424,8 @@ net::Task<Reply> fetch(Session& session, Cursor args, NumbersAre are) {
                                                  *modifiers->changed_since);
         if (!told) co_return reply_for(told.error());
     }
-    // UID FETCH tells the UID whether it was asked for or not (RFC 3501 6.4.8).
-    if (are == NumbersAre::uids) wire::add_item(*program, "UID", wire::Place::first);
+    // UID FETCH tells the UID whether it was asked for or not (RFC 3501 6.4.8); UIDFETCH begins with it (RFC 9586).
+    if (are == NumbersAre::uids && !session.has(Enabled::uidonly)) wire::add_item(*program, "UID", wire::Place::first);
     Fetcher fetcher(session, *std::move(program));
     fetcher.tell_progress();
     const auto done = co_await fetcher.run(*numbers);

@@ -29,7 +29,10 @@ void describe(Session& session) {
     session.put(out);
     put_count(session, "", selected.exists(), " EXISTS");
     put_count(session, "", selected.recent(), " RECENT");
-    if (selected.first_unseen() != 0) put_count(session, "OK [UNSEEN ", selected.first_unseen(), "] First unseen");
+    // A message number, which a client that switched them off has no use for (RFC 9586).
+    const bool numbers = !session.has(Enabled::uidonly);
+    if (numbers && selected.first_unseen() != 0)
+        put_count(session, "OK [UNSEEN ", selected.first_unseen(), "] First unseen");
     out.clear();
     selected.append_permanent_flags(out);
     session.put(out);
@@ -83,6 +86,8 @@ net::Task<Reply> open(Session& session, Cursor args, Mode mode) {
     const auto end = wire::take_end(args);
     if (!end) co_return syntax(end.error());
     if (parameters->resync && !session.has(Enabled::qresync)) co_return Reply::bad("ENABLE QRESYNC comes first");
+    const bool numbered = parameters->resync && !parameters->resync->matches.empty();
+    if (numbered && session.has(Enabled::uidonly)) co_return Reply::bad(std::string(kUidRequired));
     if (session.has_selected()) session.untagged("OK [CLOSED] Previous mailbox closed");
     session.unselect();
     if (!name) co_return syntax(name.error());

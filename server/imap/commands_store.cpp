@@ -49,17 +49,9 @@ Result<StoreArguments> take_store(Cursor args, const wire::Limits& limits) {
 
 // What STORE changed, for a client that knows mod-sequences: told even where it asked for silence (RFC 7162 3.1.3).
 void append_modseq(std::string& out, const Selected& selected, std::uint32_t number, const Dialect& dialect) {
-    const Selected::Row row = selected.row(number);
-    out += "* ";
-    wire::append_number(out, number);
-    out += " FETCH (";
-    if (dialect.uids) {
-        out += "UID ";
-        wire::append_number(out, row.entry.uid);
-        out += ' ';
-    }
+    selected.append_fetch_head(out, number, dialect);
     out += "MODSEQ (";
-    wire::append_number(out, row.entry.modseq);
+    wire::append_number(out, selected.row(number).entry.modseq);
     out += "))\r\n";
 }
 

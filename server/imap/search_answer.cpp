@@ -13,6 +13,8 @@ Result<SearchRequest> take_search(Session& session, wire::SearchReturn wanted, C
                                                : wire::take_search_program(args, session.limits());
     if (!parsed && parsed.error().code != Errc::unsupported) return Error(parsed.error());
     SearchRequest out;
+    const bool numbered = parsed && wire::has_numbers(*parsed);
+    if (numbered && session.has(Enabled::uidonly)) return Error(Errc::invalid, std::string(kUidRequired));
     if (parsed) {
         out.program = resolve_program(*std::move(parsed), session.selected(), session.deps().clock->now());
     }

@@ -309,16 +309,20 @@ void Selected::append_permanent_flags(std::string& out) const {
     out += "* OK [PERMANENTFLAGS " + flags + "] Flags permitted\r\n";
 }
 
+void Selected::append_fetch_head(std::string& out, std::uint32_t number, const Dialect& dialect) const {
+    const Uid uid = uid_of(number);
+    out += "* ";
+    wire::append_number(out, dialect.uidfetch ? uid : number);
+    out += dialect.uidfetch ? " UIDFETCH (" : " FETCH (";
+    if (!dialect.uids || dialect.uidfetch) return;
+    out += "UID ";
+    wire::append_number(out, uid);
+    out += ' ';
+}
+
 void Selected::append_fetch_flags(std::string& out, std::uint32_t number, const Dialect& dialect) const {
     const Row of = row(number);
-    out += "* ";
-    wire::append_number(out, number);
-    out += " FETCH (";
-    if (dialect.uids) {
-        out += "UID ";
-        wire::append_number(out, of.entry.uid);
-        out += ' ';
-    }
+    append_fetch_head(out, number, dialect);
     out += "FLAGS ";
     wire::append_flags(out, of.entry.flags, keywords(of.entry.keyword_set),
                        of.recent ? wire::Recent::yes : wire::Recent::no);

@@ -32,6 +32,7 @@ struct Dialect {
     bool uids = false;      ///< FETCH says the UID
     bool modseqs = false;   ///< and the mod-sequence (RFC 7162 3.1)
     bool vanished = false;  ///< VANISHED in the place of EXPUNGE (RFC 7162 3.2.10)
+    bool uidfetch = false;  ///< UIDFETCH in the place of FETCH: no message numbers at all (RFC 9586)
 
     Dialect() = default;
     // NOLINTNEXTLINE(google-explicit-constructor): what a client has that enabled nothing
@@ -111,6 +112,8 @@ class Selected {
     void append_flags_response(std::string& out) const;
     void append_permanent_flags(std::string& out) const;
     void append_fetch_flags(std::string& out, std::uint32_t number, const Dialect& dialect) const;
+    /// "* 12 FETCH (UID 40 ", or "* 40 UIDFETCH (", up to the first item.
+    void append_fetch_head(std::string& out, std::uint32_t number, const Dialect& dialect) const;
 
  private:
     struct UidRange {

@@ -151,7 +151,8 @@ void Session::enable(std::uint8_t bits) {
 Dialect Session::dialect(NumbersAre are) const {
     Dialect out(are);
     out.modseqs = has(Enabled::condstore);
-    out.vanished = has(Enabled::qresync);
+    out.uidfetch = has(Enabled::uidonly);
+    out.vanished = has(Enabled::qresync) || out.uidfetch;
     // Who is told of removals by UID must be able to tell other changes by UID too (RFC 7162 3.2.10).
     out.uids = out.uids || out.vanished;
     return out;
@@ -410,6 +411,8 @@ net::Task<bool> Session::dispatch(const ReadCommand& command) {
             go_on = refuse("NUL is not allowed");
         else if (!in.at_end() && !wire::take_space(in))
             go_on = refuse("Missing space");
+        else if (has(Enabled::uidonly) && takes_numbers(*row))
+            go_on = refuse(kUidRequired);
         else {
             greeted_command_ = true;
             message_ = command.message;
