@@ -1,0 +1,221 @@
+#!/usr/bin/env python3
+"""Clients people read mail with, without a screen: offlineimap and interimap synchronise both ways, neomutt is
+typed at within tmux. What they did is judged by what another session finds afterwards.
+
+interimap speaks CONDSTORE and QRESYNC between two servers of ours.
+"""
+import contextlib
+import imaplib
+import mailbox
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+from house import house, need  # noqa: E402
+
+ACCOUNT, PASSWORD = "bob@home.example", "correct horse battery"
+SCREEN_SECONDS_MAX = 60
+
+
+def message(subject):
+    return (f"Subject: {subject}\r\nFrom: Carol <carol@world.example>\r\nTo: Bob <{ACCOUNT}>\r\n"
+            f"Date: Mon, 23 Nov 2026 20:11:05 +0000\r\nMessage-ID: <{subject}@world.example>\r\n\r\n"
+            f"the text of {subject}\r\n").encode()
+
+
+def run(*words, environment=None):
+    done = subprocess.run(words, capture_output=True, timeout=120, env={**os.environ, **(environment or {})})
+    if done.returncode != 0:
+        raise AssertionError(f"{' '.join(map(str, words))}\nended with {done.returncode}\n"
+                             f"{done.stdout.decode(errors='replace')}\n{done.stderr.decode(errors='replace')}")
+    return done.stdout.decode(errors="replace")
+
+
+@contextlib.contextmanager
+def session(home, box="INBOX"):
+    context = home.tls()
+    context.check_hostname = False  # clients dial 127.0.0.1
+    client = imaplib.IMAP4_SSL("127.0.0.1", home.port("imaps"), ssl_context=context)
+    client.login(ACCOUNT, PASSWORD)
+    assert client.select(box)[0] == "OK", box
+    yield client
+    client.logout()
+
+
+def fill(home, *subjects):
+    with session(home) as client:
+        for subject in subjects:
+            assert client.append("INBOX", None, None, message(subject))[0] == "OK"
+
+
+def found(home, box="INBOX", *keys):
+    """The subjects of what SEARCH finds, in order of the UIDs."""
+    with session(home, box) as client:
+        out = []
+        for uid in client.uid("SEARCH", *(keys or ("ALL",)))[1][0].split():
+            head = client.uid("FETCH", uid, "(BODY.PEEK[HEADER.FIELDS (SUBJECT)])")[1][0][1]
+            out.append(head.decode().partition(":")[2].strip())
+        return out
+
+
+def check_offlineimap(home):
+    fill(home, "offline-1", "offline-2", "offline-3")
+    folder = home.folder / "offlineimap"
+    folder.mkdir()
+    config = folder / "rc"
+    config.write_text(
+        f"[general]\naccounts = bob\nmetadata = {folder}/state\nui = basic\n\n"
+        "[Account bob]\nlocalrepository = near\nremoterepository = far\n\n"
+        f"[Repository near]\ntype = Maildir\nlocalfolders = {folder}/mail\n\n"
+        f"[Repository far]\ntype = IMAP\nremotehost = 127.0.0.1\nremoteport = {home.port('imaps')}\n"
+        f"remoteuser = {ACCOUNT}\nremotepass = {PASSWORD}\nssl = yes\n"
+        f"cert_fingerprint = {fingerprint(home, 'sha512')}\n")
+    words = ("offlineimap", "-o", "-c", str(config))
+    run(*words)
+    local = mailbox.Maildir(str(folder / "mail" / "INBOX"), create=False)
+    subjects = {local[key]["Subject"]: key for key in local.keys()}
+    assert {"offline-1", "offline-2", "offline-3"} <= set(subjects), subjects
+    # A flag and a removal here, a new message on both sides.
+    flagged = local.get_message(subjects["offline-1"])
+    flagged.set_subdir("cur")
+    flagged.add_flag("F")
+    local[subjects["offline-1"]] = flagged
+    local.remove(subjects["offline-2"])
+    local.add(mailbox.MaildirMessage(message("offline-near").replace(b"\r\n", b"\n")))
+    fill(home, "offline-far")
+    run(*words)
+    run(*words)
+    assert found(home, "INBOX", "FLAGGED") == ["offline-1"]
+    there = found(home)
+    assert "offline-2" not in there and there.count("offline-near") == 1, there
+    local = mailbox.Maildir(str(folder / "mail" / "INBOX"), create=False)
+    assert sorted(each["Subject"] for each in local) == sorted(there)
+
+
+def fingerprint(home, kind):
+    line = run("openssl", "x509", "-noout", "-fingerprint", f"-{kind}", "-in", str(home.certificate()))
+    return line.strip().partition("=")[2].replace(":", "").lower()
+
+
+def check_interimap(home):
+    """Two servers of ours; every change of either side is on the other after one run."""
+    with house() as other:
+        other.add_account(ACCOUNT, PASSWORD)
+        fill(home, "inter-1", "inter-2", "inter-3")
+        folder = home.folder / "interimap"
+        for name in ("config/interimap", "data/interimap"):
+            (folder / name).mkdir(parents=True)
+            (folder / name).chmod(0o700)
+        common = f"type = imaps\nhost = 127.0.0.1\nusername = {ACCOUNT}\npassword = {PASSWORD}\nSSL_verify = NO\n"
+        config = folder / "config" / "interimap" / "config"
+        config.write_text(f"database = both.db\nlist-mailbox = INBOX\n\n[local]\n{common}port = {home.port('imaps')}\n\n"
+                          f"[remote]\n{common}port = {other.port('imaps')}\n")
+        config.chmod(0o600)
+        environment = {"XDG_CONFIG_HOME": str(folder / "config"), "XDG_DATA_HOME": str(folder / "data"),
+                       "HOME": str(folder)}
+
+        def synchronise():
+            run("interimap", environment=environment)
+            assert sorted(found(home)) == sorted(found(other)), (found(home), found(other))
+
+        synchronise()
+        with session(other) as client:
+            client.store(",".join(number.decode() for number in client.search(None, "SUBJECT", "inter-1")[1][0].split()),
+                         "+FLAGS", "(\\Answered)")
+            client.store(client.search(None, "SUBJECT", "inter-2")[1][0].decode(), "+FLAGS", "(\\Deleted)")
+            client.expunge()
+        fill(other, "inter-far")
+        fill(home, "inter-near")
+        synchronise()
+        assert found(home, "INBOX", "ANSWERED") == ["inter-1"]
+        assert "inter-2" not in found(home)
+        assert {"inter-far", "inter-near"} <= set(found(home))
+        with session(home) as client:
+            client.store(client.search(None, "SUBJECT", "inter-3")[1][0].decode(), "+FLAGS", "(\\Deleted)")
+            client.expunge()
+        synchronise()
+        assert "inter-3" not in found(other)
+
+
+class Screen:
+    """A program in a tmux of its own: keys go in, and what is on the screen is waited for."""
+
+    def __init__(self, folder, command):
+        self.socket = str(folder / "tmux")
+        self.tmux("-f", "/dev/null", "new-session", "-d", "-x", "120", "-y", "40", command)
+
+    def tmux(self, *words):
+        return run("tmux", "-S", self.socket, *words, environment={"TERM": "xterm", "LC_ALL": "C.UTF-8"})
+
+    def see(self, text):
+        end = time.monotonic() + SCREEN_SECONDS_MAX
+        while text not in (shown := self.tmux("capture-pane", "-p")):
+            if time.monotonic() > end:
+                raise AssertionError(f"'{text}' did not come to the screen:\n{shown}")
+            time.sleep(0.05)  # tmux tells nobody when the screen changes
+
+    def keys(self, *keys):
+        self.tmux("send-keys", *keys)
+
+    def close(self):
+        subprocess.run(["tmux", "-S", self.socket, "kill-server"], capture_output=True, timeout=60)
+
+
+def check_neomutt(home):
+    """Open, read, flag, save into another mailbox, delete, and write the changes."""
+    with session(home) as client:  # only its own messages, so that places on the screen are known
+        client.store("1:*", "+FLAGS", "(\\Deleted)")
+        client.expunge()
+    fill(home, "mutt-1", "mutt-2", "mutt-3", "mutt-4")
+    folder = home.folder / "neomutt"
+    folder.mkdir()
+    account = ACCOUNT.replace("@", "%40")
+    config = folder / "rc"
+    config.write_text(
+        f'set imap_user = "{ACCOUNT}"\nset imap_pass = "{PASSWORD}"\nset folder = "imaps://{account}@127.0.0.1:'
+        f'{home.port("imaps")}/"\nset spoolfile = "+INBOX"\nset certificate_file = "{home.certificate()}"\n'
+        f'set ssl_verify_host = no\nset ssl_verify_dates = no\nset confirmappend = no\nset confirmcreate = no\n'
+        f'set delete = yes\nset quit = yes\nset sort = mailbox-order\nset mark_old = no\nset imap_qresync = yes\n'
+        f'set imap_condstore = yes\nset header_cache = "{folder}/cache"\nset resolve = no\nset wait_key = no\n'
+        f'set auto_tag = no\nset record = ""\nset pager_stop = yes\n')
+    screen = Screen(folder, f"env HOME={folder} neomutt -n -F {config}")
+    try:
+        screen.see("mutt-4")
+        screen.keys("1", "Enter", "Enter")
+        screen.see("the text of mutt-1")
+        screen.keys("i")
+        screen.see("mutt-4")
+        screen.keys("2", "Enter", "F")
+        screen.keys("3", "Enter", "d")
+        screen.keys("4", "Enter", "s")
+        screen.see("Save to mailbox")
+        screen.keys("C-u")
+        screen.keys("-l", "=Archive")
+        screen.keys("Enter")
+        screen.keys("$")
+        screen.see("Msgs:2")
+        screen.keys("q")
+    finally:
+        screen.close()
+    assert found(home) == ["mutt-1", "mutt-2"], found(home)
+    assert found(home, "INBOX", "SEEN") == ["mutt-1"], found(home, "INBOX", "SEEN")
+    assert found(home, "INBOX", "FLAGGED") == ["mutt-2"]
+    assert found(home, "Archive") == ["mutt-4"]
+
+
+CHECKS = {"offlineimap": check_offlineimap, "interimap": check_interimap, "neomutt": check_neomutt}
+
+
+def main():
+    name = sys.argv[1]
+    need(name, "openssl", *(("tmux",) if name == "neomutt" else ()))
+    with house() as home:
+        home.add_account(ACCOUNT, PASSWORD)
+        CHECKS[name](home)
+        print(f"{name}: good", flush=True)
+
+
+main()
