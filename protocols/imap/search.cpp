@@ -4,6 +4,7 @@
 #include <array>
 
 #include "protocols/imap/grammar.h"
+#include "protocols/imap/modseq.h"
 #include "protocols/imap/object_id.h"
 #include "protocols/mime/date.h"
 #include "protocols/mime/header.h"
@@ -42,6 +43,9 @@ Match is_larger(const SearchNode& node, const SearchMessage& message) {
 }
 Match is_smaller(const SearchNode& node, const SearchMessage& message) {
     return to_match(message.size_octets < node.number);
+}
+Match is_changed(const SearchNode& node, const SearchMessage& message) {
+    return to_match(message.modseq >= node.number);
 }
 Match in_uids(const SearchNode& node, const SearchMessage& message) {
     return to_match(contains(node.ranges, message.uid));
@@ -138,7 +142,7 @@ Match text_holds(const SearchNode& node, const SearchMessage& message) {
 
 using Argument = SearchArgument;
 using Place = SearchPlace;
-constexpr std::array<SearchKey, 45> kKeys = {{
+constexpr std::array<SearchKey, 46> kKeys = {{
     {"ALL", Argument::none, is_any, "3501 6.4.4"},
     {"ANSWERED", Argument::none, has_flag<kAnswered>, "3501 6.4.4"},
     {"BCC", Argument::text, bcc_holds, "3501 6.4.4", Place::field},
@@ -153,6 +157,7 @@ constexpr std::array<SearchKey, 45> kKeys = {{
     {"HEADER", Argument::header_and_text, header_holds, "3501 6.4.4", Place::field},
     {"KEYWORD", Argument::flag_keyword, has_keyword, "3501 6.4.4"},
     {"LARGER", Argument::number, is_larger, "3501 6.4.4"},
+    {"MODSEQ", Argument::modseq, is_changed, "7162 3.1.5"},
     {"NEW", Argument::none, is_new, "3501 6.4.4"},
     {"NOT", Argument::one_key, nullptr, "3501 6.4.4"},
     {"OLD", Argument::none, is_old, "3501 6.4.4"},
@@ -269,6 +274,7 @@ class Parser {
                 TRY(node.day, take_date(in_));
                 return {};
             }
+            case Argument::modseq: return take_modseq_argument(node);
             case Argument::number: {
                 TRY(node.number, take_number(in_));
                 return {};
@@ -297,6 +303,22 @@ class Parser {
                 return {};
             }
         }
+        return {};
+    }
+
+    // [entry-name SP ("all" / "priv" / "shared") SP] mod-sequence-valzer. All flags of a message share one (RFC 7162
+    // 3.1.5).
+    Result<> take_modseq_argument(SearchNode& node) {
+        if (in_.peek() == '"') {
+            TRY_VOID(take_string(in_));
+            TRY_VOID(take_space(in_));
+            TRY(const std::string type, take_atom(in_));
+            const bool known =
+                ascii::equals_ci(type, "all") || ascii::equals_ci(type, "priv") || ascii::equals_ci(type, "shared");
+            if (!known) return bad("Unknown kind of metadata");
+            TRY_VOID(take_space(in_));
+        }
+        TRY(node.number, take_modseq(in_));
         return {};
     }
 
@@ -362,6 +384,11 @@ void resolve_sets(SearchProgram& program, const SearchView& view) {
 
 bool needs_saved(const SearchProgram& program) {
     return std::ranges::any_of(program.nodes, [](const SearchNode& node) { return node.key->place == Place::entry; });
+}
+
+bool asks_modseq(const SearchProgram& program) {
+    return std::ranges::any_of(program.nodes,
+                               [](const SearchNode& node) { return node.key->argument == Argument::modseq; });
 }
 
 bool has_numbers(const SearchProgram& program) {

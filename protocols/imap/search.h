@@ -76,6 +76,7 @@ enum class SearchArgument {
     flag_keyword,
     date,
     number,
+    modseq,
     interval,
     object_id,
     uid_set,
@@ -129,6 +130,8 @@ struct SearchView {
 void resolve_sets(SearchProgram& program, const SearchView& view);
 /// Whether a key needs SearchMessage::saved.
 bool needs_saved(const SearchProgram& program);
+/// Whether a key asks for mod-sequences, so that the answer tells the highest of what was found (RFC 7162 3.1.5).
+bool asks_modseq(const SearchProgram& program);
 /// Whether a set of message numbers is in it, "$" apart.
 bool has_numbers(const SearchProgram& program);
 /// The same keys, and a UID among `uids`, which are resolved.

@@ -17,13 +17,15 @@ net::Task<Reply> search(Session& session, Cursor args, NumbersAre are) {
     if (!request->program) co_return bad_charset();
     auto found = co_await find_messages(session.access(), session.selected(), request->program, &session.progress());
     if (!found) co_return reply_for(found.error());
+    const ModSeq modseq = modseq_of(session.selected(), *request, *found);
     if (request->wanted.extended) {
-        answer_extended(session, request->wanted, *found, are);
+        answer_extended(session, request->wanted, *found, are, modseq);
         const bool updates = request->wanted.has(wire::SearchReturn::kUpdate);
         if (updates) keep_updated(session, *request->program, *found, are);
     } else {
         std::string out = "SEARCH";
         append_numbers(out, told_as(session.selected(), *std::move(found), are));
+        if (modseq != 0) out += " (MODSEQ " + std::to_string(modseq) + ")";
         session.untagged(out);
     }
     const bool saved = request->wanted.has(wire::SearchReturn::kSave);

@@ -1,5 +1,7 @@
 #include "server/imap/search_answer.h"
 
+#include <algorithm>
+
 #include "protocols/imap/response.h"
 
 namespace posthouse::server::imap {
@@ -15,6 +17,7 @@ Result<SearchRequest> take_search(Session& session, wire::SearchReturn wanted, C
     SearchRequest out;
     const bool numbered = parsed && wire::has_numbers(*parsed);
     if (numbered && session.has(Enabled::uidonly)) return Error(Errc::invalid, std::string(kUidRequired));
+    if (parsed && wire::asks_modseq(*parsed)) session.enable(Enabled::condstore);
     if (parsed) {
         out.program = resolve_program(*std::move(parsed), session.selected(), session.deps().clock->now());
     }
@@ -38,8 +41,24 @@ void append_numbers(std::string& out, const std::vector<std::uint32_t>& numbers)
     }
 }
 
+ModSeq modseq_of(const Selected& selected, const SearchRequest& request, const std::vector<std::uint32_t>& found) {
+    if (!wire::asks_modseq(*request.program) || found.empty()) return 0;
+    using Return = wire::SearchReturn;
+    const auto at = [&](std::uint32_t number) { return selected.row(number).entry.modseq; };
+    const unsigned ends = request.wanted.options & (Return::kMin | Return::kMax);
+    const bool ends_only = ends != 0 && !request.wanted.has(Return::kAll) && !request.wanted.has(Return::kCount) &&
+                           !request.wanted.has(Return::kPartial);
+    const auto [least, most] = std::ranges::minmax(found);
+    if (ends_only && ends == Return::kMin) return at(least);
+    if (ends_only && ends == Return::kMax) return at(most);
+    if (ends_only) return std::max(at(least), at(most));
+    ModSeq out = 0;
+    for (const std::uint32_t number : found) out = std::max(out, at(number));
+    return out;
+}
+
 void answer_extended(Session& session, const wire::SearchReturn& wanted, const std::vector<std::uint32_t>& results,
-                     NumbersAre are) {
+                     NumbersAre are, ModSeq modseq) {
     Selected& selected = session.selected();
     if (wanted.has(wire::SearchReturn::kSave)) selected.save_result(wire::kept_of(results, wanted));
     if (!wanted.answers()) return;
@@ -49,6 +68,7 @@ void answer_extended(Session& session, const wire::SearchReturn& wanted, const s
     std::string out;
     wire::append_esearch_head(out, correlator);
     wire::append_esearch_results(out, told_as(selected, results, are), wanted);
+    if (modseq != 0) out += " MODSEQ " + std::to_string(modseq);
     session.untagged(out);
 }
 
