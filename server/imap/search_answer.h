@@ -22,11 +22,12 @@ Result<SearchRequest> take_search(Session& session, posthouse::imap::SearchRetur
                                   Charset charset);
 Reply bad_charset();
 
-/// The highest mod-sequence of what is told of `found`, where the program asks for mod-sequences and something was found;
-/// else 0 (RFC 7162 3.1.5, 3.1.10).
+/// The highest mod-sequence of what is told of `found`, where the program asks for mod-sequences and something was
+/// found; else 0 (RFC 7162 3.1.5, 3.1.10).
 ModSeq modseq_of(const Selected& selected, const SearchRequest& request, const std::vector<std::uint32_t>& found);
 
-/// The untagged ESEARCH response to the running command, where one is due, with a mod-sequence that is not 0. `results` in their order, as numbers.
+/// The untagged ESEARCH response to the running command, where one is due, with a mod-sequence that is not 0. `results`
+/// in their order, as numbers.
 void answer_extended(Session& session, const posthouse::imap::SearchReturn& wanted,
                      const std::vector<std::uint32_t>& results, NumbersAre are, ModSeq modseq = 0);
 /// Likewise of any mailbox, named in it (RFC 7377 2.1); nothing where nothing was found.
