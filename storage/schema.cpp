@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "protocols/base/log.h"
@@ -21,11 +22,11 @@ namespace {
 /// Brings version `from` to from + 1. Rows are added at the end with every release that changes the schema.
 struct Migration {
     int from;
-    const char* script;
+    std::span<const char* const> scripts;  ///< in this order, one transaction
 };
 // 2: quotas of domains, removed mailboxes, retention, imports, tokens of the HTTP API. What the columns mean stands in
 // schema.sql.
-constexpr const char* kToVersion2 = R"sql(
+constexpr const char* kToVersion2[] = {R"sql(
 ALTER TABLE domains ADD COLUMN quota_octets INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE domains ADD COLUMN quota_messages INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX deleted_entries_by_time ON deleted_entries (deleted_ms);
@@ -40,10 +41,10 @@ CREATE TABLE imported (folder INTEGER NOT NULL, key TEXT NOT NULL, uid INTEGER N
     WITHOUT ROWID;
 CREATE TABLE api_tokens (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, digest BLOB NOT NULL,
     created_ms INTEGER NOT NULL);
-)sql";
+)sql"};
 
 // 3: passwords of programs, SCRAM keys, annotations, rights, switched-off capabilities, copies in Sent, token limits.
-constexpr const char* kToVersion3 = R"sql(
+constexpr const char* kToVersion3[] = {R"sql(
 ALTER TABLE accounts ADD COLUMN file_sent INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE api_tokens ADD COLUMN account INTEGER;
 ALTER TABLE api_tokens ADD COLUMN expires_ms INTEGER;
@@ -59,9 +60,18 @@ CREATE TABLE mailbox_rights (mailbox INTEGER NOT NULL, identifier TEXT NOT NULL,
 CREATE INDEX mailbox_rights_by_identifier ON mailbox_rights (identifier);
 CREATE TABLE capability_switches (account INTEGER NOT NULL, client TEXT NOT NULL, capability TEXT NOT NULL,
     PRIMARY KEY (account, client, capability)) WITHOUT ROWID;
-)sql";
+)sql"};
 
-constexpr Migration kMigrations[] = {{1, kToVersion2}, {2, kToVersion3}};
+// 4: the relay. One script for each of its rooms.
+constexpr const char* kQueue4 = R"sql(
+ALTER TABLE queue_items ADD COLUMN class INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE queue_recipients ADD COLUMN cause INTEGER NOT NULL DEFAULT 0;
+)sql";
+constexpr const char* kToVersion4[] = {
+    kQueue4,
+};
+
+constexpr Migration kMigrations[] = {{1, kToVersion2}, {2, kToVersion3}, {3, kToVersion4}};
 
 Result<int> version_of(Connection& db) {
     TRY(const std::int64_t version, db.value("PRAGMA user_version"));
@@ -149,7 +159,9 @@ Result<> step(Connection& db, const Migration& migration, bool first) {
     if (done && *version == migration.from) {
         if (first) done = keep_copy(db);
         POSTHOUSE_FAIL_POINT("migrate-begun");
-        if (done) done = db.exec_text(migration.script);
+        for (const char* const script : migration.scripts) {
+            if (done) done = db.exec_text(script);
+        }
         POSTHOUSE_FAIL_POINT("migrate-changed");
         if (done) done = db.exec_text(mark.c_str());
         POSTHOUSE_FAIL_POINT("migrate-marked");

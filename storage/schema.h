@@ -7,7 +7,7 @@
 /// of mail.db (and removes mail.db-wal and mail.db-shm). Mail that came in after the migration is not in that copy.
 ///
 /// How a migration is added:  1. change schema.sql, and its first line's version;
-///   2. raise kSchemaVersion and add a script to kMigrations (schema.cpp) that does the same to the version before:
+///   2. raise kSchemaVersion and add its scripts to kMigrations (schema.cpp) that do the same to the version before:
 ///      ALTER TABLE ADD COLUMN puts a column at the end, so it stands at the end of its table in schema.sql too;
 ///   3. keep the text of the version before in tests/support/schema_vN.sql and a row in tests/unit/storage/
 ///      migration_test.cpp, which compares every table and index of a migrated database with those of a fresh one.
@@ -20,7 +20,7 @@ namespace posthouse::storage {
 
 class Connection;
 
-inline constexpr int kSchemaVersion = 3;
+inline constexpr int kSchemaVersion = 4;
 extern const char* const kSchemaSql;
 
 /// Creates every table in an empty database, in one transaction.

@@ -1,4 +1,4 @@
--- Posthouse: the schema of DATA/mail.db, version 3 (PRAGMA user_version).
+-- Posthouse: the schema of DATA/mail.db, version 4 (PRAGMA user_version).
 --
 -- Read it with the stock tool: sqlite3 -readonly DATA/mail.db
 -- Times ending in _ms are Unix milliseconds UTC, in _s Unix seconds UTC. Addresses and domains are lower case.
@@ -218,7 +218,8 @@ CREATE TABLE queue_items (
     account      INTEGER,                            -- accounts.id of the submitter; NULL: none
     size_octets  INTEGER NOT NULL,                   -- of the message
     created_ms   INTEGER NOT NULL,                   -- when it was accepted
-    expires_ms   INTEGER NOT NULL                    -- when it is given up
+    expires_ms   INTEGER NOT NULL,                   -- when it is given up
+    class        INTEGER NOT NULL DEFAULT 0          -- 0 interactive 1 transactional 2 bulk: its share of a lane
 );
 
 CREATE TABLE queue_recipients (
@@ -233,7 +234,8 @@ CREATE TABLE queue_recipients (
     attempts        INTEGER NOT NULL DEFAULT 0,         -- tries begun
     last_reply      TEXT NOT NULL DEFAULT '',           -- what the remote said last, or our own sentence
     last_remote     TEXT NOT NULL DEFAULT '',           -- host and address of the last attempt
-    delay_told      INTEGER NOT NULL DEFAULT 0          -- 1: the sender knows of the delay
+    delay_told      INTEGER NOT NULL DEFAULT 0,         -- 1: the sender knows of the delay
+    cause           INTEGER NOT NULL DEFAULT 0          -- why it waits: position in WaitCause (storage/queue.h)
 );
 CREATE INDEX queue_recipients_by_queue ON queue_recipients (queue);
 CREATE INDEX queue_recipients_due ON queue_recipients (next_attempt_ms) WHERE state = 0;

@@ -147,6 +147,7 @@ class OldStore {
             old.exec("DETACH newer");
             fill_the_rest(old);
             if (version >= 2) fill_version_2(old);
+            if (version >= 3) fill_version_3(old);
             for (const std::string& table : old.rows("SELECT name FROM sqlite_schema WHERE type = 'table'")) {
                 CAPTURE(table);
                 CHECK(!old.rows("SELECT 1 FROM " + table + " LIMIT 1").empty());
@@ -198,7 +199,14 @@ class OldStore {
         db.exec("INSERT INTO retention_rules VALUES ('', '\\Junk', 30)");
         db.exec("INSERT INTO import_folders VALUES (1, 1, 'maildir:/m', 'INBOX', 0, 1)");
         db.exec("INSERT INTO imported VALUES (1, 'a:2,S', 1)");
-        db.exec("INSERT INTO api_tokens VALUES (1, 'panel', x'00', 5)");
+        db.exec("INSERT INTO api_tokens (id, name, digest, created_ms) VALUES (1, 'panel', x'00', 5)");
+    }
+    static void fill_version_3(Raw& db) {
+        db.exec("INSERT INTO scram_keys VALUES (1, x'01', 4096, x'02', x'03')");
+        db.exec("INSERT INTO app_passwords (account, name, digest, created_ms) VALUES (1, 'phone', x'04', 5)");
+        db.exec("INSERT INTO annotations VALUES (1, 0, '/comment', x'05')");
+        db.exec("INSERT INTO mailbox_rights VALUES (1, 'bob@a.example', 'lr')");
+        db.exec("INSERT INTO capability_switches VALUES (0, 'phone', 'UIDONLY')");
     }
 };
 
@@ -239,6 +247,7 @@ TEST_CASE("a store of an older version opens with every row and all its mail, an
     int version = 0;
     SUBCASE("1") { version = 1; }
     SUBCASE("2") { version = 2; }
+    SUBCASE("3") { version = 3; }
     OldStore old(version);
     // What an earlier migration kept goes, once the new copy is there.
     std::ofstream(old.database() + ".before-v0") << "older";
@@ -279,7 +288,7 @@ TEST_CASE("a newer schema is refused in one clear sentence and left as it is") {
     REQUIRE(!opened);
     CHECK(opened.error().code == Errc::unsupported);
     CHECK(opened.error().context ==
-          "the store was written by a newer Posthouse (schema 99, this one knows 3): install that version or a later "
+          "the store was written by a newer Posthouse (schema 99, this one knows 4): install that version or a later "
           "one");
     CHECK(version_of(store.path() + "/mail.db") == "99");
 }
