@@ -3,29 +3,29 @@
 #include <fmt/format.h>
 
 #include "protocols/base/ascii.h"
-#include "relay/mx.h"
 
 namespace posthouse::relay {
 
-Connection::Connection(Core& core, std::unique_ptr<Client> client, std::string remote, std::string site)
-    : core_(core), client_(std::move(client)), remote_(std::move(remote)), site_(std::move(site)) {
+Connection::Connection(Core& core, std::unique_ptr<Client> client, std::string remote, std::string host)
+    : core_(core), client_(std::move(client)), remote_(std::move(remote)), host_(std::move(host)) {
     core_.open.insert(client_.get());
-    ++core_.connections_by_site[site_];
     core_.connections.add(1);
 }
 
 Connection::~Connection() {
     core_.open.erase(client_.get());
-    if (--core_.connections_by_site[site_] == 0) core_.connections_by_site.erase(site_);
     core_.connections.add(-1);
-    core_.slot_free.set();
+}
+
+bool Connection::serves(const Destination& to) const {
+    return to.plan == nullptr || (to.plan->takes(host_) && to.plan->demand.is_met_by(client_->stream().tls()));
 }
 
 namespace {
 
 // One search for a connection: what it has met so far.
 struct Attempt {
-    Attempt(Core& c, const Target& t, Dialogue& d) : core(c), target(t), dialogue(d) {}
+    Attempt(Core& c, const Destination& t, Dialogue& d) : core(c), to(t), target(t.target), dialogue(d) {}
 
     void missed(Verdict verdict) {
         if (verdict.fate != Fate::failed) all_refused = false;
@@ -34,9 +34,9 @@ struct Attempt {
     }
 
     Core& core;
+    const Destination& to;
     const Target& target;
     Dialogue& dialogue;
-    std::string site;
     Connected result;
     std::size_t dials = 0;
     bool any = false;
@@ -51,22 +51,12 @@ std::string name_of(const std::string& host, const net::IpAddress& address) {
     return host.empty() ? address.to_literal() : fmt::format("{} [{}]", host, address.to_string());
 }
 
-// Where many connections go to one site already, the next waits its turn.
-net::Task<void> wait_for_slot(Core& core, const std::string& site) {
-    while (!core.stopping.is_set()) {
-        const auto found = core.connections_by_site.find(site);
-        if (found == core.connections_by_site.end() || found->second < core.deps.options.connections_per_lane_max)
-            co_return;
-        core.slot_free.reset();
-        co_await core.slot_free.wait();
-    }
-}
-
 // Dials one address and opens the dialogue. True where the attempt has its connection.
 net::Task<bool> try_address(Attempt& attempt, std::string host, net::Endpoint to, ClientOptions options) {
     ++attempt.dials;
     attempt.result.remote = name_of(host, to.address);
-    const net::DialOptions dial_options;
+    net::DialOptions dial_options;
+    dial_options.source = attempt.target.source;
     auto stream = co_await attempt.core.deps.dialer->dial(to, dial_options);
     if (!stream) {
         attempt.dialogue.note(fmt::format("no connection to {}: {}", attempt.result.remote, stream.error().context));
@@ -80,7 +70,7 @@ net::Task<bool> try_address(Attempt& attempt, std::string host, net::Endpoint to
     ClientOptions in_clear = options;
     auto connection =
         std::make_unique<Connection>(attempt.core, std::make_unique<Client>(*std::move(stream), std::move(options)),
-                                     attempt.result.remote, attempt.site);
+                                     attempt.result.remote, host.empty() ? to.address.to_string() : host);
     auto failed = co_await connection->client().open(attempt.dialogue);
     if (!failed) {
         attempt.result.connection = std::move(connection);
@@ -94,9 +84,9 @@ net::Task<bool> try_address(Attempt& attempt, std::string host, net::Endpoint to
     co_return co_await try_address(attempt, std::move(host), to, std::move(in_clear));
 }
 
-ClientOptions base_options(const Core& core) {
+ClientOptions base_options(const Core& core, const Target& target) {
     ClientOptions out;
-    out.hostname = core.deps.hostname;
+    out.hostname = target.ehlo_name.empty() ? core.deps.hostname : target.ehlo_name;
     out.timeouts = core.deps.options.timeouts;
     return out;
 }
@@ -122,12 +112,15 @@ net::Task<bool> try_mx_host(Attempt& attempt, MxHost host) {
         if (is_ours(address) && !options.allow_loopback) {
             attempt.missed(Verdict(Fate::failed, "5.4.4",
                                    fmt::format("The mail server {} of {} has the address {}, which is not a public one",
-                                               host.name, attempt.target.domain, address.to_string())));
+                                               host.name, attempt.to.plan->domain, address.to_string())));
             continue;
         }
-        ClientOptions client = base_options(attempt.core);
-        client.context = attempt.core.deps.opportunistic_tls;
-        client.tls = client.context == nullptr ? TlsUse::never : TlsUse::opportunistic;
+        ClientOptions client = base_options(attempt.core, attempt.target);
+        const bool verified = attempt.to.plan->demand.level == TlsLevel::verified;
+        client.context = verified ? attempt.core.deps.verified_tls : attempt.core.deps.opportunistic_tls;
+        client.tls = verified                    ? TlsUse::required
+                     : client.context == nullptr ? TlsUse::never
+                                                 : TlsUse::opportunistic;
         client.server_name = host.name;
         const net::Endpoint to(address, options.mx_port);
         if (co_await try_address(attempt, host.name, to, std::move(client))) co_return true;
@@ -137,16 +130,13 @@ net::Task<bool> try_mx_host(Attempt& attempt, MxHost host) {
 
 net::Task<void> connect_mx(Attempt& attempt) {
     Core& core = attempt.core;
-    auto answer = co_await plan_mx(*core.deps.resolver, attempt.target.domain, core.deps.hostname, *core.deps.random);
-    if (auto* verdict = std::get_if<Verdict>(&answer)) {
-        attempt.dialogue.note(verdict->reply);
-        attempt.missed(std::move(*verdict));
+    const DomainPlan& plan = *attempt.to.plan;
+    if (plan.refusal) {
+        attempt.dialogue.note(plan.refusal->reply);
+        attempt.missed(*plan.refusal);
         co_return;
     }
-    const MxPlan plan = std::get<MxPlan>(std::move(answer));
-    attempt.site = plan.site;
-    co_await wait_for_slot(core, plan.site);
-    for (const MxHost& host : plan.hosts) {
+    for (const MxHost& host : dial_order(plan.mx, *core.deps.random)) {
         if (attempt.dials >= kDialsMax || core.stopping.is_set()) co_return;
         if (co_await try_mx_host(attempt, host)) co_return;
     }
@@ -163,7 +153,7 @@ Result<net::TlsClientContext*> context_for(Core& core, const std::string& ca_fil
 
 // Everything about a relay host that is wrong is for the administrator to mend: put off, never a bounce.
 Result<ClientOptions> relay_options(Core& core, const Target& target) {
-    ClientOptions out = base_options(core);
+    ClientOptions out = base_options(core, target);
     out.server_name = target.url.tls_name;
     switch (target.url.security) {
         case smtp::RelayUrl::Security::plain: out.tls = TlsUse::never; break;
@@ -199,7 +189,6 @@ net::Task<void> connect_relay(Attempt& attempt) {
         attempt.missed(Verdict(Fate::deferred, "4.3.5", "The relay cannot be used: " + options.error().context));
         co_return;
     }
-    attempt.site = attempt.target.lane_key();
     auto addresses = co_await relay_addresses(attempt.core, url.host);
     if (!addresses) {
         attempt.missed(
@@ -223,16 +212,16 @@ net::Task<void> connect_relay(Attempt& attempt) {
 
 }  // namespace
 
-net::Task<Connected> connect(Core& core, const Target& target, Dialogue& dialogue) {
-    Attempt attempt(core, target, dialogue);
-    if (target.is_mx()) {
+net::Task<Connected> connect(Core& core, const Destination& to, Dialogue& dialogue) {
+    Attempt attempt(core, to, dialogue);
+    if (to.plan != nullptr) {
         co_await connect_mx(attempt);
     } else {
         co_await connect_relay(attempt);
     }
     Verdict& verdict = attempt.result.verdict;
     if (!attempt.any) verdict = Verdict(Fate::deferred, "4.3.2", "The server is stopping");
-    const bool may_fail = target.is_mx() && attempt.all_refused;
+    const bool may_fail = to.plan != nullptr && attempt.all_refused;
     if (verdict.fate == Fate::failed && !may_fail) verdict.fate = Fate::deferred;
     if (verdict.fate == Fate::delivered) verdict.fate = Fate::deferred;
     co_return std::move(attempt.result);

@@ -1,5 +1,5 @@
 #pragma once
-/// relay/connect: an open connection to a target: hosts in their order, TLS as far as it is asked for.
+/// relay/connect: an open connection to a destination: hosts in their order, TLS as far as it is asked for.
 ///
 /// By MX: every host and address once, in clear on a new connection where TLS broke. Addresses of this machine and of
 /// private networks are no mail servers of others and are passed over (RelayOptions::allow_loopback lifts that).
@@ -10,15 +10,23 @@
 
 #include "relay/core.h"
 #include "relay/route.h"
+#include "relay/site.h"
 
 namespace posthouse::relay {
 
 inline constexpr std::size_t kDialsMax = 8;
 
-/// A client and its place among the connections of its site.
+/// Where one message is to be handed over.
+struct Destination {
+    Target target;       ///< the relay host, or "by MX" with the address to come from
+    DomainPlanPtr plan;  ///< by MX: the hosts, and the domain for which policies are looked up; else null
+    Destination() = default;
+};
+
+/// A client, and whom it speaks with.
 class Connection {
  public:
-    Connection(Core& core, std::unique_ptr<Client> client, std::string remote, std::string site);
+    Connection(Core& core, std::unique_ptr<Client> client, std::string remote, std::string host);
     ~Connection();
     Connection(const Connection&) = delete;
     Connection& operator=(const Connection&) = delete;
@@ -26,12 +34,16 @@ class Connection {
     Client& client() { return *client_; }
     /// "mx.b.example [192.0.2.1]"
     const std::string& remote() const { return remote_; }
+    /// "mx.b.example", or the address where there is no name.
+    const std::string& host() const { return host_; }
+    /// Whether mail for `to` may go over this connection too.
+    bool serves(const Destination& to) const;
 
  private:
     Core& core_;
     std::unique_ptr<Client> client_;
     std::string remote_;
-    std::string site_;
+    std::string host_;
 };
 
 struct Connected {
@@ -41,6 +53,7 @@ struct Connected {
     Connected() = default;
 };
 
-net::Task<Connected> connect(Core& core, const Target& target, Dialogue& dialogue);
+/// Whatever the plan refuses is the verdict. `to` must outlive the call.
+net::Task<Connected> connect(Core& core, const Destination& to, Dialogue& dialogue);
 
 }  // namespace posthouse::relay

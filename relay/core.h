@@ -15,7 +15,6 @@ struct Core {
     explicit Core(RelayDeps d)
         : deps(std::move(d)),
           stopping(*deps.loop),
-          slot_free(*deps.loop),
           delivered(deps.metrics->counter("relay_delivered_total", "Recipients handed over")),
           deferred(deps.metrics->counter("relay_deferred_total", "Attempts that were put off")),
           failed(deps.metrics->counter("relay_failed_total", "Recipients given up")),
@@ -27,8 +26,6 @@ struct Core {
     RelayDeps deps;
     KeyCache keys;
     net::Event stopping;
-    net::Event slot_free;  ///< set when a connection to any site ends
-    std::map<std::string, std::size_t> connections_by_site;
     std::map<std::string, std::unique_ptr<net::TlsClientContext>> contexts_by_ca;
     std::set<Client*> open;  ///< for the hard stop
     Metrics::Value& delivered;

@@ -67,28 +67,20 @@ net::Task<std::optional<Job>> Lane::take(Worker& worker) {
 }
 
 net::Task<void> Lane::carry(Worker& worker, Job job) {
-    if (!co_await start(job)) co_return;
+    if (!co_await start_attempt(core_, job)) co_return;
     Dialogue dialogue;
     std::vector<Settled> settled;
-    const auto all = [&](const Verdict& verdict, const std::string& remote) {
-        for (const storage::QueueRecipient& recipient : job.recipients) {
-            Settled one;
-            one.recipient = recipient;
-            one.verdict = verdict;
-            one.remote = remote;
-            settled.push_back(std::move(one));
-        }
-    };
-    auto message = co_await load(job);
+    auto message = co_await load_for(core_, job);
     if (!message) {
         if (message.error().code == Errc::not_found) co_return;  // taken out of the queue meanwhile
-        all(Verdict(Fate::deferred, "4.3.0", "The message cannot be read here: " + message.error().context), "");
+        const Verdict unread(Fate::deferred, "4.3.0", "The message cannot be read here: " + message.error().context);
+        settled = settle_all(job, unread, "");
         co_await record_outcome(core_, job.item, std::move(settled), dialogue.text(), nullptr);
         co_return;
     }
     const auto refused = co_await ensure_connection(worker, job, dialogue);
     if (refused) {
-        all(*refused, down_ ? down_->remote : "");
+        settled = settle_all(job, *refused, down_ ? down_->remote : "");
     } else {
         settled = co_await send(worker, job, *message, dialogue);
     }
@@ -99,54 +91,38 @@ net::Task<void> Lane::carry(Worker& worker, Job job) {
     co_await record_outcome(core_, job.item, std::move(settled), dialogue.text(), *message);
 }
 
-// Recipients that are no longer waiting (held, cancelled, another worker) drop out. False where none is left.
-net::Task<bool> Lane::start(Job& job) {
-    std::vector<storage::RecipientId> ids;
-    for (const auto& recipient : job.recipients) ids.push_back(recipient.id);
-    std::vector<storage::StagedBodyPtr> no_bodies;
-    auto begin = [ids](storage::Tx& tx) { return tx.queue().start(ids); };
-    const auto started =
-        co_await storage::commit(*core_.deps.store, *core_.deps.loop, std::move(no_bodies), std::move(begin));
-    if (!started) {
-        log::error("relay", "an attempt cannot be recorded, so it is not made: {}", started.error().context);
-        static_cast<void>(co_await net::sleep_for(*core_.deps.loop, Milliseconds(1'000), &core_.stopping));
-        co_return false;
-    }
-    std::erase_if(job.recipients, [&](const auto& r) { return std::ranges::find(*started, r.id) == started->end(); });
-    co_return !job.recipients.empty();
-}
-
-net::Task<Result<OutgoingMessagePtr>> Lane::load(const Job& job) {
-    auto read = [&core = core_, id = job.item.id, sender = job.item.reverse_path,
-                 now = core_.now()](const storage::Snapshot& snapshot) {
-        return load_message(snapshot, id, sender, core.keys, core.deps.store->sealing_key(), now);
-    };
-    co_return co_await storage::read(*core_.deps.store, *core_.deps.pool, *core_.deps.loop, std::move(read));
+Destination Lane::destination(const Job& job) const {
+    Destination out;
+    out.target = target_;
+    out.plan = job.plan;
+    return out;
 }
 
 net::Task<std::optional<Verdict>> Lane::ensure_connection(Worker& worker, const Job& job, Dialogue& dialogue) {
+    const Destination to = destination(job);
+    const std::string hosts = job.plan ? job.plan->mx.site : std::string();
     if (worker.connection) {
         Client& client = worker.connection->client();
         const std::uint64_t offered = client.capabilities().mail_max.value_or(UINT64_MAX);  // RFC 9422 MAILMAX
         const std::uint64_t most = std::min<std::uint64_t>(offered, core_.deps.options.messages_per_connection_max);
-        if (client.usable() && client.messages_sent() < most) {
+        if (client.usable() && client.messages_sent() < most && worker.connection->serves(to)) {
             dialogue.note(fmt::format("connection to {} used again", worker.connection->remote()));
             co_return std::nullopt;
         }
         co_await close(worker);
     }
-    if (down_ && job.number <= down_->jobs_until) {
+    if (down_ && job.number <= down_->jobs_until && down_->hosts == hosts) {
         dialogue.note("not tried again so soon after the last failure");
         co_return down_->verdict;
     }
-    auto connected = co_await connect(core_, target_, dialogue);
+    auto connected = co_await connect(core_, to, dialogue);
     if (connected.connection) {
         down_.reset();
         worker.connection = std::move(connected.connection);
         co_return std::nullopt;
     }
     const std::uint64_t last = jobs_.empty() ? job.number : jobs_.back().number;
-    down_ = Down{connected.verdict, connected.remote, last};
+    down_ = Down{connected.verdict, connected.remote, last, hosts};
     co_return std::move(connected.verdict);
 }
 

@@ -14,17 +14,10 @@
 
 #include "relay/connect.h"
 #include "relay/core.h"
+#include "relay/job.h"
 #include "relay/outcome.h"
 
 namespace posthouse::relay {
-
-/// Some recipients of one message, all by the same way.
-struct Job {
-    storage::QueueItem item;
-    std::vector<storage::QueueRecipient> recipients;
-    std::uint64_t number = 0;  ///< in order of arrival
-    Job() = default;
-};
 
 class Lane {
  public:
@@ -54,8 +47,7 @@ class Lane {
 
     net::Task<std::optional<Job>> take(Worker& worker);
     net::Task<void> carry(Worker& worker, Job job);
-    net::Task<bool> start(Job& job);
-    net::Task<Result<OutgoingMessagePtr>> load(const Job& job);
+    Destination destination(const Job& job) const;
     net::Task<std::optional<Verdict>> ensure_connection(Worker& worker, const Job& job, Dialogue& dialogue);
     net::Task<std::vector<Settled>> send(Worker& worker, const Job& job, OutgoingMessagePtr message,
                                          Dialogue& dialogue);
@@ -66,7 +58,8 @@ class Lane {
     struct Down {
         Verdict verdict;
         std::string remote;
-        std::uint64_t jobs_until = 0;  ///< jobs up to this number share the verdict
+        std::uint64_t jobs_until = 0;  ///< jobs up to this number, for the same hosts, share the verdict
+        std::string hosts;
     };
 
     Core& core_;

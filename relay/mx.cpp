@@ -37,7 +37,24 @@ void shuffle(std::span<T> items, Random& random) {
     }
 }
 
+// Items are sorted by preference; those of one preference get a random order.
+template <class T>
+void shuffle_within(std::span<T> items, Random& random) {
+    for (std::size_t from = 0; from < items.size();) {
+        std::size_t to = from;
+        while (to < items.size() && items[to].preference == items[from].preference) ++to;
+        shuffle(items.subspan(from, to - from), random);
+        from = to;
+    }
+}
+
 }  // namespace
+
+std::vector<MxHost> dial_order(const MxPlan& plan, Random& random) {
+    std::vector<MxHost> out = plan.hosts;
+    shuffle_within(std::span(out), random);
+    return out;
+}
 
 MxAnswer order_mx(std::vector<dns::MxRecord> records, std::string_view domain, std::string_view own_name,
                   Random& random) {
@@ -57,17 +74,12 @@ MxAnswer order_mx(std::vector<dns::MxRecord> records, std::string_view domain, s
         return Verdict(Fate::failed, "5.4.6",
                        fmt::format("Mail for {} loops: its MX is this server, which has no such domain", domain));
     }
-    for (std::size_t from = 0; from < records.size();) {
-        std::size_t to = from;
-        while (to < records.size() && records[to].preference == records[from].preference) ++to;
-        shuffle(std::span(records).subspan(from, to - from), random);
-        from = to;
-    }
+    shuffle_within(std::span(records), random);
     if (records.size() > kMxHostsMax) records.resize(kMxHostsMax);
     MxPlan plan;
     std::vector<std::string> names;
     for (const dns::MxRecord& record : records) {
-        plan.hosts.push_back(MxHost{ascii::to_lower(record.host), {}});
+        plan.hosts.push_back(MxHost{ascii::to_lower(record.host), {}, record.preference});
         names.push_back(plan.hosts.back().name);
     }
     std::ranges::sort(names);
@@ -78,7 +90,7 @@ MxAnswer order_mx(std::vector<dns::MxRecord> records, std::string_view domain, s
 net::Task<MxAnswer> plan_mx(dns::Resolver& resolver, std::string domain, std::string own_name, Random& random) {
     if (const auto address = literal(domain)) {
         MxPlan plan;
-        plan.hosts.push_back(MxHost{"", {*address}});
+        plan.hosts.push_back(MxHost{"", {*address}, 0});
         plan.site = domain;
         co_return MxAnswer(std::move(plan));
     }
@@ -88,7 +100,11 @@ net::Task<MxAnswer> plan_mx(dns::Resolver& resolver, std::string domain, std::st
     const auto mx = co_await resolver.mx(domain);
     if (!mx) co_return MxAnswer(dns_trouble(domain, mx.error()));
     if (!mx->name_exists) co_return MxAnswer(no_such_domain(domain));
-    if (!mx->records.empty()) co_return order_mx(mx->records, domain, own_name, random);
+    if (!mx->records.empty()) {
+        auto ordered = order_mx(mx->records, domain, own_name, random);
+        if (auto* plan = std::get_if<MxPlan>(&ordered)) plan->secure = mx->secure;
+        co_return ordered;
+    }
     // The implicit MX, only where there is none at all.
     const auto addresses = co_await resolver.addresses(domain);
     if (!addresses) co_return MxAnswer(dns_trouble(domain, addresses.error()));
@@ -98,8 +114,9 @@ net::Task<MxAnswer> plan_mx(dns::Resolver& resolver, std::string domain, std::st
                                    fmt::format("The domain {} has neither a mail server (MX) nor an address", domain)));
     }
     MxPlan plan;
-    plan.hosts.push_back(MxHost{domain, addresses->records});
+    plan.hosts.push_back(MxHost{domain, addresses->records, 0});
     plan.site = domain;
+    plan.secure = mx->secure && addresses->secure;
     co_return MxAnswer(std::move(plan));
 }
 

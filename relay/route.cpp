@@ -7,7 +7,9 @@
 namespace posthouse::relay {
 
 std::string Target::lane_key() const {
-    return is_mx() ? "mx:" + domain : fmt::format("host:{}:{}:{}", url.to_string(), ca_file, sealed_password);
+    const std::string from = source ? source->to_string() : std::string();
+    if (is_mx()) return fmt::format("mx:{}:{}", from, ehlo_name);
+    return fmt::format("host:{}:{}:{}:{}:{}", url.to_string(), ca_file, sealed_password, from, ehlo_name);
 }
 
 std::string Target::describe() const {

@@ -1,6 +1,7 @@
 #include "relay/runner.h"
 
 #include <algorithm>
+#include <tuple>
 
 #include "protocols/base/log.h"
 #include "storage/await.h"
@@ -20,7 +21,6 @@ void Runner::start() { tasks_.spawn("relay.runner", run()); }
 void Runner::stop() {
     if (core_.stopping.is_set()) return;
     core_.stopping.set();
-    core_.slot_free.set();
     wake_.set();
     for (auto& [key, lane] : lanes_) lane->release_idle();
     if (tasks_.size() > 0) tasks_.spawn("relay.cut", cut_when_late());
@@ -115,53 +115,81 @@ net::Task<void> Runner::refill() {
     enqueue(*std::move(picture));
 }
 
+// Jobs are recipients of one message by one way; by MX of one domain too.
 void Runner::enqueue(Picture picture) {
-    std::map<std::pair<storage::QueueId, std::string>, std::pair<Target, Job>> jobs;
-    std::vector<std::pair<storage::QueueId, std::string>> order;
+    using Key = std::tuple<storage::QueueId, std::string, std::string>;
+    std::map<Key, Waiting> jobs;
+    std::vector<Key> order;
     for (storage::QueueRecipient& recipient : picture.due) {
         if (held_.size() >= core_.deps.options.recipients_in_memory_max) break;
         if (!held_.insert(recipient.id).second) continue;
         const storage::QueueItem& item = picture.items.at(recipient.queue);
         auto target = choose_target(picture.routes, item.reverse_path, recipient.domain);
         if (!target) {
-            tasks_.spawn("relay.put_off", put_off(item, std::move(recipient), target.error().context));
+            // A route that cannot be read is the administrator's to mend; the mail waits and says why.
+            Verdict verdict(Fate::deferred, "4.3.5", "No way to send this: " + target.error().context);
+            Job job;
+            job.item = item;
+            job.recipients.push_back(std::move(recipient));
+            tasks_.spawn("relay.put_off", settle(std::move(job), std::move(verdict)));
             continue;
         }
-        const auto key = std::pair(recipient.queue, target->lane_key());
+        const Key key(recipient.queue, target->lane_key(), target->domain);
         const auto [at, is_new] = jobs.try_emplace(key);
         if (is_new) {
             order.push_back(key);
-            at->second.first = *std::move(target);
-            at->second.second.item = item;
-            at->second.second.number = ++jobs_made_;
+            at->second.target = *std::move(target);
+            at->second.job.item = item;
         }
-        at->second.second.recipients.push_back(std::move(recipient));
-    }
-    for (const auto& key : order) {
-        auto& [target, job] = jobs.at(key);
-        auto& lane = lanes_[key.second];
-        if (!lane) {
-            lane = std::make_shared<Lane>(core_, target, [this](const Job& done) { released(done); });
-        }
-        lane->add(std::move(job));
+        at->second.job.recipients.push_back(std::move(recipient));
     }
     if (!held_.empty()) quiet_.reset();
+    for (const Key& key : order) {
+        Waiting& waiting = jobs.at(key);
+        const std::string domain = waiting.target.domain;
+        if (!waiting.target.is_mx()) {
+            dispatch(std::move(waiting.target), std::move(waiting.job));
+        } else if (auto plan = plans_.find(domain, core_.now())) {
+            waiting.job.plan = std::move(plan);
+            dispatch(std::move(waiting.target), std::move(waiting.job));
+        } else {
+            auto& others = unplanned_[domain];
+            others.push_back(std::move(waiting));
+            if (others.size() == 1) tasks_.spawn("relay.plan", this->plan(domain));
+        }
+    }
 }
 
-// A route that cannot be read is the administrator's to mend; the mail waits and says why.
-net::Task<void> Runner::put_off(storage::QueueItem item, storage::QueueRecipient recipient, std::string why) {
-    Settled settled;
-    settled.recipient = recipient;
-    settled.verdict = Verdict(Fate::deferred, "4.3.5", "No way to send this: " + why);
-    std::vector<Settled> all{std::move(settled)};
-    const std::vector<storage::RecipientId> ids{recipient.id};
-    std::vector<storage::StagedBodyPtr> no_bodies;
-    auto begin = [ids](storage::Tx& tx) { return tx.queue().start(ids); };
-    const auto started =
-        co_await storage::commit(*core_.deps.store, *core_.deps.loop, std::move(no_bodies), std::move(begin));
-    if (started && !started->empty()) co_await record_outcome(core_, item, std::move(all), "", nullptr);
-    Job done;
-    done.recipients.push_back(std::move(recipient));
+// Asks for the hosts of a domain; then the jobs that waited for it know their lane.
+net::Task<void> Runner::plan(std::string domain) {
+    const DomainPlanPtr found = co_await find_plan(core_, domain);
+    plans_.keep(found, core_.now());
+    auto waiting = std::move(unplanned_[domain]);
+    unplanned_.erase(domain);
+    for (Waiting& one : waiting) {
+        one.job.plan = found;
+        dispatch(std::move(one.target), std::move(one.job));
+    }
+    pump();
+}
+
+void Runner::dispatch(Target target, Job job) {
+    job.number = ++jobs_made_;
+    if (job.plan && job.plan->refusal) {
+        Verdict verdict = *job.plan->refusal;
+        tasks_.spawn("relay.refused", settle(std::move(job), std::move(verdict)));
+        return;
+    }
+    std::string key = target.lane_key();
+    if (job.plan) key += ":" + job.plan->site;
+    auto& lane = lanes_[key];
+    if (!lane) lane = std::make_shared<Lane>(core_, target, [this](const Job& done) { released(done); });
+    lane->add(std::move(job));
+}
+
+net::Task<void> Runner::settle(Job job, Verdict verdict) {
+    const Job done = job;
+    if (!core_.stopping.is_set()) co_await settle_unsent(core_, std::move(job), std::move(verdict));
     released(done);
 }
 

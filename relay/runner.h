@@ -26,6 +26,11 @@ class Runner {
     net::Task<void> drained();
 
  private:
+    /// A job whose lane is not known yet.
+    struct Waiting {
+        Target target;
+        Job job;
+    };
     /// A look at the queue on disk.
     struct Picture {
         std::vector<storage::QueueRecipient> due;
@@ -41,7 +46,9 @@ class Runner {
     net::Task<void> cut_when_late();
     net::Task<Result<Picture>> look();
     void enqueue(Picture picture);
-    net::Task<void> put_off(storage::QueueItem item, storage::QueueRecipient recipient, std::string why);
+    void dispatch(Target target, Job job);
+    net::Task<void> plan(std::string domain);
+    net::Task<void> settle(Job job, Verdict verdict);
     void pump();
     void released(const Job& job);
 
@@ -52,6 +59,8 @@ class Runner {
     std::map<std::string, std::shared_ptr<Lane>> lanes_;
     std::string last_lane_;  ///< the round goes on behind it
     std::set<storage::RecipientId> held_;
+    PlanCache plans_;
+    std::map<std::string, std::vector<Waiting>> unplanned_;  // by domain, while the DNS is asked
     std::uint64_t jobs_made_ = 0;
     std::optional<Time> next_due_;
     bool more_on_disk_ = false;

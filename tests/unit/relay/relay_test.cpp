@@ -223,6 +223,20 @@ TEST_CASE("an MX on this machine or a private network is refused, RFC 5321 5.1 a
     CHECK(house.dialer.dialled().empty());
 }
 
+TEST_CASE("domains with the same hosts share a lane and its connection, one transaction each") {
+    House house;
+    for (const char* domain : {"c.example", "d.example"}) house.resolver.add_mx(domain, 20, "mx.b.example");
+    const auto id = house.submit({"x@b.example", "y@c.example", "z@d.example", "w@c.example"});
+    house.settle();
+    CHECK(house.events(id, EventKind::delivered) == 4);
+    CHECK(house.remote.messages.size() == 3);
+    CHECK(house.remote.count("RCPT") == 4);
+    CHECK(house.remote.connections <= 3);
+    house.submit({"y@c.example"});
+    house.settle();
+    CHECK(house.resolver.queries_for("c.example") == 1);  // the plan was kept
+}
+
 TEST_CASE("452 too many recipients: the rest follows at once on the same connection") {
     House house;
     house.remote.once("RCPT TO:<c@", "452 4.5.3 too many");
