@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Clients people read mail with, without a screen: offlineimap and interimap synchronise both ways, neomutt is
-typed at within tmux. What they did is judged by what another session finds afterwards.
+"""Clients people read mail with, without a screen: offlineimap and interimap synchronise both ways, imapfilter sorts
+and waits in IDLE, neomutt and aerc are typed at within tmux. What they did is judged by what another session finds.
 
 interimap speaks CONDSTORE and QRESYNC between two servers of ours.
 """
@@ -12,6 +12,8 @@ import pathlib
 import subprocess
 import sys
 import time
+import urllib.parse
+import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from house import house, need  # noqa: E402
@@ -49,6 +51,20 @@ def fill(home, *subjects):
     with session(home) as client:
         for subject in subjects:
             assert client.append("INBOX", None, None, message(subject))[0] == "OK"
+
+
+def wait_for(holds):
+    """Where no event can be waited for."""
+    end = time.monotonic() + SCREEN_SECONDS_MAX
+    while not holds():
+        if time.monotonic() > end:
+            raise AssertionError("what was waited for did not come")
+        time.sleep(0.05)
+
+
+def idles(home):
+    with urllib.request.urlopen(f"http://127.0.0.1:{home.port('http')}/metrics") as page:
+        return "posthouse_imap_idling 1" in page.read().decode()
 
 
 def found(home, box="INBOX", *keys):
@@ -206,13 +222,108 @@ def check_neomutt(home):
     assert found(home, "Archive") == ["mutt-4"]
 
 
-CHECKS = {"offlineimap": check_offlineimap, "interimap": check_interimap, "neomutt": check_neomutt}
+FILTER = """\
+options.timeout = 30
+options.certificates = false
+options.expunge = true
+account = IMAP {{ server = '127.0.0.1', port = {port}, username = '{account}', password = '{password}', ssl = 'auto' }}
+account:create_mailbox('Lists/Größe')
+account.INBOX:contain_subject('filter-1'):mark_flagged()
+account.INBOX:contain_subject('filter-2'):move_messages(account['Lists/Größe'])
+old = account.INBOX:is_older(3000) + account.INBOX:contain_body('the text of filter-3') * account.INBOX:is_unseen()
+old:copy_messages(account.Archive)
+old:delete_messages()
+io.open('{folder}/sorted', 'w'):close()
+account.INBOX:enter_idle()
+new = account.INBOX:contain_subject('filter-new')
+new:mark_seen()
+"""
+
+
+def check_imapfilter(home):
+    """Sorts what is there, then waits in IDLE and deals with what comes."""
+    fill(home, "filter-1", "filter-2", "filter-3", "filter-4")
+    folder = home.folder / "imapfilter"
+    folder.mkdir()
+    config = folder / "config.lua"
+    config.write_text(FILTER.format(port=home.port("imaps"), account=ACCOUNT, password=PASSWORD, folder=folder))
+    words = ("imapfilter", "-t", str(home.certificate()), "-c", str(config))
+    environment = {**os.environ, "HOME": str(folder)}
+    with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT) as program:
+        try:
+            wait_for(lambda: (folder / "sorted").exists() or program.poll() is not None)
+            assert program.poll() is None, program.stdout.read()
+            assert found(home) == ["filter-1", "filter-4"], found(home)
+            assert found(home, "INBOX", "FLAGGED") == ["filter-1"]
+            assert found(home, "Lists/Gr&APYA3w-e") == ["filter-2"]
+            assert found(home, "Archive") == ["filter-3"]
+            wait_for(lambda: idles(home))
+            fill(home, "filter-new")
+            said = program.communicate(timeout=60)[0]
+            assert program.returncode == 0, said
+        finally:
+            program.kill()
+    assert found(home, "INBOX", "SEEN") == ["filter-new"]
+
+
+def check_aerc(home):
+    """Read, flag, move, delete, send with a copy in Sent, and see at once what another session puts in."""
+    with session(home) as client:
+        client.store("1:*", "+FLAGS", "(\\Deleted)")
+        client.expunge()
+    fill(home, "aerc-1", "aerc-2", "aerc-3", "aerc-4")
+    folder = home.folder / "aerc"
+    config = folder / "config" / "aerc"
+    config.mkdir(parents=True)
+    login = f"{urllib.parse.quote(ACCOUNT, safe='')}:{urllib.parse.quote(PASSWORD, safe='')}@127.0.0.1"
+    accounts = config / "accounts.conf"
+    accounts.write_text(f"[bob]\nsource = imaps://{login}:{home.port('imaps')}\nfrom = Bob <{ACCOUNT}>\n"
+                        f"outgoing = smtps://{login}:{home.port('submissions')}\ncopy-to = Sent\n")
+    accounts.chmod(0o600)
+    (config / "aerc.conf").write_text("[compose]\neditor = true\n[viewer]\npager = less\n[filters]\ntext/plain = cat\n")
+    places = " ".join(f"XDG_{name}={folder}" for name in ("DATA_HOME", "RUNTIME_DIR", "CACHE_HOME", "STATE_HOME"))
+    screen = Screen(folder, f"env HOME={folder} XDG_CONFIG_HOME={folder}/config {places} "
+                            f"SSL_CERT_FILE={home.certificate()} aerc")
+
+    def command(text, answer):
+        screen.keys("-l", f":{text}")
+        screen.keys("Enter")
+        screen.see(answer)
+
+    try:
+        screen.see("aerc-1")  # the newest is above, and chosen
+        command("view", "the text of aerc-4")
+        command("close", "aerc-1")
+        command("flag", "'flagged' successful")
+        screen.keys("-l", ":next")
+        screen.keys("Enter")
+        command("move Archive", "moved to Archive")
+        command("select 1", "aerc-2")
+        command("delete-message", "Messages deleted")
+        command(f'compose -H "To: <{home.account}>" -H "Subject: aerc-sent"', "Send this email?")
+        screen.keys("y")
+        screen.see("Message sent")
+        fill(home, "aerc-pushed")
+        screen.see("aerc-pushed")
+        screen.keys("-l", ":quit")
+        screen.keys("Enter")
+    finally:
+        screen.close()
+    assert found(home) == ["aerc-1", "aerc-4", "aerc-pushed"], found(home)
+    assert found(home, "INBOX", "SEEN", "FLAGGED") == ["aerc-4"]
+    assert found(home, "Archive") == ["aerc-3"]
+    assert found(home, "Sent") == ["aerc-sent"]
+
+
+CHECKS = {"offlineimap": check_offlineimap, "interimap": check_interimap, "neomutt": check_neomutt, "imapfilter": check_imapfilter,
+          "aerc": check_aerc}
 
 
 def main():
     name = sys.argv[1]
-    need(name, "openssl", *(("tmux",) if name == "neomutt" else ()))
-    with house() as home:
+    need(name, "openssl", *(("tmux",) if name in ("neomutt", "aerc") else ()))
+    with house(certified=("IP:127.0.0.1", "DNS:mail.home.example")) as home:
         home.add_account(ACCOUNT, PASSWORD)
         CHECKS[name](home)
         print(f"{name}: good", flush=True)
