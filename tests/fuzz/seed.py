@@ -27,6 +27,13 @@ def main():
     if target in ("structure", "header"):
         for number, path in enumerate(messages()):
             shutil.copy(path, folder / f"message{number}")
+    if target == "imap_session":
+        for path in (ROOT / "tests" / "transcripts" / "imap").glob("*.txt"):
+            lines = [line[3:] for line in path.read_bytes().splitlines() if line.startswith(b"C: ")]
+            said = b"".join(line + b"\r\n" for line in lines if b" LOGIN " not in line and b" LOGOUT" not in line)
+            for first in range(25):  # where the session stands and what it has enabled (fuzz_imap_session.cpp)
+                if first % 5 in (2, 4) or first < 5:
+                    (folder / f"{path.stem}-{first}").write_bytes(bytes([first]) + said)
     if target == "address":
         for number, path in enumerate(messages()):
             for line in path.read_bytes().splitlines():
