@@ -55,6 +55,7 @@ Result<> MailImpl::annotate_as(MailboxId mailbox, AccountId author, std::span<co
         TRY([[maybe_unused]] const bool one, q.bind(mailbox, owner).row());
         if (q.u64(0) > kAnnotationsMax) return Error(Errc::limit, "there are too many annotations");
     }
+    context_.write->changed(account_, MailboxId{}, 0);  // for who watches the account (RFC 5465 5.6)
     return {};
 }
 

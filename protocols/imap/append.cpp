@@ -160,8 +160,8 @@ Result<MessageUrl> parse_message_url(std::string_view url) {
             out.uid_validity = static_cast<std::uint32_t>(*number);
             name = name.substr(0, validity);
         }
-        out.mailbox_wire = percent_decode(name);
-        if (!out.mailbox_wire || out.mailbox_wire->empty()) return bad("Invalid mailbox in the URL");
+        out.mailbox = percent_decode(name);
+        if (!out.mailbox || out.mailbox->empty()) return bad("Invalid mailbox in the URL");
     } else if (absolute) {
         return bad("The URL names no message");
     }

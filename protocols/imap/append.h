@@ -61,7 +61,7 @@ bool opens_message(std::string_view text, Follows follows, const Limits& limits 
 
 /// msg-or-part of RFC 5092, relative to the session's own mail (RFC 4469 3).
 struct MessageUrl {
-    std::optional<std::string> mailbox_wire;  ///< nothing: the selected one
+    std::optional<std::string> mailbox;  ///< UTF-8 (RFC 5092 8); nothing: the selected one
     std::optional<std::uint32_t> uid_validity;
     std::uint32_t uid = 0;
     std::string section;  ///< as within BODY[...]; "" the whole message

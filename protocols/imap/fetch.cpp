@@ -35,10 +35,10 @@ void write_thread_id(std::string& out, const FetchSource&) { out += "NIL"; }
 void write_save_date(std::string& out, const FetchSource& source) { append_internal_date(out, source.save_date_s); }
 void write_envelope(std::string& out, const FetchSource& source) { out += source.envelope; }
 void write_body(std::string& out, const FetchSource& source) {
-    out += mime::format_imap_body(*source.structure, mime::Extension::without);
+    out += mime::format_imap_body(*source.structure, mime::Extension::without, source.globals);
 }
 void write_bodystructure(std::string& out, const FetchSource& source) {
-    out += mime::format_imap_body(*source.structure, mime::Extension::with);
+    out += mime::format_imap_body(*source.structure, mime::Extension::with, source.globals);
 }
 
 constexpr FetchItem value(std::string_view name, Needs needs, void (*write)(std::string&, const FetchSource&),

@@ -12,6 +12,7 @@
 #include "protocols/base/cursor.h"
 #include "protocols/base/result.h"
 #include "protocols/imap/limits.h"
+#include "protocols/mime/envelope.h"
 #include "protocols/mime/structure.h"
 
 namespace posthouse::imap {
@@ -40,6 +41,7 @@ struct FetchSource {
     std::string_view envelope;                   ///< ready text; only where Needs::facts was asked for
     const mime::Structure* structure = nullptr;  ///< likewise
     std::uint64_t header_octets = 0;             ///< likewise
+    mime::Globals globals = mime::Globals::leaves;
 };
 
 enum class SectionKind { body, header, header_fields, header_fields_not, text, mime };

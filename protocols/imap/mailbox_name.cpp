@@ -89,9 +89,46 @@ void append_base64(std::string& out, const std::vector<std::uint16_t>& units) {
     out += '-';
 }
 
+Result<std::string> decode_modified_utf7(std::string_view wire) {
+    const Error invalid(Errc::invalid, "Mailbox name is not valid modified UTF-7");
+    std::string out;
+    for (std::size_t at = 0; at < wire.size();) {
+        const char c = wire[at];
+        if (!ascii::is_printable(c)) return invalid;
+        if (c != '&') {
+            out += c;
+            ++at;
+            continue;
+        }
+        const std::size_t end = wire.find('-', at);
+        if (end == std::string_view::npos) return invalid;
+        if (end == at + 1)
+            out += '&';
+        else if (!append_shifted(out, wire.substr(at + 1, end - at - 1)))
+            return invalid;
+        at = end + 1;
+    }
+    // One meaning has one spelling: everything else is refused by writing it again (RFC 3501 5.1.3).
+    if (encode_mailbox(out) != wire) return invalid;
+    return out;
+}
+
+// Net-Unicode without what would break a line (RFC 9755 3, RFC 5198 2).
+Result<std::string> check_utf8(std::string_view wire) {
+    const Error invalid(Errc::invalid, "Mailbox name is not valid UTF-8 without control characters");
+    if (!ascii::is_valid_utf8(wire)) return invalid;
+    for (std::size_t at = 0; at < wire.size();) {
+        const std::uint32_t code = take_code_point(wire, at);
+        const bool control = code < 0x20 || (code >= 0x7f && code < 0xa0);
+        if (control || code == 0x2028 || code == 0x2029) return invalid;
+    }
+    return std::string(wire);
+}
+
 }  // namespace
 
-std::string encode_mailbox(std::string_view utf8) {
+std::string encode_mailbox(std::string_view utf8, NameForm form) {
+    if (form == NameForm::utf8) return std::string(utf8);
     std::string out;
     std::vector<std::uint16_t> units;
     for (std::size_t at = 0; at < utf8.size();) {
@@ -116,27 +153,8 @@ std::string encode_mailbox(std::string_view utf8) {
     return out;
 }
 
-Result<std::string> decode_mailbox(std::string_view wire) {
-    const Error invalid(Errc::invalid, "Mailbox name is not valid modified UTF-7");
-    std::string out;
-    for (std::size_t at = 0; at < wire.size();) {
-        const char c = wire[at];
-        if (!ascii::is_printable(c)) return invalid;
-        if (c != '&') {
-            out += c;
-            ++at;
-            continue;
-        }
-        const std::size_t end = wire.find('-', at);
-        if (end == std::string_view::npos) return invalid;
-        if (end == at + 1)
-            out += '&';
-        else if (!append_shifted(out, wire.substr(at + 1, end - at - 1)))
-            return invalid;
-        at = end + 1;
-    }
-    // One meaning has one spelling: everything else is refused by writing it again (RFC 3501 5.1.3).
-    if (encode_mailbox(out) != wire) return invalid;
+Result<std::string> decode_mailbox(std::string_view wire, NameForm form) {
+    TRY(std::string out, form == NameForm::utf8 ? check_utf8(wire) : decode_modified_utf7(wire));
     const std::string_view first = std::string_view(out).substr(0, out.find(kDelimiter));
     if (ascii::equals_ci(first, "INBOX")) out.replace(0, first.size(), "INBOX");
     return out;

@@ -17,12 +17,14 @@ struct EventRow {
     NotifyEvent event;
     std::string_view rfc;
 };
-constexpr std::array<EventRow, 5> kEvents = {{
+constexpr std::array<EventRow, 7> kEvents = {{
     {"MessageNew", kMessageNew, "5465 5.2"},
     {"MessageExpunge", kMessageExpunge, "5465 5.3"},
     {"FlagChange", kFlagChange, "5465 5.1"},
     {"MailboxName", kMailboxName, "5465 5.4"},
     {"SubscriptionChange", kSubscriptionChange, "5465 5.5"},
+    {"MailboxMetadataChange", kMailboxMetadataChange, "5465 5.6"},
+    {"ServerMetadataChange", kServerMetadataChange, "5465 5.7"},
 }};
 
 enum class Names { none, some };
@@ -120,7 +122,10 @@ const NotifyGroup* NotifyProgram::selected() const {
     return at == groups.end() || at->events == 0 ? nullptr : &*at;
 }
 
-std::string_view notify_event_names() { return "MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange"; }
+std::string_view notify_event_names() {
+    return "MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange MailboxMetadataChange "
+           "ServerMetadataChange";
+}
 
 Result<NotifyProgram> take_notify(Cursor& in, const Limits& limits) {
     NotifyProgram program;

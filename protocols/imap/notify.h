@@ -21,6 +21,8 @@ enum NotifyEvent : std::uint8_t {
     kFlagChange = 4,
     kMailboxName = 8,
     kSubscriptionChange = 16,
+    kMailboxMetadataChange = 32,
+    kServerMetadataChange = 64,
 };
 inline constexpr std::uint8_t kMessageEvents = kMessageNew | kMessageExpunge | kFlagChange;
 

@@ -8,10 +8,22 @@
 #include <iterator>
 
 #include "protocols/imap/grammar.h"
-#include "protocols/imap/mailbox_name.h"
 #include "protocols/mime/envelope.h"
 
 namespace posthouse::imap {
+
+namespace {
+
+void append_quoted(std::string& out, std::string_view text) {
+    out += '"';
+    for (const char c : text) {
+        if (c == '"' || c == '\\') out += '\\';
+        out += c;
+    }
+    out += '"';
+}
+
+}  // namespace
 
 void append_number(std::string& out, std::uint64_t number) { fmt::format_to(std::back_inserter(out), "{}", number); }
 
@@ -24,7 +36,13 @@ void append_astring(std::string& out, std::string_view text) {
         mime::append_imap_string(out, text);
 }
 
-void append_mailbox(std::string& out, std::string_view utf8_name) { append_astring(out, encode_mailbox(utf8_name)); }
+void append_mailbox(std::string& out, std::string_view utf8_name, NameForm form) {
+    if (form == NameForm::modified_utf7 || std::ranges::none_of(utf8_name, ascii::is_8bit)) {
+        append_astring(out, encode_mailbox(utf8_name, form));
+        return;
+    }
+    append_quoted(out, utf8_name);
+}
 
 void append_string(std::string& out, std::string_view text) {
     constexpr std::size_t kQuotedOctetsMax = 1000;
@@ -34,12 +52,7 @@ void append_string(std::string& out, std::string_view text) {
         append_literal8(out, text);
         return;
     }
-    out += '"';
-    for (const char c : text) {
-        if (c == '"' || c == '\\') out += '\\';
-        out += c;
-    }
-    out += '"';
+    append_quoted(out, text);
 }
 
 void append_literal8(std::string& out, std::string_view octets) {

@@ -5,10 +5,12 @@
 #include <string>
 #include <string_view>
 
+#include "protocols/imap/mailbox_name.h"
+
 namespace posthouse::imap {
 
-/// A mailbox name (UTF-8) as an astring in modified UTF-7: an atom where it can be one.
-void append_mailbox(std::string& out, std::string_view utf8_name);
+/// A mailbox name (UTF-8) as an astring: an atom where it can be one, in UTF-8 a quoted string where it must.
+void append_mailbox(std::string& out, std::string_view utf8_name, NameForm form);
 /// An astring: atom, quoted string or literal, the first that fits.
 void append_astring(std::string& out, std::string_view text);
 /// A string, never an atom: quoted where it is short printable ASCII, else a literal.

@@ -102,7 +102,7 @@ void append_esearch_head(std::string& out, const SearchCorrelator& correlator) {
     out += '"';
     if (!correlator.mailbox.empty()) {
         out += " MAILBOX ";
-        append_mailbox(out, correlator.mailbox);
+        append_mailbox(out, correlator.mailbox, correlator.names);
         out += " UIDVALIDITY ";
         append_number(out, correlator.uid_validity);
     }

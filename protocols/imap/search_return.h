@@ -10,6 +10,7 @@
 
 #include "protocols/base/cursor.h"
 #include "protocols/base/result.h"
+#include "protocols/imap/mailbox_name.h"
 #include "protocols/imap/sequence_set.h"
 
 namespace posthouse::imap {
@@ -62,7 +63,8 @@ std::vector<std::uint32_t> kept_of(std::span<const std::uint32_t> found, const S
 /// What stands before the results of an ESEARCH response.
 struct SearchCorrelator {
     std::string_view tag;
-    std::string_view mailbox;        ///< UTF-8; empty: the selected one, untold (RFC 7377 2.1)
+    std::string_view mailbox;  ///< UTF-8; empty: the selected one, untold (RFC 7377 2.1)
+    NameForm names = NameForm::modified_utf7;
     std::uint32_t uid_validity = 0;  ///< with `mailbox`
     bool uids = false;
 };

@@ -107,10 +107,10 @@ void append_disposition_and_on(std::string& out, const Part& part) {
 }
 
 /// body, RFC 3501 9. Recurses as deep as the tree, whose depth parse_structure() and decode_structure() bound.
-void append_part(std::string& out, const Part& part, Extension extension) {
+void append_part(std::string& out, const Part& part, Extension extension, Globals globals) {
     out.push_back('(');
     if (part.is_multipart()) {
-        for (const Part& child : part.children) append_part(out, child, extension);
+        for (const Part& child : part.children) append_part(out, child, extension, globals);
         out.push_back(' ');
         append_imap_string(out, part.subtype);
         if (extension == Extension::with) {
@@ -131,11 +131,12 @@ void append_part(std::string& out, const Part& part, Extension extension) {
     out.push_back(' ');
     append_imap_string(out, part.encoding);
     out += fmt::format(" {}", part.body_octets);
-    if (part.is_message_rfc822 && part.envelope && !part.children.empty()) {
+    const bool leaf = globals == Globals::leaves && ascii::equals_ci(part.subtype, "global");
+    if (part.is_message_rfc822 && !leaf && part.envelope && !part.children.empty()) {
         out.push_back(' ');
         out += format_imap_envelope(*part.envelope);
         out.push_back(' ');
-        append_part(out, part.children.front(), extension);
+        append_part(out, part.children.front(), extension, globals);
         out += fmt::format(" {}", part.lines);
     } else if (ascii::equals_ci(part.type, "text")) {
         out += fmt::format(" {}", part.lines);
@@ -220,9 +221,9 @@ std::string format_imap_envelope(const Envelope& envelope) {
     return out += ')';
 }
 
-std::string format_imap_body(const Structure& structure, Extension extension) {
+std::string format_imap_body(const Structure& structure, Extension extension, Globals globals) {
     std::string out;
-    append_part(out, structure.root, extension);
+    append_part(out, structure.root, extension, globals);
     return out;
 }
 

@@ -34,8 +34,11 @@ Envelope envelope_from(const Fields& fields, const Limits& limits = kLimits);
 std::string format_imap_envelope(const Envelope& envelope);
 
 enum class Extension { without, with };
+/// message/global shown with its envelope and parts as message/rfc822 is (RFC 9051 7.5.2), or as a leaf, since the
+/// grammar of before knows no other (RFC 3501 9 media-message, RFC 9755 6).
+enum class Globals { messages, leaves };
 /// BODY (without extension data) or BODYSTRUCTURE (with), with the outer parentheses.
-std::string format_imap_body(const Structure& structure, Extension extension);
+std::string format_imap_body(const Structure& structure, Extension extension, Globals globals = Globals::messages);
 
 /// Appends a quoted string, or a literal where the text has line ends or 8-bit octets (RFC 3501 4.3). NUL, which
 /// IMAP cannot carry, becomes 0x80 as in other servers.

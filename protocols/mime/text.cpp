@@ -190,6 +190,16 @@ std::string fold_for_search(std::string_view utf8) {
     return U_FAILURE(status) ? ascii::to_lower(valid) : out;
 }
 
+bool is_composed(std::string_view utf8) {
+    if (!ascii::has_8bit(utf8)) return true;
+    UErrorCode status = U_ZERO_ERROR;
+    const icu::Normalizer2* compose = icu::Normalizer2::getNFCInstance(status);
+    if (U_FAILURE(status) || utf8.size() > INT32_MAX) return false;
+    const bool composed =
+        compose->isNormalizedUTF8(icu::StringPiece(utf8.data(), static_cast<std::int32_t>(utf8.size())), status) != 0;
+    return U_SUCCESS(status) && composed;
+}
+
 std::string collation_key(std::string_view utf8) {
     if (!ascii::has_8bit(utf8)) return ascii::to_upper(utf8);
     UErrorCode status = U_ZERO_ERROR;

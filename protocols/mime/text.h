@@ -31,6 +31,9 @@ std::string decoded_body(std::string_view message, const Part& part);
 /// decomposition by ICU, plain ASCII without it. Both the text and the needle go through this.
 std::string fold_for_search(std::string_view utf8);
 
+/// Whether it is in Normalization Form C, as Net-Unicode is (RFC 5198 2). `utf8` is valid.
+bool is_composed(std::string_view utf8);
+
 /// What texts are ordered by: octets that compare as i;unicode-casemap does (RFC 5051 2, I18NLEVEL=1 of RFC 5255 4.2).
 /// Octets that are no UTF-8 are compared as they are.
 std::string collation_key(std::string_view utf8);

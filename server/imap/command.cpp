@@ -11,6 +11,7 @@ namespace {
 
 constexpr auto kExtensions = std::to_array<Extension>({
     {"IMAP4rev1", kAnyPhase, "3501"},
+    {"IMAP4rev2", kAnyPhase, "9051"},
     {"LITERAL+", kAnyPhase, "7888"},
     {"SASL-IR", kBeforeLogin, "4959"},
     {"UIDPLUS", kAnyPhase, "4315"},
@@ -42,12 +43,15 @@ constexpr auto kExtensions = std::to_array<Extension>({
     {"MULTIAPPEND", kAnyPhase, "3502"},
     {"CATENATE", kAnyPhase, "4469"},
     {"SAVEDATE", kAnyPhase, "8514"},
+    {"UTF8=ACCEPT", kAnyPhase, "9755"},
 });
 
 constexpr auto kEnablings = std::to_array<Enabling>({
     {"CONDSTORE", static_cast<std::uint8_t>(Enabled::condstore), "7162 3.1"},
     {"QRESYNC", Enabled::qresync | Enabled::condstore, "7162 3.2.3"},
     {"UIDONLY", static_cast<std::uint8_t>(Enabled::uidonly), "9586"},
+    {"UTF8=ACCEPT", static_cast<std::uint8_t>(Enabled::utf8_accept), "9755 3"},
+    {"IMAP4rev2", static_cast<std::uint8_t>(Enabled::imap4rev2), "9051 A"},
 });
 
 }  // namespace

@@ -21,9 +21,9 @@ struct AclArguments {
 };
 
 // mailbox SP identifier
-Result<AclArguments> take_acl(Cursor& args) {
+Result<AclArguments> take_acl(Cursor& args, wire::NameForm form) {
     AclArguments out;
-    TRY(out.name, take_mailbox(args));
+    TRY(out.name, take_mailbox(args, form));
     TRY_VOID(wire::take_space(args));
     TRY(out.identifier, wire::take_astring(args));
     if (out.identifier.empty() || out.identifier == "-") return Error(Errc::invalid, "Identifier expected");
@@ -54,7 +54,7 @@ net::Task<Reply> change_rights(Session& session, AclArguments arguments, ModRigh
 }
 
 net::Task<Reply> on_set_acl(Session& session, Cursor args) {
-    auto arguments = take_acl(args);
+    auto arguments = take_acl(args, session.names());
     if (!arguments) co_return syntax(arguments.error());
     const auto space = wire::take_space(args);
     if (!space) co_return syntax(space.error());
@@ -66,7 +66,7 @@ net::Task<Reply> on_set_acl(Session& session, Cursor args) {
 }
 
 net::Task<Reply> on_delete_acl(Session& session, Cursor args) {
-    auto arguments = take_acl(args);
+    auto arguments = take_acl(args, session.names());
     if (!arguments) co_return syntax(arguments.error());
     const auto end = wire::take_end(args);
     if (!end) co_return syntax(end.error());
@@ -75,7 +75,7 @@ net::Task<Reply> on_delete_acl(Session& session, Cursor args) {
 }
 
 net::Task<Reply> on_get_acl(Session& session, Cursor args) {
-    const auto name = take_mailbox(args);
+    const auto name = take_mailbox(args, session.names());
     if (!name) co_return syntax(name.error());
     const auto end = wire::take_end(args);
     if (!end) co_return syntax(end.error());
@@ -84,7 +84,7 @@ net::Task<Reply> on_get_acl(Session& session, Cursor args) {
     const auto owner = co_await session.access().owner(*name);
     if (!owner) co_return reply_for(owner.error());
     std::string out = "ACL ";
-    wire::append_mailbox(out, *name);
+    wire::append_mailbox(out, *name, session.names());
     const auto add = [&](std::string_view identifier, Rights rights) {
         out += ' ';
         wire::append_astring(out, identifier);
@@ -98,7 +98,7 @@ net::Task<Reply> on_get_acl(Session& session, Cursor args) {
 
 // Any right can be granted by itself; the old "c" and "d" stand for members that are free too (RFC 4314 2.1.1).
 net::Task<Reply> on_list_rights(Session& session, Cursor args) {
-    const auto arguments = take_acl(args);
+    const auto arguments = take_acl(args, session.names());
     if (!arguments) co_return syntax(arguments.error());
     const auto end = wire::take_end(args);
     if (!end) co_return syntax(end.error());
@@ -107,7 +107,7 @@ net::Task<Reply> on_list_rights(Session& session, Cursor args) {
     const auto owner = co_await session.access().owner(arguments->name);
     if (!owner) co_return reply_for(owner.error());
     std::string out = "LISTRIGHTS ";
-    wire::append_mailbox(out, arguments->name);
+    wire::append_mailbox(out, arguments->name, session.names());
     out += ' ';
     wire::append_astring(out, arguments->identifier);
     if (ascii::equals_ci(arguments->identifier, *owner)) {
@@ -124,14 +124,14 @@ net::Task<Reply> on_list_rights(Session& session, Cursor args) {
 }
 
 net::Task<Reply> on_my_rights(Session& session, Cursor args) {
-    const auto name = take_mailbox(args);
+    const auto name = take_mailbox(args, session.names());
     if (!name) co_return syntax(name.error());
     const auto end = wire::take_end(args);
     if (!end) co_return syntax(end.error());
     const auto status = co_await session.access().status(*name);
     if (!status) co_return reply_for(status.error());
     std::string out = "MYRIGHTS ";
-    wire::append_mailbox(out, *name);
+    wire::append_mailbox(out, *name, session.names());
     session.untagged(out + ' ' + storage::format_rights_for_clients(status->mailbox.rights));
     co_return Reply::ok("Rights listed");
 }

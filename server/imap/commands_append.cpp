@@ -14,7 +14,7 @@ namespace {
 
 net::Task<Reply> on_append(Session& session, Cursor args) {
     Incoming incoming(session, wire::Messages::many);
-    auto name = take_mailbox(args);
+    auto name = take_mailbox(args, session.names());
     const auto space = wire::take_space(args);
     if (!space && name) co_return syntax(space.error());
     if (!name) co_return co_await incoming.refuse(args.rest(), syntax(name.error()));

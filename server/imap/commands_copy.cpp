@@ -31,7 +31,7 @@ std::string copyuid(const Copied& copied) {
 net::Task<Reply> transfer(Session& session, Cursor args, NumbersAre are, Transfer how) {
     const auto set = wire::take_sequence_set(args, session.limits());
     if (!set) co_return syntax(set.error());
-    auto target = take_space_mailbox(args);
+    auto target = take_space_mailbox(args, session.names());
     if (!target) co_return syntax(target.error());
     const auto end = wire::take_end(args);
     if (!end) co_return syntax(end.error());

@@ -27,13 +27,15 @@ Result<Esearch> take_esearch(Session& session, Cursor& args) {
     for (wire::SearchSource& source : out.sources) {
         out.selected = out.selected || source.filter == wire::SourceFilter::selected;
         // What is no name of a mailbox names none (RFC 7377 5): it is not told apart from one that is not there.
-        for (std::string& name : source.names) name = wire::decode_mailbox(name).value_or(std::string());
+        for (std::string& name : source.names)
+            name = wire::decode_mailbox(name, session.names()).value_or(std::string());
     }
     TRY(out.wanted, wire::take_search_return(args));
     if (!out.wanted.extended) {
         out.wanted.extended = true;
         out.wanted.options = wire::SearchReturn::kAll;  // RFC 7377 2.1
     }
+    TRY_VOID(check_charset(session, args, Charset::optional));
     auto program = wire::take_search_program(args, session.limits());
     if (!program && program.error().code != Errc::unsupported) return Error(program.error());
     const bool numbered = program && wire::has_numbers(*program);

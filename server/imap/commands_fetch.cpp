@@ -160,7 +160,8 @@ class Fetcher {
         wire::FetchSource out;
         out.uid = row.entry.uid;
         out.system_flags = row.entry.flags;
-        out.recent = row.recent;
+        out.recent = row.recent && !session_.has(Enabled::imap4rev2);
+        out.globals = session_.names() == wire::NameForm::utf8 ? mime::Globals::messages : mime::Globals::leaves;
         out.keywords = selected.keywords(row.entry.keyword_set);
         out.internal_date_s = row.entry.internal_date_s;
         out.size_octets = row.entry.size_octets;

@@ -19,12 +19,15 @@ net::Task<Reply> on_idle(Session& session, Cursor args) {
     if (!told) co_return reply_for(told.error());
     const auto flushed = co_await session.flush();
     if (!flushed) co_return Reply::hang_up("");
+    auto& idling = session.deps().metrics->gauge("imap_idling", "IMAP sessions that wait in IDLE");
+    idling.add(1);
     NewsWriter writer(session, Expunges::told);
     writer.start();
     const auto line = co_await session.stream().read_line(session.limits().line_octets_max);
     // The view ends with the next read; decide now.
     const bool done = line && ascii::equals_ci(*line, "DONE");
     co_await writer.stop();
+    idling.add(-1);
     if (writer.mailbox_gone()) co_return Reply::hang_up("[NONEXISTENT] The selected mailbox was deleted");
     if (line && !done) co_return Reply::bad("DONE expected");
     if (done) co_return Reply::ok("Idle completed");

@@ -66,7 +66,7 @@ bool meets_criteria(const Node& node, std::uint8_t select) {
     return (select & wire::kSelectSubscribed) != 0 || node.status != nullptr;
 }
 
-Nodes make_nodes(const MailboxListing& listing, const wire::ListProgram& program) {
+Nodes make_nodes(const MailboxListing& listing, const wire::ListProgram& program, wire::NameForm form) {
     Nodes nodes;
     for (const MailboxStatus& status : listing.mailboxes) {
         nodes[status.mailbox.name].status = &status;
@@ -78,7 +78,7 @@ Nodes make_nodes(const MailboxListing& listing, const wire::ListProgram& program
     }
     const auto patterns = full_patterns(program);
     for (auto& [name, node] : nodes) {
-        const std::string on_wire = wire::encode_mailbox(name);
+        const std::string on_wire = wire::encode_mailbox(name, form);
         node.matched = std::ranges::any_of(
             patterns, [&](const std::string& pattern) { return wire::matches_pattern(on_wire, pattern); });
         node.wanted = meets_criteria(node, program.select);
@@ -105,7 +105,8 @@ bool is_readable(const Node& node) {
     return node.status != nullptr && has(node.status->mailbox.rights, storage::Right::read);
 }
 
-void append_list(std::string& out, std::string_view name, const Node& node, const wire::ListProgram& program) {
+void append_list(std::string& out, std::string_view name, const Node& node, const wire::ListProgram& program,
+                 wire::NameForm form) {
     out += "LIST (";
     if (node.status == nullptr) out += program.extended ? "\\NonExistent " : "\\Noselect ";
     // RFC 5819 2: it is there, and cannot be selected.
@@ -116,7 +117,7 @@ void append_list(std::string& out, std::string_view name, const Node& node, cons
     if (!use.empty()) out += ' ';
     out += use;
     out += ") \"/\" ";
-    wire::append_mailbox(out, name);
+    wire::append_mailbox(out, name, form);
     if ((program.select & wire::kSelectRecursive) != 0 && node.wanted_below) {
         out += " (\"CHILDINFO\" (" + wire::format_criteria(program.select) + "))";
     }
@@ -134,31 +135,33 @@ net::Task<Reply> on_list(Session& session, Cursor args) {
     if (too_long(full_patterns(*program), session.limits())) co_return Reply::no("LIMIT", "Pattern is too long");
     const bool annotated = !program->metadata.empty();
     const auto reads = static_cast<std::uint8_t>(reads_of(*items) | (annotated ? kReadAnnotations : 0));
+    const wire::NameForm form = session.names();
     wire::GetMetadata metadata;
     metadata.entries = program->metadata;
     const auto listing = co_await session.access().list(reads);
     if (!listing) co_return reply_for(listing.error());
     if (tells_modseq(*items)) session.enable(Enabled::condstore);
     std::string out;
-    for (const auto& [name, node] : make_nodes(*listing, *program)) {
+    for (const auto& [name, node] : make_nodes(*listing, *program, form)) {
         if (!is_listed(node, *program)) continue;
         out.clear();
-        append_list(out, name, node, *program);
+        append_list(out, name, node, *program, form);
         session.untagged(out);
         // RFC 5819 3: no STATUS of what is listed for its children only.
         if (!items->empty() && node.wanted && is_readable(node)) {
             out.clear();
-            append_status(out, name, *items, StatusSource{*node.status, session.limits()});
+            append_status(out, name, *items, StatusSource{*node.status, session.limits(), form});
             session.untagged(out);
         }
         if ((program->returns & wire::kReturnMyRights) != 0 && node.wanted && node.status != nullptr) {
             out = "MYRIGHTS ";
-            wire::append_mailbox(out, name);
+            wire::append_mailbox(out, name, form);
             session.untagged(out + " " + storage::format_rights_for_clients(node.status->mailbox.rights));
         }
         if (annotated && node.wanted && is_readable(node)) {
             std::size_t left_out = 0;
-            session.untagged(format_metadata(name, metadata, node.status->annotations, left_out));
+            out = format_metadata(name, form, metadata, node.status->annotations, left_out);
+            if (!out.empty()) session.untagged(out);
         }
         const auto relieved = co_await session.relieve();
         if (!relieved) co_return Reply::hang_up("");
@@ -179,9 +182,10 @@ net::Task<Reply> on_lsub(Session& session, Cursor args) {
     const auto listing = co_await session.access().list(0);
     if (!listing) co_return reply_for(listing.error());
     program->select = wire::kSelectSubscribed;
+    const wire::NameForm form = session.names();
     const bool levels = full_pattern(*program, program->patterns[0]).find('%') != std::string::npos;
     std::string out;
-    for (const auto& [name, node] : make_nodes(*listing, *program)) {
+    for (const auto& [name, node] : make_nodes(*listing, *program, form)) {
         if (!node.matched || (!node.wanted && !(levels && node.wanted_below))) continue;
         out = "LSUB (";
         if (!node.wanted)
@@ -189,7 +193,7 @@ net::Task<Reply> on_lsub(Session& session, Cursor args) {
         else if (node.status != nullptr)
             out += special_use_attribute(node.status->mailbox.special_use);
         out += ") \"/\" ";
-        wire::append_mailbox(out, name);
+        wire::append_mailbox(out, name, form);
         session.untagged(out);
     }
     co_return Reply::ok("Lsub completed");
@@ -203,5 +207,19 @@ constexpr std::array<Command, 2> kCommands = {{
 }  // namespace
 
 std::span<const Command> list_commands() { return kCommands; }
+
+net::Task<Result<>> tell_list(Session& session, std::string name) {
+    CO_TRY(const auto listing, co_await session.access().list(0));
+    wire::ListProgram program;
+    program.extended = true;
+    program.returns = wire::kReturnSubscribed;
+    const Nodes nodes = make_nodes(listing, program, session.names());
+    const auto node = nodes.find(name);
+    if (node == nodes.end()) co_return Error(Errc::not_found, "no such mailbox");
+    std::string out;
+    append_list(out, name, node->second, program, session.names());
+    session.untagged(out);
+    co_return Result<>();
+}
 
 }  // namespace posthouse::server::imap

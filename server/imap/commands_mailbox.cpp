@@ -3,6 +3,7 @@
 
 #include "protocols/imap/grammar.h"
 #include "protocols/imap/mailbox_name.h"
+#include "protocols/mime/text.h"
 #include "server/imap/names.h"
 #include "server/imap/session.h"
 
@@ -13,14 +14,18 @@ namespace wire = posthouse::imap;
 namespace {
 
 // The one name that most of these commands take, and nothing behind it.
-Result<std::string> take_only_name(Cursor args) {
-    TRY(std::string name, take_mailbox(args));
+Result<std::string> take_only_name(Cursor args, wire::NameForm form) {
+    TRY(std::string name, take_mailbox(args, form));
     TRY_VOID(wire::take_end(args));
     return name;
 }
 
-// Names that LIST could not ask for by themselves are not made (RFC 3501 5.1).
-bool may_be_made(std::string_view name) { return name.find_first_of("%*") == std::string_view::npos; }
+// Names that LIST could not ask for by themselves are not made (RFC 3501 5.1), nor plain ones that would look like
+// others and be none (RFC 9051 5.1: Net-Unicode, RFC 5198 2: in NFC).
+bool may_be_made(std::string_view name, wire::NameForm form) {
+    if (name.find_first_of("%*") != std::string_view::npos) return false;
+    return form == wire::NameForm::modified_utf7 || mime::is_composed(name);
+}
 
 struct CreateArguments {
     std::string name;
@@ -49,9 +54,9 @@ Result<storage::SpecialUse> take_uses(Cursor& args) {
 }
 
 // create = "CREATE" SP mailbox [SP "(" create-param ")"] (RFC 4466 2.3)
-Result<CreateArguments> take_create(Cursor args) {
+Result<CreateArguments> take_create(Cursor args, wire::NameForm form) {
     CreateArguments out;
-    TRY(out.name, take_mailbox(args));
+    TRY(out.name, take_mailbox(args, form));
     if (args.take(" (")) {
         TRY(out.use, take_uses(args));
         if (!args.take(')')) return Error(Errc::invalid, "CREATE parameters are not closed");
@@ -62,14 +67,14 @@ Result<CreateArguments> take_create(Cursor args) {
 
 // A trailing delimiter says that children will follow; the mailbox is made all the same (RFC 3501 6.3.3).
 net::Task<Reply> on_create(Session& session, Cursor args) {
-    auto arguments = take_create(args);
+    auto arguments = take_create(args, session.names());
     if (!arguments && arguments.error().code == Errc::unsupported) {
         co_return Reply::no("USEATTR", arguments.error().context);
     }
     if (!arguments) co_return syntax(arguments.error());
     std::string name = std::move(arguments->name);
     if (name.ends_with(wire::kDelimiter)) name.pop_back();
-    if (name.empty() || !may_be_made(name)) co_return Reply::no("CANNOT", "Invalid mailbox name");
+    if (name.empty() || !may_be_made(name, session.names())) co_return Reply::no("CANNOT", "Invalid mailbox name");
     const auto created = co_await session.access().create(std::move(name), arguments->use);
     if (!created && created.error().code == Errc::conflict) {
         co_return Reply::no("USEATTR", "Another mailbox has that special use");
@@ -79,12 +84,16 @@ net::Task<Reply> on_create(Session& session, Cursor args) {
 }
 
 net::Task<Reply> on_delete(Session& session, Cursor args) {
-    auto name = take_only_name(args);
+    auto name = take_only_name(args, session.names());
     if (!name) co_return syntax(name.error());
-    const bool own = session.has_selected() && session.selected().mailbox().name == *name;
+    const bool named = session.has_selected() && session.selected().mailbox().name == *name;
+    session.set_removal(Session::Removal::expected);
     const auto removed = co_await session.access().remove(*std::move(name));
-    if (!removed) co_return reply_for(removed.error());
-    if (own) {
+    const bool seen = session.removal() == Session::Removal::seen;
+    session.set_removal(Session::Removal::unexpected);
+    if (!removed) co_return reply_for(removed.error());  // was it removed by another session: tell() says BYE
+    // Another session may have renamed it: then only the store knows that it was this one.
+    if (named || seen) {
         session.untagged("OK [CLOSED] The selected mailbox was deleted");
         session.unselect();
     }
@@ -92,14 +101,14 @@ net::Task<Reply> on_delete(Session& session, Cursor args) {
 }
 
 net::Task<Reply> on_rename(Session& session, Cursor args) {
-    auto from = take_mailbox(args);
+    auto from = take_mailbox(args, session.names());
     if (!from) co_return syntax(from.error());
-    auto to = take_space_mailbox(args);
+    auto to = take_space_mailbox(args, session.names());
     if (!to) co_return syntax(to.error());
     const auto end = wire::take_end(args);
     if (!end) co_return syntax(end.error());
     if (to->ends_with(wire::kDelimiter)) to->pop_back();
-    if (to->empty() || !may_be_made(*to)) co_return Reply::no("CANNOT", "Invalid mailbox name");
+    if (to->empty() || !may_be_made(*to, session.names())) co_return Reply::no("CANNOT", "Invalid mailbox name");
     const auto renamed = co_await session.access().rename(*std::move(from), *std::move(to));
     if (!renamed) co_return reply_for(renamed.error());
     session.expect_news();  // INBOX may be selected and empty now
@@ -107,7 +116,7 @@ net::Task<Reply> on_rename(Session& session, Cursor args) {
 }
 
 net::Task<Reply> set_subscribed(Session& session, Cursor args, bool subscribed) {
-    auto name = take_only_name(args);
+    auto name = take_only_name(args, session.names());
     if (!name) co_return syntax(name.error());
     const auto done = co_await session.access().set_subscribed(*std::move(name), subscribed);
     if (!done) co_return reply_for(done.error());

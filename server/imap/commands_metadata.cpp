@@ -22,14 +22,10 @@ using storage::Audience;
 constexpr std::string_view kPrivate = "/private";
 constexpr std::string_view kShared = "/shared";
 
-std::string full_name(const Annotation& annotation) {
-    return std::string(annotation.audience == Audience::owner ? kPrivate : kShared) + annotation.entry;
-}
-
 // The name on the wire, or "" for the server.
-Result<std::string> mailbox_of(const std::string& on_wire) {
+Result<std::string> mailbox_of(const std::string& on_wire, wire::NameForm form) {
     if (on_wire.empty()) return std::string();
-    auto name = wire::decode_mailbox(on_wire);
+    auto name = wire::decode_mailbox(on_wire, form);
     if (!name) return Error(Errc::denied, name.error().context);
     return name;
 }
@@ -37,12 +33,12 @@ Result<std::string> mailbox_of(const std::string& on_wire) {
 net::Task<Reply> on_get_metadata(Session& session, Cursor args) {
     const auto wanted = wire::take_get_metadata(args, session.limits());
     if (!wanted) co_return syntax(wanted.error());
-    const auto name = mailbox_of(wanted->mailbox_wire);
+    const auto name = mailbox_of(wanted->mailbox_wire, session.names());
     if (!name) co_return syntax(name.error());
     const auto annotations = co_await session.access().annotations(*name);
     if (!annotations) co_return reply_for(annotations.error());
     std::size_t left_out = 0;
-    const std::string out = format_metadata(*name, *wanted, *annotations, left_out);
+    const std::string out = format_metadata(*name, session.names(), *wanted, *annotations, left_out);
     if (!out.empty()) session.untagged(out);
     if (left_out == 0) co_return Reply::ok("Metadata listed");
     co_return Reply::ok("METADATA LONGENTRIES " + std::to_string(left_out), "Metadata listed");  // RFC 5464 4.2.1
@@ -61,7 +57,7 @@ AnnotationChange change_of(const std::string& entry, const std::optional<std::st
 net::Task<Reply> on_set_metadata(Session& session, Cursor args) {
     const auto wanted = wire::take_set_metadata(args, session.limits());
     if (!wanted) co_return syntax(wanted.error());
-    auto name = mailbox_of(wanted->mailbox_wire);
+    auto name = mailbox_of(wanted->mailbox_wire, session.names());
     if (!name) co_return syntax(name.error());
     std::vector<AnnotationChange> changes;
     for (const auto& [entry, value] : wanted->values) changes.push_back(change_of(entry, value));
@@ -86,7 +82,11 @@ constexpr auto kCommands = std::to_array<Command>({
 
 std::span<const Command> metadata_commands() { return kCommands; }
 
-std::string format_metadata(std::string_view name, const wire::GetMetadata& wanted,
+std::string full_entry(const Annotation& annotation) {
+    return std::string(annotation.audience == Audience::owner ? kPrivate : kShared) + annotation.entry;
+}
+
+std::string format_metadata(std::string_view name, wire::NameForm form, const wire::GetMetadata& wanted,
                             std::span<const Annotation> annotations, std::size_t& octets_left_out) {
     std::string list;
     const auto begin_entry = [&](std::string_view entry) {
@@ -95,7 +95,7 @@ std::string format_metadata(std::string_view name, const wire::GetMetadata& want
         list += ' ';
     };
     for (const Annotation& annotation : annotations) {
-        const std::string entry = full_name(annotation);
+        const std::string entry = full_entry(annotation);
         const bool named = std::ranges::any_of(
             wanted.entries, [&](const std::string& one) { return wire::names_entry(one, wanted.depth, entry); });
         if (!named) continue;
@@ -111,13 +111,13 @@ std::string format_metadata(std::string_view name, const wire::GetMetadata& want
     }
     for (const std::string& entry : wanted.entries) {
         if (wanted.depth != wire::GetMetadata::Depth::self || std::ranges::count(entry, '/') < 2) continue;
-        if (std::ranges::any_of(annotations, [&](const Annotation& one) { return full_name(one) == entry; })) continue;
+        if (std::ranges::any_of(annotations, [&](const Annotation& one) { return full_entry(one) == entry; })) continue;
         begin_entry(entry);
         list += "NIL";
     }
     if (list.empty()) return "";
     std::string out = "METADATA ";
-    wire::append_mailbox(out, name);
+    wire::append_mailbox(out, name, form);
     return out + " (" + list + ")";
 }
 

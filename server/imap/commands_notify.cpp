@@ -13,11 +13,11 @@ namespace wire = posthouse::imap;
 namespace {
 
 // Names that cannot be mailboxes are passed over, as those that do not exist (RFC 5465 3.1).
-void decode_names(wire::NotifyProgram& program) {
+void decode_names(wire::NotifyProgram& program, wire::NameForm form) {
     for (wire::NotifyGroup& group : program.groups) {
         std::vector<std::string> names;
         for (const std::string& name : group.names) {
-            auto decoded = wire::decode_mailbox(name);
+            auto decoded = wire::decode_mailbox(name, form);
             if (decoded) names.push_back(*std::move(decoded));
         }
         group.names = std::move(names);
@@ -30,7 +30,7 @@ net::Task<Reply> on_notify(Session& session, Cursor args) {
         co_return Reply::no("BADEVENT (" + std::string(wire::notify_event_names()) + ")", program.error().context);
     }
     if (!program) co_return syntax(program.error());
-    decode_names(*program);
+    decode_names(*program, session.names());
     // What has gathered so far is told as it was before this command: an implicit NOOP (RFC 5465 3.1).
     const auto told = co_await session.tell(Expunges::told, NumbersAre::message_numbers);
     if (!told) co_return reply_for(told.error());
@@ -43,10 +43,15 @@ net::Task<Reply> on_notify(Session& session, Cursor args) {
     }
     const bool with_status = program->status;
     auto notifier = std::make_unique<Notifier>(*std::move(program), *std::move(mailboxes));
+    if (notifier->watches_metadata()) {
+        auto noted = co_await session.read_noted();
+        if (!noted) co_return reply_for(noted.error());
+        notifier->keep_metadata(*std::move(noted));
+    }
     if (with_status) {
         std::string out;
         const MailboxId selected = session.has_selected() ? session.selected().id() : MailboxId{};
-        notifier->append_status(out, selected, session.modseqs());
+        notifier->append_status(out, selected, session.notify_dialect());
         session.put(out);
     }
     session.set_notifier(std::move(notifier), std::move(watch), generation);

@@ -48,14 +48,14 @@ net::Task<Reply> on_get_quota(Session& session, Cursor args) {
 
 // The mailbox need not exist (RFC 9208 4.1.2).
 net::Task<Reply> on_get_quota_root(Session& session, Cursor args) {
-    const auto name = take_mailbox(args);
+    const auto name = take_mailbox(args, session.names());
     if (!name) co_return syntax(name.error());
     const auto end = wire::take_end(args);
     if (!end) co_return syntax(end.error());
     const auto quota = co_await session.access().quota();
     if (!quota) co_return reply_for(quota.error());
     std::string out = "QUOTAROOT ";
-    wire::append_mailbox(out, *name);
+    wire::append_mailbox(out, *name, session.names());
     // What others share counts for them, and how much they have is theirs to know.
     const auto status = co_await session.access().status(*name);
     const bool shared = status ? status->mailbox.account != session.account() : is_shared_name(*name);

@@ -30,7 +30,7 @@ net::Task<Reply> replace(Session& session, Cursor args, NumbersAre are) {
     const auto uid = take_replaced(session, args, are);
     if (!uid && uid.error().code == Errc::invalid) co_return co_await incoming.refuse("", syntax(uid.error()));
     if (!uid) co_return co_await incoming.refuse("", Reply::no("NONEXISTENT", "No such message"));
-    auto name = take_mailbox(args);
+    auto name = take_mailbox(args, session.names());
     if (!name) co_return co_await incoming.refuse("", syntax(name.error()));
     const auto space = wire::take_space(args);
     if (!space) co_return syntax(space.error());

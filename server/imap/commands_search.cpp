@@ -12,6 +12,10 @@ namespace {
 net::Task<Reply> search(Session& session, Cursor args, NumbersAre are) {
     auto wanted = wire::take_search_return(args);
     if (!wanted) co_return syntax(wanted.error());
+    if (!wanted->extended && session.has(Enabled::imap4rev2)) {
+        wanted->extended = true;  // RFC 9051 E 4: no SEARCH response any more
+        wanted->options = wire::SearchReturn::kAll;
+    }
     const auto request = take_search(session, *std::move(wanted), args, Charset::optional);
     if (!request) co_return syntax(request.error());
     if (!request->program) co_return bad_charset();

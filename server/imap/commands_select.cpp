@@ -28,9 +28,10 @@ void describe(Session& session) {
     selected.append_flags_response(out);
     session.put(out);
     put_count(session, "", selected.exists(), " EXISTS");
-    put_count(session, "", selected.recent(), " RECENT");
+    const bool rev2 = session.has(Enabled::imap4rev2);  // without what RFC 9051 E took out
+    if (!rev2) put_count(session, "", selected.recent(), " RECENT");
     // A message number, which a client that switched them off has no use for (RFC 9586).
-    const bool numbers = !session.has(Enabled::uidonly);
+    const bool numbers = !session.has(Enabled::uidonly) && !rev2;
     if (numbers && selected.first_unseen() != 0)
         put_count(session, "OK [UNSEEN ", selected.first_unseen(), "] First unseen");
     out.clear();
@@ -79,7 +80,7 @@ net::Task<Result<>> resync(Session& session, const wire::Resync& known) {
 
 // A failed SELECT leaves nothing selected (RFC 3501 6.3.1).
 net::Task<Reply> open(Session& session, Cursor args, Mode mode) {
-    auto name = take_mailbox(args);
+    auto name = take_mailbox(args, session.names());
     if (!name && name.error().code == Errc::invalid) co_return syntax(name.error());
     const auto parameters = wire::take_select_parameters(args, session.limits());
     if (!parameters) co_return syntax(parameters.error());
@@ -107,6 +108,11 @@ net::Task<Reply> open(Session& session, Cursor args, Mode mode) {
     }
     session.select(*std::move(opened), mode, recent_from, commits);
     describe(session);
+    if (session.has(Enabled::imap4rev2)) {
+        std::string selected = session.selected().mailbox().name;
+        const auto listed = co_await tell_list(session, std::move(selected));
+        if (!listed) co_return reply_for(listed.error());
+    }
     if (parameters->resync && parameters->resync->uid_validity == session.selected().mailbox().uid_validity) {
         const auto told = co_await resync(session, *parameters->resync);
         if (!told) co_return reply_for(told.error());

@@ -63,7 +63,7 @@ constexpr auto kStatusItems = std::to_array<StatusItem>({
 });
 
 net::Task<Reply> on_status(Session& session, Cursor args) {
-    auto name = take_mailbox(args);
+    auto name = take_mailbox(args, session.names());
     if (!name) co_return syntax(name.error());
     const auto space = wire::take_space(args);
     if (!space) co_return syntax(space.error());
@@ -78,7 +78,7 @@ net::Task<Reply> on_status(Session& session, Cursor args) {
     if (!status) co_return reply_for(status.error());
     if (tells_modseq(*items)) session.enable(Enabled::condstore);
     std::string out;
-    append_status(out, *name, *items, StatusSource{*status, session.limits()});
+    append_status(out, *name, *items, StatusSource{*status, session.limits(), session.names()});
     session.untagged(out);
     co_return Reply::ok("Status completed");
 }
@@ -116,7 +116,7 @@ bool tells_modseq(std::span<const StatusItem* const> items) {
 void append_status(std::string& out, std::string_view name, std::span<const StatusItem* const> items,
                    const StatusSource& source) {
     out += "STATUS ";
-    wire::append_mailbox(out, name);
+    wire::append_mailbox(out, name, source.names);
     out += " (";
     for (const StatusItem* item : items) {
         if (out.back() != '(') out += ' ';

@@ -67,6 +67,8 @@ void Incoming::begin(const wire::AppendEvent& event) {
     options_.flags = event.flags.system;
     options_.keywords = event.flags.keywords;
     options_.internal_date_s = event.internal_date_s;
+    // Before room on the disk is asked for: what is too large for us is no matter of room.
+    if (mark_ && !check_size(mark_->octets)) return;
     auto writer = session_.access().stage(mark_ ? mark_->octets : 0);
     if (writer)
         intake_ = std::make_unique<Intake>(*std::move(writer));
@@ -150,8 +152,8 @@ net::Task<Result<>> Incoming::take_url(std::string_view url) {
     }
     MailboxId mailbox{};
     std::uint32_t validity = 0;
-    if (parsed->mailbox_wire) {
-        auto name = wire::decode_mailbox(*parsed->mailbox_wire);
+    if (parsed->mailbox) {
+        auto name = wire::decode_mailbox(*parsed->mailbox, wire::NameForm::utf8);
         if (name) {
             const auto status = co_await session_.access().status(*std::move(name));
             if (!status && status.error().code != Errc::not_found) co_return Error(status.error());

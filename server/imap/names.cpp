@@ -4,22 +4,21 @@
 
 #include "protocols/base/ascii.h"
 #include "protocols/imap/grammar.h"
-#include "protocols/imap/mailbox_name.h"
 
 namespace posthouse::server::imap {
 
-Result<std::string> take_mailbox(Cursor& args) {
+Result<std::string> take_mailbox(Cursor& args, posthouse::imap::NameForm form) {
     constexpr posthouse::imap::Limits kLimits;
     TRY(const std::string name, posthouse::imap::take_astring(args));
     if (name.size() > kLimits.mailbox_octets_max) return Error(Errc::denied, "Mailbox name is too long");
-    auto decoded = posthouse::imap::decode_mailbox(name);
+    auto decoded = posthouse::imap::decode_mailbox(name, form);
     if (!decoded) return Error(Errc::denied, decoded.error().context);
     return decoded;
 }
 
-Result<std::string> take_space_mailbox(Cursor& args) {
+Result<std::string> take_space_mailbox(Cursor& args, posthouse::imap::NameForm form) {
     TRY_VOID(posthouse::imap::take_space(args));
-    return take_mailbox(args);
+    return take_mailbox(args, form);
 }
 
 namespace {

@@ -1,9 +1,11 @@
 #include "server/imap/notifier.h"
 
 #include <algorithm>
+#include <set>
 
 #include "protocols/imap/mailbox_name.h"
 #include "protocols/imap/response.h"
+#include "server/imap/metadata_response.h"
 #include "server/imap/names.h"
 
 namespace posthouse::server::imap {
@@ -35,9 +37,9 @@ bool names_it(const wire::NotifyGroup& group, const Mailbox& mailbox) {
     return false;
 }
 
-void append_status_line(std::string& out, const Mailbox& mailbox, ModSeqs modseqs) {
+void append_status_line(std::string& out, const Mailbox& mailbox, NotifyDialect dialect) {
     out += "* STATUS ";
-    wire::append_mailbox(out, mailbox.name);
+    wire::append_mailbox(out, mailbox.name, dialect.names);
     out += " (MESSAGES ";
     wire::append_number(out, mailbox.messages);
     out += " UIDNEXT ";
@@ -46,7 +48,7 @@ void append_status_line(std::string& out, const Mailbox& mailbox, ModSeqs modseq
     wire::append_number(out, mailbox.uid_validity);
     out += " UNSEEN ";
     wire::append_number(out, mailbox.unseen);
-    if (modseqs == ModSeqs::told) {
+    if (dialect.modseqs == ModSeqs::told) {
         out += " HIGHESTMODSEQ ";
         wire::append_number(out, mailbox.highest_modseq);
     }
@@ -63,6 +65,31 @@ bool differs(const Mailbox& before, const Mailbox& now, std::uint8_t events, Mod
     return before.unseen != now.unseen || (modseqs == ModSeqs::told && before.highest_modseq != now.highest_modseq);
 }
 
+// "* METADATA name /shared/comment /private/comment" of what came, went or has another value (RFC 5464 4.4.2).
+void append_differing(std::string& out, std::string_view name, std::span<const storage::Annotation> before,
+                      std::span<const storage::Annotation> now, wire::NameForm names) {
+    std::set<std::string> entries;
+    const auto is_in = [](std::span<const storage::Annotation> all, const storage::Annotation& one) {
+        return std::ranges::any_of(all, [&](const storage::Annotation& other) {
+            return other.audience == one.audience && other.entry == one.entry && other.value == one.value;
+        });
+    };
+    for (const storage::Annotation& one : before) {
+        if (!is_in(now, one)) entries.insert(full_entry(one));
+    }
+    for (const storage::Annotation& one : now) {
+        if (!is_in(before, one)) entries.insert(full_entry(one));
+    }
+    if (entries.empty()) return;
+    out += "* METADATA ";
+    wire::append_mailbox(out, name, names);
+    for (const std::string& entry : entries) {
+        out += ' ';
+        wire::append_astring(out, entry);
+    }
+    out += "\r\n";
+}
+
 }  // namespace
 
 Notifier::Notifier(wire::NotifyProgram program, std::vector<Mailbox> mailboxes)
@@ -77,6 +104,24 @@ bool Notifier::watches_others() const {
     });
 }
 
+bool Notifier::watches_metadata() const {
+    return std::ranges::any_of(program_.groups, [](const wire::NotifyGroup& group) {
+        return (group.events & (wire::kMailboxMetadataChange | wire::kServerMetadataChange)) != 0;
+    });
+}
+
+void Notifier::take_metadata(std::string& out, Noted now, NotifyDialect dialect) {
+    const bool of_server = std::ranges::any_of(program_.groups, [](const wire::NotifyGroup& group) {
+        return (group.events & wire::kServerMetadataChange) != 0;
+    });
+    if (of_server) append_differing(out, "", noted_[MailboxId{}], now[MailboxId{}], dialect.names);
+    for (const Mailbox& mailbox : told_) {
+        if ((events_of(mailbox) & wire::kMailboxMetadataChange) == 0) continue;
+        append_differing(out, mailbox.name, noted_[mailbox.id], now[mailbox.id], dialect.names);
+    }
+    noted_ = std::move(now);
+}
+
 std::uint8_t Notifier::events_of(const Mailbox& mailbox) const {
     std::uint8_t out = 0;
     for (const wire::NotifyGroup& group : program_.groups) {
@@ -85,15 +130,15 @@ std::uint8_t Notifier::events_of(const Mailbox& mailbox) const {
     return out;
 }
 
-void Notifier::append_status(std::string& out, MailboxId selected, ModSeqs modseqs) const {
+void Notifier::append_status(std::string& out, MailboxId selected, NotifyDialect dialect) const {
     for (const Mailbox& mailbox : told_) {
         if (mailbox.id == selected || (events_of(mailbox) & wire::kMessageEvents) == 0) continue;
-        append_status_line(out, mailbox, modseqs);
+        append_status_line(out, mailbox, dialect);
     }
 }
 
 void Notifier::append_list(std::string& out, const Mailbox& mailbox, std::span<const Mailbox> all,
-                           std::string_view old_name) const {
+                           std::string_view old_name, wire::NameForm names) const {
     const bool parent =
         std::ranges::any_of(all, [&](const Mailbox& other) { return is_below(other.name, mailbox.name); });
     out += parent ? "* LIST (\\HasChildren" : "* LIST (\\HasNoChildren";
@@ -102,46 +147,46 @@ void Notifier::append_list(std::string& out, const Mailbox& mailbox, std::span<c
     if (!use.empty()) out += ' ';
     out += use;
     out += ") \"/\" ";
-    wire::append_mailbox(out, mailbox.name);
+    wire::append_mailbox(out, mailbox.name, names);
     if (!old_name.empty()) {
         out += " (\"OLDNAME\" (";
-        wire::append_mailbox(out, old_name);
+        wire::append_mailbox(out, old_name, names);
         out += "))";
     }
     out += "\r\n";
 }
 
-void Notifier::append_gone(std::string& out, const Mailbox& mailbox) const {
+void Notifier::append_gone(std::string& out, const Mailbox& mailbox, wire::NameForm names) const {
     if ((events_of(mailbox) & wire::kMailboxName) == 0) return;
     out += "* LIST (\\NonExistent) \"/\" ";
-    wire::append_mailbox(out, mailbox.name);
+    wire::append_mailbox(out, mailbox.name, names);
     out += "\r\n";
 }
 
 void Notifier::compare(std::string& out, const Mailbox& before, const Mailbox& now, std::span<const Mailbox> all,
-                       MailboxId selected, ModSeqs modseqs) const {
+                       MailboxId selected, NotifyDialect dialect) const {
     const std::uint8_t events = events_of(before) | events_of(now);
     const bool renamed = before.name != now.name && (events & wire::kMailboxName) != 0;
     const bool subscribed = before.subscribed != now.subscribed && (events & wire::kSubscriptionChange) != 0;
-    if (renamed || subscribed) append_list(out, now, all, renamed ? std::string_view(before.name) : "");
-    if (now.id != selected && differs(before, now, events, modseqs)) append_status_line(out, now, modseqs);
+    if (renamed || subscribed) append_list(out, now, all, renamed ? std::string_view(before.name) : "", dialect.names);
+    if (now.id != selected && differs(before, now, events, dialect.modseqs)) append_status_line(out, now, dialect);
 }
 
-void Notifier::take_changes(std::string& out, std::vector<Mailbox> now, MailboxId selected, ModSeqs modseqs) {
+void Notifier::take_changes(std::string& out, std::vector<Mailbox> now, MailboxId selected, NotifyDialect dialect) {
     sort_by_id(now);
     auto before = told_.begin();
     for (const Mailbox& mailbox : now) {
-        for (; before != told_.end() && before->id < mailbox.id; ++before) append_gone(out, *before);
+        for (; before != told_.end() && before->id < mailbox.id; ++before) append_gone(out, *before, dialect.names);
         if (before != told_.end() && before->id == mailbox.id) {
-            compare(out, *before, mailbox, now, selected, modseqs);
+            compare(out, *before, mailbox, now, selected, dialect);
             ++before;
             continue;
         }
         const std::uint8_t events = events_of(mailbox);
-        if ((events & wire::kMailboxName) != 0) append_list(out, mailbox, now, "");
-        if ((events & wire::kMessageNew) != 0 && mailbox.messages > 0) append_status_line(out, mailbox, modseqs);
+        if ((events & wire::kMailboxName) != 0) append_list(out, mailbox, now, "", dialect.names);
+        if ((events & wire::kMessageNew) != 0 && mailbox.messages > 0) append_status_line(out, mailbox, dialect);
     }
-    for (; before != told_.end(); ++before) append_gone(out, *before);
+    for (; before != told_.end(); ++before) append_gone(out, *before, dialect.names);
     told_ = std::move(now);
 }
 

@@ -6,11 +6,13 @@
 /// Changes by this session's own commands are told too, which costs a line and confuses no client.
 /// Threads: the loop's. Pure but for its own state.
 #include <cstdint>
+#include <map>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "protocols/imap/mailbox_name.h"
 #include "protocols/imap/notify.h"
 #include "server/imap/access.h"
 
@@ -18,6 +20,13 @@ namespace posthouse::server::imap {
 
 /// Whether STATUS carries HIGHESTMODSEQ (RFC 5465 5.1: once CONDSTORE is enabled).
 enum class ModSeqs { left_out, told };
+struct NotifyDialect {
+    ModSeqs modseqs = ModSeqs::left_out;
+    posthouse::imap::NameForm names = posthouse::imap::NameForm::modified_utf7;
+};
+
+/// Annotations by mailbox; 0 is the account as a whole.
+using Noted = std::map<MailboxId, std::vector<storage::Annotation>>;
 
 class Notifier {
  public:
@@ -30,20 +39,28 @@ class Notifier {
     bool watches_others() const;
 
     /// STATUS of every mailbox whose messages are watched, but the selected one (RFC 5465 3.1).
-    void append_status(std::string& out, MailboxId selected, ModSeqs modseqs) const;
+    void append_status(std::string& out, MailboxId selected, NotifyDialect dialect) const;
     /// What differs in `now`, which then counts as told.
-    void take_changes(std::string& out, std::vector<Mailbox> now, MailboxId selected, ModSeqs modseqs);
+    void take_changes(std::string& out, std::vector<Mailbox> now, MailboxId selected, NotifyDialect dialect);
+
+    /// Whether what is noted at mailboxes or at the account must be read too.
+    bool watches_metadata() const;
+    /// How it stands: nothing of that is told.
+    void keep_metadata(Noted now) { noted_ = std::move(now); }
+    /// The names of entries that differ in `now`, of mailboxes that take_changes() knows (RFC 5465 5.6, 5.7).
+    void take_metadata(std::string& out, Noted now, NotifyDialect dialect);
 
  private:
     std::uint8_t events_of(const Mailbox& mailbox) const;
-    void append_list(std::string& out, const Mailbox& mailbox, std::span<const Mailbox> all,
-                     std::string_view old_name) const;
-    void append_gone(std::string& out, const Mailbox& mailbox) const;
+    void append_list(std::string& out, const Mailbox& mailbox, std::span<const Mailbox> all, std::string_view old_name,
+                     posthouse::imap::NameForm names) const;
+    void append_gone(std::string& out, const Mailbox& mailbox, posthouse::imap::NameForm names) const;
     void compare(std::string& out, const Mailbox& before, const Mailbox& now, std::span<const Mailbox> all,
-                 MailboxId selected, ModSeqs modseqs) const;
+                 MailboxId selected, NotifyDialect dialect) const;
 
     posthouse::imap::NotifyProgram program_;
     std::vector<Mailbox> told_;  // by id
+    Noted noted_;
 };
 
 }  // namespace posthouse::server::imap

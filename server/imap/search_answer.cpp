@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "protocols/imap/grammar.h"
 #include "protocols/imap/response.h"
 
 namespace posthouse::server::imap {
@@ -10,7 +11,18 @@ namespace wire = posthouse::imap;
 
 Reply bad_charset() { return Reply::no("BADCHARSET (US-ASCII UTF-8)", "Unknown charset"); }
 
+Result<> check_charset(const Session& session, Cursor args, Charset charset) {
+    if (!session.has(Enabled::utf8_accept)) return {};
+    const Error error(Errc::invalid, "All text is UTF-8 since UTF8=ACCEPT");
+    if (charset == Charset::optional && args.take_word("CHARSET ")) return error;
+    if (charset == Charset::optional) return {};
+    TRY(const std::string name, wire::take_astring(args));
+    if (!ascii::equals_ci(name, "UTF-8")) return error;
+    return {};
+}
+
 Result<SearchRequest> take_search(Session& session, wire::SearchReturn wanted, Cursor& args, Charset charset) {
+    TRY_VOID(check_charset(session, args, charset));
     auto parsed = charset == Charset::demanded ? wire::take_charset_and_program(args, session.limits())
                                                : wire::take_search_program(args, session.limits());
     if (!parsed && parsed.error().code != Errc::unsupported) return Error(parsed.error());
@@ -78,6 +90,7 @@ void answer_mailbox(Session& session, const wire::SearchReturn& wanted, const Se
     wire::SearchCorrelator correlator;
     correlator.tag = session.tag();
     correlator.mailbox = mailbox.mailbox().name;
+    correlator.names = session.names();
     correlator.uid_validity = mailbox.mailbox().uid_validity;
     correlator.uids = true;
     std::string out;

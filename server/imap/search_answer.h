@@ -21,6 +21,9 @@ enum class Charset { optional, demanded };
 Result<SearchRequest> take_search(Session& session, posthouse::imap::SearchReturn wanted, Cursor& args,
                                   Charset charset);
 Reply bad_charset();
+/// After UTF8=ACCEPT a charset says nothing or contradicts: Errc::invalid. Where the grammar demands one it is UTF-8
+/// (RFC 9755 3).
+Result<> check_charset(const Session& session, Cursor args, Charset charset);
 
 /// The highest mod-sequence of what is told of `found`, where the program asks for mod-sequences and something was
 /// found; else 0 (RFC 7162 3.1.5, 3.1.10).

@@ -259,9 +259,12 @@ void Selected::take_news(std::string& out, const Dialect& dialect) {
         told_exists_ = list_->size();
         out += "* ";
         wire::append_number(out, told_exists_);
-        out += " EXISTS\r\n* ";
-        wire::append_number(out, recent());
-        out += " RECENT\r\n";
+        out += " EXISTS\r\n";
+        if (dialect.recent) {
+            out += "* ";
+            wire::append_number(out, recent());
+            out += " RECENT\r\n";
+        }
         recent_changed_ = false;
     }
     take_keywords(out);
@@ -325,7 +328,7 @@ void Selected::append_fetch_flags(std::string& out, std::uint32_t number, const 
     append_fetch_head(out, number, dialect);
     out += "FLAGS ";
     wire::append_flags(out, of.entry.flags, keywords(of.entry.keyword_set),
-                       of.recent ? wire::Recent::yes : wire::Recent::no);
+                       of.recent && dialect.recent ? wire::Recent::yes : wire::Recent::no);
     if (dialect.modseqs) {
         out += " MODSEQ (";
         wire::append_number(out, of.entry.modseq);

@@ -32,6 +32,7 @@ struct Dialect {
     bool uids = false;      ///< FETCH says the UID
     bool modseqs = false;   ///< and the mod-sequence (RFC 7162 3.1)
     bool vanished = false;  ///< VANISHED in the place of EXPUNGE (RFC 7162 3.2.10)
+    bool recent = true;     ///< \Recent, and how many have it: not from IMAP4rev2 on (RFC 9051 E)
     bool uidfetch = false;  ///< UIDFETCH in the place of FETCH: no message numbers at all (RFC 9586)
 
     Dialect() = default;

@@ -128,6 +128,10 @@ void Session::forget_clear_text() {
 void Session::select(OpenedMailbox opened, Mode mode, Uid recent_from, std::uint64_t commits) {
     // RFC 2180 3.3: whose mailbox another session deletes is disconnected, in the middle of nothing too.
     auto removed = [this] {
+        if (removal_ != Removal::unexpected) {
+            removal_ = Removal::seen;
+            return;
+        }
         mailbox_removed_ = true;
         stream_.raw().interrupt();  // the running command ends; the next read says BYE
     };
@@ -155,6 +159,10 @@ Dialect Session::dialect(NumbersAre are) const {
     out.vanished = has(Enabled::qresync) || out.uidfetch;
     // Who is told of removals by UID must be able to tell other changes by UID too (RFC 7162 3.2.10).
     out.uids = out.uids || out.vanished;
+    if (!has(Enabled::imap4rev2)) return out;
+    // RFC 9051 E 12 and 21.
+    out.uids = true;
+    out.recent = false;
     return out;
 }
 
@@ -198,7 +206,16 @@ net::Task<Result<>> Session::tell(Expunges expunges, NumbersAre are) {
     co_return Result<>();
 }
 
-// RFC 5465 5.1 to 5.5.
+net::Task<Result<Noted>> Session::read_noted() {
+    CO_TRY(auto listing, co_await access_->list(kReadAnnotations));
+    Noted out;
+    for (MailboxStatus& status : listing.mailboxes) out[status.mailbox.id] = std::move(status.annotations);
+    std::string account;  // the name "" stands for it
+    CO_TRY(out[MailboxId{}], co_await access_->annotations(std::move(account)));
+    co_return out;
+}
+
+// RFC 5465 5.1 to 5.7.
 net::Task<void> Session::tell_others() {
     const std::uint64_t generation = account_watch_->generation();
     if (generation == seen_account_generation_ || !notifier_->watches_others()) co_return;
@@ -215,7 +232,14 @@ net::Task<void> Session::tell_others() {
         co_return;
     }
     std::string out;
-    notifier_->take_changes(out, *std::move(mailboxes), selected_ ? selected_->id() : MailboxId{}, modseqs());
+    notifier_->take_changes(out, *std::move(mailboxes), selected_ ? selected_->id() : MailboxId{}, notify_dialect());
+    if (notifier_->watches_metadata()) {
+        auto noted = co_await read_noted();
+        if (noted)
+            notifier_->take_metadata(out, *std::move(noted), notify_dialect());
+        else
+            log::warn("imap", "could not look for news of metadata: {}", noted.error().context);
+    }
     stream_.put(out);
 }
 

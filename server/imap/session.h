@@ -106,6 +106,11 @@ class Session {
     void select(OpenedMailbox opened, Mode mode, Uid recent_from, std::uint64_t commits);
     /// No mailbox is selected any more.
     void unselect();
+    /// Where it is expected the removal of the selected mailbox is only noted, and does not end the session: DELETE may
+    /// be what removes it.
+    enum class Removal : std::uint8_t { unexpected, expected, seen };
+    void set_removal(Removal removal) { removal_ = removal; }
+    Removal removal() const { return removal_; }
     /// Reads what changed in the selected mailbox and takes it over, telling nothing yet.
     net::Task<Result<>> refresh();
     /// Makes the next tell() read, whatever the hub says: after changes of our own.
@@ -114,14 +119,23 @@ class Session {
     net::Task<Result<>> tell(Expunges expunges, NumbersAre are);
     /// What NOTIFY asked for; null before the first (RFC 5465 3.1).
     Notifier* notifier() { return notifier_.get(); }
+    /// What a notifier that watches metadata compares.
+    net::Task<Result<Noted>> read_noted();
     /// `generation` was read from `watch` before what the notifier knows.
     void set_notifier(std::unique_ptr<Notifier> notifier, std::unique_ptr<Hub::Watch> watch, std::uint64_t generation);
     bool has(Enabled what) const { return (enabled_ & static_cast<std::uint8_t>(what)) != 0; }
     /// Bits of Enabled. The first that brings CONDSTORE tells HIGHESTMODSEQ of the selected mailbox (RFC 7162 3.1).
     void enable(std::uint8_t bits);
     void enable(Enabled what) { enable(static_cast<std::uint8_t>(what)); }
-    /// Whether untagged responses of ours carry mod-sequences (RFC 7162 3.1).
-    ModSeqs modseqs() const { return has(Enabled::condstore) ? ModSeqs::told : ModSeqs::left_out; }
+    /// Of mailboxes, from and to this client (RFC 9051 A, RFC 9755 3).
+    posthouse::imap::NameForm names() const {
+        const bool plain = has(Enabled::imap4rev2) || has(Enabled::utf8_accept);
+        return plain ? posthouse::imap::NameForm::utf8 : posthouse::imap::NameForm::modified_utf7;
+    }
+    /// How other mailboxes are told of.
+    NotifyDialect notify_dialect() const {
+        return {has(Enabled::condstore) ? ModSeqs::told : ModSeqs::left_out, names()};
+    }
     /// How changes of the selected mailbox are told to this client.
     Dialect dialect(NumbersAre are) const;
     storage::AccountId account() const { return account_; }
@@ -169,6 +183,7 @@ class Session {
     std::unique_ptr<Hub::Seat> seat_;
     bool revoked_ = false;          // the account may not log in any more
     bool mailbox_removed_ = false;  // the selected mailbox
+    Removal removal_ = Removal::unexpected;
 
     net::Event wake_;
     std::unique_ptr<Selected> selected_;
@@ -185,6 +200,9 @@ class Session {
 /// read.
 net::Task<Result<>> fetch_messages(Session& session, posthouse::imap::FetchProgram program,
                                    std::vector<std::uint32_t> numbers);
+
+/// The LIST response of one mailbox, as SELECT gives it from IMAP4rev2 on (RFC 9051 6.3.2; commands_list.cpp).
+net::Task<Result<>> tell_list(Session& session, std::string name);
 
 /// VANISHED (EARLIER) for what was expunged since a mod-sequence of these UIDs (RFC 7162 3.2.10.1). What the client
 /// still counts is left to the news.

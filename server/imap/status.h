@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "protocols/imap/limits.h"
+#include "protocols/imap/mailbox_name.h"
 #include "server/imap/access.h"
 
 namespace posthouse::server::imap {
@@ -16,6 +17,7 @@ namespace posthouse::server::imap {
 struct StatusSource {
     const MailboxStatus& status;
     const posthouse::imap::Limits& limits;
+    posthouse::imap::NameForm names;
 };
 
 struct StatusItem {

@@ -52,13 +52,13 @@ TEST_CASE("an APPEND in pieces") {
 TEST_CASE("URLs of messages (RFC 5092)") {
     const auto url = parse_message_url("/Drafts%20x;UIDVALIDITY=385759045/;UID=20/;section=1.2.MIME/;partial=0.1024");
     REQUIRE(url);
-    CHECK(url->mailbox_wire == "Drafts x");
+    CHECK(url->mailbox == "Drafts x");
     CHECK(url->uid_validity == 385759045U);
     CHECK(url->uid == 20);
     CHECK(url->section == "1.2.MIME");
     CHECK(url->octets == 1024U);
     CHECK(parse_message_url(";UID=7").value().uid == 7);
-    CHECK(parse_message_url("/a/b/;uid=7").value().mailbox_wire == "a/b");
+    CHECK(parse_message_url("/a/b/;uid=7").value().mailbox == "a/b");
     CHECK(parse_message_url("/a/;UID=7/;SECTION=HEADER.FIELDS%20(DATE%20FROM)").value().section ==
           "HEADER.FIELDS (DATE FROM)");
     for (const std::string_view bad :

@@ -177,6 +177,42 @@ TEST_CASE("mailbox names, RFC 3501 5.1.3") {
     }
 }
 
+TEST_CASE("mailbox names in UTF-8, RFC 9755 3") {
+    struct Case {
+        std::string_view wire;
+        std::string_view utf8;  ///< empty: refused
+        std::string_view told;  ///< as an astring
+    };
+    constexpr Case kCases[] = {
+        {"inbox", "INBOX", "INBOX"},
+        {"INBOX/\xc3\xbc", "INBOX/\xc3\xbc", "\"INBOX/\xc3\xbc\""},
+        {"a&b", "a&b", "a&b"},
+        {"&AOk-", "&AOk-", "&AOk-"},
+        {"NIL", "NIL", "\"NIL\""},
+        {"\xe2\x82\xac \"x\\", "\xe2\x82\xac \"x\\", "\"\xe2\x82\xac \\\"x\\\\\""},
+        {"\xf0\x9f\x98\x80", "\xf0\x9f\x98\x80", "\"\xf0\x9f\x98\x80\""},
+        {"a\tb", "", ""},
+        {"a\x7f", "", ""},
+        {"a\xc2\x85", "", ""},
+        {"a\xc2\xa0", "a\xc2\xa0", "\"a\xc2\xa0\""},
+        {"\xe2\x80\xa8", "", ""},
+        {"\xe2\x80\xa9", "", ""},
+        {"\xc0\xaf", "", ""},
+        {"\xed\xa0\x80", "", ""},
+        {"\xff", "", ""},
+    };
+    for (const Case& c : kCases) {
+        CAPTURE(c.wire);
+        const auto name = decode_mailbox(c.wire, NameForm::utf8);
+        CHECK(name.has_value() == !c.utf8.empty());
+        if (!name) continue;
+        CHECK(*name == c.utf8);
+        std::string out;
+        append_mailbox(out, *name, NameForm::utf8);
+        CHECK(out == c.told);
+    }
+}
+
 TEST_CASE("LIST patterns, RFC 3501 6.3.8") {
     struct Case {
         std::string_view name, pattern;

@@ -9,6 +9,7 @@
 
 #include "protocols/mime/envelope.h"
 #include "protocols/mime/structure.h"
+#include "tests/support/imap_client.h"
 #include "tests/support/imap_host.h"
 #include "tests/support/json.h"
 #include "tests/support/loop_runner.h"
@@ -17,42 +18,7 @@ namespace {
 
 using namespace posthouse;
 
-/// Sends a command and gathers the whole answer, literals among it.
-class Client {
- public:
-    explicit Client(std::unique_ptr<net::Stream> stream) : stream_(std::move(stream)) {
-        stream_.raw().expires_in(std::chrono::minutes(1));
-    }
-    net::Task<Result<std::string>> ask(std::string command) {
-        co_await write(command + "\r\n");
-        co_return co_await answer();
-    }
-    net::Task<void> write(std::string octets) { static_cast<void>(co_await stream_.write(octets)); }
-    net::Task<Result<std::string>> answer() {
-        std::string out;
-        for (;;) {
-            const auto line = co_await stream_.read_line(1024UL * 1024);
-            if (!line) co_return Error(line.error());
-            const auto mark = imap::literal_at_end(*line);
-            const bool tagged = line->starts_with("t ") && !in_literal_line_;
-            out += *line;
-            out += "\r\n";
-            in_literal_line_ = mark.has_value();
-            if (tagged) co_return out;
-            for (std::uint64_t left = mark ? mark->octets : 0; left > 0;) {
-                const auto piece = co_await stream_.read_some(static_cast<std::size_t>(left));
-                if (!piece) co_return Error(piece.error());
-                out += *piece;
-                left -= piece->size();
-            }
-        }
-    }
-    void close() { stream_.raw().close(); }
-
- private:
-    net::BufferedStream stream_;
-    bool in_literal_line_ = false;  // the line goes on behind a literal: it cannot be a tagged one
-};
+using Client = test::ImapClient;
 
 std::string crlf(const std::string& bytes) {
     std::string out;
