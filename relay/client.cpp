@@ -13,6 +13,7 @@ Verdict Verdict::of(const smtp::Reply& reply) {
     out.reply = reply.to_string();
     out.enhanced = reply.enhanced;
     out.from_remote = true;
+    out.code = static_cast<unsigned>(reply.code);
     return out;
 }
 

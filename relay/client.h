@@ -79,6 +79,7 @@ struct Verdict {
     std::string reply;         ///< what the remote said, or our own sentence
     std::string enhanced;      ///< "5.1.1"; "" where there was none
     bool from_remote = false;  ///< `reply` are the remote's words
+    unsigned code = 0;         ///< of the reply; 0: no reply was had
 
     Verdict() = default;
     Verdict(Fate what, std::string_view code, std::string sentence)

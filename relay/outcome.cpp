@@ -42,6 +42,19 @@ ReportedRecipient reported(const Settled& one, bool expired) {
 
 }  // namespace
 
+bounce::Classification classify(const Settled& settled) {
+    bounce::ReplyFacts facts;
+    facts.code = settled.verdict.code;
+    facts.enhanced = settled.verdict.enhanced;
+    facts.text = settled.verdict.reply;
+    facts.host = std::string_view(settled.remote).substr(0, settled.remote.find(' '));  // "mx.b.example [192.0.2.1]"
+    facts.first_contact = settled.recipient.attempts == 0;
+    bounce::Classification found = bounce::classify(facts);
+    // Our own sentences have no code.
+    if (settled.verdict.fate == Fate::delivered) found.what = bounce::ReplyClass::delivered;
+    return found;
+}
+
 Milliseconds retry_delay(const RelayOptions& options, std::uint32_t attempts, Random& random) {
     const double steps = std::min<double>(attempts > 0 ? attempts - 1 : 0, 40);
     const double grown = static_cast<double>(options.retry_first.count()) * std::pow(1.5, steps);
@@ -73,6 +86,7 @@ OutcomePlan plan_outcome(const RelayOptions& options, const std::string& hostnam
         row.outcome.remote = one.remote;
         row.outcome.dialogue = dialogue;
         row.outcome.delay_told = one.recipient.delay_told;
+        row.outcome.reply_class = bounce::to_string(classify(one).what);
         const storage::NotifyBits notify = one.recipient.notify;
         const bool put_off = one.verdict.fate == Fate::deferred || one.verdict.fate == Fate::again;
         row.expired = put_off && now >= base.item.expires;

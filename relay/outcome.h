@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "protocols/bounce/reply_class.h"
 #include "relay/core.h"
 #include "relay/report.h"
 
@@ -21,6 +22,9 @@ struct Settled {
     bool dsn_passed_on = false;  ///< the next hop took over NOTIFY
     Settled() = default;
 };
+
+/// What the verdict means (protocols/bounce). For plan_outcome, and for who schedules.
+bounce::Classification classify(const Settled& settled);
 
 /// The wait before the next attempt; `attempts` have been made (at least one).
 Milliseconds retry_delay(const RelayOptions& options, std::uint32_t attempts, Random& random);

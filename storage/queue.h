@@ -75,6 +75,7 @@ struct QueueRecipient {
     std::uint32_t attempts = 0;
     std::string last_reply;   ///< what the remote said, or our own sentence
     std::string last_remote;  ///< host and address of the last attempt
+    std::string last_class;   ///< what it meant: "mailbox-full"; "" before the first attempt
     bool delay_told = false;  ///< a delay notice has gone out
 };
 
@@ -83,6 +84,7 @@ struct Outcome {
     RecipientState state = RecipientState::waiting;  ///< delivered, failed, or waiting (deferred)
     std::string reply;
     std::string enhanced_code;  ///< "5.1.1"; "" where there was none
+    std::string reply_class;    ///< "recipient-unknown": the word of protocols/bounce for `reply`
     std::string remote;
     Time next_attempt{};        ///< for waiting
     bool delay_told = false;

@@ -87,8 +87,9 @@ Result<> QueueImpl::finish(RecipientId id, const Outcome& outcome) {
     }
     TRY_VOID(
         db_.query("UPDATE queue_recipients SET state = ?2, last_reply = ?3, last_remote = ?4, next_attempt_ms = ?5, "
-                  "delay_told = max(delay_told, ?6) WHERE id = ?1")
-            .bind(id, outcome.state, outcome.reply, outcome.remote, outcome.next_attempt, outcome.delay_told)
+                  "delay_told = max(delay_told, ?6), last_class = ?7 WHERE id = ?1")
+            .bind(id, outcome.state, outcome.reply, outcome.remote, outcome.next_attempt, outcome.delay_told,
+                  outcome.reply_class)
             .run());
     TRY(const QueueItem owner, item(before.queue));
     NewEvent event;
@@ -97,7 +98,8 @@ Result<> QueueImpl::finish(RecipientId id, const Outcome& outcome) {
     event.queue = before.queue;
     event.recipient = before.address;
     const std::string where = outcome.remote.empty() ? std::string() : fmt::format("{}: ", outcome.remote);
-    const std::string detail = where + outcome.reply;
+    const bool plain = outcome.state == RecipientState::delivered || outcome.reply_class.empty();
+    const std::string detail = where + outcome.reply + (plain ? "" : fmt::format(" ({})", outcome.reply_class));
     event.detail = detail;
     event.dialogue = outcome.dialogue;
     TRY_VOID(write_event(context_, event, {}));

@@ -11,8 +11,10 @@ namespace {
 #define ITEM_COLUMNS                                                                                             \
     "id, message, message_id, reverse_path, envid, ret, smtputf8, eight_bit, account, size_octets, created_ms, " \
     "expires_ms"
-#define RECIPIENT_COLUMNS \
-    "id, queue, address, domain, orcpt, notify, state, next_attempt_ms, attempts, last_reply, last_remote, delay_told"
+#define RECIPIENT_COLUMNS                                                                                    \
+    "id, queue, address, domain, orcpt, notify, state, next_attempt_ms, attempts, last_reply, last_remote, " \
+    "delay_told, "                                                                                           \
+    "last_class"
 
 constexpr std::array<std::string_view, 6> kStateNames = {"waiting", "sending", "delivered",
                                                          "failed",  "held",    "cancelled"};
@@ -48,6 +50,7 @@ QueueRecipient recipient_of(const Query& row) {
     recipient.last_reply = row.text(9);
     recipient.last_remote = row.text(10);
     recipient.delay_told = row.flag(11);
+    recipient.last_class = row.text(12);
     return recipient;
 }
 

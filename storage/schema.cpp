@@ -67,8 +67,12 @@ constexpr const char* kQueue4 = R"sql(
 ALTER TABLE queue_items ADD COLUMN class INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE queue_recipients ADD COLUMN cause INTEGER NOT NULL DEFAULT 0;
 )sql";
+constexpr const char* kReplyClass4 = R"sql(
+ALTER TABLE queue_recipients ADD COLUMN last_class TEXT NOT NULL DEFAULT '';
+)sql";
 constexpr const char* kToVersion4[] = {
     kQueue4,
+    kReplyClass4,
 };
 
 constexpr Migration kMigrations[] = {{1, kToVersion2}, {2, kToVersion3}, {3, kToVersion4}};

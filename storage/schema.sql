@@ -235,7 +235,8 @@ CREATE TABLE queue_recipients (
     last_reply      TEXT NOT NULL DEFAULT '',           -- what the remote said last, or our own sentence
     last_remote     TEXT NOT NULL DEFAULT '',           -- host and address of the last attempt
     delay_told      INTEGER NOT NULL DEFAULT 0,         -- 1: the sender knows of the delay
-    cause           INTEGER NOT NULL DEFAULT 0          -- why it waits: position in WaitCause (storage/queue.h)
+    cause           INTEGER NOT NULL DEFAULT 0,         -- why it waits: position in WaitCause (storage/queue.h)
+    last_class      TEXT NOT NULL DEFAULT ''            -- what last_reply meant: 'mailbox-full'; '' before an attempt
 );
 CREATE INDEX queue_recipients_by_queue ON queue_recipients (queue);
 CREATE INDEX queue_recipients_due ON queue_recipients (next_attempt_ms) WHERE state = 0;

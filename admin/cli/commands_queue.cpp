@@ -106,7 +106,7 @@ Result<> queue_show(Invocation& call) {
         row.add("to", recipient.address).add("state", storage::to_string(recipient.state));
         row.add("attempts", static_cast<std::int64_t>(recipient.attempts));
         row.add("next_attempt", format_rfc3339(recipient.next_attempt)).add("remote", recipient.last_remote);
-        row.add("reply", recipient.last_reply);
+        row.add("reply", recipient.last_reply).add("class", recipient.last_class);
         rows.push_back(std::move(row));
     }
     if (call.out().json()) {

@@ -63,4 +63,8 @@ struct Classification {
 };
 Classification classify(const ReplyFacts& reply);
 
+/// The address itself is bad for good: no such mailbox, no such domain, moved. Narrower than `permanent`, which a full
+/// mailbox or a listed sender also is for this message.
+bool is_dead_address(const Classification& found);
+
 }  // namespace posthouse::bounce

@@ -117,6 +117,22 @@ TEST_CASE("an item keeps its envelope, and its body and facts can be read until 
     CHECK(f.store->read([&](const Snapshot& s) { return s.queue().list(id, 10); })->empty());
 }
 
+TEST_CASE("what the reply meant is kept with the recipient and told in its event") {
+    Fixture f;
+    const QueueId id = f.add({"bob@b.example"});
+    CHECK(f.recipients(id)[0].last_class.empty());
+    Outcome outcome;
+    outcome.reply = "452 4.2.2 over quota";
+    outcome.reply_class = "mailbox-full";
+    outcome.next_attempt = kStart;
+    const RecipientId recipient = f.recipients(id)[0].id;
+    REQUIRE(f.write([&](QueueTx& queue) { return queue.finish(recipient, outcome); }));
+    CHECK(f.recipients(id)[0].last_class == "mailbox-full");
+    const auto events = f.store->read([&](const Snapshot& s) { return s.events().by_queue(id); });
+    REQUIRE(events);
+    CHECK(events->back().detail == "452 4.2.2 over quota (mailbox-full)");
+}
+
 TEST_CASE("due gives waiting recipients only, oldest first, none before its time") {
     Fixture f;
     const QueueId late = f.add({"late@b.example"}, kStart + std::chrono::seconds(20));
