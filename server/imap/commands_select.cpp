@@ -79,6 +79,11 @@ net::Task<Result<>> resync(Session& session, const wire::Resync& known) {
 }
 
 // A failed SELECT leaves nothing selected (RFC 3501 6.3.1).
+Reply failed(Session& session, const Error& error) {
+    session.unselect();
+    return reply_for(error);
+}
+
 net::Task<Reply> open(Session& session, Cursor args, Mode mode) {
     auto name = take_mailbox(args, session.names());
     if (!name && name.error().code == Errc::invalid) co_return syntax(name.error());
@@ -111,11 +116,11 @@ net::Task<Reply> open(Session& session, Cursor args, Mode mode) {
     if (session.has(Enabled::imap4rev2)) {
         std::string selected = session.selected().mailbox().name;
         const auto listed = co_await tell_list(session, std::move(selected));
-        if (!listed) co_return reply_for(listed.error());
+        if (!listed) co_return failed(session, listed.error());
     }
     if (parameters->resync && parameters->resync->uid_validity == session.selected().mailbox().uid_validity) {
         const auto told = co_await resync(session, *parameters->resync);
-        if (!told) co_return reply_for(told.error());
+        if (!told) co_return failed(session, told.error());
     }
     if (mode == Mode::read_only) co_return Reply::ok("READ-ONLY", "Mailbox examined");
     co_return Reply::ok("READ-WRITE", "Mailbox selected");
