@@ -179,49 +179,56 @@ net::Task<std::optional<OpenFailure>> Client::authenticate() {
             Verdict(Fate::deferred, "4.7.0",
                     fmt::format("The password for {} was not sent: the connection is not secure", remote_name())));
     }
-    if (!capabilities_.has_auth("PLAIN") && !capabilities_.has_auth("LOGIN")) {
+    const std::unique_ptr<sasl::ClientMechanism> mechanism = choose_mechanism();
+    if (!mechanism) {
+        std::string names;
+        for (const auto name : sasl::client_mechanisms(*options_.credentials)) {
+            names += fmt::format("{}{}", names.empty() ? "" : ", ", name);
+        }
         co_return failure(
-            Verdict(Fate::deferred, "4.7.0", fmt::format("{} offers no login with PLAIN or LOGIN", remote_name())));
+            Verdict(Fate::deferred, "4.7.0", fmt::format("{} offers no login with {}", remote_name(), names)));
     }
-    dialogue_->hide(options_.credentials->password);
-    dialogue_->hide(crypto::base64_encode(options_.credentials->password));
-    Result<smtp::Reply> reply = Error(Errc::internal, "");
-    if (capabilities_.has_auth("PLAIN")) {
-        reply = co_await auth_plain();
-    } else {
-        reply = co_await auth_login();
+    for (const std::string& secret : {options_.credentials->password, options_.credentials->token}) {
+        if (secret.empty()) continue;
+        dialogue_->hide(secret);
+        dialogue_->hide(crypto::base64_encode(secret));
     }
+    const auto reply = co_await log_in(*mechanism);
     if (!reply) co_return failure(broken("at AUTH", reply.error()));
     if (reply->is_success()) co_return std::nullopt;
     // Even a 535 is put off: the fault lies in our settings, the message is not to blame.
-    co_return failure(
-        Verdict(Fate::deferred, "4.7.8",
-                fmt::format("{} did not accept the login of {} ({}). Check the user and the password of the route",
-                            remote_name(), options_.credentials->user, reply->to_string())));
+    Verdict verdict(Fate::deferred, "4.7.8",
+                    fmt::format("{} did not accept the login of {} ({}). Check the user and the password of the way",
+                                remote_name(), options_.credentials->user, reply->to_string()));
+    verdict.said = reply->to_string();
+    co_return failure(std::move(verdict));
 }
 
-// AUTH PLAIN with its initial response                                     RFC 4616 2, RFC 4954 4
-net::Task<Result<smtp::Reply>> Client::auth_plain() {
-    std::string response;
-    response.push_back('\0');
-    response.append(options_.credentials->user).push_back('\0');
-    response.append(options_.credentials->password);
-    const std::string encoded = crypto::base64_encode(response);
-    dialogue_->hide(encoded);
-    say(smtp::format_auth("PLAIN", encoded));
-    co_return co_await hear(options_.timeouts.command);
+std::unique_ptr<sasl::ClientMechanism> Client::choose_mechanism() const {
+    for (const std::string_view name : sasl::client_mechanisms(*options_.credentials)) {
+        if (capabilities_.has_auth(name)) return sasl::make_client_mechanism(name, *options_.credentials);
+    }
+    return nullptr;
 }
 
-net::Task<Result<smtp::Reply>> Client::auth_login() {
-    say(smtp::format_auth("LOGIN", ""));
+// AUTH mechanism [initial-response], then challenges and answers            RFC 4954 4
+net::Task<Result<smtp::Reply>> Client::log_in(sasl::ClientMechanism& mechanism) {
+    CO_TRY(const std::optional<std::string> initial, mechanism.initial());
+    std::string encoded;
+    if (initial) encoded = initial->empty() ? "=" : crypto::base64_encode(*initial);
+    if (initial && !initial->empty()) dialogue_->hide(encoded);
+    say(smtp::format_auth(mechanism.name(), encoded));
     auto reply = co_await hear(options_.timeouts.command);
-    if (!reply || reply->code != 334) co_return reply;
-    say(crypto::base64_encode(options_.credentials->user) + "\r\n");
-    reply = co_await hear(options_.timeouts.command);
-    if (!reply || reply->code != 334) co_return reply;
-    stream_.put(crypto::base64_encode(options_.credentials->password) + "\r\n");
-    dialogue_->client("****\r\n");
-    co_return co_await hear(options_.timeouts.command);
+    while (reply && reply->code == 334) {
+        const auto challenge = crypto::base64_decode(ascii::trim(reply->lines.front()));
+        auto answer = challenge ? mechanism.answer(*challenge) : Result<std::string>(challenge.error());
+        // RFC 4954 4: "*" cancels; the server answers 501.
+        stream_.put(answer ? crypto::base64_encode(*answer) + "\r\n" : std::string("*\r\n"));
+        dialogue_->client(!answer ? "*\r\n" : answer->empty() ? "\r\n" : "****\r\n");
+        reply = co_await hear(options_.timeouts.command);
+        if (!answer && reply && reply->code == 334) co_return Error(answer.error());
+    }
+    co_return reply;
 }
 
 net::Task<void> Client::quit() {

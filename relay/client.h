@@ -22,6 +22,7 @@
 
 #include "protocols/net/buffered_stream.h"
 #include "protocols/net/tls.h"
+#include "protocols/sasl/client.h"
 #include "protocols/smtp/capabilities.h"
 #include "protocols/smtp/client.h"
 #include "protocols/smtp/reply.h"
@@ -51,17 +52,12 @@ enum class TlsUse {
     implicit,       ///< the same from the first octet
 };
 
-struct Credentials {
-    std::string user;
-    std::string password;
-};
-
 struct ClientOptions {
     std::string hostname;  ///< what we call ourselves in EHLO
     TlsUse tls = TlsUse::opportunistic;
     net::TlsClientContext* context = nullptr;  ///< null: there is no TLS on our side
     std::string server_name;                   ///< for SNI and the certificate check
-    std::optional<Credentials> credentials;
+    std::optional<sasl::ClientLogin> credentials;
     ClientTimeouts timeouts;
     ClientOptions() = default;
 };
@@ -80,6 +76,7 @@ struct Verdict {
     std::string enhanced;      ///< "5.1.1"; "" where there was none
     bool from_remote = false;  ///< `reply` are the remote's words
     unsigned code = 0;         ///< of the reply; 0: no reply was had
+    std::string said;          ///< the remote's words where `reply` is our sentence about them: a refused login
 
     Verdict() = default;
     Verdict(Fate what, std::string_view code, std::string sentence)
@@ -146,8 +143,8 @@ class Client {
     net::Task<std::optional<OpenFailure>> encrypt();
     net::Task<std::optional<OpenFailure>> handshake();
     net::Task<std::optional<OpenFailure>> authenticate();
-    net::Task<Result<smtp::Reply>> auth_plain();
-    net::Task<Result<smtp::Reply>> auth_login();
+    net::Task<Result<smtp::Reply>> log_in(sasl::ClientMechanism& mechanism);
+    std::unique_ptr<sasl::ClientMechanism> choose_mechanism() const;
     net::Task<void> envelope_in_step(Transaction& t);
     net::Task<void> envelope_pipelined(Transaction& t);
     net::Task<void> hear_mail(Transaction& t);

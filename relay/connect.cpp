@@ -118,9 +118,7 @@ net::Task<bool> try_mx_host(Attempt& attempt, MxHost host) {
         ClientOptions client = base_options(attempt.core, attempt.target);
         const bool verified = attempt.to.plan->demand.level == TlsLevel::verified;
         client.context = verified ? attempt.core.deps.verified_tls : attempt.core.deps.opportunistic_tls;
-        client.tls = verified                    ? TlsUse::required
-                     : client.context == nullptr ? TlsUse::never
-                                                 : TlsUse::opportunistic;
+        client.tls = verified ? TlsUse::required : client.context == nullptr ? TlsUse::never : TlsUse::opportunistic;
         client.server_name = host.name;
         const net::Endpoint to(address, options.mx_port);
         if (co_await try_address(attempt, host.name, to, std::move(client))) co_return true;
@@ -161,14 +159,15 @@ Result<ClientOptions> relay_options(Core& core, const Target& target) {
         case smtp::RelayUrl::Security::implicit_tls: out.tls = TlsUse::implicit; break;
     }
     if (out.tls != TlsUse::never) {
-        TRY(out.context, context_for(core, target.ca_file));
+        TRY(out.context, context_for(core, target.way.ca_file));
     }
-    if (target.url.needs_password()) {
-        if (target.sealed_password.empty()) {
-            return Error(Errc::unauthenticated, fmt::format("the route \"{}\" has no password", target.route));
+    // With XOAUTH2 a token takes the place of the password; it is fetched before each connection.
+    if (target.url.needs_password() && target.way.oauth.token_url.empty()) {
+        if (target.way.sealed_secret.empty()) {
+            return Error(Errc::unauthenticated, fmt::format("the way \"{}\" has no password", target.way.name));
         }
-        TRY(std::string password, crypto::unseal(core.deps.store->sealing_key(), "route", target.sealed_password));
-        out.credentials = Credentials{target.url.user, std::move(password)};
+        TRY(std::string password, crypto::unseal(core.deps.store->sealing_key(), "route", target.way.sealed_secret));
+        out.credentials = sasl::ClientLogin(target.url.user, std::move(password));
     }
     return out;
 }
@@ -189,6 +188,17 @@ net::Task<void> connect_relay(Attempt& attempt) {
         attempt.missed(Verdict(Fate::deferred, "4.3.5", "The relay cannot be used: " + options.error().context));
         co_return;
     }
+    if (url.needs_password() && !attempt.target.way.oauth.token_url.empty()) {
+        auto token = co_await attempt.core.tokens.get(attempt.core, attempt.target.way);
+        if (!token) {
+            Verdict verdict(Fate::deferred, "4.7.8", "The relay cannot be used: " + token.error().context);
+            verdict.said = token.error().context;
+            attempt.missed(std::move(verdict));
+            co_return;
+        }
+        options->credentials = sasl::ClientLogin(url.user, "");
+        options->credentials->token = *std::move(token);
+    }
     auto addresses = co_await relay_addresses(attempt.core, url.host);
     if (!addresses) {
         attempt.missed(
@@ -207,6 +217,7 @@ net::Task<void> connect_relay(Attempt& attempt) {
         const net::Endpoint to(address, url.port);
         ClientOptions client = *options;
         if (co_await try_address(attempt, shown, to, std::move(client))) co_return;
+        if (!attempt.result.verdict.said.empty()) attempt.core.tokens.drop(attempt.target.way.name);
     }
 }
 

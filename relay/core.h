@@ -8,6 +8,7 @@
 
 #include "relay/message.h"
 #include "relay/service.h"
+#include "relay/way_book.h"
 
 namespace posthouse::relay {
 
@@ -25,6 +26,8 @@ struct Core {
 
     RelayDeps deps;
     KeyCache keys;
+    WayBook ways;
+    Tokens tokens;
     net::Event stopping;
     std::map<std::string, std::unique_ptr<net::TlsClientContext>> contexts_by_ca;
     std::set<Client*> open;  ///< for the hard stop

@@ -1,5 +1,7 @@
 #include "relay/job.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "protocols/base/log.h"
@@ -25,9 +27,14 @@ net::Task<bool> start_attempt(Core& core, Job& job) {
 }
 
 net::Task<Result<OutgoingMessagePtr>> load_for(Core& core, const Job& job) {
-    auto read = [&core, id = job.item.id, sender = job.item.reverse_path,
+    HeaderEdit edit;
+    edit.preset = job.target.way.preset;
+    edit.headers = job.target.way.headers;
+    edit.message_key = fmt::format("{}.{}@{}", storage::format_queue_id(job.item.id), to_unix_ms(job.item.created),
+                                   core.deps.hostname);
+    auto read = [&core, edit = std::move(edit), id = job.item.id, sender = job.item.reverse_path,
                  now = core.now()](const storage::Snapshot& snapshot) {
-        return load_message(snapshot, id, sender, core.keys, core.deps.store->sealing_key(), now);
+        return load_message(snapshot, id, sender, core.keys, core.deps.store->sealing_key(), now, edit);
     };
     co_return co_await storage::read(*core.deps.store, *core.deps.pool, *core.deps.loop, std::move(read));
 }

@@ -8,6 +8,7 @@
 
 #include "relay/core.h"
 #include "relay/outcome.h"
+#include "relay/route.h"
 #include "relay/site.h"
 
 namespace posthouse::relay {
@@ -16,6 +17,7 @@ namespace posthouse::relay {
 struct Job {
     storage::QueueItem item;
     std::vector<storage::QueueRecipient> recipients;
+    Target target;             ///< the way that was chosen
     DomainPlanPtr plan;        ///< by MX; null for a relay host
     std::uint64_t number = 0;  ///< in order of arrival
     Job() = default;

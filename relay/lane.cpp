@@ -23,7 +23,9 @@ void Lane::add(Job job) {
 }
 
 bool Lane::wants_worker() const {
-    return jobs_.size() > idle_ + starting_ && workers_ < core_.deps.options.connections_per_lane_max;
+    const std::size_t allowed = target_.way.limits.connections_max;
+    const std::size_t usual = core_.deps.options.connections_per_lane_max;
+    return jobs_.size() > idle_ + starting_ && workers_ < (allowed == 0 ? usual : std::min(allowed, usual));
 }
 
 void Lane::release_idle() {
@@ -67,7 +69,9 @@ net::Task<std::optional<Job>> Lane::take(Worker& worker) {
 }
 
 net::Task<void> Lane::carry(Worker& worker, Job job) {
-    if (!co_await start_attempt(core_, job)) co_return;
+    const auto turn = core_.ways.turn(job.target.way, job.recipients.size());
+    if (turn.count() > 0) static_cast<void>(co_await net::sleep_for(*core_.deps.loop, turn, &core_.stopping));
+    if (core_.stopping.is_set() || !co_await start_attempt(core_, job)) co_return;
     Dialogue dialogue;
     std::vector<Settled> settled;
     auto message = co_await load_for(core_, job);
@@ -84,11 +88,25 @@ net::Task<void> Lane::carry(Worker& worker, Job job) {
     } else {
         settled = co_await send(worker, job, *message, dialogue);
     }
+    co_await take_lessons(job, settled);
     for (const Settled& one : settled) {
         log::info("relay", "{} to {}: {} ({})", storage::format_queue_id(job.item.id), one.recipient.address,
                   one.verdict.reply, one.remote);
     }
     co_await record_outcome(core_, job.item, std::move(settled), dialogue.text(), *message);
+}
+
+// What came of it is known of the way before it is known of the recipients; those whom another way may serve better
+// are due at once.
+net::Task<void> Lane::take_lessons(const Job& job, std::vector<Settled>& settled) {
+    std::vector<Verdict> verdicts;
+    for (const Settled& one : settled) verdicts.push_back(one.verdict);
+    std::string site = job.plan ? job.plan->site : std::string();
+    std::string sender = job.item.reverse_path;
+    Target target = job.target;
+    const auto again =
+        co_await keep_lessons(core_, std::move(target), std::move(site), std::move(sender), std::move(verdicts));
+    for (std::size_t i = 0; i < settled.size(); ++i) settled[i].another_way = again[i];
 }
 
 Destination Lane::destination(const Job& job) const {
@@ -179,7 +197,9 @@ net::Task<std::vector<Settled>> Lane::send(Worker& worker, const Job& job, Outgo
     for (std::size_t i = 0; i < out.size(); ++i) rest.push_back(i);
     while (!rest.empty()) {
         const auto offered = worker.connection->client().capabilities().recipients_max;  // RFC 9422 RCPTMAX
-        const std::size_t most = std::clamp<std::size_t>(offered.value_or(kRecipientsMax), 1, kRecipientsMax);
+        std::size_t most = std::clamp<std::size_t>(offered.value_or(kRecipientsMax), 1, kRecipientsMax);
+        if (target_.way.limits.recipients_max != 0)
+            most = std::min<std::size_t>(most, target_.way.limits.recipients_max);
         const std::size_t count = std::min(most, rest.size());
         std::vector<std::size_t> now(rest.begin(), rest.begin() + static_cast<std::ptrdiff_t>(count));
         rest.erase(rest.begin(), rest.begin() + static_cast<std::ptrdiff_t>(count));

@@ -47,6 +47,7 @@ class Lane {
 
     net::Task<std::optional<Job>> take(Worker& worker);
     net::Task<void> carry(Worker& worker, Job job);
+    net::Task<void> take_lessons(const Job& job, std::vector<Settled>& settled);
     Destination destination(const Job& job) const;
     net::Task<std::optional<Verdict>> ensure_connection(Worker& worker, const Job& job, Dialogue& dialogue);
     net::Task<std::vector<Settled>> send(Worker& worker, const Job& job, OutgoingMessagePtr message,

@@ -176,7 +176,7 @@ class Source final : public MessageSource {
 
 Result<OutgoingMessagePtr> load_message(const storage::Snapshot& snapshot, storage::QueueId id,
                                         std::string_view reverse_path, KeyCache& keys, const std::string& sealing_key,
-                                        Time now) {
+                                        Time now, const HeaderEdit& edit) {
     TRY(storage::BodyReader reader, snapshot.queue().body(id));
     TRY(const auto dkim_keys, snapshot.catalog().dkim_keys());
     auto message = std::make_shared<OutgoingMessage>();
@@ -190,6 +190,7 @@ Result<OutgoingMessagePtr> load_message(const storage::Snapshot& snapshot, stora
     if (header_octets == rest.size() && !message->header.ends_with("\r\n\r\n")) {
         message->header += message->header.ends_with("\r\n") || message->header.empty() ? "\r\n" : "\r\n\r\n";
     }
+    message->header = edit_header(message->header, edit);
     message->utf8_header = ascii::has_8bit(message->header);
     if (small) {
         message->body = with_clean_ends(rest.substr(header_octets));

@@ -13,6 +13,7 @@
 #include "protocols/crypto/crypto.h"
 #include "protocols/net/offload.h"
 #include "relay/client.h"
+#include "relay/header_edit.h"
 #include "storage/store.h"
 
 namespace posthouse::relay {
@@ -57,10 +58,11 @@ struct OutgoingMessage {
 };
 using OutgoingMessagePtr = std::shared_ptr<const OutgoingMessage>;
 
-/// Reads and signs. `reverse_path` chooses the key where the From domain has none.
+/// Reads, edits the header as the way wants it, and signs. `reverse_path` chooses the key where the From domain has
+/// none.
 Result<OutgoingMessagePtr> load_message(const storage::Snapshot& snapshot, storage::QueueId id,
                                         std::string_view reverse_path, KeyCache& keys, const std::string& sealing_key,
-                                        Time now);
+                                        Time now, const HeaderEdit& edit);
 
 std::unique_ptr<MessageSource> make_source(OutgoingMessagePtr message, net::ThreadPool& pool, net::Loop& loop);
 

@@ -88,7 +88,7 @@ OutcomePlan plan_outcome(const RelayOptions& options, const std::string& hostnam
         row.outcome.delay_told = one.recipient.delay_told;
         row.outcome.reply_class = bounce::to_string(classify(one).what);
         const storage::NotifyBits notify = one.recipient.notify;
-        const bool put_off = one.verdict.fate == Fate::deferred || one.verdict.fate == Fate::again;
+        const bool put_off = one.verdict.fate == Fate::deferred || one.verdict.fate == Fate::again || one.another_way;
         row.expired = put_off && now >= base.item.expires;
         if (one.verdict.fate == Fate::delivered) {
             row.outcome.state = storage::RecipientState::delivered;
@@ -101,7 +101,8 @@ OutcomePlan plan_outcome(const RelayOptions& options, const std::string& hostnam
         } else {
             row.outcome.state = storage::RecipientState::waiting;
             const std::uint32_t attempts = one.recipient.attempts + 1;  // the row was read before this attempt
-            row.outcome.next_attempt = std::min(now + retry_delay(options, attempts, random), base.item.expires);
+            const Milliseconds delay = one.another_way ? Milliseconds(0) : retry_delay(options, attempts, random);
+            row.outcome.next_attempt = std::min(now + delay, base.item.expires);
             const bool late = now - item.created >= options.delay_notice_after;
             if (late && !one.recipient.delay_told && wants(notify, storage::Notify::delay) &&
                 !item.reverse_path.empty()) {
@@ -302,7 +303,8 @@ net::Task<void> record_outcome(Core& core, storage::QueueItem item, std::vector<
         // Ended by us, not by the remote: no reason to wait. It stays "sending", and the next start takes it up at
         // once.
         std::erase_if(settled, [](const Settled& one) {
-            const bool put_off = one.verdict.fate == Fate::deferred || one.verdict.fate == Fate::again;
+            const bool put_off =
+                one.verdict.fate == Fate::deferred || one.verdict.fate == Fate::again || one.another_way;
             return put_off && !one.verdict.from_remote;
         });
         if (settled.empty()) co_return;

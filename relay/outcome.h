@@ -20,6 +20,7 @@ struct Settled {
     Verdict verdict;
     std::string remote;
     bool dsn_passed_on = false;  ///< the next hop took over NOTIFY
+    bool another_way = false;    ///< the route names a way that may do better: due at once, whatever was said
     Settled() = default;
 };
 

@@ -1,14 +1,14 @@
 #pragma once
-/// relay/route: from the route table to a target: where a recipient's mail is handed over, and in which lane.
-/// Pure.
+/// relay/route: from the routes to a target: by which way a recipient's mail leaves now, from which address, and in
+/// which lane. The choice itself is storage/route_choice. Pure.
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 
 #include "protocols/net/address.h"
 #include "protocols/smtp/relay_url.h"
-#include "storage/catalog.h"
+#include "storage/queue.h"
+#include "storage/route_choice.h"
 
 namespace posthouse::relay {
 
@@ -16,10 +16,11 @@ struct Target {
     std::string domain;  ///< by MX; "" for a relay host
     smtp::RelayUrl url;  ///< of the relay host
     std::string route;   ///< name of the route, for sentences
-    std::string sealed_password;
-    std::string ca_file;
+    storage::Way way;
     std::optional<net::IpAddress> source;  ///< local address to dial from; none: the system chooses
     std::string ehlo_name;                 ///< what we call ourselves from there; "": the server's name
+    bool has_other = false;                ///< the route names other ways as well
+    bool probe = false;                    ///< this message tries a way that was refused
 
     Target() = default;
     bool is_mx() const { return !domain.empty(); }
@@ -29,8 +30,12 @@ struct Target {
     std::string describe() const;
 };
 
-/// Errc::invalid where the route's way cannot be read: put off, and say so.
-Result<Target> choose_target(std::span<const storage::Route> routes, std::string_view reverse_path,
-                             std::string_view recipient_domain);
+/// What a route asks about a queued recipient. Points into its arguments.
+storage::ChoiceInput choice_input(const storage::QueueItem& item, const storage::QueueRecipient& recipient,
+                                  std::string_view site, std::string_view provider, Time now);
+/// For Choice::Kind::take. Errc::invalid where the way cannot be read: put off, and say so.
+Result<Target> make_target(const storage::Choice& choice, std::string_view recipient_domain);
+/// Why nothing can take it now: one sentence of all that were passed over.
+std::string why_waiting(const storage::Choice& choice);
 
 }  // namespace posthouse::relay

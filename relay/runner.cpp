@@ -1,7 +1,9 @@
 #include "relay/runner.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
-#include <tuple>
+#include <utility>
 
 #include "protocols/base/log.h"
 #include "storage/await.h"
@@ -88,7 +90,7 @@ net::Task<Result<Runner::Picture>> Runner::look() {
         Picture out;
         TRY(out.due, snapshot.queue().due(now, most));
         TRY(out.next_due, snapshot.queue().next_due());
-        TRY(out.routes, snapshot.catalog().routes());
+        TRY(out.routes, storage::RouteView(snapshot).picture(storage::day_number(now)));
         for (const storage::QueueRecipient& recipient : out.due) {
             if (out.items.contains(recipient.queue)) continue;
             TRY(storage::QueueItem item, snapshot.queue().item(recipient.queue));
@@ -115,62 +117,131 @@ net::Task<void> Runner::refill() {
     enqueue(*std::move(picture));
 }
 
-// Jobs are recipients of one message by one way; by MX of one domain too.
+// Recipients of one message at one domain are routed together, once it is known who keeps the mail of the domain.
 void Runner::enqueue(Picture picture) {
-    using Key = std::tuple<storage::QueueId, std::string, std::string>;
-    std::map<Key, Waiting> jobs;
+    routes_ = std::move(picture.routes);
+    core_.ways.apply(routes_);
+    using Key = std::pair<storage::QueueId, std::string>;
+    std::map<Key, Unrouted> mails;
     std::vector<Key> order;
     for (storage::QueueRecipient& recipient : picture.due) {
         if (held_.size() >= core_.deps.options.recipients_in_memory_max) break;
         if (!held_.insert(recipient.id).second) continue;
-        const storage::QueueItem& item = picture.items.at(recipient.queue);
-        auto target = choose_target(picture.routes, item.reverse_path, recipient.domain);
-        if (!target) {
-            // A route that cannot be read is the administrator's to mend; the mail waits and says why.
-            Verdict verdict(Fate::deferred, "4.3.5", "No way to send this: " + target.error().context);
-            Job job;
-            job.item = item;
-            job.recipients.push_back(std::move(recipient));
-            tasks_.spawn("relay.put_off", settle(std::move(job), std::move(verdict)));
-            continue;
-        }
-        const Key key(recipient.queue, target->lane_key(), target->domain);
-        const auto [at, is_new] = jobs.try_emplace(key);
-        if (is_new) {
+        const Key key(recipient.queue, recipient.domain);
+        Unrouted& mail = mails[key];
+        if (mail.recipients.empty()) {
             order.push_back(key);
-            at->second.target = *std::move(target);
-            at->second.job.item = item;
+            mail.item = picture.items.at(recipient.queue);
         }
-        at->second.job.recipients.push_back(std::move(recipient));
+        mail.recipients.push_back(std::move(recipient));
     }
     if (!held_.empty()) quiet_.reset();
     for (const Key& key : order) {
-        Waiting& waiting = jobs.at(key);
-        const std::string domain = waiting.target.domain;
-        if (!waiting.target.is_mx()) {
-            dispatch(std::move(waiting.target), std::move(waiting.job));
-        } else if (auto plan = plans_.find(domain, core_.now())) {
-            waiting.job.plan = std::move(plan);
-            dispatch(std::move(waiting.target), std::move(waiting.job));
-        } else {
-            auto& others = unplanned_[domain];
-            others.push_back(std::move(waiting));
-            if (others.size() == 1) tasks_.spawn("relay.plan", this->plan(domain));
+        Unrouted& mail = mails.at(key);
+        const bool asks = std::ranges::any_of(mail.recipients, [&](const auto& recipient) {
+            return storage::needs_site(routes_, choice_input(mail.item, recipient, "", "", core_.now()));
+        });
+        const std::string& domain = key.second;
+        auto plan = asks ? plans_.find(domain, core_.now()) : nullptr;
+        if (!asks || plan) {
+            route(std::move(mail), std::move(plan));
+            continue;
         }
+        auto& others = unplanned_[domain];
+        others.push_back(std::move(mail));
+        if (others.size() == 1) tasks_.spawn("relay.plan", this->plan(domain));
     }
 }
 
-// Asks for the hosts of a domain; then the jobs that waited for it know their lane.
+// Asks for the hosts of a domain; then the mail that waited for it can be routed.
 net::Task<void> Runner::plan(std::string domain) {
     const DomainPlanPtr found = co_await find_plan(core_, domain);
     plans_.keep(found, core_.now());
     auto waiting = std::move(unplanned_[domain]);
     unplanned_.erase(domain);
-    for (Waiting& one : waiting) {
-        one.job.plan = found;
-        dispatch(std::move(one.target), std::move(one.job));
-    }
+    for (Unrouted& one : waiting) route(std::move(one), found);
     pump();
+}
+
+// The recipients of one way are one job; most messages have one way.
+void Runner::route(Unrouted mail, DomainPlanPtr plan) {
+    const std::string site = plan ? plan->site : std::string();
+    const std::string_view provider = plan && plan->provider != nullptr ? plan->provider->name : std::string_view();
+    std::map<std::string, std::pair<Target, Unrouted>> ways;
+    for (storage::QueueRecipient& recipient : mail.recipients) {
+        const storage::ChoiceInput input = choice_input(mail.item, recipient, site, provider, core_.now());
+        const storage::Choice choice = storage::choose_way(routes_, input);
+        Unrouted one;
+        one.item = mail.item;
+        one.recipients.push_back(std::move(recipient));
+        if (choice.kind != storage::Choice::Kind::take) {
+            refuse(choice, std::move(one));
+            continue;
+        }
+        auto target = make_target(choice, one.recipients.front().domain);
+        if (!target) {
+            // A way that cannot be read is the administrator's to mend; the mail waits and says why.
+            Job job;
+            job.item = std::move(one.item);
+            job.recipients = std::move(one.recipients);
+            Verdict verdict(Fate::deferred, "4.3.5", "No way to send this: " + target.error().context);
+            tasks_.spawn("relay.put_off", settle(std::move(job), std::move(verdict)));
+            continue;
+        }
+        core_.ways.taken(*target, 1);
+        if (target->way.limits.day_max != 0) ++routes_.used_today[target->way.name];
+        if (target->probe) {
+            core_.ways.claim(*target, site, core_.now() + kRefusedRest);
+            core_.ways.apply(routes_);
+        }
+        const auto [at, is_new] = ways.try_emplace(target->lane_key());
+        if (is_new) {
+            at->second.first = *std::move(target);
+            at->second.second = std::move(one);
+        } else {
+            at->second.second.recipients.push_back(std::move(one.recipients.front()));
+        }
+    }
+    for (auto& [key, way] : ways) give(std::move(way.first), std::move(way.second), plan);
+}
+
+void Runner::give(Target target, Unrouted mail, DomainPlanPtr plan) {
+    Job job;
+    job.item = std::move(mail.item);
+    job.recipients = std::move(mail.recipients);
+    if (target.is_mx()) job.plan = std::move(plan);
+    job.target = target;
+    dispatch(std::move(target), std::move(job));
+}
+
+// What the route does not hand to anybody: hold, fail, or wait for one of its ways.
+void Runner::refuse(const storage::Choice& choice, Unrouted mail) {
+    Job job;
+    job.item = std::move(mail.item);
+    job.recipients = std::move(mail.recipients);
+    if (choice.kind == storage::Choice::Kind::hold) {
+        std::string why = fmt::format("{} \"{}\"; posthouse queue release {} lets it go", storage::kHeldByRoute,
+                                      choice.route, storage::format_queue_id(job.item.id));
+        tasks_.spawn("relay.hold", hold(std::move(job), std::move(why)));
+        return;
+    }
+    const bool fails = choice.kind == storage::Choice::Kind::fail;
+    // RFC 3463 3.8: X.7.1 is "delivery not authorised", X.3.2 "not accepting for now".
+    Verdict verdict = fails ? Verdict(Fate::failed, "5.7.1",
+                                      fmt::format("This server does not send such mail (route \"{}\")", choice.route))
+                            : Verdict(Fate::deferred, "4.3.2", why_waiting(choice));
+    tasks_.spawn("relay.refused", settle(std::move(job), std::move(verdict)));
+}
+
+net::Task<void> Runner::hold(Job job, std::string why) {
+    std::vector<storage::RecipientId> ids;
+    for (const auto& recipient : job.recipients) ids.push_back(recipient.id);
+    std::vector<storage::StagedBodyPtr> no_bodies;
+    auto write = [ids, why](storage::Tx& tx) { return tx.queue().hold_recipients(ids, why); };
+    const auto held =
+        co_await storage::commit(*core_.deps.store, *core_.deps.loop, std::move(no_bodies), std::move(write));
+    if (!held) log::error("relay", "a message cannot be held: {}", held.error().context);
+    released(job);
 }
 
 void Runner::dispatch(Target target, Job job) {
@@ -225,6 +296,7 @@ void Runner::pump() {
 
 void Runner::released(const Job& job) {
     for (const auto& recipient : job.recipients) held_.erase(recipient.id);
+    core_.ways.released(job.target, job.recipients.size());
     std::erase_if(lanes_, [](const auto& l) { return !l.second->has_jobs() && l.second->workers() == 0; });
     pump();
     if (held_.empty() || more_on_disk_) wake();

@@ -26,16 +26,16 @@ class Runner {
     net::Task<void> drained();
 
  private:
-    /// A job whose lane is not known yet.
-    struct Waiting {
-        Target target;
-        Job job;
+    /// Recipients of one message at one domain, whose ways are not chosen yet.
+    struct Unrouted {
+        storage::QueueItem item;
+        std::vector<storage::QueueRecipient> recipients;
     };
     /// A look at the queue on disk.
     struct Picture {
         std::vector<storage::QueueRecipient> due;
         std::map<storage::QueueId, storage::QueueItem> items;
-        std::vector<storage::Route> routes;
+        storage::RoutePicture routes;
         std::optional<Time> next_due;
     };
 
@@ -46,9 +46,13 @@ class Runner {
     net::Task<void> cut_when_late();
     net::Task<Result<Picture>> look();
     void enqueue(Picture picture);
+    void route(Unrouted mail, DomainPlanPtr plan);
+    void give(Target target, Unrouted mail, DomainPlanPtr plan);
+    void refuse(const storage::Choice& choice, Unrouted mail);
     void dispatch(Target target, Job job);
     net::Task<void> plan(std::string domain);
     net::Task<void> settle(Job job, Verdict verdict);
+    net::Task<void> hold(Job job, std::string why);
     void pump();
     void released(const Job& job);
 
@@ -60,7 +64,8 @@ class Runner {
     std::string last_lane_;  ///< the round goes on behind it
     std::set<storage::RecipientId> held_;
     PlanCache plans_;
-    std::map<std::string, std::vector<Waiting>> unplanned_;  // by domain, while the DNS is asked
+    std::map<std::string, std::vector<Unrouted>> unplanned_;  // by domain, while the DNS is asked
+    storage::RoutePicture routes_;                            // as of the last look, with what has been chosen since
     std::uint64_t jobs_made_ = 0;
     std::optional<Time> next_due_;
     bool more_on_disk_ = false;

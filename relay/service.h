@@ -26,6 +26,7 @@
 #include "protocols/net/offload.h"
 #include "protocols/net/tls.h"
 #include "relay/client.h"
+#include "relay/tokens.h"
 #include "storage/store.h"
 
 namespace posthouse::relay {
@@ -61,6 +62,7 @@ struct RelayDeps {
     std::string hostname;
     net::TlsClientContext* verified_tls = nullptr;       ///< Verify::required with the system's anchors
     net::TlsClientContext* opportunistic_tls = nullptr;  ///< Verify::opportunistic; null: MX delivery in clear
+    TokenDoor* token_door = nullptr;                     ///< null: relays with XOAUTH2 cannot be used
     RelayOptions options;
     RelayDeps() = default;
 };

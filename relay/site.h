@@ -4,7 +4,7 @@
 ///
 ///   plan of a domain   hosts in their order, the site they belong to, and what the domain asks of TLS; kept for a
 ///                      while, as the runner needs it before it can choose a lane
-/// Providers are a table in site.cpp: name, host suffixes, whether any of its hosts takes the mail of all its domains.
+/// Providers are a table in protocols/smtp/provider.
 /// Threads: the loop's.   Limits: kPlansMax domains, kPlanLifetime, kRefusalLifetime.
 #include <chrono>
 #include <list>
@@ -15,6 +15,7 @@
 #include <string_view>
 
 #include "protocols/base/clock.h"
+#include "protocols/smtp/provider.h"
 #include "relay/mx.h"
 #include "relay/tls_demand.h"
 
@@ -26,21 +27,13 @@ inline constexpr std::size_t kPlansMax = 20'000;
 inline constexpr std::chrono::minutes kPlanLifetime{5};
 inline constexpr std::chrono::seconds kRefusalLifetime{60};
 
-struct Provider {
-    std::string_view name;
-    /// Any host takes mail for every domain. Where not, a connection serves only domains that name its host.
-    bool any_host = false;
-};
-/// Null for all who are not in the table.
-const Provider* provider_of(std::string_view host);
-
 /// What is known of a domain's way: a refusal, or hosts.
 struct DomainPlan {
     std::string domain;
     std::optional<Verdict> refusal;  ///< no host can be had: null MX, no such domain, DNS trouble
     MxPlan mx;
-    std::string site;              ///< "google", or the MX hosts in alphabetical order
-    const Provider* provider = nullptr;
+    std::string site;  ///< "google", or the MX hosts in alphabetical order
+    const smtp::Provider* provider = nullptr;
     TlsDemand demand;
 
     DomainPlan() = default;

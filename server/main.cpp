@@ -18,6 +18,7 @@
 #include "protocols/base/log.h"
 #include "protocols/base/random.h"
 #include "protocols/net/watch.h"
+#include "relay/probe.h"
 #include "relay/service.h"
 #include "server/auth/authenticator.h"
 #include "server/config/config.h"
@@ -28,9 +29,9 @@
 #include "server/listen/supervisor.h"
 #include "server/smtp/service.h"
 #include "storage/background.h"
+#include "storage/backup/job.h"
 #include "storage/search/search_index.h"
 #include "storage/upkeep/upkeep.h"
-#include "storage/backup/job.h"
 
 namespace posthouse::server {
 namespace {
@@ -255,8 +256,8 @@ void House::start_jobs() {
                                                                  system_clock()));
     background_.add(storage::make_compact_job(*store_, metrics_));
     // What the purge lets go of is what the compactor can give back to the disk.
-    background_.add(storage::make_purge_job(*store_, metrics_, system_clock(),
-                                            [this] { background_.poke("compact"); }));
+    background_.add(
+        storage::make_purge_job(*store_, metrics_, system_clock(), [this] { background_.poke("compact"); }));
 }
 
 void House::connect_wakeups() {
@@ -468,6 +469,53 @@ Result<std::string> submit(storage::Store& store, const admin::Settings& setting
     return submit_locally(store, settings.hostname, std::move(message), system_clock(), system_random());
 }
 
+net::Task<void> keep_probe(net::Loop& loop, relay::RelayDeps deps, relay::ProbeRequest request,
+                           relay::ProbeResult& result) {
+    result = co_await relay::probe_way(std::move(deps), std::move(request));
+    loop.stop();
+}
+
+// A small relay of its own beside whatever server runs: one loop, one connection.
+Result<admin::WayTrial> try_way(storage::Store& store, const std::string& config_file, const storage::Way& way,
+                                const std::string& from, const std::string& to) {
+    TRY(const Config config, load_config(config_file));
+    net::Loop loop;
+    net::ThreadPool pool("probe", 1);
+    Metrics metrics;
+    dns::ResolverOptions dns;
+    dns.servers = config.dns_servers;
+    dns.trust_anchor_file = config.dns_trust_anchor;
+    dns.ask_loopback = config.dns_ask_loopback;
+    TRY(const auto resolver, dns::make_unbound_resolver(loop, std::move(dns)));
+    TRY(const auto verified, net::TlsClientContext::make(net::Verify::required, config.relay_ca_file));
+    TRY(const auto opportunistic, net::TlsClientContext::make(net::Verify::opportunistic, config.relay_ca_file));
+    const auto dialer = net::make_tcp_dialer(loop);
+    relay::RelayDeps deps;
+    deps.store = &store;
+    deps.loop = &loop;
+    deps.pool = &pool;
+    deps.dialer = dialer.get();
+    deps.resolver = resolver.get();
+    deps.random = &system_random();
+    deps.clock = &system_clock();
+    deps.metrics = &metrics;
+    deps.hostname = config.hostname;
+    deps.verified_tls = verified.get();
+    deps.opportunistic_tls = opportunistic.get();
+    deps.options.allow_loopback = config.relay_allow_loopback_mx;
+    deps.options.mx_port = config.relay_mx_port;
+    relay::ProbeRequest request;
+    request.way = way;
+    request.from = from;
+    request.to = to;
+    relay::ProbeResult result;
+    net::TaskGroup group(loop);
+    group.spawn("probe", keep_probe(loop, std::move(deps), std::move(request), result));
+    loop.run();
+    while (group.size() > 0) loop.poll();
+    return admin::WayTrial{std::move(result.sentences), result.good, std::move(result.dialogue)};
+}
+
 }  // namespace
 }  // namespace posthouse::server
 
@@ -476,5 +524,6 @@ int main(int argc, char** argv) {
     hooks.load_config = posthouse::server::load_settings;
     hooks.serve = posthouse::server::serve;
     hooks.submit = posthouse::server::submit;
+    hooks.try_way = posthouse::server::try_way;
     return posthouse::admin::run_cli(argc, argv, hooks);
 }

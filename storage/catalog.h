@@ -1,8 +1,9 @@
 #pragma once
-/// storage/catalog: domains, accounts, aliases, routes, DKIM keys and settings: what the administrator sets.
+/// storage/catalog: domains, accounts, aliases, DKIM keys and settings: what the administrator sets
+/// (routes: routes.h, relay clients: relay_clients.h).
 ///
 /// Addresses and domains are kept in lower case (the local part too: two accounts never differ in case alone).
-/// Secrets (relay passwords, private keys) are kept sealed (crypto::seal, purposes "route" and "dkim").
+/// Secrets (private keys) are kept sealed (crypto::seal, purpose "dkim").
 /// Errors: already_exists, not_found, invalid (with the sentence to show).  Threads: as Tx and Snapshot.
 #include <cstdint>
 #include <optional>
@@ -46,18 +47,6 @@ struct Alias {
     std::vector<std::string> targets;  ///< local or remote addresses
 };
 
-/// One line of the route table; the first match by (priority, id) wins; no match means direct delivery.
-struct Route {
-    RouteId id{};
-    std::string name;
-    std::int64_t priority = 100;   ///< lower is tried first
-    std::string sender_domain;     ///< "" matches any
-    std::string recipient_domain;  ///< "" matches any
-    std::string way;               ///< "direct" or a relay URL without secret: "smtp://user@host:587"
-    std::string sealed_password;   ///< "" where the way needs none
-    std::string ca_file;           ///< trust anchors for this way; "" for the system's
-};
-
 struct DkimKey {
     DkimKeyId id{};
     DomainId domain{};
@@ -95,7 +84,6 @@ class CatalogView {
     virtual Result<Account> account(std::string_view address) const = 0;
     virtual Result<Account> account(AccountId id) const = 0;
     virtual Result<std::vector<Alias>> aliases() const = 0;
-    virtual Result<std::vector<Route>> routes() const = 0;
     virtual Result<std::vector<DkimKey>> dkim_keys() const = 0;
     virtual Result<std::optional<std::string>> setting(std::string_view key) const = 0;
     virtual Result<std::vector<RetentionRule>> retention_rules() const = 0;  ///< by scope and mailbox
@@ -118,8 +106,6 @@ class CatalogTx : public CatalogView {
     virtual Result<> remove_account(AccountId id) = 0;
     virtual Result<AliasId> add_alias(std::string_view address, const std::vector<std::string>& targets) = 0;
     virtual Result<> remove_alias(std::string_view address) = 0;
-    virtual Result<RouteId> add_route(const Route& route) = 0;
-    virtual Result<> remove_route(std::string_view name) = 0;
     virtual Result<DkimKeyId> add_dkim_key(const DkimKey& key) = 0;
     virtual Result<> set_dkim_active(DkimKeyId id, bool active) = 0;
     virtual Result<> set_setting(std::string_view key, std::string_view value) = 0;

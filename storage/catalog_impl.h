@@ -21,7 +21,6 @@ class CatalogImpl final : public CatalogTx {
     Result<Account> account(std::string_view address) const override;
     Result<Account> account(AccountId id) const override;
     Result<std::vector<Alias>> aliases() const override;
-    Result<std::vector<Route>> routes() const override;
     Result<std::vector<DkimKey>> dkim_keys() const override;
     Result<std::optional<std::string>> setting(std::string_view key) const override;
     Result<std::vector<RetentionRule>> retention_rules() const override;
@@ -37,8 +36,6 @@ class CatalogImpl final : public CatalogTx {
     Result<> remove_account(AccountId id) override;
     Result<AliasId> add_alias(std::string_view address, const std::vector<std::string>& targets) override;
     Result<> remove_alias(std::string_view address) override;
-    Result<RouteId> add_route(const Route& route) override;
-    Result<> remove_route(std::string_view name) override;
     Result<DkimKeyId> add_dkim_key(const DkimKey& key) override;
     Result<> set_dkim_active(DkimKeyId id, bool active) override;
     Result<> set_setting(std::string_view key, std::string_view value) override;

@@ -193,28 +193,6 @@ Result<> CatalogImpl::remove_alias(std::string_view address) {
     return change(db_.query("DELETE FROM aliases WHERE address = ?1").bind(key), otherwise);
 }
 
-Result<RouteId> CatalogImpl::add_route(const Route& route) {
-    if (route.name.empty() || !is_plain(route.name)) return Error(Errc::invalid, "a route needs a name without blanks");
-    if (route.way.empty() || !is_plain(route.way)) {
-        return Error(Errc::invalid, "a route needs a way: \"direct\" or a relay URL");
-    }
-    TRY(const bool taken, any(db_.query("SELECT 1 FROM routes WHERE name = ?1").bind(route.name)));
-    if (taken) return Error(Errc::already_exists, fmt::format("there is a route {} already", route.name));
-    const std::string sender = ascii::to_lower(route.sender_domain);
-    const std::string recipient = ascii::to_lower(route.recipient_domain);
-    TRY_VOID(change(
-        db_.query("INSERT INTO routes (name, priority, sender_domain, recipient_domain, way, "
-                  "sealed_password, ca_file) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")
-            .bind(route.name, route.priority, sender, recipient, route.way, Blob(route.sealed_password), route.ca_file),
-        ""));
-    return static_cast<RouteId>(db_.last_id());
-}
-
-Result<> CatalogImpl::remove_route(std::string_view name) {
-    const std::string otherwise = fmt::format("there is no route {}", name);
-    return change(db_.query("DELETE FROM routes WHERE name = ?1").bind(name), otherwise);
-}
-
 Result<DkimKeyId> CatalogImpl::add_dkim_key(const DkimKey& key) {
     DomainId home = key.domain;
     if (raw(home) == 0) {

@@ -112,24 +112,6 @@ Result<std::vector<Alias>> CatalogImpl::aliases() const {
     }
 }
 
-Result<std::vector<Route>> CatalogImpl::routes() const {
-    const auto make = [](const Query& row) {
-        Route route;
-        route.id = row.id<RouteId>(0);
-        route.name = row.text(1);
-        route.priority = row.i64(2);
-        route.sender_domain = row.text(3);
-        route.recipient_domain = row.text(4);
-        route.way = row.text(5);
-        route.sealed_password = row.text(6);
-        route.ca_file = row.text(7);
-        return route;
-    };
-    return collect<Route>(db_.query("SELECT id, name, priority, sender_domain, recipient_domain, way, sealed_password, "
-                                    "ca_file FROM routes ORDER BY priority, id"),
-                          make);
-}
-
 Result<std::vector<DkimKey>> CatalogImpl::dkim_keys() const {
     const auto make = [](const Query& row) {
         DkimKey key;

@@ -39,8 +39,10 @@ struct NewQueueItem {
     std::string envid;
     Ret ret = Ret::unspecified;
     bool smtputf8 = false;
-    bool eight_bit = false;    ///< BODY=8BITMIME was given, or the content has 8-bit octets
-    std::optional<AccountId> account;  ///< who submitted it
+    bool eight_bit = false;               ///< BODY=8BITMIME was given, or the content has 8-bit octets
+    std::optional<AccountId> account;     ///< who submitted it
+    std::optional<RelayClientId> client;  ///< the relay client that handed it in
+    std::uint8_t mail_class = 0;          ///< 0 interactive 1 transactional 2 bulk
     Time expires{};
     std::vector<NewRecipient> recipients;
 };
@@ -58,6 +60,8 @@ struct QueueItem {
     bool smtputf8 = false;
     bool eight_bit = false;
     std::optional<AccountId> account;
+    std::string client;           ///< name of the relay client that handed it in; "" where none did, or it is gone
+    std::uint8_t mail_class = 0;  ///< 0 interactive 1 transactional 2 bulk
     std::uint64_t size_octets = 0;
     Time created{};
     Time expires{};
@@ -86,9 +90,9 @@ struct Outcome {
     std::string enhanced_code;  ///< "5.1.1"; "" where there was none
     std::string reply_class;    ///< "recipient-unknown": the word of protocols/bounce for `reply`
     std::string remote;
-    Time next_attempt{};        ///< for waiting
+    Time next_attempt{};  ///< for waiting
     bool delay_told = false;
-    std::string dialogue;       ///< the SMTP dialogue of the attempt, secrets masked
+    std::string dialogue;  ///< the SMTP dialogue of the attempt, secrets masked
 };
 
 class QueueView {
@@ -120,6 +124,8 @@ class QueueTx : public QueueView {
     virtual Result<std::uint64_t> recover() = 0;
     virtual Result<> retry_now(QueueId id) = 0;
     virtual Result<> hold(QueueId id) = 0;
+    /// waiting or sending -> held, without an attempt counted; `why` is shown as the last reply.
+    virtual Result<> hold_recipients(std::span<const RecipientId> recipients, std::string_view why) = 0;
     virtual Result<> release(QueueId id) = 0;
     /// Takes the message out of the queue without a notice to the sender.
     virtual Result<> cancel(QueueId id) = 0;

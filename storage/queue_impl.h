@@ -31,6 +31,7 @@ class QueueImpl final : public QueueTx {
     Result<std::uint64_t> recover() override;
     Result<> retry_now(QueueId id) override;
     Result<> hold(QueueId id) override;
+    Result<> hold_recipients(std::span<const RecipientId> recipients, std::string_view why) override;
     Result<> release(QueueId id) override;
     Result<> cancel(QueueId id) override;
 

@@ -38,10 +38,10 @@ Result<QueueId> QueueImpl::insert(MessageId message, std::string_view message_id
                                   const NewQueueItem& item, Time first_attempt) {
     if (item.recipients.empty()) return Error(Errc::invalid, "a queued message needs a recipient");
     TRY_VOID(db_.query("INSERT INTO queue_items (message, message_id, reverse_path, envid, ret, smtputf8, eight_bit, "
-                       "account, size_octets, created_ms, expires_ms) "
-                       "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")
+                       "account, size_octets, created_ms, expires_ms, class, client) "
+                       "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)")
                  .bind(message, message_id, item.reverse_path, item.envid, item.ret, item.smtputf8, item.eight_bit,
-                       item.account, size_octets, context_.write->now, item.expires)
+                       item.account, size_octets, context_.write->now, item.expires, item.mail_class, item.client)
                  .run());
     const auto id = static_cast<QueueId>(db_.last_id());
     for (const NewRecipient& recipient : item.recipients) {
@@ -165,6 +165,28 @@ Result<> QueueImpl::shift(QueueId id, const Shift& shift) {
 Result<> QueueImpl::hold(QueueId id) {
     return shift(id, Shift{RecipientState::waiting, RecipientState::waiting, RecipientState::held, EventKind::held,
                            "held until it is released"});
+}
+
+Result<> QueueImpl::hold_recipients(std::span<const RecipientId> recipients, std::string_view why) {
+    for (const RecipientId id : recipients) {
+        TRY(const QueueRecipient before, recipient(id));
+        const bool begun = before.state == RecipientState::sending;
+        if (!begun && before.state != RecipientState::waiting) continue;
+        TRY_VOID(db_.query("UPDATE queue_recipients SET state = ?2, attempts = max(attempts - ?3, 0), last_reply = ?4 "
+                           "WHERE id = ?1")
+                     .bind(id, RecipientState::held, begun, why)
+                     .run());
+        TRY(const QueueItem owner, item(before.queue));
+        NewEvent event;
+        event.kind = EventKind::held;
+        event.message = owner.message;
+        event.queue = before.queue;
+        event.recipient = before.address;
+        event.detail = why;
+        TRY_VOID(write_event(context_, event, {}));
+        touch(before.queue);
+    }
+    return {};
 }
 
 Result<> QueueImpl::release(QueueId id) {

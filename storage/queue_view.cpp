@@ -10,7 +10,7 @@ namespace {
 
 #define ITEM_COLUMNS                                                                                             \
     "id, message, message_id, reverse_path, envid, ret, smtputf8, eight_bit, account, size_octets, created_ms, " \
-    "expires_ms"
+    "expires_ms, coalesce((SELECT c.name FROM relay_clients c WHERE c.id = queue_items.client), ''), class"
 #define RECIPIENT_COLUMNS                                                                                    \
     "id, queue, address, domain, orcpt, notify, state, next_attempt_ms, attempts, last_reply, last_remote, " \
     "delay_told, "                                                                                           \
@@ -33,6 +33,8 @@ QueueItem item_of(const Query& row) {
     item.size_octets = row.u64(9);
     item.created = row.time(10);
     item.expires = row.time(11);
+    item.client = row.text(12);
+    item.mail_class = static_cast<std::uint8_t>(row.u32(13));
     return item;
 }
 

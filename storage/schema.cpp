@@ -70,9 +70,53 @@ ALTER TABLE queue_recipients ADD COLUMN cause INTEGER NOT NULL DEFAULT 0;
 constexpr const char* kReplyClass4 = R"sql(
 ALTER TABLE queue_recipients ADD COLUMN last_class TEXT NOT NULL DEFAULT '';
 )sql";
+// A route of old is a rule and the way it named: each smarthost becomes a way of the route's name.
+constexpr const char* kRoutes4 = R"sql(
+CREATE TABLE ways (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, kind TEXT NOT NULL,
+    pool TEXT NOT NULL DEFAULT '', url TEXT NOT NULL DEFAULT '', preset TEXT NOT NULL DEFAULT '',
+    sealed_secret BLOB NOT NULL DEFAULT '', ca_file TEXT NOT NULL DEFAULT '', headers TEXT NOT NULL DEFAULT '',
+    token_url TEXT NOT NULL DEFAULT '', client_id TEXT NOT NULL DEFAULT '', scope TEXT NOT NULL DEFAULT '',
+    sealed_refresh BLOB NOT NULL DEFAULT '', connections_max INTEGER NOT NULL DEFAULT 0,
+    minute_max INTEGER NOT NULL DEFAULT 0, day_max INTEGER NOT NULL DEFAULT 0,
+    message_octets_max INTEGER NOT NULL DEFAULT 0, recipients_max INTEGER NOT NULL DEFAULT 0);
+CREATE TEMP TABLE way_names AS SELECT id AS route, CASE
+    WHEN lower(way) = 'direct' THEN 'direct'
+    WHEN name IN ('direct', 'hold', 'fail') OR length(name) > 64 OR name GLOB '*[^-A-Za-z0-9_.]*'
+    THEN 'migrated.route.' || id
+    ELSE name END AS way FROM routes;
+INSERT INTO ways (name, kind, url, sealed_secret, ca_file)
+    SELECT n.way, 'smarthost', r.way, r.sealed_password, r.ca_file
+    FROM routes r JOIN way_names n ON n.route = r.id WHERE n.way <> 'direct' ORDER BY r.id;
+ALTER TABLE routes RENAME COLUMN sender_domain TO sender;
+ALTER TABLE routes RENAME COLUMN recipient_domain TO recipient;
+ALTER TABLE routes RENAME COLUMN way TO ways;
+ALTER TABLE routes DROP COLUMN sealed_password;
+ALTER TABLE routes DROP COLUMN ca_file;
+ALTER TABLE routes ADD COLUMN provider TEXT NOT NULL DEFAULT '';
+ALTER TABLE routes ADD COLUMN octets_min INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE routes ADD COLUMN octets_max INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE routes ADD COLUMN class INTEGER;
+ALTER TABLE routes ADD COLUMN client TEXT NOT NULL DEFAULT '';
+UPDATE routes SET ways = (SELECT way FROM way_names WHERE route = routes.id);
+DROP TABLE way_names;
+CREATE TABLE source_addresses (address TEXT PRIMARY KEY, pool TEXT NOT NULL, ehlo TEXT NOT NULL DEFAULT '')
+    WITHOUT ROWID;
+CREATE TABLE route_memory (way TEXT NOT NULL, source TEXT NOT NULL, site TEXT NOT NULL, since_ms INTEGER NOT NULL,
+    probe_ms INTEGER NOT NULL, tries INTEGER NOT NULL, reply TEXT NOT NULL, PRIMARY KEY (way, source, site))
+    WITHOUT ROWID;
+CREATE TABLE way_use (way TEXT NOT NULL, day INTEGER NOT NULL, recipients INTEGER NOT NULL, PRIMARY KEY (way, day))
+    WITHOUT ROWID;
+CREATE TABLE relay_clients (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE,
+    password_digest TEXT NOT NULL, addresses TEXT NOT NULL, sender_domains TEXT NOT NULL, minute_max INTEGER NOT NULL,
+    day_max INTEGER NOT NULL, class INTEGER NOT NULL, disabled INTEGER NOT NULL DEFAULT 0, created_ms INTEGER NOT NULL,
+    minute_ms INTEGER NOT NULL DEFAULT 0, minute_used INTEGER NOT NULL DEFAULT 0, day INTEGER NOT NULL DEFAULT 0,
+    day_used INTEGER NOT NULL DEFAULT 0, distrust TEXT NOT NULL DEFAULT '');
+ALTER TABLE queue_items ADD COLUMN client INTEGER;
+)sql";
 constexpr const char* kToVersion4[] = {
     kQueue4,
     kReplyClass4,
+    kRoutes4,
 };
 
 constexpr Migration kMigrations[] = {{1, kToVersion2}, {2, kToVersion3}, {3, kToVersion4}};

@@ -57,15 +57,87 @@ CREATE TABLE alias_targets (
     PRIMARY KEY (alias, position)
 ) WITHOUT ROWID;
 
+-- Which mail takes which ways. The first row by (priority, id) that fits counts.
 CREATE TABLE routes (
-    id               INTEGER PRIMARY KEY AUTOINCREMENT,  -- RouteId
-    name             TEXT NOT NULL UNIQUE,               -- how the administrator calls it
-    priority         INTEGER NOT NULL,                   -- lower is tried first; ties by id
-    sender_domain    TEXT NOT NULL,                      -- '' matches any
-    recipient_domain TEXT NOT NULL,                      -- '' matches any
-    way              TEXT NOT NULL,                      -- 'direct' or a relay URL without secret
-    sealed_password  BLOB NOT NULL,                      -- sealed, purpose "route"; '' where none is needed
-    ca_file          TEXT NOT NULL                       -- trust anchors of this way; '' for the system's
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,  -- RouteId
+    name       TEXT NOT NULL UNIQUE,               -- how the administrator calls it
+    priority   INTEGER NOT NULL,                   -- lower is tried first; ties by id
+    sender     TEXT NOT NULL,                      -- '' matches any; address, domain or '*.example.org'
+    recipient  TEXT NOT NULL,                      -- likewise
+    ways       TEXT NOT NULL,                      -- ways.name in order, commas between; '+' shares one step by weight: 'direct,a*3+b*1'
+    provider   TEXT NOT NULL DEFAULT '',           -- who keeps the recipient's mail: 'google'; '' any
+    octets_min INTEGER NOT NULL DEFAULT 0,         -- size of the message from here on
+    octets_max INTEGER NOT NULL DEFAULT 0,         -- and up to here; 0: no limit
+    class      INTEGER,                            -- queue_items.class; NULL: any
+    client     TEXT NOT NULL DEFAULT ''            -- relay_clients.name that handed it in; '' any
+);
+
+-- Manners of sending. 'direct', 'hold' and 'fail' are always there and are no rows.
+CREATE TABLE ways (
+    id                 INTEGER PRIMARY KEY AUTOINCREMENT,  -- WayId
+    name               TEXT NOT NULL UNIQUE,               -- how routes call it
+    kind               TEXT NOT NULL,                      -- 'direct', 'smarthost', 'hold', 'fail'
+    pool               TEXT NOT NULL DEFAULT '',           -- direct: source_addresses.pool; '' leaves the address to the system
+    url                TEXT NOT NULL DEFAULT '',           -- smarthost: its URL without secret
+    preset             TEXT NOT NULL DEFAULT '',           -- the service it came from (posthouse route presets)
+    sealed_secret      BLOB NOT NULL DEFAULT '',           -- password or client secret, sealed, purpose "route"; '' where none is needed
+    ca_file            TEXT NOT NULL DEFAULT '',           -- trust anchors; '' for the system's
+    headers            TEXT NOT NULL DEFAULT '',           -- lines 'Name: value' set on what goes this way
+    token_url          TEXT NOT NULL DEFAULT '',           -- XOAUTH2: where tokens are had; '' for a login with a password
+    client_id          TEXT NOT NULL DEFAULT '',           -- XOAUTH2: the application
+    scope              TEXT NOT NULL DEFAULT '',           -- XOAUTH2: what is asked for
+    sealed_refresh     BLOB NOT NULL DEFAULT '',           -- XOAUTH2: refresh token, sealed, purpose "route"; '' for client credentials
+    connections_max    INTEGER NOT NULL DEFAULT 0,         -- at a time; 0: no limit of its own
+    minute_max         INTEGER NOT NULL DEFAULT 0,         -- recipients a minute; 0: none
+    day_max            INTEGER NOT NULL DEFAULT 0,         -- recipients a UTC day; 0: none
+    message_octets_max INTEGER NOT NULL DEFAULT 0,         -- size of a message; 0: none
+    recipients_max     INTEGER NOT NULL DEFAULT 0          -- recipients a transaction; 0: none
+);
+
+-- Local addresses that direct ways send from.
+CREATE TABLE source_addresses (
+    address TEXT PRIMARY KEY,          -- in its usual spelling
+    pool    TEXT NOT NULL,             -- ways.pool
+    ehlo    TEXT NOT NULL DEFAULT ''   -- what it calls itself; '' for the server's name
+) WITHOUT ROWID;
+
+-- What was learned of ways: where one is refused for its address's fault, or does not work at all.
+CREATE TABLE route_memory (
+    way      TEXT NOT NULL,     -- ways.name, or 'direct'
+    source   TEXT NOT NULL,     -- the local address; '' where the system chose
+    site     TEXT NOT NULL,     -- the site that refused it; '' where the way as a whole does not work
+    since_ms INTEGER NOT NULL,  -- when it began
+    probe_ms INTEGER NOT NULL,  -- when one message may try again
+    tries    INTEGER NOT NULL,  -- refusals without a success between
+    reply    TEXT NOT NULL,     -- what was said last
+    PRIMARY KEY (way, source, site)
+) WITHOUT ROWID;
+
+-- What a way has taken of its allowance.
+CREATE TABLE way_use (
+    way        TEXT NOT NULL,     -- ways.name
+    day        INTEGER NOT NULL,  -- days since 1970, UTC
+    recipients INTEGER NOT NULL,  -- handed over
+    PRIMARY KEY (way, day)
+) WITHOUT ROWID;
+
+-- Other servers and devices of the house that hand their mail in here.
+CREATE TABLE relay_clients (
+    id             INTEGER PRIMARY KEY AUTOINCREMENT,  -- RelayClientId, never used twice
+    name           TEXT NOT NULL UNIQUE,               -- lower case, without '@'; also its login
+    password_digest TEXT NOT NULL,                     -- SHA-256 (hexadecimal) of its password, 160 random bits; '' where it has none
+    addresses      TEXT NOT NULL,                      -- known without a login from these: '192.0.2.7 192.0.2.16/28'
+    sender_domains TEXT NOT NULL,                      -- what it may write as, blanks between
+    minute_max     INTEGER NOT NULL,                   -- recipients a minute; 0: no limit
+    day_max        INTEGER NOT NULL,                   -- recipients a UTC day; 0: no limit
+    class          INTEGER NOT NULL,                   -- queue_items.class of its mail
+    disabled       INTEGER NOT NULL DEFAULT 0,         -- 1: may send nothing
+    created_ms     INTEGER NOT NULL,                   -- when it was added
+    minute_ms      INTEGER NOT NULL DEFAULT 0,         -- the minute that minute_used counts
+    minute_used    INTEGER NOT NULL DEFAULT 0,         -- recipients in it
+    day            INTEGER NOT NULL DEFAULT 0,         -- the day that day_used counts, since 1970
+    day_used       INTEGER NOT NULL DEFAULT 0,         -- recipients in it
+    distrust       TEXT NOT NULL DEFAULT ''            -- why its addresses are not believed; '' where they are
 );
 
 CREATE TABLE dkim_keys (
@@ -219,7 +291,8 @@ CREATE TABLE queue_items (
     size_octets  INTEGER NOT NULL,                   -- of the message
     created_ms   INTEGER NOT NULL,                   -- when it was accepted
     expires_ms   INTEGER NOT NULL,                   -- when it is given up
-    class        INTEGER NOT NULL DEFAULT 0          -- 0 interactive 1 transactional 2 bulk: its share of a lane
+    class        INTEGER NOT NULL DEFAULT 0,         -- 0 interactive 1 transactional 2 bulk: its share of a lane
+    client       INTEGER                             -- relay_clients.id that handed it in (the row may be gone); NULL: none
 );
 
 CREATE TABLE queue_recipients (

@@ -11,6 +11,7 @@ enum class DomainId : std::int64_t {};
 enum class AccountId : std::int64_t {};
 enum class AliasId : std::int64_t {};
 enum class RouteId : std::int64_t {};
+enum class RelayClientId : std::int64_t {};
 enum class DkimKeyId : std::int64_t {};
 enum class MailboxId : std::int64_t {};
 enum class MessageId : std::int64_t {};  ///< a stored message: body and facts; never the Message-ID field

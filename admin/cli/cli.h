@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "protocols/base/result.h"
+#include "storage/routes.h"
 #include "storage/store.h"
 
 namespace posthouse::admin {
@@ -48,6 +49,13 @@ struct Submission {
     std::string message;
 };
 
+/// What was found when a way out was tried.
+struct WayTrial {
+    std::vector<std::string> sentences;
+    bool good = false;
+    std::string dialogue;  ///< what was said with the other server, secrets masked
+};
+
 struct CliHooks {
     /// Reads and checks the configuration file.
     std::function<Result<Settings>(const std::string& file)> load_config;
@@ -55,6 +63,10 @@ struct CliHooks {
     std::function<int(const std::string& config_file)> serve;
     /// Puts a message into local mailboxes and the queue; what became of it, one sentence.
     std::function<Result<std::string>(storage::Store&, const Settings&, const Submission&)> submit;
+    /// Connects and logs in by a way; with an address in `to` hands a short message from `from` over.
+    std::function<Result<WayTrial>(storage::Store&, const std::string& config_file, const storage::Way&,
+                                   const std::string& from, const std::string& to)>
+        try_way;
 };
 
 /// The whole program behind main(). Never throws.

@@ -76,6 +76,11 @@ std::span<const Command> domain_commands();
 std::span<const Command> account_commands();
 std::span<const Command> alias_commands();
 std::span<const Command> route_commands();
+std::span<const Command> explain_commands();
+std::span<const Command> preset_commands();
+std::span<const Command> way_commands();
+std::span<const Command> address_commands();
+std::span<const Command> client_commands();
 std::span<const Command> queue_commands();
 std::span<const Command> undelete_commands();
 std::span<const Command> retention_commands();
@@ -104,7 +109,10 @@ inline constexpr Group kGroups[] = {
     {"domain", "the domains that this server receives mail for"},
     {"account", "mailboxes and their owners"},
     {"alias", "addresses that stand for others"},
-    {"route", "which way mail goes out"},
+    {"route", "which mail takes which ways out"},
+    {"way", "the ways out: relays, and pools of own addresses"},
+    {"address", "the addresses of this machine that mail is sent from"},
+    {"client", "other servers and devices that hand their mail in here"},
     {"queue", "mail that waits to go out"},
     {"undelete", "removed mail that can be brought back"},
     {"retention", "how long mail stays in a mailbox"},

@@ -48,7 +48,7 @@ Record item_record(const QueueItem& item, const std::vector<QueueRecipient>& rec
         const bool waits = recipient.state == storage::RecipientState::waiting;
         if (waits && (next == nullptr || recipient.next_attempt < next->next_attempt)) next = &recipient;
     }
-    out.add("to", std::move(to)).add("state", states(recipients));
+    out.add("to", std::move(to)).add("client", item.client).add("state", states(recipients));
     out.add("next_attempt", next == nullptr ? std::string() : format_rfc3339(next->next_attempt));
     std::string reply;
     for (const auto& recipient : recipients) {

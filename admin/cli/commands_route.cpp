@@ -1,17 +1,14 @@
-// posthouse route ... and dkim ...: which way mail goes out, and with which keys it is signed.
+// posthouse route ... and dkim ...: which mail takes which ways, and with which keys it is signed.
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <charconv>
-#include <filesystem>
+#include <optional>
 
 #include "admin/cli/command.h"
 #include "admin/cli/keys.h"
-#include "admin/cli/secret.h"
+#include "admin/cli/ways.h"
 #include "protocols/base/ascii.h"
-#include "protocols/crypto/crypto.h"
 #include "protocols/smtp/path.h"
-#include "protocols/smtp/relay_url.h"
 #include "storage/route_match.h"
 
 namespace posthouse::admin {
@@ -30,47 +27,92 @@ Result<std::int64_t> parse_priority(const std::string& text) {
     return value;
 }
 
-// route add NAME WAY
-Result<> route_add(Invocation& call) {
-    TRY(const smtp::RelayUrl way, smtp::parse_relay_url(call.get("WAY")));
-    Route route;
-    route.name = call.get("NAME");
-    route.way = way.to_string();
-    route.sender_domain = ascii::to_lower(call.get("--from"));
-    route.recipient_domain = ascii::to_lower(call.get("--to"));
+// The steps of a route as they are typed; a URL among them becomes a way with the name of the route.
+Result<std::string> read_steps(Invocation& call, const std::string& text, std::optional<storage::Way>& made) {
+    std::string out;
+    std::string_view rest = text;
+    for (;;) {
+        const std::size_t end = rest.find(',');
+        std::string item(rest.substr(0, end));
+        if (is_relay_url(item)) {
+            if (made) return Error(Errc::invalid, "only one URL fits here; name the others with posthouse way add");
+            TRY(made, read_way(call, call.get("NAME"), item));
+            item = made->name;
+        }
+        out += (out.empty() ? "" : ",") + item;
+        if (end == std::string_view::npos) return out;
+        rest = rest.substr(end + 1);
+    }
+}
+
+Result<> read_size(const Invocation& call, const char* option, std::uint64_t& octets) {
+    if (!call.has(option) || parse_octets(call.get(option), octets)) return {};
+    return Error(Errc::invalid, fmt::format("\"{}\" is no size; write for example 10M", call.get(option)));
+}
+
+// An address, a domain, or "*.example.org".
+Result<std::string> read_pattern(const Invocation& call, const char* option) {
+    std::string text = ascii::to_lower(call.get(option));
+    const std::string_view domain = std::string_view(text).starts_with("*.") ? std::string_view(text).substr(2) : text;
+    if (text.empty() || text == "*" || smtp::is_domain(domain) || smtp::parse_mailbox(text)) return text;
+    return Error(Errc::invalid,
+                 fmt::format("{} takes an address, a domain or *.example.org, not \"{}\"", option, text));
+}
+
+Result<> read_conditions(const Invocation& call, Route& route) {
+    TRY(route.sender, read_pattern(call, "--from"));
+    TRY(route.recipient, read_pattern(call, "--to"));
+    route.provider = ascii::to_lower(call.get("--provider"));
+    route.client = ascii::to_lower(call.get("--client"));
+    TRY_VOID(read_size(call, "--min-size", route.octets_min));
+    TRY_VOID(read_size(call, "--max-size", route.octets_max));
+    if (call.has("--class")) {
+        route.mail_class = storage::parse_class(call.get("--class"));
+        if (!route.mail_class) return Error(Errc::invalid, "--class takes interactive, transactional or bulk");
+    }
     if (call.has("--priority")) {
         TRY(route.priority, parse_priority(call.get("--priority")));
     }
-    if (call.has("--ca-file")) route.ca_file = std::filesystem::absolute(call.get("--ca-file")).string();
+    return {};
+}
+
+// route add NAME WAY[,WAY...]
+Result<> route_add(Invocation& call) {
+    Route route;
+    route.name = call.get("NAME");
+    TRY_VOID(read_conditions(call, route));
+    std::optional<storage::Way> made;
+    TRY(const std::string steps, read_steps(call, call.get("WAY"), made));
+    TRY(route.steps, storage::parse_steps(steps));
     TRY(storage::Store* const store, call.store());
-    if (way.needs_password()) {
-        TRY(const std::string password, read_secret(call.get("--password-file"), "POSTHOUSE_RELAY_PASSWORD",
-                                                    fmt::format("password of {} at {}", way.user, way.host)));
-        route.sealed_password = crypto::seal(store->sealing_key(), kRouteSealPurpose, password);
-    }
     TRY_VOID(store->write({}, [&](storage::Tx& tx) -> Result<> {
-        TRY([[maybe_unused]] const auto id, tx.catalog().add_route(route));
-        return {};
+        storage::RouteTx routes(tx);
+        if (made) TRY_VOID(routes.add_way(*made));
+        return routes.add_route(route);
     }));
-    if (call.out().json())
-        return call.out().record(Record().add("added", route.name).add("way", route.way)), Result<>();
-    call.out().say(fmt::format("Route {} is added: {}. posthouse route explain FROM TO tells what takes it.",
-                               route.name, route.way));
+    const std::string shown = made && route.steps.size() == 1 ? made->url : steps;
+    if (call.out().json()) return call.out().record(Record().add("added", route.name).add("way", shown)), Result<>();
+    call.out().say(
+        fmt::format("Route {} is added: {}. posthouse route explain FROM TO tells what takes it.", route.name, shown));
     return {};
 }
 
 // route list
 Result<> route_list(Invocation& call) {
     TRY(storage::Store* const store, call.store());
-    TRY(auto routes, store->read([](const Snapshot& snapshot) { return snapshot.catalog().routes(); }));
-    std::ranges::sort(routes, {}, [](const Route& route) { return std::pair(route.priority, storage::raw(route.id)); });
+    TRY(const auto routes, store->read([](const Snapshot& snapshot) { return storage::RouteView(snapshot).routes(); }));
+    TRY(const auto ways, store->read([](const Snapshot& snapshot) { return storage::RouteView(snapshot).ways(); }));
     std::vector<Record> rows;
     for (const Route& route : routes) {
         Record row;
         row.add("name", route.name).add("priority", route.priority);
-        row.add("from", route.sender_domain.empty() ? "any" : route.sender_domain);
-        row.add("to", route.recipient_domain.empty() ? "any" : route.recipient_domain);
-        row.add("way", route.way).add("password", !route.sealed_password.empty()).add("ca_file", route.ca_file);
+        row.add("from", route.sender.empty() ? "any" : route.sender);
+        row.add("to", route.recipient.empty() ? "any" : route.recipient);
+        row.add("when", storage::conditions_of(route)).add("ways", storage::format_steps(route.steps));
+        const auto first = storage::find_way(ways, route.steps.front().shares.front().way);
+        row.add("way", first && first->kind == storage::WayKind::smarthost ? first->url
+                       : first                                             ? first->name
+                                                                           : "missing");
         rows.push_back(std::move(row));
     }
     call.out().table(rows, "There is no route: all mail goes directly to the mail servers (MX) of its recipients.");
@@ -81,40 +123,14 @@ Result<> route_list(Invocation& call) {
 Result<> route_remove(Invocation& call) {
     const std::string name = call.get("NAME");
     TRY(storage::Store* const store, call.store());
-    const auto removed = store->write({}, [&](storage::Tx& tx) { return tx.catalog().remove_route(name); });
+    const auto removed =
+        store->write({}, [&](storage::Tx& tx) -> Result<> { return storage::RouteTx(tx).remove_route(name); });
     if (!removed && removed.error().code == Errc::not_found) {
         return Error(Errc::not_found, fmt::format("there is no route {}; posthouse route list shows them", name));
     }
     TRY_VOID(removed);
     if (call.out().json()) call.out().record(Record().add("removed", name));
     call.out().say(fmt::format("Route {} is removed.", name));
-    return {};
-}
-
-// route explain FROM TO
-Result<> route_explain(Invocation& call) {
-    const std::string from = call.get("FROM");
-    const std::string to = call.get("TO");
-    const bool is_report = from.empty() || from == "<>";  // the null sender of delivery reports
-    for (const std::string& address : {is_report ? to : from, to}) {
-        if (!smtp::parse_mailbox(address))
-            return Error(Errc::invalid, fmt::format("\"{}\" is not an address", address));
-    }
-    TRY(storage::Store* const store, call.store());
-    TRY(const auto domains, store->read([](const Snapshot& snapshot) { return snapshot.catalog().domains(); }));
-    TRY(const auto routes, store->read([](const Snapshot& snapshot) { return snapshot.catalog().routes(); }));
-    std::string sentence = storage::explain_route(routes, from, to);
-    const bool ours = std::ranges::find(domains, storage::address_domain(to), &storage::Domain::name) != domains.end();
-    if (ours)
-        sentence =
-            fmt::format("{} is a domain of this server: mail to {} stays here.", storage::address_domain(to), to);
-    if (!call.out().json()) return call.out().say(sentence), Result<>();
-    const Route* const route =
-        ours ? nullptr : storage::match_route(routes, storage::address_domain(from), storage::address_domain(to));
-    Record record;
-    record.add("local", ours).add("route", route == nullptr ? std::string() : route->name);
-    record.add("way", ours ? "local" : route == nullptr ? "direct" : route->way).add("sentence", sentence);
-    call.out().record(record);
     return {};
 }
 
@@ -160,18 +176,22 @@ using Kind = Argument::Kind;
 constexpr Argument kRouteAdd[] = {
     {Kind::positional, "NAME", "what you call it"},
     {Kind::positional, "WAY",
-     "direct, smtp://user@host:587 (STARTTLS), smtps://user@host:465, smtp+plain://host:25 (private networks), "
-     "preset:NAME"},
-    {Kind::option, "--from", "only mail from this domain"},
-    {Kind::option, "--to", "only mail to this domain"},
+     "what takes the mail, in order: direct, hold, fail, the name of a way, or one URL (smtp://user@host:587, "
+     "smtps://user@host:465, smtp+plain://host:25, preset:NAME:user). \"direct,backup\" sends directly and takes "
+     "backup where our address is refused; \"a*3+b*1\" shares by weight"},
+    {Kind::option, "--from", "only mail from this address, domain or *.example.org"},
+    {Kind::option, "--to", "only mail to this address, domain or *.example.org"},
+    {Kind::option, "--provider", "only to domains whose mail is kept by google, microsoft, yahoo, ..."},
+    {Kind::option, "--min-size", "only messages of at least this size"},
+    {Kind::option, "--max-size", "only messages of at most this size"},
+    {Kind::option, "--class", "only interactive, transactional or bulk mail"},
+    {Kind::option, "--client", "only what this relay client hands in"},
     {Kind::option, "--priority", "lower is tried first [100]"},
     {Kind::option, "--ca-file", "PEM certificates to trust for this relay instead of the system's"},
     {Kind::option, "--password-file",
      "read the relay's password from the first line of a file, - for standard input; else POSTHOUSE_RELAY_PASSWORD, "
      "else a prompt"}};
 constexpr Argument kRouteName[] = {{Kind::positional, "NAME", "the route's name"}};
-constexpr Argument kExplain[] = {{Kind::positional, "FROM", "the sender's address"},
-                                 {Kind::positional, "TO", "the recipient's address"}};
 constexpr Argument kDomain[] = {{Kind::positional, "DOMAIN", "the domain to sign for"}};
 
 constexpr Command kRouteRows[] = {
@@ -179,8 +199,6 @@ constexpr Command kRouteRows[] = {
      "posthouse route add relay smtp://me@smtp.example.net:587 --password-file relay.txt", kRouteAdd, route_add},
     {"route", "list", "list the routes in the order they are tried", "posthouse route list", {}, route_list},
     {"route", "remove", "remove a route", "posthouse route remove relay", kRouteName, route_remove},
-    {"route", "explain", "tell which way a message would take",
-     "posthouse route explain alice@example.org bob@example.net", kExplain, route_explain},
 };
 constexpr Command kDkimRows[] = {
     {"dkim", "list", "list the signing keys", "posthouse dkim list", {}, dkim_list},

@@ -11,15 +11,25 @@ Result<DomainFacts> load_domain_facts(storage::Store& store, const Settings& set
         DomainFacts facts;
         TRY(const storage::Domain found, snapshot.catalog().domain(domain));
         TRY(const auto keys, snapshot.catalog().dkim_keys());
-        TRY(const auto routes, snapshot.catalog().routes());
+        TRY(const auto routes, storage::RouteView(snapshot).routes());
+        TRY(const auto ways, storage::RouteView(snapshot).ways());
         facts.domain = found.name;
         facts.hostname = settings.hostname;
         for (const storage::DkimKey& key : keys) {
             if (key.domain == found.id && key.active) facts.keys.push_back({key.selector, key.dns_record});
         }
         // Where mail of this domain to the world at large goes: no recipient domain is named like this one.
-        const storage::Route* const route = storage::match_route(routes, found.name, "invalid");
-        if (route != nullptr) facts.relay_host = relay_host_of(route->way);
+        const std::string from = "postmaster@" + found.name;
+        const storage::Route* const route = storage::match_route(routes, storage::MailFacts(from, "someone@invalid"));
+        if (route == nullptr) return facts;
+        for (const storage::Step& step : route->steps) {
+            for (const storage::Step::Share& share : step.shares) {
+                const auto way = storage::find_way(ways, share.way);
+                if (way && way->kind == storage::WayKind::smarthost && facts.relay_host.empty()) {
+                    facts.relay_host = relay_host_of(way->url);
+                }
+            }
+        }
         return facts;
     });
 }

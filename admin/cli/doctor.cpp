@@ -21,6 +21,7 @@
 #include "protocols/base/ascii.h"
 #include "protocols/crypto/crypto.h"
 #include "protocols/net/address.h"
+#include "storage/relay_clients.h"
 
 namespace posthouse::admin {
 namespace {
@@ -40,7 +41,7 @@ struct Check {
 using Checks = std::vector<Check>;
 
 void check_data(const Settings& settings, Checks& out) {
-    struct stat info{};
+    struct stat info {};
     if (::stat(settings.data.c_str(), &info) != 0) {
         out.push_back({"data", Verdict::bad, fmt::format("{}: {}", settings.data, std::strerror(errno))});
     } else if ((info.st_mode & 077U) != 0) {
@@ -51,7 +52,7 @@ void check_data(const Settings& settings, Checks& out) {
     } else {
         out.push_back({"data", Verdict::good, fmt::format("{} is closed to others", settings.data)});
     }
-    struct statvfs disk{};
+    struct statvfs disk {};
     if (::statvfs(settings.data.c_str(), &disk) != 0) return;
     const std::uint64_t free = static_cast<std::uint64_t>(disk.f_bavail) * disk.f_frsize;
     const bool low = free < kFreeOctetsMin;
@@ -95,7 +96,7 @@ void check_certificate(const Settings& settings, Checks& out) {
     } else {
         out.push_back({"certificate", Verdict::good, fmt::format("names {}, until {}", settings.hostname, ends)});
     }
-    struct stat info{};
+    struct stat info {};
     if (::stat(settings.tls_key.c_str(), &info) != 0) {
         out.push_back({"key", Verdict::bad, fmt::format("{}: {}", settings.tls_key, std::strerror(errno))});
     } else if ((info.st_mode & 077U) != 0) {
@@ -203,6 +204,24 @@ void check_store(Invocation& call, Checks& out) {
     }
 }
 
+// A listed address that is a gateway would open the relay to everybody behind it.
+void check_clients(Invocation& call, Checks& out) {
+    const auto store = call.store();
+    if (!store) return;
+    const auto clients =
+        (*store)->read([](const storage::Snapshot& snapshot) { return storage::RelayClientView(snapshot).list(); });
+    if (!clients) return;
+    for (const storage::RelayClient& client : *clients) {
+        if (client.disabled || client.addresses.empty()) continue;
+        const std::string name = "client " + client.name;
+        out.push_back({name, client.distrust.empty() ? Verdict::good : Verdict::bad,
+                       client.distrust.empty()
+                           ? fmt::format("known by its address on port 25, for {}", client.sender_domains.front())
+                           : fmt::format("refused: {}. posthouse client trust {} believes it again", client.distrust,
+                                         client.name)});
+    }
+}
+
 void check_dns(Invocation& call, const Settings& settings, Checks& out) {
     const auto store = call.store();
     if (!store) return;
@@ -249,6 +268,7 @@ Result<> doctor(Invocation& call) {
         check_ports(*settings, checks);
         check_clock(checks);
         check_store(call, checks);
+        check_clients(call, checks);
         if (!call.has("--no-dns")) check_dns(call, *settings, checks);
     }
     std::vector<Record> rows;

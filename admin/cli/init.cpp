@@ -13,6 +13,7 @@
 #include "admin/cli/dns_facts.h"
 #include "admin/cli/keys.h"
 #include "admin/cli/secret.h"
+#include "admin/cli/ways.h"
 #include "protocols/base/ascii.h"
 #include "protocols/crypto/crypto.h"
 #include "protocols/net/address.h"
@@ -204,14 +205,22 @@ Result<> fill_store(storage::Store& store, const Plan& plan, const std::string& 
         }
         TRY_VOID(add_dkim_keys(tx, domain, keys));
         if (!plan.relay || plan.relay->direct) return {};
+        storage::Way way;
+        way.name = "default";
+        way.kind = storage::WayKind::smarthost;
+        way.url = plan.relay->to_string();
+        way.preset = plan.relay->preset;
+        way.ca_file = plan.relay_ca_file;
+        if (plan.relay->needs_password()) {
+            way.sealed_secret = crypto::seal(store.sealing_key(), kRouteSealPurpose, plan.relay_password);
+        }
+        take_preset(way);
+        storage::RouteTx routes(tx);
+        TRY_VOID(routes.add_way(way));
         storage::Route route;
         route.name = "default";
-        route.way = plan.relay->to_string();
-        route.ca_file = plan.relay_ca_file;
-        if (plan.relay->needs_password()) {
-            route.sealed_password = crypto::seal(store.sealing_key(), kRouteSealPurpose, plan.relay_password);
-        }
-        TRY([[maybe_unused]] const auto id, tx.catalog().add_route(route));
+        TRY(route.steps, storage::parse_steps("default"));
+        TRY_VOID(routes.add_route(route));
         return {};
     });
 }

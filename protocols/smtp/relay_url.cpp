@@ -4,30 +4,17 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 
 #include "protocols/base/ascii.h"
 #include "protocols/net/address.h"
 #include "protocols/net/url.h"
 #include "protocols/smtp/path.h"
+#include "protocols/smtp/presets.h"
 
 namespace posthouse::smtp {
 
 namespace {
-
-struct Preset {
-    std::string_view name;
-    std::string_view host;
-    std::string_view fixed_user;  // "": the caller's own
-    std::string_view example;
-};
-
-// STARTTLS on 587 works at all of them.
-constexpr std::array kPresets = {
-    Preset{"smtp2go", "mail.smtp2go.com", "", "preset:smtp2go:USER"},
-    Preset{"sendgrid", "smtp.sendgrid.net", "apikey", "preset:sendgrid"},
-    Preset{"mailgun", "smtp.mailgun.org", "", "preset:mailgun:postmaster@mg.example.org"},
-    Preset{"postmark", "smtp.postmarkapp.com", "", "preset:postmark:SERVER-TOKEN"},
-};
 
 struct Scheme {
     std::string_view prefix;
@@ -70,22 +57,107 @@ Result<> read_authority(RelayUrl& url, std::string_view text) {
     return {};
 }
 
+std::string preset_names() {
+    std::string out;
+    for (const Preset& preset : presets()) out += fmt::format("{}{}", out.empty() ? "" : ", ", preset.name);
+    return out;
+}
+
+struct PresetOptions {
+    std::string region;
+    std::string tenant;
+    std::optional<std::uint16_t> port;
+};
+
+// "region=eu-west-1&port=2525"
+Result<PresetOptions> read_preset_options(std::string_view query) {
+    PresetOptions out;
+    while (!query.empty()) {
+        const std::size_t end = query.find('&');
+        const std::string_view item = query.substr(0, end);
+        query = end == std::string_view::npos ? std::string_view() : query.substr(end + 1);
+        const std::size_t equals = item.find('=');
+        const std::string_view key = item.substr(0, equals);
+        const std::string_view value = equals == std::string_view::npos ? std::string_view() : item.substr(equals + 1);
+        if (key == "port") {
+            const auto number = ascii::parse_number(value);
+            if (!number || *number == 0 || *number > 65535) return Error(Errc::invalid, "the port is no port");
+            out.port = static_cast<std::uint16_t>(*number);
+            continue;
+        }
+        if ((key != "region" && key != "tenant") || !is_domain(value)) {
+            return Error(Errc::invalid, "the options are ?region=NAME, ?tenant=NAME and ?port=NUMBER");
+        }
+        (key == "region" ? out.region : out.tenant) = ascii::to_lower(value);
+    }
+    return out;
+}
+
+std::string fill_in(std::string_view text, std::string_view placeholder, std::string_view value) {
+    std::string out(text);
+    if (const auto at = out.find(placeholder); at != std::string::npos) out.replace(at, placeholder.size(), value);
+    return out;
+}
+
+// The host of a service, with what the options choose of it.
+Result<std::string> preset_host(const Preset& preset, const PresetOptions& options) {
+    std::string host(preset.host);
+    if (host.contains("{tenant}")) {
+        if (options.tenant.empty()) return Error(Errc::invalid, fmt::format("write {}", preset.example));
+        host = fill_in(host, "{tenant}", options.tenant);
+    }
+    if (!host.contains("{region}")) return host;
+    if (preset.region == "-") {  // the plain host, or one with a suffix of its region
+        return fill_in(host, "{region}", options.region.empty() ? "" : "-" + options.region);
+    }
+    const std::string region = options.region.empty() ? std::string(preset.region) : options.region;
+    if (region.empty()) return Error(Errc::invalid, fmt::format("it needs a region: {}", preset.example));
+    return fill_in(host, "{region}", region);
+}
+
+Result<> choose_port(RelayUrl& url, const Preset& preset, const PresetOptions& options) {
+    url.port = preset.ports.front().port;
+    url.security = preset.ports.front().security;
+    if (!options.port) return {};
+    const auto found = std::ranges::find(preset.ports, *options.port, &PresetPort::port);
+    if (found == preset.ports.end()) {
+        std::string list;
+        for (const PresetPort& row : preset.ports) list += fmt::format("{}{}", list.empty() ? "" : ", ", row.port);
+        return Error(Errc::invalid, fmt::format("the ports of {} are {}", preset.title, list));
+    }
+    url.port = found->port;
+    url.security = found->security;
+    return {};
+}
+
+// preset:NAME[:user][?region=..&tenant=..&port=..]
 Result<RelayUrl> parse_preset(std::string_view text, std::string_view rest) {
+    const std::size_t question = rest.find('?');
+    const auto options =
+        read_preset_options(question == std::string_view::npos ? std::string_view() : rest.substr(question + 1));
+    if (!options) return wrong(text, options.error().context);
+    rest = rest.substr(0, question);
     const std::size_t colon = rest.find(':');
-    const std::string name = ascii::to_lower(rest.substr(0, colon));
-    const auto found = std::ranges::find(kPresets, std::string_view(name), &Preset::name);
-    if (found == kPresets.end()) return wrong(text, "the presets are smtp2go, sendgrid, mailgun and postmark");
+    const Preset* const found = find_preset(rest.substr(0, colon));
+    if (found == nullptr) return wrong(text, fmt::format("the presets are {}", preset_names()));
     RelayUrl url;
-    url.host = found->host;
+    auto host = preset_host(*found, *options);
+    if (!host) return wrong(text, host.error().context);
+    url.host = *std::move(host);
     url.tls_name = url.host;
     url.preset = found->name;
+    url.tenant = options->tenant;
+    if (const auto chosen = choose_port(url, *found, *options); !chosen) return wrong(text, chosen.error().context);
     if (colon != std::string_view::npos) {
         auto user = net::percent_decode(rest.substr(colon + 1));
         if (!user) return wrong(text, user.error().context);
         url.user = *std::move(user);
     }
+    if (!found->login && !url.user.empty()) return wrong(text, "this service takes no login");
     if (url.user.empty()) url.user = found->fixed_user;
-    if (url.user.empty()) return wrong(text, fmt::format("this service needs your user name: {}", found->example));
+    if (url.user.empty() && found->login) {
+        return wrong(text, fmt::format("this service needs your user name: {}", found->example));
+    }
     return url;
 }
 

@@ -4,7 +4,7 @@
 ///     smtp://user@host:587        STARTTLS required, certificate checked       (RFC 6409, RFC 3207)
 ///     smtps://user@host:465       TLS from the first octet, certificate checked (RFC 8314 3.3)
 ///     smtp+plain://host:25        in clear; only to this machine or a private network, never with a user
-///     preset:NAME[:user]          a known service: smtp2go, sendgrid, mailgun, postmark
+///     preset:NAME[:user][?...]    a known service (presets.h); ?region=, ?tenant= and ?port= where it has them
 ///     direct                      no relay: by MX
 /// The user may hold '@' (the last one before the host counts) and %XX. "?name=mail.example.org" behind the port says
 /// which name the certificate must bear, where the host is an address.
@@ -26,6 +26,7 @@ struct RelayUrl {
     std::uint16_t port = 587;
     std::string tls_name;  ///< what the certificate must say
     std::string preset;    ///< name of the preset it came from, or ""
+    std::string tenant;    ///< its ?tenant=, for the place where tokens are had
 
     RelayUrl() = default;
     /// "smtp://user@host:587": what was parsed, presets resolved.

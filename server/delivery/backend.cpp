@@ -5,7 +5,9 @@
 #include <unordered_set>
 
 #include "protocols/base/ascii.h"
+#include "protocols/base/log.h"
 #include "protocols/mime/facts.h"
+#include "server/delivery/client_login.h"
 #include "storage/await.h"
 
 namespace posthouse::server {
@@ -70,12 +72,14 @@ class StoreBackend final : public smtp::Backend {
         : store_(store),
           loop_(loop),
           pool_(pool),
-          authenticator_(authenticator),
+          authenticator_(authenticator, directory.clients(), metrics),
           directory_(directory),
           hostname_(std::move(hostname)),
           clock_(clock),
           local_copies_(metrics.counter("delivery_local_total", "Copies put into local mailboxes")),
-          queued_(metrics.counter("delivery_queued_total", "Recipients put into the queue")) {}
+          queued_(metrics.counter("delivery_queued_total", "Recipients put into the queue")),
+          distrusted_(metrics.counter("relay_clients_distrusted_total", "Relay clients whose address is not believed")),
+          over_share_(metrics.counter("relay_client_limits_total", "Messages of relay clients put off by a limit")) {}
 
     net::Task<Result<smtp::RecipientKind>> lookup_recipient(wire::Path recipient, std::optional<smtp::Login> login,
                                                             std::uint64_t declared_octets) override {
@@ -111,7 +115,36 @@ class StoreBackend final : public smtp::Backend {
         co_return smtp::Login(storage::raw(identity->account), identity->address);
     }
 
+    std::optional<smtp::Login> client_at(const net::IpAddress& peer, std::string_view hello) override {
+        const RelayClientBook::Answer found = directory_.clients().find(peer, hello, clock_.now());
+        if (found.client == nullptr) return std::nullopt;
+        if (found.distrust.empty()) return smtp::Login(0, found.client->name);
+        log::error("smtp", "the relay client {} is refused, who says it is \"{}\": {}", found.client->name, hello,
+                   found.distrust);
+        distrusted_.add();
+        if (found.newly) note_distrust(found.client->name, found.distrust);
+        return std::nullopt;
+    }
+
+    net::Task<Result<>> check_share(smtp::Login login) override {
+        if (!login.is_relay_client()) co_return Result<>();
+        auto look = [name = login.address, now = clock_.now()](const storage::Snapshot& snapshot) -> Result<> {
+            TRY(const storage::RelayClient client, storage::RelayClientView(snapshot).by_name(name));
+            if (auto why = storage::over_limit(client, 1, now)) return Error(Errc::limit, *std::move(why));
+            return {};
+        };
+        const auto has_share = co_await storage::read(store_, pool_, loop_, std::move(look));
+        if (!has_share && has_share.error().code == Errc::limit) over_share_.add();
+        co_return has_share;
+    }
+
     net::Task<Result<>> check_sender(smtp::Login login, wire::Path address) override {
+        if (login.is_relay_client()) {
+            const storage::RelayClient* const client = directory_.clients().by_name(login.address);
+            if (client != nullptr && may_send_as(*client, address.domain)) co_return Result<>();
+            co_return Error(Errc::denied,
+                            fmt::format("the relay client {} may not write as {}", login.address, address.spec()));
+        }
         const storage::AccountId account{login.account};
         if (directory_.picture()->owns(account, address)) co_return Result<>();
         const auto fresh = co_await directory_.fresh();
@@ -135,7 +168,12 @@ class StoreBackend final : public smtp::Backend {
         delivery->facts = *std::move(facts);
 
         std::vector<storage::StagedBodyPtr> bodies{std::move(staged)};
-        auto write = [delivery](storage::Tx& tx) { return tx.deliver(*delivery); };
+        const auto client = client_of(envelope);
+        const std::size_t recipients = envelope.recipients.size();
+        auto write = [delivery, client, recipients](storage::Tx& tx) -> Result<storage::Accepted> {
+            if (client) TRY_VOID(storage::RelayClientTx(tx).charge(*client, recipients));
+            return tx.deliver(*delivery);
+        };
         const auto accepted = co_await storage::commit(store_, loop_, std::move(bodies), std::move(write));
         if (!accepted) co_return Error(accepted.error());
         local_copies_.add(static_cast<std::int64_t>(delivery->local.size()));
@@ -149,6 +187,22 @@ class StoreBackend final : public smtp::Backend {
     wire::Path at_home(wire::Path path, const DirectoryPicture& picture) const {
         if (path.domain.empty() && picture.is_ours(hostname_)) path.domain = hostname_;
         return path;
+    }
+
+    std::optional<storage::RelayClientId> client_of(const smtp::Envelope& envelope) const {
+        if (!envelope.login || !envelope.login->is_relay_client()) return std::nullopt;
+        const storage::RelayClient* const client = directory_.clients().by_name(envelope.login->address);
+        return client == nullptr ? std::nullopt : std::optional(client->id);
+    }
+
+    // Kept, so that it holds over a restart and `doctor` tells of it. Nobody waits for it.
+    void note_distrust(const std::string& name, const std::string& why) {
+        const bool taken = pool_.submit([&store = store_, name, why] {
+            const auto written = store.write(
+                {}, [&](storage::Tx& tx) -> Result<> { return storage::RelayClientTx(tx).set_distrust(name, why); });
+            if (!written) log::error("smtp", "the distrust cannot be written: {}", written.error().context);
+        });
+        if (!taken) log::warn("smtp", "too much work is queued: the distrust of {} is not written down", name);
     }
 
     // The picture knows who has a quota; how much of it is used is asked of the store, for those only. A mailbox below
@@ -189,6 +243,7 @@ class StoreBackend final : public smtp::Backend {
         const Time now = clock_.now();
         delivery.sender = envelope.sender.spec();
         delivery.received_detail = envelope.received_detail;
+        if (client_of(envelope)) delivery.received_detail += fmt::format(", relay client {}", envelope.login->address);
         delivery.first_attempt = now;
         // Each recipient had room at RCPT. One that has none now refuses a message of its own at the end of DATA, but
         // never holds up what goes to others too: then it takes the message all the same.
@@ -200,7 +255,10 @@ class StoreBackend final : public smtp::Backend {
         item.ret = to_storage(envelope.ret);
         item.smtputf8 = envelope.smtputf8;
         item.eight_bit = envelope.eight_bit;
-        if (envelope.login) item.account = storage::AccountId{envelope.login->account};
+        const bool by_client = envelope.login && envelope.login->is_relay_client();
+        if (envelope.login && !by_client) item.account = storage::AccountId{envelope.login->account};
+        item.client = client_of(envelope);
+        if (item.client) item.mail_class = directory_.clients().by_name(envelope.login->address)->mail_class;
         item.expires = now + kQueueLifetime;
         delivery.outgoing = std::move(item);
         return {};
@@ -209,12 +267,14 @@ class StoreBackend final : public smtp::Backend {
     storage::Store& store_;
     net::Loop& loop_;
     net::ThreadPool& pool_;
-    Authenticator& authenticator_;
+    ClientLogin authenticator_;  ///< of accounts and of relay clients
     Directory& directory_;
     std::string hostname_;
     const Clock& clock_;
     Metrics::Value& local_copies_;
     Metrics::Value& queued_;
+    Metrics::Value& distrusted_;
+    Metrics::Value& over_share_;
 };
 
 }  // namespace

@@ -198,8 +198,21 @@ struct Directory::State : std::enable_shared_from_this<Directory::State> {
     State(storage::Store& store_in, net::Loop& loop_in, net::ThreadPool& pool_in)
         : store(store_in), loop(loop_in), pool(pool_in) {}
 
-    static Result<std::shared_ptr<const DirectoryPicture>> load(storage::Store& store) {
-        return store.read([](const storage::Snapshot& snapshot) { return DirectoryPicture::load(snapshot.catalog()); });
+    struct Loaded {
+        std::shared_ptr<const DirectoryPicture> picture;
+        std::vector<storage::RelayClient> clients;
+    };
+    static Result<Loaded> load(storage::Store& store) {
+        return store.read([](const storage::Snapshot& snapshot) -> Result<Loaded> {
+            Loaded out;
+            TRY(out.picture, DirectoryPicture::load(snapshot.catalog()));
+            TRY(out.clients, storage::RelayClientView(snapshot).list());
+            return out;
+        });
+    }
+    void keep(Loaded loaded) {
+        picture = std::move(loaded.picture);
+        clients.set(std::move(loaded.clients));
     }
 
     // Loop's thread. One read at a time; a change meanwhile asks for another.
@@ -210,7 +223,7 @@ struct Directory::State : std::enable_shared_from_this<Directory::State> {
         }
         reading = true;
         const bool taken = pool.submit([weak = weak_from_this(), &from = store, &on = loop] {
-            auto loaded = std::make_shared<Result<std::shared_ptr<const DirectoryPicture>>>(load(from));
+            auto loaded = std::make_shared<Result<Loaded>>(load(from));
             on.post([weak, loaded] {
                 if (const auto self = weak.lock()) self->take(std::move(*loaded));
             });
@@ -221,10 +234,10 @@ struct Directory::State : std::enable_shared_from_this<Directory::State> {
         }
     }
 
-    void take(Result<std::shared_ptr<const DirectoryPicture>> loaded) {
+    void take(Result<Loaded> loaded) {
         reading = false;
         if (loaded) {
-            picture = *std::move(loaded);
+            keep(*std::move(loaded));
         } else {
             log::error("delivery", "the directory could not be read anew: {}", loaded.error().context);
         }
@@ -235,6 +248,7 @@ struct Directory::State : std::enable_shared_from_this<Directory::State> {
     net::Loop& loop;
     net::ThreadPool& pool;
     std::shared_ptr<const DirectoryPicture> picture;
+    RelayClientBook clients{default_gateways()};
     bool reading = false;
     bool again = false;
     std::chrono::steady_clock::time_point last_fresh{};
@@ -242,7 +256,8 @@ struct Directory::State : std::enable_shared_from_this<Directory::State> {
 
 Result<std::unique_ptr<Directory>> Directory::open(storage::Store& store, net::Loop& loop, net::ThreadPool& pool) {
     auto state = std::make_shared<State>(store, loop, pool);
-    TRY(state->picture, State::load(store));
+    TRY(State::Loaded loaded, State::load(store));
+    state->keep(std::move(loaded));
     // The store keeps its listeners for good: this one holds on to nothing.
     store.subscribe([weak = std::weak_ptr(state), &loop](const storage::CommitNotice& notice) {
         if (!notice.catalog && !notice.external) return;
@@ -258,6 +273,8 @@ Directory::~Directory() = default;
 
 std::shared_ptr<const DirectoryPicture> Directory::picture() const { return state_->picture; }
 
+RelayClientBook& Directory::clients() const { return state_->clients; }
+
 net::Task<std::shared_ptr<const DirectoryPicture>> Directory::fresh() {
     const std::shared_ptr<State> state = state_;
     const auto now = std::chrono::steady_clock::now();
@@ -265,7 +282,7 @@ net::Task<std::shared_ptr<const DirectoryPicture>> Directory::fresh() {
     state->last_fresh = now;
     auto load = [&store = state->store] { return State::load(store); };
     auto loaded = co_await net::offload(state->pool, state->loop, std::move(load));
-    if (loaded) state->picture = *std::move(loaded);
+    if (loaded) state->keep(*std::move(loaded));
     co_return state->picture;
 }
 

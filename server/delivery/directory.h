@@ -20,6 +20,7 @@
 #include "protocols/net/loop.h"
 #include "protocols/net/offload.h"
 #include "protocols/smtp/path.h"
+#include "server/delivery/relay_clients.h"
 #include "storage/store.h"
 
 namespace posthouse::server {
@@ -90,6 +91,8 @@ class Directory {
     ~Directory();
 
     std::shared_ptr<const DirectoryPicture> picture() const;
+    /// The relay clients, kept current likewise.
+    RelayClientBook& clients() const;
     /// A picture read now, for whoever is about to say no: an account that the command line added a moment ago gets its
     /// mail. Reads at most once in kFreshPause whatever strangers ask; between, the picture that is there.
     net::Task<std::shared_ptr<const DirectoryPicture>> fresh();

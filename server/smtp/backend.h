@@ -23,11 +23,12 @@ namespace wire = ::posthouse::smtp;
 
 /// Who has logged in.
 struct Login {
-    std::int64_t account = 0;
-    std::string address;
+    std::int64_t account = 0;  ///< 0 for a relay client
+    std::string address;       ///< of the account, or the name of the relay client
 
     Login() = default;
     Login(std::int64_t id, std::string at) : account(id), address(std::move(at)) {}
+    bool is_relay_client() const { return account == 0; }
 };
 
 enum class RecipientKind { local, remote };
@@ -84,6 +85,10 @@ class Backend {
                                                               std::uint64_t declared_octets) = 0;
     /// Errc::unauthenticated, limit (too many failures) or unavailable.
     virtual net::Task<Result<Login>> authenticate(std::string login, std::string password, net::IpAddress peer) = 0;
+    /// The relay client that comes from this address without a login, if any. `hello` is what it calls itself.
+    virtual std::optional<Login> client_at(const net::IpAddress& peer, std::string_view hello);
+    /// Errc::limit with a sentence for the client: it has had its share for now.
+    virtual net::Task<Result<>> check_share(Login login);
     /// May `login` write in the name of `address` (its own, its aliases, its +tags)? Errc::denied.
     virtual net::Task<Result<>> check_sender(Login login, wire::Path address) = 0;
     /// Errc::no_space where a message of `octets` more would go below the floor.
@@ -92,5 +97,9 @@ class Backend {
     /// The message with these octets and this envelope is ours from now on. `body` came from begin_body().
     virtual net::Task<Result<AcceptedMessage>> accept(std::unique_ptr<BodySink> body, Envelope envelope) = 0;
 };
+
+// Where there are no relay clients.
+inline std::optional<Login> Backend::client_at(const net::IpAddress&, std::string_view) { return std::nullopt; }
+inline net::Task<Result<>> Backend::check_share(Login) { co_return Result<>(); }
 
 }  // namespace posthouse::server::smtp

@@ -45,6 +45,19 @@ net::Task<Reply> on_mail(Session& session, std::string_view args) {
         }
         if (!owned) co_return reply_for(owned.error());
     }
+    std::optional<Login> who = session.login();
+    std::string no_relay;
+    if (session.neighbour()) {
+        // Known by its address; with a sender that is not its own it is a stranger like any other.
+        const auto owned = co_await session.backend().check_sender(*session.neighbour(), *path);
+        if (owned || path->is_null()) who = session.neighbour();
+        if (!owned && !path->is_null()) no_relay = owned.error().context;
+    }
+    if (who && who->is_relay_client()) {
+        const auto share = co_await session.backend().check_share(*who);
+        if (!share && share.error().code == Errc::limit) co_return Reply(451, "4.7.1", share.error().context);
+        if (!share) co_return reply_for(share.error());
+    }
     Envelope envelope;
     envelope.sender = *path;
     envelope.envid = parameters->envid;
@@ -52,8 +65,9 @@ net::Task<Reply> on_mail(Session& session, std::string_view args) {
     envelope.smtputf8 = parameters->smtputf8;
     envelope.eight_bit = parameters->eight_bit;
     envelope.declared_octets = size;
-    envelope.login = session.login();
+    envelope.login = std::move(who);
     session.open_transaction(std::move(envelope), *parameters);
+    session.transaction().no_relay = std::move(no_relay);
     co_return Reply(250, "2.1.0", "Sender ok");
 }
 constexpr Command kMail{.verb = "MAIL",
@@ -89,6 +103,9 @@ net::Task<Reply> on_rcpt(Session& session, std::string_view args) {
     const auto kind = co_await session.backend().lookup_recipient(*path, envelope.login, envelope.declared_octets);
     if (!kind) {
         session.mark_recipient_refused();
+        const std::string& why = session.transaction().no_relay;
+        if (kind.error().code == Errc::denied && !why.empty())
+            co_return Reply(554, "5.7.1", "Relay access denied: " + why);
         co_return recipient_refused(kind.error());
     }
     Recipient recipient;

@@ -62,16 +62,17 @@ struct Census {
     std::string kept;  // the block without what is taken off
 };
 
-bool is_taken_off(const mime::Field& field, const SmtpServiceOptions& options) {
+bool is_taken_off(const mime::Field& field, const SmtpServiceOptions& options, bool submitted) {
     // Final delivery writes exactly one Return-Path (RFC 5321 4.4).
     if (ascii::equals_ci(field.name, "Return-Path")) return true;
     if (ascii::equals_ci(field.name, "Authentication-Results")) {
         return claims_our_results(field.raw_value, options.hostname);
     }
-    return options.kind == Kind::submission && submission::is_dropped_field(field.name);
+    return submitted && submission::is_dropped_field(field.name);
 }
 
-Census take_census(const mime::Fields& fields, const SmtpServiceOptions& options, std::string_view block) {
+Census take_census(const mime::Fields& fields, const SmtpServiceOptions& options, bool submitted,
+                   std::string_view block) {
     Census out;
     std::size_t copied = 0;
     for (const mime::Field& field : fields) {
@@ -80,7 +81,7 @@ Census take_census(const mime::Fields& fields, const SmtpServiceOptions& options
             if (is_ours(field.raw_value, options.hostname)) ++out.own_hops;
         }
         if (ascii::equals_ci(field.name, "From")) ++out.authors;
-        if (!is_taken_off(field, options)) continue;
+        if (!is_taken_off(field, options, submitted)) continue;
         out.kept += block.substr(copied, field.offset - copied);
         copied = field.offset + field.length;
     }
@@ -121,14 +122,15 @@ PreparedHeader prepare_header(const Trace& trace, const SmtpServiceOptions& opti
                               std::string_view header_block) {
     const mime::Fields fields = mime::parse_fields(header_block);
     if (auto refusal = check_limits(fields, options.limits)) return PreparedHeader(*std::move(refusal));
-    Census census = take_census(fields, options, header_block);
+    const bool submitted = options.kind == Kind::submission || trace.of_client;
+    Census census = take_census(fields, options, submitted, header_block);
     // RFC 5321 6.3: a high count of Received fields is a loop.
     if (census.hops >= options.limits.hops_max || census.own_hops >= options.limits.own_hops_max) {
         return PreparedHeader(wire::Reply(554, "5.4.6", "The message has made too many hops: a mail loop"));
     }
     PreparedHeader out;
     out.octets = format_trace(trace);
-    if (options.kind == Kind::submission) {
+    if (submitted) {
         submission::Verdict verdict = submission::check_header(fields, options.hostname, trace.now, random);
         if (verdict.refusal) return PreparedHeader(*std::move(verdict.refusal));
         out.author = std::move(verdict.author);

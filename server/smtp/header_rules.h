@@ -24,6 +24,7 @@ struct Trace {
     std::string id;
     std::string only_recipient;  ///< for the "for" clause; "" where there are several (RFC 5321 7.6)
     std::string sender;          ///< as it goes into Return-Path, "" for the null path
+    bool of_client = false;      ///< a relay client known by its address: its mail is looked at as submission is
     Time now{};
 };
 

@@ -64,6 +64,7 @@ void Session::greet_client(std::string_view name, bool esmtp) {
     drop_transaction();
     client_name_ = name;
     esmtp_ = esmtp;
+    if (options().kind == Kind::reception) neighbour_ = backend().client_at(stream_.raw().peer().address, name);
     if (phase_ == Phase::greeted) enter(Phase::ready);
 }
 

@@ -27,6 +27,7 @@ struct Transaction {
     MailParameters parameters;
     std::string id;                  ///< for Received and the log
     std::unique_ptr<Intake> intake;  ///< once octets come
+    std::string no_relay;            ///< why the relay client may not send this to other hosts
     Transaction() = default;
 };
 
@@ -52,6 +53,8 @@ class Session {
     bool is_tls() const { return stream_.raw().tls().has_value(); }
     bool is_esmtp() const { return esmtp_; }
     const std::optional<Login>& login() const { return login_; }
+    /// Port 25: the relay client that is known by its address.
+    const std::optional<Login>& neighbour() const { return neighbour_; }
 
     /// EHLO and HELO: forgets any transaction, keeps the login.
     void greet_client(std::string_view name, bool esmtp);
@@ -113,6 +116,7 @@ class Session {
     bool silent_ = false;  // leaves without a word
     bool first_command_ = true;
     std::optional<Login> login_;
+    std::optional<Login> neighbour_;
     std::optional<Transaction> transaction_;
     std::unique_ptr<sasl::ServerMechanism> mechanism_;
     wire::ChunkHeader chunk_;

@@ -32,6 +32,7 @@ Trace Session::make_trace() const {
     trace.client_name = client_name_;
     trace.client_literal = peer_;
     trace.protocol = protocol_name(esmtp_, is_tls(), login_.has_value(), envelope.smtputf8);
+    trace.of_client = envelope.login && envelope.login->is_relay_client();
     if (const auto& tls = stream_.raw().tls()) trace.tls = tls->version + " " + tls->cipher;
     trace.id = transaction_->id;
     // RFC 5321 7.6: naming one of several would tell the others of a blind copy.
@@ -149,8 +150,11 @@ net::Task<wire::Reply> Session::accept_content() {
         }
         co_return *std::move(refusal);
     }
-    if (login_ && intake.author()) {
-        const auto owned = co_await backend().check_sender(*login_, *intake.author());
+    const Envelope& about = transaction_->envelope;
+    // A report of another server of the house has no sender, and its author is that server.
+    const bool is_report = about.login && about.login->is_relay_client() && about.sender.is_null();
+    if (about.login && intake.author() && !is_report) {
+        const auto owned = co_await backend().check_sender(*about.login, *intake.author());
         if (!owned && owned.error().code == Errc::denied) {
             co_return wire::Reply(550, "5.7.1", "The address in From does not belong to this login");
         }
@@ -163,6 +167,9 @@ net::Task<wire::Reply> Session::accept_content() {
     const std::size_t recipients = envelope.recipients.size();
     std::unique_ptr<BodySink> sink = intake.take_sink();
     const auto accepted = co_await backend().accept(std::move(sink), std::move(envelope));
+    if (!accepted && accepted.error().code == Errc::limit) {
+        co_return wire::Reply(451, "4.7.1", accepted.error().context);  // a relay client's share
+    }
     if (!accepted) {
         log::warn("smtp", "session {}: message {} from <{}> not taken: {}", id_, transaction_->id, sender,
                   accepted.error().context);

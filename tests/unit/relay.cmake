@@ -1,3 +1,3 @@
 posthouse_unit_test(NAME relay
-  SOURCES relay/client_test.cpp relay/mx_test.cpp relay/route_test.cpp relay/site_test.cpp relay/report_test.cpp relay/relay_test.cpp
+  SOURCES relay/client_test.cpp relay/mx_test.cpp relay/route_test.cpp relay/tokens_test.cpp relay/ways_test.cpp relay/site_test.cpp relay/report_test.cpp relay/relay_test.cpp
   USES    relay test_support)

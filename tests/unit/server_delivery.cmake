@@ -1,5 +1,5 @@
 posthouse_unit_test(NAME server_delivery
-  SOURCES server/delivery/directory_test.cpp
+  SOURCES server/delivery/directory_test.cpp server/delivery/relay_clients_test.cpp
   USES server_delivery)
 posthouse_unit_test(NAME server_auth
   SOURCES server/auth/failures_test.cpp

@@ -256,7 +256,7 @@ TEST_CASE("S23, S24, conformance/smtp-starttls: opportunistic and required TLS a
     loose.context = contexts.client.get();
     ClientOptions strict = loose;
     strict.tls = TlsUse::required;
-    strict.credentials = Credentials{"alice", "sesame-street"};
+    strict.credentials = sasl::ClientLogin("alice", "sesame-street");
     struct Case {
         const char* name;
         std::vector<std::string> keywords;
@@ -301,7 +301,7 @@ TEST_CASE("S23, CVE-2021-38371: octets behind the 220 are dropped; EHLO is said 
     ClientOptions options;
     options.tls = TlsUse::required;
     options.context = contexts.client.get();
-    options.credentials = Credentials{"alice", "sesame-street"};
+    options.credentials = sasl::ClientLogin("alice", "sesame-street");
     const Exchange e = run(remote, options, envelope_to({"bob@b.example"}));
     CAPTURE(e.dialogue.text());
     REQUIRE_FALSE(e.failure);
@@ -319,7 +319,7 @@ TEST_CASE("a login that is refused, or not offered, puts the mail off and says s
     ClientOptions options;
     options.tls = TlsUse::required;
     options.context = contexts.client.get();
-    options.credentials = Credentials{"alice", "sesame-street"};
+    options.credentials = sasl::ClientLogin("alice", "sesame-street");
     test::ScriptedRemote remote;
     remote.keywords = {"STARTTLS", "AUTH LOGIN"};
     remote.tls = contexts.server.get();

@@ -2,7 +2,8 @@
 
 #include <doctest/doctest.h>
 
-#include "storage/route_match.h"
+#include "protocols/smtp/presets.h"
+#include "protocols/smtp/provider.h"
 
 namespace posthouse {
 
@@ -22,6 +23,16 @@ TEST_CASE("relay URLs: what is read, and what is said to be wrong") {
         {"smtp+plain://10.1.2.3", "smtp+plain://10.1.2.3:25"},
         {"preset:smtp2go:alice", "smtp://alice@mail.smtp2go.com:587"},
         {"preset:sendgrid", "smtp://apikey@smtp.sendgrid.net:587"},
+        {"preset:smtp2go:alice?region=eu&port=2525", "smtp://alice@mail-eu.smtp2go.com:2525"},
+        {"preset:ses:AKIA?region=eu-west-1", "smtp://AKIA@email-smtp.eu-west-1.amazonaws.com:587"},
+        {"preset:ses:AKIA?region=eu-west-1&port=465", "smtps://AKIA@email-smtp.eu-west-1.amazonaws.com:465"},
+        {"preset:microsoft-connector?tenant=a-example", "smtp://a-example.mail.protection.outlook.com:25"},
+        {"PRESET:Resend", "smtp://resend@smtp.resend.com:587"},
+        {"preset:ses:AKIA", ""},
+        {"preset:ses:AKIA?region=eu west", ""},
+        {"preset:brevo:me?port=25", ""},
+        {"preset:microsoft-connector", ""},
+        {"preset:microsoft-connector:me?tenant=a-example", ""},
         {"preset:mailgun", ""},
         {"preset:nobody:x", ""},
         {"smtp+plain://192.0.2.1", ""},
@@ -45,37 +56,65 @@ TEST_CASE("relay URLs: what is read, and what is said to be wrong") {
     }
 }
 
-TEST_CASE("routes: the first match by priority, then by age") {
-    std::vector<storage::Route> routes(3);
-    routes[0].id = storage::RouteId{1};
-    routes[0].name = "all";
-    routes[0].way = "smtp://u@all.example";
-    routes[0].priority = 100;
-    routes[1] = routes[0];
-    routes[1].id = storage::RouteId{2};
-    routes[1].name = "big";
-    routes[1].recipient_domain = "*.big.example";
-    routes[1].priority = 50;
-    routes[2] = routes[0];
-    routes[2].id = storage::RouteId{3};
-    routes[2].name = "own";
-    routes[2].sender_domain = "a.example";
-    routes[2].way = "direct";
-    routes[2].priority = 50;
-    const auto name = [&](std::string_view from, std::string_view to) {
-        const auto* route = storage::match_route(routes, from, to);
-        return route == nullptr ? std::string() : route->name;
+TEST_CASE("presets: each is whole, and its example is what can be typed") {
+    for (const smtp::Preset& preset : smtp::presets()) {
+        CAPTURE(preset.name);
+        CHECK(!preset.ports.empty());
+        CHECK(!preset.user.empty());
+        CHECK(!preset.replies.empty());
+        CHECK((preset.ports.size() == 1 || preset.ports.front().port != 25));  // clouds block it
+        const auto url = smtp::parse_relay_url(preset.example);
+        REQUIRE_MESSAGE(url, url.error().context);
+        CHECK(url->preset == preset.name);
+        CHECK(smtp::parse_relay_url(url->to_string())->host == url->host);
+    }
+}
+
+TEST_CASE("presets: what a reply speaks of") {
+    using smtp::ReplyScope;
+    struct Case {
+        std::string_view preset;
+        unsigned code;
+        std::string_view text;
+        std::optional<ReplyScope> scope;
     };
-    CHECK(name("x.example", "y.example") == "all");
-    CHECK(name("", "mx.BIG.example") == "big");
-    CHECK(name("", "big.example") == "all");
-    CHECK(name("A.example", "y.example") == "own");
-    CHECK(name("a.example", "in.big.example") == "big");
-    CHECK(storage::match_route({}, "a.example", "b.example") == nullptr);
-    CHECK(storage::explain_route({}, "a@a.example", "b@b.example").contains("MX"));
-    CHECK(storage::explain_route(routes, "a@x.example", "b@b.example").contains("smtp://u@all.example"));
-    CHECK(relay::choose_target(routes, "a@a.example", "b.example").value().is_mx());
-    CHECK(relay::choose_target(routes, "a@x.example", "b.example").value().url.host == "all.example");
+    const Case cases[] = {
+        {"ses", 454, "Throttling failure: Maximum sending rate exceeded.", ReplyScope::account_rate},
+        {"ses", 454, "Throttling failure: Daily message quota exceeded.", ReplyScope::account_day},
+        {"ses", 554, "Message rejected: Email address is not verified.", ReplyScope::sender},
+        {"sendgrid", 451, "You have exceeded your: Maximum credits exceeded", ReplyScope::account_day},
+        {"sendgrid", 452, "Too many recipients received this hour", ReplyScope::account_rate},
+        {"mailgun", 421, "domain example.org is over its hourly LIMIT", ReplyScope::account_rate},
+        {"microsoft", 432, "4.3.2 STOREDRV.ClientSubmit; sender thread limit exceeded", ReplyScope::account_rate},
+        {"microsoft", 550, "5.7.30 Basic authentication is not supported", ReplyScope::account_auth},
+        {"gmail", 550, "5.4.5 Daily user sending limit exceeded", ReplyScope::account_day},
+        {"gmail", 550, "5.1.1 The email account that you tried to reach does not exist", std::nullopt},
+        {"postmark", 250, "daily digest taken", std::nullopt},
+        {"resend", 250, "OK, rate fine", std::nullopt},
+    };
+    for (const Case& c : cases) {
+        CAPTURE(c.preset);
+        CAPTURE(c.text);
+        const auto* row = smtp::judge_reply(*smtp::find_preset(c.preset), c.code, c.text);
+        CHECK((row == nullptr ? std::nullopt : std::optional(row->scope)) == c.scope);
+    }
+}
+
+TEST_CASE("fields of a service leave for that service only") {
+    CHECK(smtp::is_foreign_header("X-SMTPAPI", ""));
+    CHECK(smtp::is_foreign_header("x-pm-tag", "sendgrid"));
+    CHECK_FALSE(smtp::is_foreign_header("X-PM-Tag", "postmark-broadcast"));
+    CHECK_FALSE(smtp::is_foreign_header("X-SMTPAPI", "sendgrid"));
+    CHECK_FALSE(smtp::is_foreign_header("X-SMTPAPI-Extra", "postmark"));  // a whole name, no prefix
+    CHECK_FALSE(smtp::is_foreign_header("Subject", ""));
+}
+
+TEST_CASE("sites: domains of one provider are one, whatever else their MX name") {
+    const std::vector<std::string> google{"ASPMX.l.google.com", "alt1.aspmx.l.google.com"};
+    const std::vector<std::string> own{"mx2.b.example", "mx1.b.example"};
+    CHECK(smtp::site_of(google) == "google");
+    CHECK(smtp::site_of(own) == "mx1.b.example mx2.b.example ");
+    CHECK(smtp::provider_of("google.com") == nullptr);
 }
 
 }  // namespace posthouse

@@ -20,8 +20,8 @@ TEST_CASE("domains of one provider are one site, whatever their hosts are called
     CHECK(b.site == a.site);
     CHECK(stray.site == a.site);
     CHECK(b.takes("aspmx.l.google.com"));  // any of their hosts takes all their domains
-    CHECK(provider_of("notgoogle.com") == nullptr);
-    CHECK(provider_of("google.com.evil.example") == nullptr);
+    CHECK(smtp::provider_of("notgoogle.com") == nullptr);
+    CHECK(smtp::provider_of("google.com.evil.example") == nullptr);
 }
 
 TEST_CASE("tenants of Microsoft 365 share a site, but not each other's hosts") {

@@ -1,4 +1,4 @@
-// Domains, accounts, aliases, routes, keys and settings.
+// Domains, accounts, aliases, keys and settings.
 #include "storage/catalog.h"
 
 #include "tests/support/temp_store.h"
@@ -112,33 +112,6 @@ TEST_CASE("a removed account takes its mail along, gives back shared bodies, and
     REQUIRE(store->write({}, [&](Tx& tx) { return tx.catalog().remove_account(again); }));
     REQUIRE(store->write({}, [&](Tx& tx) { return tx.catalog().remove_domain("a.example"); }));
     CHECK(try_write(store, [](CatalogTx& c) { return c.remove_domain("a.example"); }) == Errc::not_found);
-}
-
-TEST_CASE("routes are given in the order in which they are tried") {
-    TempStore store;
-    struct Row {
-        const char* name;
-        std::int64_t priority;
-    };
-    for (const Row& row : {Row{"late", 200}, Row{"first", 10}, Row{"second", 10}}) {
-        Route route;
-        route.name = row.name;
-        route.priority = row.priority;
-        route.way = "smtp://u@h.example:587";
-        route.sealed_password = std::string("\0\xff", 2);
-        route.recipient_domain = "B.Example";
-        REQUIRE(store->write_value({}, [&](Tx& tx) { return tx.catalog().add_route(route); }));
-        CHECK(try_write(store, [&](CatalogTx& c) { return c.add_route(route); }) == Errc::already_exists);
-    }
-    const auto routes = store->read([](const Snapshot& s) { return s.catalog().routes(); });
-    REQUIRE(routes->size() == 3);
-    CHECK((*routes)[0].name == "first");
-    CHECK((*routes)[1].name == "second");
-    CHECK((*routes)[2].name == "late");
-    CHECK((*routes)[0].sealed_password == std::string("\0\xff", 2));
-    CHECK((*routes)[0].recipient_domain == "b.example");
-    REQUIRE(store->write({}, [](Tx& tx) { return tx.catalog().remove_route("first"); }));
-    CHECK(try_write(store, [](CatalogTx& c) { return c.remove_route("first"); }) == Errc::not_found);
 }
 
 TEST_CASE("keys and settings come back as they were given") {

@@ -177,7 +177,8 @@ class OldStore {
         db.exec("INSERT INTO alias_targets VALUES (1, 0, 'alice@a.example')");
         db.exec(
             "INSERT INTO routes (name, priority, sender_domain, recipient_domain, way, sealed_password, ca_file) "
-            "VALUES ('main', 10, '', '', 'direct', x'', '')");
+            "VALUES ('main', 10, '', 'b.example', 'direct', x'', ''), ('relay', 20, 'a.example', '', "
+            "'smtp://u@h.example:587', x'00ff', '/ca.pem'), ('hold', 30, '', '', 'smtps://h.example:465', x'', '')");
         db.exec(
             "INSERT INTO dkim_keys (domain, selector, algorithm, sealed_pem, dns_record, active, created_ms) "
             "VALUES (1, 's1', 'ed25519-sha256', x'0102', 'v=DKIM1', 1, 6)");
@@ -210,12 +211,25 @@ class OldStore {
     }
 };
 
+/// Each smarthost became a way, its name kept where it could be; each rule is what it was.
+void check_routes(OldStore& old) {
+    Raw db(old.database());
+    CHECK(db.rows("SELECT id, name, priority, sender, recipient, ways, provider, client FROM routes ORDER BY id") ==
+          std::vector<std::string>{"1|main|10||b.example|direct||", "2|relay|20|a.example||relay||",
+                                   "3|hold|30|||migrated.route.3||"});
+    CHECK(db.rows("SELECT name, kind, url, hex(sealed_secret), ca_file FROM ways ORDER BY id") ==
+          std::vector<std::string>{"relay|smarthost|smtp://u@h.example:587|00FF|/ca.pem",
+                                   "migrated.route.3|smarthost|smtps://h.example:465||"});
+}
+
 void check_migrated(OldStore& old) {
     {
         test::TempStore fresh;
         fresh.close();
         CHECK(meaning(old.database()) == meaning(fresh.path() + "/mail.db"));
     }
+    check_routes(old);
+    Raw(old.before()).exec("DROP TABLE IF EXISTS routes");  // compared on its own
     auto is = contents(old.database(), old.before());
     auto was = contents(old.before(), old.before());
     is.erase("sqlite_sequence");  // tables that are new count there too

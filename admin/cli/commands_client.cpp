@@ -1,0 +1,204 @@
+// posthouse client ...: other servers and devices of the house that hand their mail in here.
+#include <fmt/format.h>
+
+#include "admin/cli/command.h"
+#include "admin/cli/ways.h"
+#include "protocols/base/ascii.h"
+#include "protocols/base/random.h"
+#include "protocols/net/address.h"
+#include "storage/relay_clients.h"
+#include "storage/routes.h"
+
+namespace posthouse::admin {
+namespace {
+
+using storage::RelayClient;
+using storage::RelayClientTx;
+using storage::RelayClientView;
+using storage::Snapshot;
+
+constexpr std::uint32_t kCountMax = 1'000'000'000;
+constexpr std::size_t kPasswordCharacters = 32;  // of 32 each: 160 bits
+constexpr unsigned kNetworkBitsMin4 = 16;        // wider than that is no list of machines
+constexpr unsigned kNetworkBitsMin6 = 48;
+
+// "192.0.2.7", "192.0.2.0/28": in its usual spelling, bits behind the network cleared.
+Result<std::string> read_network(const std::string& text) {
+    const std::size_t slash = text.find('/');
+    const auto base = net::IpAddress::parse(text.substr(0, slash));
+    if (!base || base->is_unspecified()) {
+        return Error(Errc::invalid, fmt::format("\"{}\" is not an address; write 192.0.2.7 or 192.0.2.0/28", text));
+    }
+    if (slash == std::string::npos) return base->to_string();
+    const bool v4 = base->family() == net::IpAddress::Family::v4;
+    const auto bits = ascii::parse_number(text.substr(slash + 1));
+    if (!bits || *bits > (v4 ? 32U : 128U)) {
+        return Error(Errc::invalid, fmt::format("\"{}\" is no network; write for example 192.0.2.0/28", text));
+    }
+    const unsigned least = v4 ? kNetworkBitsMin4 : kNetworkBitsMin6;
+    if (*bits < least) {
+        return Error(Errc::invalid,
+                     fmt::format("{} is too wide: list the machines, or networks from /{} on", text, least));
+    }
+    return fmt::format("{}/{}", base->masked(static_cast<unsigned>(*bits)).to_string(), *bits);
+}
+
+Result<RelayClient> read_client(const Invocation& call) {
+    RelayClient client;
+    client.name = ascii::to_lower(call.get("NAME"));
+    client.sender_domains = call.all("--sender-domain");
+    for (const std::string& text : call.all("--from-address")) {
+        TRY(std::string network, read_network(text));
+        client.addresses.push_back(std::move(network));
+    }
+    TRY(client.minute_max, read_count(call, "--rate", kCountMax));
+    TRY(client.day_max, read_count(call, "--per-day", kCountMax));
+    if (call.has("--class")) {
+        const auto mail_class = storage::parse_class(call.get("--class"));
+        if (!mail_class) return Error(Errc::invalid, "--class takes interactive, transactional or bulk");
+        client.mail_class = *mail_class;
+    }
+    return client;
+}
+
+// client add NAME
+Result<> client_add(Invocation& call) {
+    TRY(RelayClient client, read_client(call));
+    const bool by_address = !client.addresses.empty();
+    std::string password;
+    if (call.has("--password") || !by_address) {
+        password = system_random().token(kPasswordCharacters);
+        client.password_digest = storage::client_password_digest(password);
+    }
+    TRY(storage::Store* const store, call.store());
+    TRY_VOID(store->write({}, [&](storage::Tx& tx) -> Result<> {
+        TRY([[maybe_unused]] const auto id, RelayClientTx(tx).add(client));
+        return {};
+    }));
+    if (call.out().json()) {
+        call.out().record(Record().add("added", client.name).add("login", client.name).add("password", password));
+        return {};
+    }
+    if (!password.empty()) {
+        call.out().say(password);
+        call.out().say(
+            fmt::format("It logs in as {} with this password, on the submission ports over TLS. Keep it now: "
+                        "it is not shown again.",
+                        client.name));
+    }
+    if (by_address) {
+        call.out().say(
+            "It is known by its address on port 25, without a login. That is only as safe as the address: "
+            "nobody else may be able to come from it.");
+    }
+    return {};
+}
+
+Record row_of(const RelayClient& client) {
+    const auto limit = [](std::uint32_t most, std::uint64_t used) {
+        return most == 0 ? std::string("no limit") : fmt::format("{} of {}", used, most);
+    };
+    const Time now = system_clock().now();
+    const bool same_minute = client.minute == std::chrono::floor<std::chrono::minutes>(now);
+    const bool same_day = client.day == std::chrono::floor<std::chrono::days>(now).time_since_epoch().count();
+    Record row;
+    row.add("name", client.name);
+    row.add("state", client.disabled ? "disabled" : !client.distrust.empty() ? "address not believed" : "active");
+    row.add("password", !client.password_digest.empty()).add("addresses", client.addresses);
+    row.add("sender_domains", client.sender_domains);
+    row.add("this_minute", limit(client.minute_max, same_minute ? client.minute_used : 0));
+    row.add("today", limit(client.day_max, same_day ? client.day_used : 0));
+    row.add("class", storage::class_name(client.mail_class));
+    return row;
+}
+
+// client list
+Result<> client_list(Invocation& call) {
+    TRY(storage::Store* const store, call.store());
+    TRY(const auto clients, store->read([](const Snapshot& snapshot) { return RelayClientView(snapshot).list(); }));
+    std::vector<Record> rows;
+    for (const RelayClient& client : clients) rows.push_back(row_of(client));
+    call.out().table(rows, "There is no relay client: only accounts hand mail in.");
+    return {};
+}
+
+// client show NAME
+Result<> client_show(Invocation& call) {
+    TRY(storage::Store* const store, call.store());
+    TRY(const RelayClient client,
+        store->read([&](const Snapshot& snapshot) { return RelayClientView(snapshot).by_name(call.get("NAME")); }));
+    Record row = row_of(client);
+    row.add("created", format_rfc3339(client.created)).add("distrust", client.distrust);
+    call.out().record(row);
+    return {};
+}
+
+template <class Change>
+Result<> change_client(Invocation& call, std::string_view done, Change change) {
+    const std::string name = ascii::to_lower(call.get("NAME"));
+    TRY(storage::Store* const store, call.store());
+    const auto changed = store->write({}, [&](storage::Tx& tx) -> Result<> {
+        RelayClientTx clients(tx);
+        return change(clients, name);
+    });
+    if (!changed && changed.error().code == Errc::not_found) {
+        return Error(Errc::not_found,
+                     fmt::format("there is no relay client {}; posthouse client list shows them", name));
+    }
+    TRY_VOID(changed);
+    if (call.out().json()) call.out().record(Record().add("client", name).add("done", done));
+    call.out().say(fmt::format("The relay client {} is {}.", name, done));
+    return {};
+}
+
+// client disable, enable, remove, trust NAME
+Result<> client_disable(Invocation& call) {
+    return change_client(
+        call, "disabled: it sends nothing until it is enabled again",
+        [](RelayClientTx& clients, const std::string& name) { return clients.set_disabled(name, true); });
+}
+Result<> client_enable(Invocation& call) {
+    return change_client(call, "enabled", [](RelayClientTx& clients, const std::string& name) {
+        return clients.set_disabled(name, false);
+    });
+}
+Result<> client_remove(Invocation& call) {
+    return change_client(call, "removed",
+                         [](RelayClientTx& clients, const std::string& name) { return clients.remove(name); });
+}
+Result<> client_trust(Invocation& call) {
+    return change_client(call, "believed by its address again", [](RelayClientTx& clients, const std::string& name) {
+        return clients.set_distrust(name, "");
+    });
+}
+
+using Kind = Argument::Kind;
+constexpr Argument kAdd[] = {
+    {Kind::positional, "NAME", "how it is called; also its login: letters, digits, '-', '_', '.'"},
+    {Kind::flag, "--password", "it logs in with a password, made here and shown once (the default without addresses)"},
+    {Kind::option_many, "--from-address",
+     "it is known by this address or network (192.0.2.0/28) on port 25, without a "
+     "login; may be repeated"},
+    {Kind::option_many, "--sender-domain", "a domain that it may write as; may be repeated"},
+    {Kind::option, "--rate", "at most so many recipients a minute, such as 30/min"},
+    {Kind::option, "--per-day", "at most so many recipients a day (UTC)"},
+    {Kind::option, "--class", "interactive, transactional (the default) or bulk: its share where mail waits"}};
+constexpr Argument kName[] = {{Kind::positional, "NAME", "the client's name"}};
+
+constexpr Command kRows[] = {
+    {"client", "add", "let another server or device hand its mail in",
+     "posthouse client add nas --sender-domain example.org --rate 30/min --per-day 500", kAdd, client_add},
+    {"client", "list", "list the relay clients and what they have sent", "posthouse client list", {}, client_list},
+    {"client", "show", "tell all about a relay client", "posthouse client show nas", kName, client_show},
+    {"client", "disable", "let a relay client send nothing for now", "posthouse client disable nas", kName,
+     client_disable},
+    {"client", "enable", "let a relay client send again", "posthouse client enable nas", kName, client_enable},
+    {"client", "trust", "believe a relay client's address again", "posthouse client trust nas", kName, client_trust},
+    {"client", "remove", "remove a relay client", "posthouse client remove nas", kName, client_remove},
+};
+
+}  // namespace
+
+std::span<const Command> client_commands() { return kRows; }
+
+}  // namespace posthouse::admin

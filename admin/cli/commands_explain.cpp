@@ -1,0 +1,208 @@
+// posthouse route explain: which route a message would take now, which of its ways, from which address, and why.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "admin/cli/command.h"
+#include "admin/cli/dns_facts.h"
+#include "protocols/base/ascii.h"
+#include "protocols/smtp/path.h"
+#include "protocols/smtp/provider.h"
+#include "storage/route_choice.h"
+
+namespace posthouse::admin {
+namespace {
+
+using storage::Choice;
+using storage::Snapshot;
+
+// What the DNS says about the recipient's domain; empty where it cannot be asked.
+struct SiteFacts {
+    std::string site;
+    std::string provider;
+    std::string trouble;
+};
+
+SiteFacts look_up(const Settings& settings, const std::string& domain) {
+    SiteFacts out;
+    const auto lookup = make_lookup(settings);
+    if (!lookup) return out.trouble = lookup.error().context, out;
+    const auto found = (*lookup)->ask("MX", domain);
+    if (!found) return out.trouble = found.error().context, out;
+    std::vector<std::pair<std::uint64_t, std::string>> records;  // "10 mx.example.org."
+    for (const std::string& record : *found) {
+        const std::size_t blank = record.find(' ');
+        std::string host = ascii::to_lower(record.substr(blank + 1));
+        if (host.ends_with('.')) host.pop_back();
+        records.emplace_back(ascii::parse_number(record.substr(0, blank)).value_or(0), std::move(host));
+    }
+    if (records.empty()) records.emplace_back(0, domain);
+    std::ranges::sort(records);
+    std::vector<std::string> hosts;
+    for (auto& [preference, host] : records) hosts.push_back(std::move(host));
+    out.site = smtp::site_of(hosts);
+    if (const smtp::Provider* const provider = smtp::provider_of(hosts.front())) out.provider = provider->name;
+    return out;
+}
+
+std::string describe(const Choice& choice, const std::string& domain) {
+    switch (choice.kind) {
+        case Choice::Kind::hold: return "it is held in the queue until it is released (posthouse queue release)";
+        case Choice::Kind::fail: return "it is refused and the sender is told";
+        case Choice::Kind::wait:
+            return fmt::format("none of its ways can take it now, so it waits; looked at again at {}",
+                               format_rfc3339(choice.until));
+        case Choice::Kind::take: break;
+    }
+    const std::string probe = choice.probe ? " (one message, to see whether it works again)" : "";
+    if (choice.way.kind == storage::WayKind::smarthost) {
+        return fmt::format("it is handed to {} by way \"{}\"{}", choice.way.url, choice.way.name, probe);
+    }
+    const std::string from = choice.source ? fmt::format(" from {}", choice.source->address) : "";
+    const std::string ehlo =
+        choice.source && !choice.source->ehlo.empty() ? fmt::format(" ({})", choice.source->ehlo) : "";
+    return fmt::format("it goes directly to the mail servers (MX) of {}{}{}{}", domain, from, ehlo, probe);
+}
+
+Result<> read_facts(Invocation& call, storage::MailFacts& mail) {
+    if (call.has("--size") && !parse_octets(call.get("--size"), mail.size_octets)) {
+        return Error(Errc::invalid, fmt::format("\"{}\" is no size; write for example 10M", call.get("--size")));
+    }
+    if (!call.has("--class")) return {};
+    const auto mail_class = storage::parse_class(call.get("--class"));
+    if (!mail_class) return Error(Errc::invalid, "--class takes interactive, transactional or bulk");
+    mail.mail_class = *mail_class;
+    return {};
+}
+
+Record record_of(const Choice& choice, const SiteFacts& site, const std::string& sentence) {
+    static constexpr std::string_view kKinds[] = {"take", "hold", "fail", "wait"};
+    Record record;
+    record.add("local", false)
+        .add("route", choice.route)
+        .add("decision", kKinds[static_cast<std::size_t>(choice.kind)]);
+    const bool taken = choice.kind == Choice::Kind::take;
+    record.add("way", !taken                                           ? std::string()
+                      : choice.way.kind == storage::WayKind::smarthost ? choice.way.url
+                                                                       : choice.way.name);
+    record.add("way_name", taken ? choice.way.name : std::string());
+    record.add("address", choice.source ? choice.source->address : std::string()).add("probe", choice.probe);
+    record.add("site", site.site).add("provider", site.provider);
+    record.add("passed_over", choice.passed_over).add("sentence", sentence);
+    return record;
+}
+
+// route explain FROM TO
+Result<> route_explain(Invocation& call) {
+    const std::string from = call.get("FROM");
+    const std::string to = call.get("TO");
+    const bool is_report = from.empty() || from == "<>";  // the null sender of delivery reports
+    for (const std::string& address : {is_report ? to : from, to}) {
+        if (!smtp::parse_mailbox(address))
+            return Error(Errc::invalid, fmt::format("\"{}\" is not an address", address));
+    }
+    const std::string client = ascii::to_lower(call.get("--client"));
+    const std::string domain = storage::address_domain(to);
+    TRY(storage::Store* const store, call.store());
+    TRY(const auto domains, store->read([](const Snapshot& snapshot) { return snapshot.catalog().domains(); }));
+    if (std::ranges::find(domains, domain, &storage::Domain::name) != domains.end()) {
+        const std::string sentence = fmt::format("{} is a domain of this server: mail to {} stays here.", domain, to);
+        if (!call.out().json()) return call.out().say(sentence), Result<>();
+        Record record;
+        record.add("local", true).add("route", "").add("way", "local").add("sentence", sentence);
+        return call.out().record(record), Result<>();
+    }
+    storage::ChoiceInput input;
+    input.now = system_clock().now();
+    input.mail = storage::MailFacts(is_report ? std::string_view() : from, to);
+    input.mail.client = client;
+    TRY_VOID(read_facts(call, input.mail));
+    TRY(const auto picture, store->read([&](const Snapshot& snapshot) {
+        return storage::RouteView(snapshot).picture(storage::day_number(input.now));
+    }));
+    SiteFacts site;
+    if (!call.has("--no-dns") && !picture.routes.empty() && storage::needs_site(picture, input)) {
+        TRY(const Settings settings, call.settings());
+        site = look_up(settings, domain);
+        input.site = site.site;
+        input.mail.provider = site.provider;
+    }
+    const Choice choice = storage::choose_way(picture, input);
+    std::string sentence = fmt::format("Mail to {}: {}; {}.", to, choice.why, describe(choice, domain));
+    for (const std::string& why : choice.passed_over) sentence += fmt::format("\nPassed over: {}", why);
+    if (!site.trouble.empty())
+        sentence += fmt::format("\nThe mail servers of {} are not known: {}", domain, site.trouble);
+    if (call.out().json()) return call.out().record(record_of(choice, site, sentence)), Result<>();
+    call.out().say(sentence);
+    return {};
+}
+
+// The way of that name, or the first that a route of that name takes.
+Result<storage::Way> way_called(const storage::RoutePicture& picture, const std::string& name) {
+    if (auto way = storage::find_way(picture.ways, name)) return *std::move(way);
+    const auto route = std::ranges::find(picture.routes, name, &storage::Route::name);
+    if (route != picture.routes.end()) {
+        auto way = storage::find_way(picture.ways, route->steps.front().shares.front().way);
+        if (way) return *std::move(way);
+    }
+    return Error(Errc::not_found, fmt::format("there is no way or route {}; posthouse way list shows them", name));
+}
+
+// route test NAME
+Result<> route_test(Invocation& call) {
+    const std::string to = call.get("--to");
+    if (!to.empty() && !smtp::parse_mailbox(to))
+        return Error(Errc::invalid, fmt::format("\"{}\" is not an address", to));
+    TRY(storage::Store* const store, call.store());
+    TRY(const Settings settings, call.settings());
+    TRY(const auto domains, store->read([](const Snapshot& snapshot) { return snapshot.catalog().domains(); }));
+    TRY(const auto picture, store->read([](const Snapshot& snapshot) {
+        return storage::RouteView(snapshot).picture(storage::day_number(system_clock().now()));
+    }));
+    TRY(const storage::Way way, way_called(picture, call.get("NAME")));
+    if (way.kind == storage::WayKind::hold || way.kind == storage::WayKind::fail) {
+        return Error(Errc::invalid, fmt::format("the way {} sends nothing, so there is nothing to try", way.name));
+    }
+    if (way.kind == storage::WayKind::direct && to.empty()) {
+        return Error(Errc::invalid, "a direct way leads to the recipient's mail servers: name one with --to ADDRESS");
+    }
+    std::string from = call.get("--from");
+    if (from.empty()) from = "postmaster@" + (domains.empty() ? settings.hostname : domains.front().name);
+    TRY(const WayTrial trial, call.hooks().try_way(*store, settings.file, way, from, to));
+    if (call.out().json()) {
+        Record record;
+        record.add("way", way.name).add("good", trial.good).add("findings", trial.sentences);
+        record.add("dialogue", trial.dialogue);
+        call.out().record(record);
+    } else {
+        for (const std::string& sentence : trial.sentences) call.out().say(sentence);
+        if (call.has("--dialogue")) call.out().say("\n" + trial.dialogue);
+    }
+    if (trial.good) return {};
+    return Error(Errc::refused, fmt::format("the way {} did not pass the test", way.name));
+}
+
+using Kind = Argument::Kind;
+constexpr Argument kArguments[] = {{Kind::positional, "FROM", "the sender's address; <> for a delivery report"},
+                                   {Kind::positional, "TO", "the recipient's address"},
+                                   {Kind::option, "--size", "of the message, for example 10M"},
+                                   {Kind::option, "--class", "interactive (the default), transactional or bulk"},
+                                   {Kind::option, "--client", "as if this relay client handed it in"},
+                                   {Kind::flag, "--no-dns", "do not ask the DNS who keeps the recipient's mail"}};
+constexpr Argument kTest[] = {
+    {Kind::positional, "NAME", "the name of a way, or of a route whose first way is meant"},
+    {Kind::option, "--to", "send a short message to this address, past the queue"},
+    {Kind::option, "--from", "its sender, where a report would come back to [postmaster of the first domain]"},
+    {Kind::flag, "--dialogue", "show what was said with the other server"}};
+constexpr Command kRows[] = {
+    {"route", "test", "try a way out: connection, TLS, login, limits, one message",
+     "posthouse route test backup --to me@example.net", kTest, route_test},
+    {"route", "explain", "tell which way a message would take now, and why",
+     "posthouse route explain alice@example.org bob@example.net --size 20M", kArguments, route_explain},
+};
+
+}  // namespace
+
+std::span<const Command> explain_commands() { return kRows; }
+
+}  // namespace posthouse::admin

@@ -1,0 +1,317 @@
+// posthouse way ..., address ..., and route presets: manners of sending, and the services that are known.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "admin/cli/ways.h"
+#include "protocols/base/ascii.h"
+#include "protocols/net/address.h"
+#include "protocols/smtp/path.h"
+#include "protocols/smtp/presets.h"
+
+namespace posthouse::admin {
+namespace {
+
+using storage::RouteTx;
+using storage::RouteView;
+using storage::Snapshot;
+using storage::Way;
+
+std::string what_it_does(const Way& way) {
+    switch (way.kind) {
+        case storage::WayKind::direct: return way.pool.empty() ? "directly" : "directly, from pool " + way.pool;
+        case storage::WayKind::smarthost: return way.url;
+        case storage::WayKind::hold: return "held in the queue until it is released";
+        case storage::WayKind::fail: return "refused: the sender is told";
+    }
+    return "";
+}
+
+// way add NAME URL|direct
+Result<> way_add(Invocation& call) {
+    Way way;
+    const std::string text = call.get("WAY");
+    if (is_relay_url(text)) {
+        if (call.has("--pool")) return Error(Errc::invalid, "--pool belongs to a direct way; a relay has none");
+        TRY(way, read_way(call, call.get("NAME"), text));
+    } else if (text == "direct") {
+        way.name = call.get("NAME");
+        way.kind = storage::WayKind::direct;
+        way.pool = call.get("--pool");
+        if (way.pool.empty()) {
+            return Error(Errc::invalid,
+                         "a direct way needs --pool NAME; without a pool the way \"direct\" is there "
+                         "already");
+        }
+    } else {
+        return Error(Errc::invalid, fmt::format("\"{}\" is no way: write a relay URL, preset:NAME, or direct with "
+                                                "--pool",
+                                                text));
+    }
+    TRY(storage::Store* const store, call.store());
+    const bool replace = call.has("--replace");
+    TRY_VOID(store->write({}, [&](storage::Tx& tx) -> Result<> {
+        return replace ? RouteTx(tx).set_way(way) : RouteTx(tx).add_way(way);
+    }));
+    if (call.out().json()) {
+        call.out().record(Record().add(replace ? "replaced" : "added", way.name).add("way", what_it_does(way)));
+        return {};
+    }
+    call.out().say(fmt::format("The way {} is {}: {} ({}). A route takes it: posthouse route add ROUTE {}", way.name,
+                               replace ? "replaced" : "there", what_it_does(way), limits_text(way.limits), way.name));
+    return {};
+}
+
+Record row_of(const Way& way) {
+    Record row;
+    row.add("name", way.name).add("kind", storage::to_string(way.kind)).add("sends", what_it_does(way));
+    row.add("preset", way.preset).add("limits", limits_text(way.limits));
+    return row;
+}
+
+// way list
+Result<> way_list(Invocation& call) {
+    TRY(storage::Store* const store, call.store());
+    TRY(const auto ways, store->read([](const Snapshot& snapshot) { return RouteView(snapshot).ways(); }));
+    std::vector<Record> rows;
+    for (const std::string_view name : {"direct", "hold", "fail"}) rows.push_back(row_of(*find_way(ways, name)));
+    for (const Way& way : ways) rows.push_back(row_of(way));
+    call.out().table(rows, "");
+    return {};
+}
+
+// way show NAME
+Result<> way_show(Invocation& call) {
+    const std::string name = call.get("NAME");
+    TRY(storage::Store* const store, call.store());
+    const std::int64_t today = std::chrono::floor<std::chrono::days>(system_clock().now()).time_since_epoch().count();
+    TRY(const auto picture, store->read([&](const Snapshot& snapshot) { return RouteView(snapshot).picture(today); }));
+    const auto way = find_way(picture.ways, name);
+    if (!way) return Error(Errc::not_found, fmt::format("there is no way {}; posthouse way list shows them", name));
+    Record row = row_of(*way);
+    row.add("login", way->sealed_secret.empty() && way->oauth.token_url.empty() ? "none"
+                     : way->oauth.token_url.empty()                             ? "password"
+                     : way->oauth.sealed_refresh.empty() ? "XOAUTH2, client credentials from " + way->oauth.token_url
+                                                         : "XOAUTH2, refresh token at " + way->oauth.token_url);
+    row.add("ca_file", way->ca_file).add("headers", std::string(ascii::trim(way->headers)));
+    const auto used = picture.used_today.find(name);
+    row.add("used_today", used == picture.used_today.end() ? std::uint64_t{0} : used->second);
+    std::vector<std::string> known;
+    for (const storage::Memory& memory : picture.memory) {
+        if (memory.way != name) continue;
+        known.push_back(fmt::format("{}{} since {}, {} times, tried again at {}: {}",
+                                    memory.site.empty() ? "does not work" : "refused at " + memory.site,
+                                    memory.source.empty() ? "" : " from " + memory.source, format_rfc3339(memory.since),
+                                    memory.tries, format_rfc3339(memory.probe), memory.reply));
+    }
+    row.add("remembered", std::move(known));
+    call.out().record(row);
+    return {};
+}
+
+// way remove NAME
+Result<> way_remove(Invocation& call) {
+    const std::string name = call.get("NAME");
+    TRY(storage::Store* const store, call.store());
+    TRY_VOID(store->write({}, [&](storage::Tx& tx) -> Result<> { return RouteTx(tx).remove_way(name); }));
+    if (call.out().json()) call.out().record(Record().add("removed", name));
+    call.out().say(fmt::format("The way {} is removed.", name));
+    return {};
+}
+
+// way forget NAME
+Result<> way_forget(Invocation& call) {
+    const std::string name = call.get("NAME");
+    TRY(storage::Store* const store, call.store());
+    std::uint64_t count = 0;
+    TRY_VOID(store->write({}, [&](storage::Tx& tx) -> Result<> {
+        RouteTx routes(tx);
+        TRY(const auto ways, routes.ways());
+        if (!find_way(ways, name)) return Error(Errc::not_found, fmt::format("there is no way {}", name));
+        TRY(const auto memory, routes.memory());
+        for (const storage::Memory& one : memory) {
+            if (one.way != name) continue;
+            TRY_VOID(routes.forget(one.way, one.source, one.site));
+            ++count;
+        }
+        return {};
+    }));
+    if (call.out().json()) call.out().record(Record().add("forgotten", count));
+    call.out().say(
+        fmt::format("{} refusals of {} are forgotten; it is tried again with the next message.", count, name));
+    return {};
+}
+
+// address add IP --pool P
+Result<> address_add(Invocation& call) {
+    const auto ip = net::IpAddress::parse(call.get("IP"));
+    if (!ip || ip->is_unspecified()) {
+        return Error(Errc::invalid, fmt::format("\"{}\" is not an IP address", call.get("IP")));
+    }
+    storage::SourceAddress address;
+    address.address = ip->to_string();
+    address.pool = call.get("--pool");
+    address.ehlo = ascii::to_lower(call.get("--ehlo"));
+    if (!address.ehlo.empty() && !smtp::is_domain(address.ehlo)) {
+        return Error(Errc::invalid, fmt::format("\"{}\" is not a host name", address.ehlo));
+    }
+    TRY(storage::Store* const store, call.store());
+    TRY_VOID(store->write({}, [&](storage::Tx& tx) -> Result<> { return RouteTx(tx).add_address(address); }));
+    if (call.out().json()) {
+        call.out().record(Record().add("added", address.address).add("pool", address.pool));
+        return {};
+    }
+    call.out().say(fmt::format("{} is in pool {}. Its reverse DNS should name {}.", address.address, address.pool,
+                               address.ehlo.empty() ? "this server" : address.ehlo));
+    return {};
+}
+
+// address list
+Result<> address_list(Invocation& call) {
+    TRY(storage::Store* const store, call.store());
+    TRY(const auto all, store->read([](const Snapshot& snapshot) { return RouteView(snapshot).addresses(); }));
+    std::vector<Record> rows;
+    for (const storage::SourceAddress& address : all) {
+        rows.push_back(Record().add("address", address.address).add("pool", address.pool).add("ehlo", address.ehlo));
+    }
+    call.out().table(rows, "There is no pool: the system chooses the address that mail is sent from.");
+    return {};
+}
+
+// address remove IP
+Result<> address_remove(Invocation& call) {
+    const auto ip = net::IpAddress::parse(call.get("IP"));
+    const std::string address = ip ? ip->to_string() : call.get("IP");
+    TRY(storage::Store* const store, call.store());
+    TRY_VOID(store->write({}, [&](storage::Tx& tx) -> Result<> { return RouteTx(tx).remove_address(address); }));
+    if (call.out().json()) call.out().record(Record().add("removed", address));
+    call.out().say(fmt::format("{} is not sent from any more.", address));
+    return {};
+}
+
+std::string ports_text(const smtp::Preset& preset) {
+    std::string out;
+    for (const smtp::PresetPort& row : preset.ports) {
+        const bool implicit = row.security == smtp::RelayUrl::Security::implicit_tls;
+        out += fmt::format("{}{} {}", out.empty() ? "" : ", ", row.port, implicit ? "TLS" : "STARTTLS");
+    }
+    return out;
+}
+
+std::string host_text(const smtp::Preset& preset) {
+    std::string out(preset.host);
+    if (preset.region == "-") {
+        if (const auto at = out.find("{region}"); at != std::string::npos) out.replace(at, 8, "[-REGION]");
+    }
+    return out;
+}
+
+Result<> show_preset(Invocation& call, const smtp::Preset& preset) {
+    storage::WayLimits limits;
+    limits.connections_max = preset.connections_max;
+    limits.minute_max = preset.minute_max;
+    limits.day_max = preset.day_max;
+    limits.message_octets_max = preset.message_octets_max;
+    limits.recipients_max = preset.recipients_max;
+    std::vector<std::string> headers;
+    for (const smtp::PresetHeader& header : preset.headers) {
+        headers.push_back(fmt::format("{}: {}", header.name, header.value));
+    }
+    std::vector<std::string> records;
+    for (const smtp::PresetRecord& record : preset.records) {
+        records.push_back(fmt::format("{} {} {}", record.name, record.type, record.value));
+    }
+    std::vector<std::string> replies;
+    for (const smtp::PresetReply& reply : preset.replies) {
+        const std::string code = reply.code == 0 ? "any" : fmt::format("{}", reply.code);
+        const std::string text = reply.contains.empty() ? "" : fmt::format(" \"{}\"", reply.contains);
+        replies.push_back(fmt::format("{}{} ({}): {}", code, text, smtp::to_string(reply.scope), reply.meaning));
+    }
+    Record row;
+    row.add("name", preset.name).add("title", preset.title).add("host", host_text(preset));
+    row.add("ports", ports_text(preset)).add("login", preset.user).add("example", preset.example);
+    row.add("limits", limits_text(limits)).add("token_url", preset.token_url);
+    row.add("own_headers", std::vector<std::string>(preset.own_headers.begin(), preset.own_headers.end()));
+    row.add("headers", std::move(headers)).add("dns", std::move(records)).add("replies", std::move(replies));
+    row.add("note", preset.note);
+    call.out().record(row);
+    return {};
+}
+
+// route presets [NAME]
+Result<> route_presets(Invocation& call) {
+    if (call.has("NAME")) {
+        const smtp::Preset* const preset = smtp::find_preset(call.get("NAME"));
+        if (preset == nullptr) {
+            return Error(Errc::not_found,
+                         fmt::format("there is no preset {}; posthouse route presets lists them", call.get("NAME")));
+        }
+        return show_preset(call, *preset);
+    }
+    std::vector<Record> rows;
+    for (const smtp::Preset& preset : smtp::presets()) {
+        Record row;
+        row.add("name", preset.name).add("service", preset.title).add("host", host_text(preset));
+        row.add("write", preset.example);
+        rows.push_back(std::move(row));
+    }
+    call.out().table(rows, "");
+    return {};
+}
+
+using Kind = Argument::Kind;
+constexpr Argument kWayAdd[] = {
+    {Kind::positional, "NAME", "what you call it"},
+    {Kind::positional, "WAY", "smtp://user@host:587, smtps://user@host:465, preset:NAME:user, or direct with --pool"},
+    {Kind::option, "--preset",
+     "the URL leads to this service another way (a tunnel, a private endpoint): its limits count"},
+    {Kind::option, "--pool", "direct: send from the addresses of this pool"},
+    {Kind::option, "--connections", "at most so many connections at a time"},
+    {Kind::option, "--rate", "at most so many recipients a minute"},
+    {Kind::option, "--per-day", "at most so many recipients a day (UTC)"},
+    {Kind::option, "--max-size", "no larger messages, for example 25M"},
+    {Kind::option, "--max-recipients", "at most so many recipients of one message at once"},
+    {Kind::option_many, "--header", "a header field to set on what goes this way, \"Name: value\"; may be repeated"},
+    {Kind::option, "--ca-file", "PEM certificates to trust for this relay instead of the system's"},
+    {Kind::option, "--oauth-client", "log in with XOAUTH2: the id of the application"},
+    {Kind::option, "--oauth-refresh-file", "its refresh token, in a file; without one: client credentials"},
+    {Kind::option, "--oauth-url", "where tokens are had; known for the presets of Microsoft and Google"},
+    {Kind::option, "--oauth-scope", "what the token is for; known likewise"},
+    {Kind::option, "--password-file",
+     "read the password (with XOAUTH2 the application's secret) from the first line of a file, - for standard input; "
+     "else POSTHOUSE_RELAY_PASSWORD, else a prompt"},
+    {Kind::flag, "--replace", "replace the way of this name; routes keep naming it"}};
+constexpr Argument kWayName[] = {{Kind::positional, "NAME", "the way's name"}};
+constexpr Argument kAddressAdd[] = {{Kind::positional, "IP", "an address of this machine"},
+                                    {Kind::option_required, "--pool", "the pool it belongs to"},
+                                    {Kind::option, "--ehlo", "the name it uses in EHLO; the server's by default"}};
+constexpr Argument kAddress[] = {{Kind::positional, "IP", "the address"}};
+constexpr Argument kPreset[] = {{Kind::positional_optional, "NAME", "tell all about this one"}};
+
+constexpr Command kWayRows[] = {
+    {"way", "add", "name a relay, or a pool of own addresses",
+     "posthouse way add backup preset:smtp2go:me --password-file smtp2go.txt", kWayAdd, way_add},
+    {"way", "list", "list the ways that a route can take", "posthouse way list", {}, way_list},
+    {"way", "show", "tell all about a way, and where it was refused", "posthouse way show backup", kWayName, way_show},
+    {"way", "forget", "try a way again where it was refused", "posthouse way forget direct", kWayName, way_forget},
+    {"way", "remove", "remove a way that no route names", "posthouse way remove backup", kWayName, way_remove},
+};
+constexpr Command kAddressRows[] = {
+    {"address", "add", "send from an address of this machine",
+     "posthouse address add 192.0.2.7 --pool news --ehlo news.example.org", kAddressAdd, address_add},
+    {"address", "list", "list the addresses and their pools", "posthouse address list", {}, address_list},
+    {"address", "remove", "send no more from an address", "posthouse address remove 192.0.2.7", kAddress,
+     address_remove},
+};
+constexpr Command kPresetRows[] = {
+    {"route", "presets", "list the relay services that are known, or tell all about one",
+     "posthouse route presets sendgrid", kPreset, route_presets},
+};
+
+}  // namespace
+
+std::span<const Command> way_commands() { return kWayRows; }
+std::span<const Command> address_commands() { return kAddressRows; }
+std::span<const Command> preset_commands() { return kPresetRows; }
+
+}  // namespace posthouse::admin

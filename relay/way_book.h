@@ -1,0 +1,70 @@
+#pragma once
+/// relay/way_book: what attempts teach about ways, and what is under way on each.
+///
+///   refused here   our address has a bad name at that site: the way rests there for a day, then one message probes
+///   down           nobody answers, TLS or the login fails, the account may not send: the whole way rests, longer each
+///                  time; by MX only where kSilentSites sites in a row did not answer (port 25 is blocked)
+///   too fast       an account-level rate reply: the whole way rests a little, or until its allowance is new
+///   sender         the service does not know this sender's domain: it rests for that domain
+/// Where the route names another way, the message takes it at once; where not, the usual schedule holds.
+/// Invariants  1. What is learned is on disk before the outcome of the attempt: the next choice knows it.
+///             2. A probe is one message: it is claimed when it is chosen, not when it has failed.
+/// Threads: the loop's; learn() is pure.
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <tuple>
+
+#include "relay/client.h"
+#include "relay/route.h"
+
+namespace posthouse::relay {
+
+struct Core;
+
+inline constexpr std::size_t kSilentSites = 3;
+inline constexpr std::chrono::hours kRefusedRest{24};
+
+struct Lesson {
+    enum class Kind : std::uint8_t { nothing, works, refused_here, down, too_fast, allowance, login, sender };
+    Kind kind = Kind::nothing;
+    std::string reason;                ///< what was said, for people
+    std::optional<Milliseconds> wait;  ///< what the remote asked for
+    /// Another way may do better; this message need not be lost for it.
+    bool is_trouble() const { return kind != Kind::nothing && kind != Kind::works; }
+};
+
+/// What one verdict says about the way it came by.
+Lesson learn(const Target& target, const Verdict& verdict, bool first_contact);
+
+class WayBook {
+ public:
+    /// Puts into a picture read from disk what disk does not know yet: probes that are claimed, recipients under way.
+    void apply(storage::RoutePicture& picture) const;
+    /// Counts recipients that were given to a way; and that it is done with them.
+    void taken(const Target& target, std::size_t recipients);
+    void released(const Target& target, std::size_t recipients);
+    /// One message probes; others go on by the other ways until `until`.
+    void claim(const Target& target, std::string_view site, Time until);
+    /// How long until so many recipients may go by this way (WayLimits::minute_max), counted from when that is.
+    std::chrono::milliseconds turn(const storage::Way& way, std::size_t recipients);
+    /// By MX: nobody answered at `site`. True where that makes the way as a whole suspect.
+    bool silent(const Target& target, std::string_view site);
+    void answered(const Target& target);
+
+ private:
+    using Key = std::tuple<std::string, std::string, std::string>;  // way, source, site
+    std::map<Key, Time> claims_;
+    std::map<std::string, std::uint64_t, std::less<>> under_way_;
+    std::map<std::string, std::chrono::steady_clock::time_point, std::less<>> next_turn_;
+    std::map<std::string, std::set<std::string>, std::less<>> silent_;  // sites by way and source
+};
+
+/// Writes down what the verdicts of one attempt teach. True for those recipients that another way shall take at once,
+/// in their order; their verdicts are put off, whatever they were.
+net::Task<std::vector<bool>> keep_lessons(Core& core, Target target, std::string site, std::string sender,
+                                          std::vector<Verdict> verdicts);
+
+}  // namespace posthouse::relay

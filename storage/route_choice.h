@@ -1,0 +1,59 @@
+#pragma once
+/// storage/route_choice: of the ways that a message's route names, the one it takes now, from which address, and why
+/// not the others. Pure: the relay acts on it, `route explain` prints it.
+///
+/// A way is passed over while it is remembered as refused at this site for our address's fault, as not working at all,
+/// when its allowance of the day is used up, or when the message is too big for it. Once a day (route_memory.probe) one
+/// message tries a refused way again. A route that names a single way knows no second choice: its memory is not asked.
+/// Invariants  1. No way is ever taken that the route does not name (fail closed).
+///             2. The same ticket makes the same choice: a message does not wander between ways of equal rank.
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "storage/route_match.h"
+
+namespace posthouse::storage {
+
+struct ChoiceInput {
+    MailFacts mail;
+    std::string_view site;  ///< of the recipient's domain; "" where it is not known
+    Time now{};
+    std::uint64_t ticket = 0;  ///< spreads messages over weights and addresses
+    bool released = false;     ///< held by a route and let go since: what stands behind "hold" takes it
+    ChoiceInput() = default;
+};
+
+struct Choice {
+    enum class Kind : std::uint8_t {
+        take,  ///< `way` (direct or smarthost)
+        hold,
+        fail,
+        wait,  ///< none of them now; look again at `until`
+    };
+    Kind kind = Kind::take;
+    std::string route;  ///< name; "" where none fits
+    Way way;
+    std::optional<SourceAddress> source;  ///< direct, from a pool
+    bool probe = false;                   ///< this message tries a way that was refused
+    bool has_other = false;               ///< the route names other ways as well
+    Time until{};
+    std::vector<std::string> passed_over;  ///< why not the ways before: a sentence each
+    std::string why;                       ///< "route \"all\" (priority 100): it takes all mail"
+};
+
+/// What a recipient that a route holds is told; by it the release is recognised.
+inline constexpr std::string_view kHeldByRoute = "Held by route";
+
+Choice choose_way(const RoutePicture& picture, const ChoiceInput& input);
+/// Whether the choice hangs on the site: by provider, or because a direct way is remembered as refused somewhere.
+bool needs_site(const RoutePicture& picture, const ChoiceInput& input);
+
+/// Days since 1970, UTC: how allowances are counted.
+std::int64_t day_number(Time now);
+/// The site under which a smarthost's refusal of a sender is remembered: "from:example.org".
+std::string sender_site(std::string_view sender);
+
+}  // namespace posthouse::storage

@@ -1,0 +1,169 @@
+#!/usr/bin/env python3
+"""Posthouse with each relay service it knows, played by a stand-in that speaks as the service does: TLS with a certificate
+of the right name, the service's logins, its words. What a service says about the account makes the way rest and the next
+one take the message; what it says about the message is about the message. Fields meant for one service reach no other.
+"""
+import json
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+from house import House, need  # noqa: E402
+from outside import peers, submit, trace, until  # noqa: E402
+from service import SERVICES, Service  # noqa: E402
+
+USER, PASSWORD = "house", "bridge over the river"
+HEADERS = "X-SMTPAPI: {\"category\": \"x\"}\r\nX-PM-Tag: welcome\r\nX-Mailgun-Tag: t\r\nX-SES-MESSAGE-TAGS: a=b\r\n"
+OWN = {"sendgrid": "X-SMTPAPI", "postmark": "X-PM-Tag", "postmark-broadcast": "X-PM-Tag", "mailgun": "X-Mailgun-Tag",
+       "mailgun-eu": "X-Mailgun-Tag", "ses": "X-SES-MESSAGE-TAGS"}
+SET = {"postmark": "X-PM-Message-Stream: outbound", "postmark-broadcast": "X-PM-Message-Stream: broadcast",
+       "resend": "Resend-Idempotency-Key: q"}
+# Service, when, what it says, and what the way is said to suffer from. The next way takes each of these messages.
+ABOUT_THE_ACCOUNT = [
+    ("smtp2go", "RCPT", "550 From domain not verified", "not verified at SMTP2GO"),
+    ("sendgrid", "MAIL", "451 You have exceeded your: Maximum credits exceeded", "allowance of the plan"),
+    ("sendgrid", "RCPT", "452 Too many recipients received this hour", "this hour"),
+    ("sendgrid", ".", "550 The from address does not match a verified Sender Identity", "verified sender"),
+    ("mailgun", "RCPT", "420 Domain mg.example is over its hourly limit", "hourly limit"),
+    ("mailgun-eu", ".", "554 Domain mg.example is disabled: too many bounces", "disabled at Mailgun"),
+    ("postmark", ".", "550 The From address has no sender signature", "sender signature"),
+    ("ses", "MAIL", "454 Throttling failure: Maximum sending rate exceeded.", "sending rate"),
+    ("ses", ".", "454 Throttling failure: Daily message quota exceeded.", "daily quota"),
+    ("ses", ".", "554 Message rejected: Email address is not verified.", "not verified in this region"),
+    ("ses", "MAIL", "421 Too many concurrent SMTP connections", "Too many connections"),
+    ("brevo", "AUTH", "535 5.7.8 Authentication failed", "SMTP key"),
+    ("google-relay", ".", "550 5.7.1 Daily SMTP relay limit exceeded for customer", "organisation"),
+    ("gmail", ".", "550 5.4.5 Daily user sending limit exceeded", "daily limit of the user"),
+    ("gmail", "RCPT", "450 4.2.1 Peak SMTP relay limit exceeded", "peak rate"),
+    ("microsoft", "MAIL", "432 4.3.2 STOREDRV.ClientSubmit; sender thread limit exceeded", "Three connections"),
+    ("microsoft", "AUTH", "550 5.7.30 Basic authentication is not supported for Client Submission", "XOAUTH2"),
+    ("azure", ".", "550 5.7.60 Sender address is not configured", "not configured"),
+    ("resend", "RCPT", "450 Daily sending quota exceeded", "daily allowance"),
+]
+PLAIN = "From: Alice <alice@home.example>\r\nTo: <{to}>\r\nSubject: {name}\r\n{extra}Message-ID: <{name}@home.example>\r\n" \
+        "Date: Mon, 23 Nov 2026 20:11:05 +0000\r\n\r\nhello\r\n"
+
+
+class World:
+    def __init__(self, authority, dns_port):
+        self.services, records = {}, []
+        for preset in SERVICES:
+            host = f"{preset}.services.example"
+            self.services[preset] = Service(preset, authority.issue(host), USER, PASSWORD)
+            records.append(f"{host}. A 127.0.0.1")
+        self.spare = Service("brevo", authority.issue("spare.services.example"), USER, PASSWORD)
+        self.records = [*records, "spare.services.example. A 127.0.0.1"]
+        self.home = House(config={"dns": {"servers": f'["127.0.0.1@{dns_port}"]'}})
+        ca = ["--ca-file", str(authority.certificate)]
+        secret = {"POSTHOUSE_RELAY_PASSWORD": PASSWORD}
+        for preset, service in self.services.items():
+            user = f"{USER}@" if service.mechanisms else ""
+            self.home.cli("way", "add", preset, f"smtp://{user}{preset}.services.example:{service.port}", "--preset", preset,
+                          "--rate", "60000", *ca, environment=secret)
+        self.home.cli("way", "add", "spare", f"smtp://{USER}@spare.services.example:{self.spare.port}", *ca,
+                      environment=secret)
+        for preset in self.services:
+            self.home.cli("route", "add", f"to-{preset}", f"{preset},spare", "--to", f"{preset}.example")
+
+    def send(self, name, preset, extra=""):
+        to = f"bob@{preset}.example"
+        submit(self.home, name, to, octets=PLAIN.format(to=to, name=name, extra=extra).encode())
+        return trace(self.home, name)
+
+
+def marked(service, name):
+    return [octets for octets in service.messages if f"<{name}@home.example>".encode() in octets]
+
+
+def check_each_service(world):
+    """The login is made, the message arrives once, with the fields of this service and of no other."""
+    for preset, service in world.services.items():
+        event = world.send(f"first-{preset}", preset, HEADERS).wait("delivered")
+        assert "certificate verified" in event["dialogue"], event["dialogue"]
+        found = marked(service, f"first-{preset}")
+        assert len(found) == 1, (preset, len(found))
+        head = found[0].partition(b"\r\n\r\n")[0].decode()
+        for field in ("X-SMTPAPI", "X-PM-Tag", "X-Mailgun-Tag", "X-SES-MESSAGE-TAGS"):
+            assert (f"\r\n{field}:" in "\r\n" + head) == (OWN.get(preset) == field), (preset, field, head)
+        assert SET.get(preset, "") in head, (preset, head)
+        assert service.logins[:1] == ([] if not service.mechanisms else
+                                      ["CRAM-MD5"] if preset == "postmark-broadcast" else
+                                      ["PLAIN"] if "PLAIN" in service.mechanisms.split() else ["LOGIN"]), service.logins
+        for secret in (PASSWORD, "YnJpZGdlIG92ZXIgdGhlIHJpdmVy"):
+            assert secret not in event["dialogue"] + world.home.log(), "the password is written down"
+    assert not world.spare.messages
+
+
+def check_about_the_account(world):
+    for number, (preset, when, reply, why) in enumerate(ABOUT_THE_ACCOUNT):
+        service, name = world.services[preset], f"account{number}"
+        world.home.cli("way", "forget", preset)
+        service.next(when, reply)
+        if when == "AUTH":  # a connection that is still open would not log in again
+            until("the connection to end", lambda s=service: s.open_now == 0)
+        events = world.send(name, preset)
+        events.wait("delivered")
+        assert events.count("bounced") == 0, (preset, reply)
+        assert len(marked(world.spare, name)) == 1 and not marked(service, name), (preset, reply)
+        known = json.loads(world.home.cli("way", "show", preset, "--json"))["remembered"]
+        assert len(known) == 1 and why in known[0], (preset, reply, known)
+        told = world.home.cli("route", "explain", world.home.account, f"bob@{preset}.example", "--no-dns")
+        assert "Passed over" in told and why in told and "spare" in told, told
+        world.home.cli("way", "forget", preset)
+
+
+def check_about_the_message(world):
+    """A refused recipient is refused: no other way is asked to carry it all the same."""
+    before = len(world.spare.messages)
+    for preset in ("ses", "sendgrid", "gmail"):
+        world.services[preset].next("RCPT", "550 5.1.1 The email account that you tried to reach does not exist")
+        name = f"message-{preset}"
+        world.send(name, preset).wait("bounced")
+        assert not json.loads(world.home.cli("way", "show", preset, "--json"))["remembered"]
+    assert len(world.spare.messages) == before
+
+
+def check_connections(world):
+    """Microsoft's three connections hold, however much waits."""
+    names = [f"many{number}" for number in range(12)]
+    world.services["microsoft"].open_most = 0
+    for name in names:
+        world.send(name, "microsoft")
+    for name in names:
+        trace(world.home, name).wait("delivered")
+    assert world.services["microsoft"].open_most <= 3, world.services["microsoft"].open_most
+
+
+def check_test(world):
+    """`route test` says what it finds, also where it finds a fault."""
+    told = world.home.cli("route", "test", "ses", "--to", "bob@ses.example")
+    for word in ("Connected to", "certificate is good", "login of house was accepted", "250 Ok 0102"):
+        assert word in told, told
+    assert b"posthouse route test" in world.services["ses"].messages[-1]
+    world.services["brevo"].next("AUTH", "535 5.7.8 Authentication failed")
+    done = world.home.cli("route", "test", "brevo", check=False)
+    assert done.returncode == 1 and "SMTP key" in done.stdout and "did not pass" in done.stderr, (done.stdout, done.stderr)
+
+
+def main():
+    need("knotd", "openssl")
+    authority, dns_port = peers.Authority(), peers.free_port()
+    world = World(authority, dns_port)
+    try:
+        with peers.knot(world.records, dns_port):
+            world.home.start()
+            for check in (check_each_service, check_about_the_account, check_about_the_message, check_connections, check_test):
+                check(world)
+                print(f"{check.__name__[6:]}: good", flush=True)
+            assert world.home.stop() == 0, "the server did not stop cleanly"
+    except BaseException:
+        print("---- log of the server\n" + world.home.log())
+        raise
+    finally:
+        world.home.remove()
+        for service in (*world.services.values(), world.spare):
+            service.close()
+        authority.remove()
+
+
+main()

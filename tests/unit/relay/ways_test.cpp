@@ -1,0 +1,237 @@
+// Ways: direct first, the relay where our address is refused, remembered for each site; health; hold and fail; what a
+// way changes in the header.
+#include "relay/way_book.h"
+
+#include "relay/header_edit.h"
+#include "storage/routes.h"
+#include "tests/support/relay_house.h"
+
+namespace posthouse::relay {
+namespace {
+
+constexpr std::string_view kBlocked =
+    "550 5.7.1 Service unavailable; client host [192.0.2.77] blocked using zen.spamhaus.org";
+
+// Mail goes directly, or by a relay on a private network.
+struct RoutedHouse : House {
+    explicit RoutedHouse(std::string_view steps = "direct,relay", std::string preset = "") {
+        serve("10.0.0.9", smarthost);
+        REQUIRE(store->write({}, [&](storage::Tx& tx) -> Result<> {
+            storage::RouteTx routes(tx);
+            storage::Way way;
+            way.name = "relay";
+            way.kind = storage::WayKind::smarthost;
+            way.url = "smtp+plain://10.0.0.9:25";
+            way.preset = preset;
+            TRY_VOID(routes.add_way(way));
+            storage::Route route;
+            route.name = "all";
+            TRY(route.steps, storage::parse_steps(steps));
+            return routes.add_route(route);
+        }));
+    }
+    std::vector<storage::Memory> memory() {
+        return store->read([](const storage::Snapshot& s) { return storage::RouteView(s).memory(); }).value();
+    }
+    test::ScriptedRemote smarthost;
+};
+
+Verdict said(std::string_view reply) {
+    Verdict out;
+    out.fate = reply.starts_with('5') ? Fate::failed : Fate::deferred;
+    out.reply = reply;
+    out.from_remote = true;
+    return out;
+}
+
+}  // namespace
+
+TEST_CASE("refused for our address's fault: the next way at once, remembered for the site, a probe a day later") {
+    RoutedHouse house;
+    house.remote.always("RCPT", std::string(kBlocked));
+    const auto id = house.submit({"bob@b.example"});
+    house.settle();
+    CHECK(house.remote.count("RCPT") == 1);
+    CHECK(house.smarthost.messages.size() == 1);
+    CHECK(house.waiting() == 0);
+    CHECK(house.events(id, EventKind::bounced) == 0);
+    CHECK(house.events(id, EventKind::delivered) == 1);
+    CHECK(house.inbox().empty());
+    REQUIRE(house.memory().size() == 1);
+    CHECK(house.memory()[0].way == "direct");
+    CHECK(house.memory()[0].site == "mx.b.example ");
+    CHECK(house.memory()[0].reply.contains("spamhaus"));
+
+    house.submit({"carol@b.example"});
+    house.settle();
+    CHECK(house.remote.count("RCPT") == 1);  // not asked again
+    CHECK(house.smarthost.messages.size() == 2);
+
+    house.clock.advance(std::chrono::hours(25));
+    house.submit({"dave@b.example"});
+    house.submit({"erin@b.example"});
+    house.settle();
+    CHECK(house.remote.count("RCPT") == 2);  // one probe
+    CHECK(house.smarthost.messages.size() == 4);
+    CHECK(house.memory()[0].tries == 2);
+
+    house.remote.always("RCPT", "250 2.1.5 welcome back");
+    house.clock.advance(std::chrono::hours(25));
+    house.submit({"frank@b.example"});
+    house.settle();
+    CHECK(house.remote.messages.size() == 1);
+    CHECK(house.memory().empty());
+    house.submit({"grace@b.example"});
+    house.settle();
+    CHECK(house.remote.messages.size() == 2);
+    CHECK(house.smarthost.messages.size() == 4);
+}
+
+TEST_CASE("a refusal elsewhere, or of the recipient, changes no way") {
+    RoutedHouse house;
+    test::ScriptedRemote other;
+    house.resolver.add_mx("c.example", 10, "mx.c.example");
+    house.resolver.add_a("mx.c.example", "192.0.2.2");
+    house.serve("192.0.2.2", other);
+    house.remote.always("RCPT", std::string(kBlocked));
+    house.submit({"bob@b.example"});
+    house.settle();
+    other.once("RCPT", "550 5.1.1 no such user");
+    const auto id = house.submit({"bob@c.example"});
+    house.settle();
+    CHECK(house.events(id, EventKind::bounced) == 1);
+    house.submit({"carol@c.example"});
+    house.settle();
+    CHECK(other.messages.size() == 1);
+    CHECK(house.smarthost.messages.size() == 1);
+    CHECK(house.memory().size() == 1);
+}
+
+TEST_CASE("fail closed: a route of one way never leaves by another") {
+    RoutedHouse house("direct");
+    house.remote.always("RCPT", std::string(kBlocked));
+    const auto id = house.submit({"bob@b.example"});
+    house.settle();
+    CHECK(house.smarthost.connections == 0);
+    CHECK(house.events(id, EventKind::bounced) == 1);
+    CHECK(house.memory().empty());
+
+    RoutedHouse relayed("relay");
+    relayed.smarthost.always("(greeting)", "421 4.3.0 down<hang up>");
+    relayed.submit({"bob@b.example"});
+    relayed.settle();
+    CHECK(relayed.remote.connections == 0);
+    CHECK(relayed.waiting() == 1);
+}
+
+TEST_CASE("a relay that does not answer is passed over until its probe") {
+    RoutedHouse house("relay,direct");
+    house.smarthost.always("(greeting)", std::string(kHangUp));
+    house.submit({"bob@b.example"});
+    house.settle();
+    CHECK(house.remote.messages.size() == 1);
+    house.submit({"carol@b.example"});
+    house.settle();
+    CHECK(house.smarthost.connections == 1);
+    CHECK(house.remote.messages.size() == 2);
+    house.smarthost.always("(greeting)", "220 back");
+    house.clock.advance(std::chrono::minutes(2));
+    house.submit({"dave@b.example"});
+    house.settle();
+    CHECK(house.smarthost.messages.size() == 1);
+    CHECK(house.memory().empty());
+}
+
+TEST_CASE("hold keeps a message until it is released; fail tells the sender") {
+    RoutedHouse house("hold,relay");
+    const auto id = house.submit({"bob@b.example"});
+    house.settle();
+    CHECK(house.smarthost.connections == 0);
+    CHECK(house.events(id, EventKind::held) == 1);
+    REQUIRE(house.store->write({}, [&](storage::Tx& tx) { return tx.queue().release(id); }));
+    house.settle();
+    CHECK(house.smarthost.messages.size() == 1);
+
+    RoutedHouse closed("fail");
+    const auto refused = closed.submit({"bob@b.example"});
+    closed.settle();
+    CHECK(closed.events(refused, EventKind::bounced) == 1);
+    REQUIRE(closed.inbox().size() == 1);
+    CHECK(closed.inbox()[0].contains("route \"all\""));
+}
+
+TEST_CASE("a hosted relay's reply about the account makes the whole way rest") {
+    RoutedHouse house("relay,direct", "ses");
+    house.smarthost.once("RCPT", "454 Throttling failure: Daily message quota exceeded.");
+    const auto id = house.submit({"bob@b.example"});
+    house.settle();
+    CHECK(house.remote.messages.size() == 1);
+    CHECK(house.events(id, EventKind::delivered) == 1);
+    REQUIRE(house.memory().size() == 1);
+    CHECK(house.memory()[0].site.empty());
+    CHECK(house.memory()[0].reply.contains("daily quota of the account"));
+}
+
+TEST_CASE("what a reply teaches") {
+    Target relay;
+    relay.way.preset = "gmail";
+    Target plain;
+    Target direct;
+    direct.domain = "b.example";
+    const auto kind = [](const Target& target, std::string_view reply) {
+        return learn(target, said(reply), false).kind;
+    };
+    CHECK(kind(relay, "550 5.4.5 Daily user sending limit exceeded") == Lesson::Kind::allowance);
+    CHECK(kind(relay, "550 5.1.1 The email account does not exist") == Lesson::Kind::nothing);
+    CHECK(kind(plain, "530 5.7.0 Authentication required") == Lesson::Kind::login);
+    CHECK(kind(plain, "550 5.1.1 No such user") == Lesson::Kind::nothing);
+    CHECK(kind(direct, kBlocked) == Lesson::Kind::refused_here);
+    CHECK(kind(direct, "550 5.7.1 We do not like the content of this message") == Lesson::Kind::nothing);
+    CHECK(learn(plain, Verdict(Fate::failed, "5.3.4", "too big"), false).kind == Lesson::Kind::nothing);
+    CHECK(learn(plain, Verdict(Fate::deferred, "4.7.5", "TLS failed"), false).kind == Lesson::Kind::down);
+    CHECK(learn(direct, Verdict(Fate::deferred, "4.4.1", "No connection"), false).kind == Lesson::Kind::down);
+    CHECK(learn(direct, Verdict(Fate::deferred, "4.4.3", "no DNS"), false).kind == Lesson::Kind::nothing);
+}
+
+TEST_CASE("by MX, sites that do not answer make the way suspect only when there are several in a row") {
+    WayBook book;
+    Target direct;
+    direct.domain = "b.example";
+    direct.way.name = "direct";
+    CHECK_FALSE(book.silent(direct, "a "));
+    CHECK_FALSE(book.silent(direct, "a "));
+    CHECK_FALSE(book.silent(direct, "b "));
+    book.answered(direct);
+    CHECK_FALSE(book.silent(direct, "c "));
+    CHECK_FALSE(book.silent(direct, "d "));
+    CHECK(book.silent(direct, "e "));
+}
+
+TEST_CASE("a way's rate: a burst of a second, then one after the other") {
+    WayBook book;
+    storage::Way way;
+    way.name = "slow";
+    CHECK(book.turn(way, 100).count() == 0);
+    way.limits.minute_max = 60;
+    CHECK(book.turn(way, 1).count() == 0);
+    const auto next = book.turn(way, 1);
+    CHECK(next > std::chrono::milliseconds(900));
+    CHECK(next <= std::chrono::milliseconds(1000));
+}
+
+TEST_CASE("fields meant for another service do not leave; the way's own are set once") {
+    constexpr std::string_view kHeader =
+        "From: a@a.example\r\nX-SMTPAPI: {\"secret\":\r\n 1}\r\nX-PM-Tag: welcome\r\nSubject: hi\r\n\r\n";
+    HeaderEdit none;
+    CHECK(edit_header(kHeader, none) == "From: a@a.example\r\nSubject: hi\r\n\r\n");
+    HeaderEdit postmark;
+    postmark.preset = "postmark";
+    postmark.headers = "X-PM-Message-Stream: outbound\nX-Key: {queue}\n";
+    postmark.message_key = "q7";
+    CHECK(
+        edit_header(kHeader, postmark) ==
+        "X-PM-Message-Stream: outbound\r\nX-Key: q7\r\nFrom: a@a.example\r\nX-PM-Tag: welcome\r\nSubject: hi\r\n\r\n");
+    CHECK(edit_header("\r\n", none) == "\r\n");
+}
+
+}  // namespace posthouse::relay
