@@ -191,8 +191,8 @@ void Runner::route(Unrouted mail, DomainPlanPtr plan) {
         core_.ways.taken(*target, 1);
         if (target->way.limits.day_max != 0) ++routes_.used_today[target->way.name];
         if (target->probe) {
-            core_.ways.claim(*target, site, core_.now() + kRefusedRest);
-            core_.ways.apply(routes_);
+            core_.ways.claim(*target, site, core_.now() + kProbeClaim);
+            core_.ways.apply_claims(routes_);
         }
         const auto [at, is_new] = ways.try_emplace(target->lane_key());
         if (is_new) {

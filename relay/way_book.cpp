@@ -169,12 +169,18 @@ Lesson learn(const Target& target, const Verdict& verdict, bool first_contact) {
     return target.is_mx() ? learn_direct(target, verdict, first_contact) : learn_relay(target, verdict, first_contact);
 }
 
-void WayBook::apply(storage::RoutePicture& picture) const {
+void WayBook::apply(storage::RoutePicture& picture) {
+    suspects_.clear();
+    for (const storage::Memory& memory : picture.memory) suspects_.emplace(memory.way, memory.source);
+    for (const auto& [way, recipients] : under_way_) picture.used_today[way] += recipients;
+    apply_claims(picture);
+}
+
+void WayBook::apply_claims(storage::RoutePicture& picture) const {
     for (storage::Memory& memory : picture.memory) {
         const auto claimed = claims_.find(Key(memory.way, memory.source, memory.site));
         if (claimed != claims_.end()) memory.probe = std::max(memory.probe, claimed->second);
     }
-    for (const auto& [way, recipients] : under_way_) picture.used_today[way] += recipients;
 }
 
 void WayBook::taken(const Target& target, std::size_t recipients) {
@@ -187,6 +193,11 @@ void WayBook::released(const Target& target, std::size_t recipients) {
     found->second -= std::min<std::uint64_t>(found->second, recipients);
     if (found->second == 0) under_way_.erase(found);
 }
+
+bool WayBook::is_suspect(const Target& target) const {
+    return suspects_.contains(std::pair(target.way.name, source_text(target)));
+}
+void WayBook::suspect(const Target& target) { suspects_.emplace(target.way.name, source_text(target)); }
 
 void WayBook::claim(const Target& target, std::string_view site, Time until) {
     const std::string source = source_text(target);
@@ -232,10 +243,11 @@ net::Task<std::vector<bool>> keep_lessons(Core& core, Target target, std::string
         again[i] = target.has_other;
         if (!note.lesson.is_trouble()) note.lesson = std::move(learned);
     }
-    const bool counts = note.delivered > 0 && (target.way.limits.day_max != 0 || target.has_other);
+    const bool counts = note.delivered > 0 && (target.way.limits.day_max != 0 || core.ways.is_suspect(target));
     // A way without a second is tried whatever is remembered of it: only that it is slow would be worth knowing.
     if (!counts && !(note.lesson.is_trouble() && target.has_other)) co_return again;
     if (note.lesson.is_trouble()) {
+        core.ways.suspect(target);
         log::warn("relay", "way {} is passed over{}: {}", target.way.name,
                   note.lesson.kind == Lesson::Kind::refused_here ? " at " + site : std::string(), note.lesson.reason);
     }

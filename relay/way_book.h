@@ -26,6 +26,7 @@ struct Core;
 
 inline constexpr std::size_t kSilentSites = 3;
 inline constexpr std::chrono::hours kRefusedRest{24};
+inline constexpr std::chrono::minutes kProbeClaim{10};  ///< so long a probe that is under way keeps others from it
 
 struct Lesson {
     enum class Kind : std::uint8_t { nothing, works, refused_here, down, too_fast, allowance, login, sender };
@@ -42,10 +43,15 @@ Lesson learn(const Target& target, const Verdict& verdict, bool first_contact);
 class WayBook {
  public:
     /// Puts into a picture read from disk what disk does not know yet: probes that are claimed, recipients under way.
-    void apply(storage::RoutePicture& picture) const;
+    void apply(storage::RoutePicture& picture);
+    /// The claims alone: a probe was chosen from this picture.
+    void apply_claims(storage::RoutePicture& picture) const;
     /// Counts recipients that were given to a way; and that it is done with them.
     void taken(const Target& target, std::size_t recipients);
     void released(const Target& target, std::size_t recipients);
+    /// Whether anything is held against the way, so that a success is news.
+    bool is_suspect(const Target& target) const;
+    void suspect(const Target& target);
     /// One message probes; others go on by the other ways until `until`.
     void claim(const Target& target, std::string_view site, Time until);
     /// How long until so many recipients may go by this way (WayLimits::minute_max), counted from when that is.
@@ -57,6 +63,7 @@ class WayBook {
  private:
     using Key = std::tuple<std::string, std::string, std::string>;  // way, source, site
     std::map<Key, Time> claims_;
+    std::set<std::pair<std::string, std::string>> suspects_;  // way and source
     std::map<std::string, std::uint64_t, std::less<>> under_way_;
     std::map<std::string, std::chrono::steady_clock::time_point, std::less<>> next_turn_;
     std::map<std::string, std::set<std::string>, std::less<>> silent_;  // sites by way and source

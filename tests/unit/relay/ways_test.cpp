@@ -142,6 +142,22 @@ TEST_CASE("a relay that does not answer is passed over until its probe") {
     CHECK(house.memory().empty());
 }
 
+TEST_CASE("a relay that stays down is tried again and again, at growing distances") {
+    RoutedHouse house("relay,direct");
+    house.smarthost.always("(greeting)", std::string(kHangUp));
+    house.submit({"bob@b.example"});
+    house.settle();
+    for (std::size_t tries = 2; tries <= 4; ++tries) {
+        house.clock.advance(std::chrono::minutes(31));
+        house.submit({"bob@b.example"});
+        house.settle();
+        CHECK(house.smarthost.connections == tries);
+        CHECK(house.remote.messages.size() == tries);
+    }
+    CHECK(house.memory().at(0).tries == 4);
+    CHECK(house.memory().at(0).probe - house.clock.now() == std::chrono::minutes(8));
+}
+
 TEST_CASE("hold keeps a message until it is released; fail tells the sender") {
     RoutedHouse house("hold,relay");
     const auto id = house.submit({"bob@b.example"});
