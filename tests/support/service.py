@@ -175,7 +175,7 @@ class Service:
             answer = base64.b64decode(words[2]) if len(words) > 2 else ask("")
             return answer == f"\0{self.user}\0{self.password}".encode()
         if mechanism == "LOGIN":
-            user = ask("Username:")
+            user = base64.b64decode(words[2]) if len(words) > 2 else ask("Username:")
             return (user, ask("Password:")) == (self.user.encode(), self.password.encode())
         if mechanism == "CRAM-MD5":
             challenge = f"<{secrets.token_hex(8)}@service.example>"
