@@ -75,7 +75,9 @@ net::Task<Result<std::string>> Tokens::get(Core& core, storage::Way way) {
         co_return Error(token.error().code,
                         fmt::format("no token from {}: {}", way.oauth.token_url, token.error().context));
     }
-    if (!token->refresh.empty() && token->refresh != refresh) co_await keep_refresh(core, way.name, token->refresh);
+    // RFC 6749 4.4.3: client credentials bring none; one that comes all the same is not what the administrator set.
+    const bool replaced = !refresh.empty() && !token->refresh.empty() && token->refresh != refresh;
+    if (replaced) co_await keep_refresh(core, way.name, token->refresh);
     Kept& kept = kept_[way.name];
     kept.value = token->value;
     kept.made_for = made_for;
