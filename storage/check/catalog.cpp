@@ -5,6 +5,8 @@
 #include <map>
 
 #include "storage/check/rows.h"
+#include "storage/mail_impl.h"
+#include "storage/settings.h"
 
 namespace posthouse::storage {
 namespace {
@@ -23,6 +25,26 @@ Result<> load_accounts(Picture& picture) {
         row.modseq = q.i64(5);
         row.uid_validity_next = q.i64(6);
         picture.accounts.emplace(q.i64(0), std::move(row));
+    }
+}
+
+/// A flipped bit in a page is seen by nobody, but it may have made a value that cannot be.
+void check_mailbox_values(Picture& picture, std::int64_t id, std::int64_t uid_validity) {
+    const MailboxRow& row = picture.mailboxes.at(id);
+    if (const auto good = check_mailbox_name(row.name); !good) {
+        picture.findings().add(
+            FaultKind::mailbox_name, id, 0,
+            fmt::format("mailbox {} of {}: {}", id, picture.account_name(row.account), good.error().context),
+            picture.place(id));
+    }
+    if (uid_validity < 1 || uid_validity > kUidMax) {
+        picture.findings().add(FaultKind::mailbox_uids, id, 0,
+                               fmt::format("{}: its UIDVALIDITY is {}", picture.where(id), uid_validity),
+                               picture.place(id));
+    } else if (row.uid_next < 1 || row.uid_next > kUidMax + 1) {
+        picture.findings().add(FaultKind::mailbox_uids, id, 0,
+                               fmt::format("{}: its UIDNEXT is {}", picture.where(id), row.uid_next),
+                               picture.place(id));
     }
 }
 
@@ -55,7 +77,8 @@ Result<> load_mailboxes(Picture& picture) {
                                    picture.place(id));
             continue;
         }
-        owner->second.uid_validity_max = std::max(owner->second.uid_validity_max, q.i64(3));
+        check_mailbox_values(picture, id, q.i64(3));
+        if (q.i64(3) <= kUidMax) owner->second.uid_validity_max = std::max(owner->second.uid_validity_max, q.i64(3));
         owner->second.modseq_max = std::max(owner->second.modseq_max, added->second.highest_modseq);
         const auto [elder, unique] = validities.emplace(std::pair(account, q.i64(3)), id);
         if (!unique) {
@@ -89,6 +112,19 @@ Result<> check_domains(Picture& picture) {
     }
 }
 
+Result<> check_settings(Picture& picture) {
+    const auto rows = setting_rows();
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+        Query q = picture.db.query("SELECT value FROM settings WHERE key = ?1");
+        TRY(const bool set, q.bind(rows[i].key).row());
+        if (!set) continue;
+        const auto good = check_setting(rows[i].key, q.view(0));
+        if (good) continue;
+        picture.findings().add(FaultKind::setting_value, static_cast<std::int64_t>(i), 0, good.error().context);
+    }
+    return {};
+}
+
 Result<> check_aliases(Picture& picture) {
     Query q = picture.db.query(
         "SELECT id, address FROM aliases a WHERE NOT EXISTS (SELECT 1 FROM alias_targets t WHERE t.alias = a.id)");
@@ -119,7 +155,12 @@ Result<> check_owners(Picture& picture) {
         "UNION SELECT 11, 'annotations', account FROM annotations "
         "      WHERE account <> 0 AND account NOT IN (SELECT id FROM accounts) "
         "UNION SELECT 12, 'mailbox_rights', mailbox FROM mailbox_rights "
-        "      WHERE mailbox NOT IN (SELECT id FROM mailboxes)");
+        "      WHERE mailbox NOT IN (SELECT id FROM mailboxes) "
+        "UNION SELECT 13, 'scram_keys', account FROM scram_keys WHERE account NOT IN (SELECT id FROM accounts) "
+        "UNION SELECT 14, 'app_passwords', account FROM app_passwords WHERE account NOT IN (SELECT id FROM accounts) "
+        "UNION SELECT 15, 'api_tokens', account FROM api_tokens WHERE account NOT IN (SELECT id FROM accounts) "
+        "UNION SELECT 16, 'capability_switches', account FROM capability_switches "
+        "      WHERE account <> 0 AND account NOT IN (SELECT id FROM accounts)");
     for (;;) {
         TRY(const bool more, q.row());
         if (!more) return {};
@@ -205,6 +246,7 @@ Result<> check_catalog(Picture& picture) {
     TRY_VOID(check_domains(picture));
     TRY_VOID(check_aliases(picture));
     TRY_VOID(check_owners(picture));
+    TRY_VOID(check_settings(picture));
     return check_counters(picture);
 }
 

@@ -25,7 +25,8 @@ void tally(MailboxRow& box, const Row& row) {
     ++box.seen_messages;
     box.seen_unseen += (row.flags & static_cast<std::int64_t>(Flag::seen)) == 0 ? 1 : 0;
     box.seen_octets += row.size_octets;
-    box.uid_max = std::max(box.uid_max, row.uid);
+    // One out of range is a fault of its own, which UIDNEXT shall not follow.
+    if (row.uid <= kUidMax) box.uid_max = std::max(box.uid_max, row.uid);
     box.modseq_max = std::max(box.modseq_max, row.modseq);
 }
 
@@ -62,6 +63,16 @@ void check_entry(Picture& picture, const Row& row) {
         picture.findings().add(FaultKind::entry_without_mailbox, row.mailbox, 0,
                                fmt::format("messages lie in mailbox {}, which is not there", row.mailbox));
         return;
+    }
+    if (row.uid < 1 || row.uid > kUidMax) {
+        picture.findings().add(FaultKind::mailbox_uids, row.mailbox, 0,
+                               fmt::format("{}: a message has the UID {}", picture.where(row.mailbox), row.uid),
+                               picture.place(row.mailbox));
+    }
+    if (row.modseq < 1) {
+        picture.findings().add(FaultKind::entry_modseq, row.mailbox, row.uid,
+                               fmt::format("{}: its MODSEQ is {}", picture.where(row.mailbox, row.uid), row.modseq),
+                               picture.place(row.mailbox, row.uid, row.message));
     }
     tally(box->second, row);
     check_keywords(picture, row, box->second.account);
@@ -100,7 +111,14 @@ Result<> check_expunged(Picture& picture) {
             continue;
         }
         box->second.modseq_max = std::max(box->second.modseq_max, q.i64(1));
-        box->second.uid_max = std::max(box->second.uid_max, q.i64(2));
+        if (q.i64(2) <= kUidMax) {
+            box->second.uid_max = std::max(box->second.uid_max, q.i64(2));
+        } else {
+            picture.findings().add(
+                FaultKind::mailbox_uids, q.i64(0), 0,
+                fmt::format("{}: the UID {} is said to be expunged", picture.where(q.i64(0)), q.i64(2)),
+                picture.place(q.i64(0)));
+        }
     }
 }
 
@@ -142,7 +160,7 @@ void check_account(Picture& picture, std::int64_t id, const AccountRow& account)
                                            account.modseq, account.modseq_max),
                                place);
     }
-    if (account.uid_validity_next <= account.uid_validity_max) {
+    if (account.uid_validity_next <= account.uid_validity_max || account.uid_validity_next > kUidMax) {
         picture.findings().add(FaultKind::account_uid_validity, id, 0,
                                fmt::format("{}: the next UIDVALIDITY is {}, but {} was given", account.address,
                                            account.uid_validity_next, account.uid_validity_max),

@@ -7,6 +7,8 @@ namespace posthouse::storage {
 namespace {
 
 constexpr std::int64_t kStateMax = 5;  // RecipientState::cancelled
+// The last attempt may be put off until just after its message has expired.
+constexpr std::int64_t kWaitSlackMs = 24LL * 3600 * 1000;
 
 std::string name_of(std::int64_t item) { return format_queue_id(static_cast<QueueId>(item)); }
 
@@ -45,9 +47,11 @@ Result<> check_items(Picture& picture) {
 
 Result<> check_recipients(Picture& picture) {
     Query q = picture.db.query(
-        "SELECT r.id, r.queue, r.address, r.state, i.id IS NULL FROM queue_recipients r "
-        "LEFT JOIN queue_items i ON i.id = r.queue WHERE i.id IS NULL OR r.state NOT BETWEEN 0 AND ?1");
-    q.bind(kStateMax);
+        "SELECT r.id, r.queue, r.address, r.state, i.id IS NULL, r.state = 0 AND r.next_attempt_ms > i.expires_ms + ?2 "
+        "FROM queue_recipients r LEFT JOIN queue_items i ON i.id = r.queue "
+        "WHERE i.id IS NULL OR r.state NOT BETWEEN 0 AND ?1 OR (r.state = 0 AND r.next_attempt_ms > i.expires_ms + ?2) "
+        "OR ((r.address = '' OR r.domain = '') AND r.state IN (0, 1))");
+    q.bind(kStateMax, kWaitSlackMs);
     for (;;) {
         TRY(const bool more, q.row());
         if (!more) return {};
@@ -55,6 +59,13 @@ Result<> check_recipients(Picture& picture) {
             picture.findings().add(
                 FaultKind::recipient_without_item, q.i64(0), 0,
                 fmt::format("<{}> is a recipient of {}, which is not there", q.view(2), name_of(q.i64(1))));
+        } else if (q.flag(5)) {
+            picture.findings().add(
+                FaultKind::recipient_waits, q.i64(0), 0,
+                fmt::format("{}: <{}> waits longer than its message is kept", name_of(q.i64(1)), q.view(2)));
+        } else if (q.i64(3) >= 0 && q.i64(3) <= kStateMax) {
+            picture.findings().add(FaultKind::recipient_address, q.i64(0), 0,
+                                   fmt::format("{}: <{}> has no address to go to", name_of(q.i64(1)), q.view(2)));
         } else {
             picture.findings().add(FaultKind::recipient_state, q.i64(0), 0,
                                    fmt::format("{}: <{}> has the state {}", name_of(q.i64(1)), q.view(2), q.i64(3)));

@@ -10,6 +10,7 @@
 #include "protocols/base/log.h"
 #include "storage/check/walk.h"
 #include "storage/segments_lock.h"
+#include "storage/settings.h"
 
 namespace posthouse::storage {
 namespace {
@@ -87,6 +88,13 @@ Query orphan_delete(Connection& db, std::int64_t which) {
         case 11: return db.query("DELETE FROM annotations WHERE account = ?1 AND ?1 NOT IN (SELECT id FROM accounts)");
         case 12:
             return db.query("DELETE FROM mailbox_rights WHERE mailbox = ?1 AND ?1 NOT IN (SELECT id FROM mailboxes)");
+        case 13: return db.query("DELETE FROM scram_keys WHERE account = ?1 AND ?1 NOT IN (SELECT id FROM accounts)");
+        case 14:
+            return db.query("DELETE FROM app_passwords WHERE account = ?1 AND ?1 NOT IN (SELECT id FROM accounts)");
+        case 15: return db.query("DELETE FROM api_tokens WHERE account = ?1 AND ?1 NOT IN (SELECT id FROM accounts)");
+        case 16:
+            return db.query(
+                "DELETE FROM capability_switches WHERE account = ?1 AND ?1 NOT IN (SELECT id FROM accounts)");
         default:
             return db.query("DELETE FROM imported WHERE folder = ?1 AND ?1 NOT IN (SELECT id FROM import_folders)");
     }
@@ -157,7 +165,75 @@ Result<> repair_recipient_state(Repairer&, Tx& tx, const Targets& targets) {
     return {};
 }
 
+Result<> repair_recipient_address(Repairer&, Tx& tx, const Targets& targets) {
+    for (const auto& target : targets) {
+        TRY_VOID(context_of(tx)
+                     .db
+                     .query("UPDATE queue_recipients SET state = 4 WHERE id = ?1 AND state IN (0, 1) AND "
+                            "(address = '' OR domain = '')")
+                     .bind(target.a)
+                     .run());
+    }
+    context_of(tx).write->notice.queue = true;
+    return {};
+}
+
+Result<> repair_recipient_waits(Repairer&, Tx& tx, const Targets& targets) {
+    for (const auto& target : targets) {
+        TRY_VOID(context_of(tx)
+                     .db
+                     .query("UPDATE queue_recipients SET next_attempt_ms = ?2 WHERE id = ?1 AND state = 0 AND "
+                            "next_attempt_ms > (SELECT i.expires_ms FROM queue_items i WHERE i.id = queue)")
+                     .bind(target.a, tx.now())
+                     .run());
+    }
+    context_of(tx).write->notice.queue = true;
+    return {};
+}
+
+Result<> repair_setting(Repairer& repairer, Tx& tx, const Targets& targets) {
+    Connection& db = context_of(tx).db;
+    for (const auto& target : targets) {
+        const std::string_view key = setting_rows()[static_cast<std::size_t>(target.a)].key;
+        std::string value;
+        {
+            Query q = db.query("SELECT value FROM settings WHERE key = ?1");
+            TRY(const bool set, q.bind(key).row());
+            if (!set || check_setting(key, q.view(0))) continue;
+            value = q.text(0);
+        }
+        TRY_VOID(repairer.notes.note(fmt::format("setting {} had the value \"{}\": its default counts", key, value)));
+        TRY_VOID(db.query("DELETE FROM settings WHERE key = ?1").bind(key).run());
+        context_of(tx).write->notice.catalog = true;
+    }
+    return {};
+}
+
 // ---- segments
+
+/// Of a message that lies beyond the end of its segment though its record is there: it is the end that is wrong.
+Result<> repair_message_place(Repairer& repairer, Tx& tx, const Targets& targets) {
+    Connection& db = context_of(tx).db;
+    for (const auto& target : targets) {
+        Placement where;
+        {
+            Query q = db.query("SELECT segment, position, stored_octets FROM messages WHERE id = ?1");
+            TRY(const bool found, q.bind(target.a).row());
+            if (!found || q.i64(0) < 1) continue;
+            where = Placement{q.i64(0), q.u64(1), q.u64(2)};
+        }
+        const auto file = open_beneath(directory_of(repairer.store).segments(), segment_name(where.segment), O_RDONLY);
+        char octets[kRecordHeaderOctets];
+        const auto got = file ? read_at(*file, where.position, octets) : Result<std::size_t>(Error(file.error()));
+        if (!got) continue;
+        const auto header = parse_record_header({octets, *got});
+        if (!header || raw(header->message) != target.a || header->payload_octets != where.payload_octets) continue;
+        TRY_VOID(db.query("UPDATE segments SET octets = max(octets, ?2) WHERE id = ?1")
+                     .bind(where.segment, where.position + kRecordHeaderOctets + where.payload_octets)
+                     .run());
+    }
+    return {};
+}
 
 Result<> repair_segment_row(Repairer& repairer, Tx& tx, const Targets& targets) {
     Connection& db = context_of(tx).db;
@@ -258,20 +334,27 @@ constexpr std::pair<FaultKind, RepairFn> kRepairs[] = {
     {FaultKind::counter_behind, repair_counter},
     {FaultKind::account_without_domain, repair_account_domain},
     {FaultKind::segment_row_missing, repair_segment_row},
+    {FaultKind::message_place, repair_message_place},
     {FaultKind::segment_header, repair_segment_header},
     {FaultKind::segment_not_sealed, repair_segment_state},
     {FaultKind::mailbox_without_account, repair_mailbox_without_account},
     {FaultKind::entry_without_mailbox, repair_entry_without_mailbox},
+    {FaultKind::mailbox_name, repair_mailbox_name},
+    {FaultKind::mailbox_uids, repair_mailbox_uids},
     {FaultKind::row_without_owner, repair_orphan_rows},
+    {FaultKind::setting_value, repair_setting},
     {FaultKind::recipient_without_item, repair_recipient_without_item},
     {FaultKind::item_without_recipients, repair_item_without_recipients},
     {FaultKind::item_finished, repair_item_finished},
     {FaultKind::recipient_state, repair_recipient_state},
+    {FaultKind::recipient_address, repair_recipient_address},
+    {FaultKind::recipient_waits, repair_recipient_waits},
     {FaultKind::uid_validity_twice, repair_uid_validity_twice},
     {FaultKind::special_use_twice, repair_special_use_twice},
     {FaultKind::entry_keywords, repair_entry_keywords},
     {FaultKind::entry_flags, repair_entry_flags},
     {FaultKind::entry_size, repair_entry_size},
+    {FaultKind::entry_modseq, repair_entry_modseq},
     {FaultKind::expunged_alive, repair_expunged_alive},
     {FaultKind::expunged_without_mailbox, repair_expunged_without_mailbox},
     {FaultKind::message_unreferenced, repair_message_unreferenced},

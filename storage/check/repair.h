@@ -43,6 +43,9 @@ Result<> repair_mailbox_without_account(Repairer& repairer, Tx& tx, const Target
 Result<> repair_entry_without_mailbox(Repairer& repairer, Tx& tx, const Targets& targets);
 Result<> repair_uid_validity_twice(Repairer& repairer, Tx& tx, const Targets& targets);
 Result<> repair_special_use_twice(Repairer& repairer, Tx& tx, const Targets& targets);
+Result<> repair_mailbox_name(Repairer& repairer, Tx& tx, const Targets& targets);
+Result<> repair_mailbox_uids(Repairer& repairer, Tx& tx, const Targets& targets);
+Result<> repair_entry_modseq(Repairer& repairer, Tx& tx, const Targets& targets);
 Result<> repair_entry_keywords(Repairer& repairer, Tx& tx, const Targets& targets);
 Result<> repair_entry_flags(Repairer& repairer, Tx& tx, const Targets& targets);
 Result<> repair_entry_size(Repairer& repairer, Tx& tx, const Targets& targets);

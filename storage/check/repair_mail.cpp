@@ -6,6 +6,8 @@
 
 #include "storage/check/holders.h"
 #include "storage/check/repair.h"
+#include "storage/check/rows.h"
+#include "storage/mail_impl.h"
 
 namespace posthouse::storage {
 namespace {
@@ -179,6 +181,89 @@ Result<> repair_uid_validity_twice(Repairer&, Tx& tx, const Targets& targets) {
     return {};
 }
 
+Result<> repair_mailbox_name(Repairer& repairer, Tx& tx, const Targets& targets) {
+    Context& context = context_of(tx);
+    for (const auto& target : targets) {
+        std::int64_t account = 0;
+        std::string old_name;
+        {
+            Query q = context.db.query("SELECT account, name FROM mailboxes WHERE id = ?1");
+            TRY(const bool found, q.bind(target.a).row());
+            if (!found || check_mailbox_name(q.view(1))) continue;
+            account = q.i64(0);
+            old_name = q.text(1);
+        }
+        TRY(const std::string name, free_name(context.db, account, fmt::format("mailbox {}", target.a)));
+        TRY(const ModSeq modseq, next_modseq(context.db, account));
+        TRY_VOID(context.db.query("UPDATE mailboxes SET name = ?2 WHERE id = ?1").bind(target.a, name).run());
+        context.write->changed(static_cast<AccountId>(account), static_cast<MailboxId>(target.a), modseq);
+        TRY_VOID(repairer.notes.note(fmt::format("mailbox {}, named \"{}\", is now {}", target.a, old_name, name)));
+    }
+    return {};
+}
+
+namespace {
+
+/// Entries whose UID cannot be get the next ones after those that can; gives back UIDNEXT.
+Result<std::int64_t> renumber(Connection& db, std::int64_t mailbox) {
+    TRY_VOID(
+        db.query("DELETE FROM expunged WHERE mailbox = ?1 AND uid NOT BETWEEN 0 AND ?2").bind(mailbox, kUidMax).run());
+    std::vector<std::int64_t> wrong;
+    std::int64_t next = 1;
+    {
+        Query q = db.query("SELECT uid FROM entries WHERE mailbox = ?1 ORDER BY uid");
+        q.bind(mailbox);
+        for (;;) {
+            TRY(const bool more, q.row());
+            if (!more) break;
+            if (q.i64(0) >= 1 && q.i64(0) <= kUidMax) {
+                next = q.i64(0) + 1;
+            } else {
+                wrong.push_back(q.i64(0));
+            }
+        }
+    }
+    Query last = db.query("SELECT coalesce(max(uid), 0) FROM expunged WHERE mailbox = ?1");
+    TRY_VOID(last.bind(mailbox).row());
+    next = std::max(next, last.i64(0) + 1);
+    for (const std::int64_t uid : wrong) {
+        TRY_VOID(
+            db.query("UPDATE entries SET uid = ?3 WHERE mailbox = ?1 AND uid = ?2").bind(mailbox, uid, next).run());
+        ++next;
+    }
+    return next;
+}
+
+}  // namespace
+
+// A UIDVALIDITY of its own tells mail programs that UIDs they knew may mean other messages now.
+Result<> repair_mailbox_uids(Repairer&, Tx& tx, const Targets& targets) {
+    Context& context = context_of(tx);
+    for (const auto& target : targets) {
+        TRY(const std::int64_t account, account_of(context.db, target.a));
+        if (account == 0) continue;
+        TRY(const std::int64_t next, renumber(context.db, target.a));
+        TRY_VOID(context.db
+                     .query("UPDATE mailboxes SET uid_validity = 0 WHERE account = ?1 AND uid_validity NOT BETWEEN 1 "
+                            "AND ?2")
+                     .bind(account, kUidMax)
+                     .run());
+        TRY_VOID(context.db.query("UPDATE accounts SET uid_validity_next = 1 WHERE id = ?1 AND uid_validity_next > ?2")
+                     .bind(account, kUidMax)
+                     .run());
+        TRY(const std::int64_t validity, next_validity(context.db, account, tx.now()));
+        TRY(const ModSeq modseq, next_modseq(context.db, account));
+        TRY_VOID(
+            context.db
+                .query("UPDATE mailboxes SET uid_validity = ?2, highest_modseq = ?3, recent_from = min(recent_from, "
+                       "?4), uid_next = iif(uid_next BETWEEN 1 AND ?5, max(uid_next, ?4), ?4) WHERE id = ?1")
+                .bind(target.a, validity, modseq, next, kUidMax + 1)
+                .run());
+        context.write->changed(static_cast<AccountId>(account), static_cast<MailboxId>(target.a), modseq);
+    }
+    return {};
+}
+
 Result<> repair_special_use_twice(Repairer&, Tx& tx, const Targets& targets) {
     for (const auto& target : targets) {
         TRY_VOID(context_of(tx)
@@ -210,6 +295,10 @@ Result<> repair_entry_size(Repairer&, Tx& tx, const Targets& targets) {
                          "WHERE m.id = entries.message) WHERE mailbox = ?1 AND uid = ?2 AND EXISTS "
                          "(SELECT 1 FROM messages m WHERE m.id = entries.message AND "
                          "m.size_octets <> entries.size_octets)");
+}
+
+Result<> repair_entry_modseq(Repairer&, Tx& tx, const Targets& targets) {
+    return touch_entries(tx, targets, "UPDATE entries SET modseq = 1 WHERE mailbox = ?1 AND uid = ?2 AND modseq < 1");
 }
 
 Result<> repair_expunged_alive(Repairer&, Tx& tx, const Targets& targets) {
@@ -258,19 +347,20 @@ Result<> repair_mailbox_counts(Repairer&, Tx& tx, const Targets& targets) {
 
 Result<> repair_account_counts(Repairer&, Tx& tx, const Targets& targets) {
     for (const auto& target : targets) {
-        TRY_VOID(
-            context_of(tx)
-                .db
-                .query("WITH seen AS (SELECT count(*) AS n, coalesce(sum(e.size_octets), 0) AS octets "
-                       "FROM mailboxes b JOIN entries e ON e.mailbox = b.id WHERE b.account = ?1), "
-                       "boxes AS (SELECT coalesce(max(highest_modseq), 0) AS modseq, "
-                       "coalesce(max(uid_validity), 0) AS validity FROM mailboxes WHERE account = ?1) "
-                       "UPDATE accounts SET used_messages = (SELECT n FROM seen), "
-                       "used_octets = (SELECT octets FROM seen), "
-                       "modseq = max(modseq, (SELECT modseq FROM boxes)), "
-                       "uid_validity_next = max(uid_validity_next, (SELECT validity + 1 FROM boxes)) WHERE id = ?1")
-                .bind(target.a)
-                .run());
+        TRY_VOID(context_of(tx)
+                     .db
+                     .query("WITH seen AS (SELECT count(*) AS n, coalesce(sum(e.size_octets), 0) AS octets "
+                            "FROM mailboxes b JOIN entries e ON e.mailbox = b.id WHERE b.account = ?1), "
+                            "boxes AS (SELECT coalesce(max(highest_modseq), 0) AS modseq, "
+                            "coalesce(max(uid_validity) FILTER (WHERE uid_validity <= ?2), 0) AS validity "
+                            "FROM mailboxes WHERE account = ?1) "
+                            "UPDATE accounts SET used_messages = (SELECT n FROM seen), "
+                            "used_octets = (SELECT octets FROM seen), "
+                            "modseq = max(modseq, (SELECT modseq FROM boxes)), "
+                            "uid_validity_next = max(iif(uid_validity_next > ?2, 1, uid_validity_next), "
+                            "(SELECT validity + 1 FROM boxes)) WHERE id = ?1")
+                     .bind(target.a, kUidMax)
+                     .run());
     }
     return {};
 }

@@ -12,6 +12,8 @@
 
 namespace posthouse::storage {
 
+inline constexpr std::int64_t kUidMax = 0xffff'ffff;  ///< of a UID and of a UIDVALIDITY (RFC 9051 2.3.1.1)
+
 struct AccountRow {
     std::string address;
     std::int64_t domain = 0;
