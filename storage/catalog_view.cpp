@@ -160,6 +160,10 @@ Result<> check_quota(const CatalogView& catalog, std::span<const AccountId> acco
         }
         TRY(const Domain domain, catalog.domain(account.domain));
         if (domain.quota_octets == 0 && domain.quota_messages == 0) continue;
+        if (domain.quota_octets > 0 && octets > domain.quota_octets) {
+            return Error(Errc::too_large,
+                         fmt::format("the message is larger than the mailboxes of {} together may hold", domain.name));
+        }
         TRY(const CatalogView::Use use, catalog.domain_use(domain.id));
         if (full(domain.quota_octets, use.octets, octets) || full(domain.quota_messages, use.messages, 1)) {
             return Error(Errc::over_quota, fmt::format("the mailboxes of {} together are full", domain.name));

@@ -132,8 +132,11 @@ def check_quota(home):
     home.cli("domain", "quota", "home.example", "--messages", str(MESSAGES))
     until(lambda: refused()[0] == 452)
     assert json.loads(home.cli("domain", "show", "home.example", "--json"))["quota_messages"] == MESSAGES
-    home.cli("domain", "quota", "home.example", "--messages", "none")
-    until(lambda: refused()[0] == 250)
+    home.cli("domain", "quota", "home.example", "--messages", "none", "--size", "20M")
+    until(lambda: refused(mail=["SIZE=21000000"])[0] == 552)
+    assert refused(mail=["SIZE=1000"])[0] == 250
+    home.cli("domain", "quota", "home.example", "--size", "none")
+    until(lambda: refused(mail=["SIZE=21000000"])[0] == 250)
     client.logout()
 
 

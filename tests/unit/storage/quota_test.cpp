@@ -69,6 +69,20 @@ TEST_CASE("a domain's quota of octets bounds copies too, and moves are free") {
     CHECK(f.store->write_value({}, [&](Tx& tx) { return tx.mail(f.alice).move(inbox, one, trash); }));
 }
 
+TEST_CASE("what could never fit into a domain is too large, not only refused for now") {
+    Fixture f;
+    f.limit_domain(25, 0);
+    const std::vector<AccountId> accounts = {f.alice};
+    const auto check = [&](std::uint64_t octets) {
+        return f.store->read([&](const Snapshot& s) { return check_quota(s.catalog(), accounts, octets); });
+    };
+    CHECK(check(25));
+    CHECK(check(26).error().code == Errc::too_large);
+    REQUIRE(f.store.deliver(f.bob, "0123456789"));
+    CHECK(check(25).error().code == Errc::over_quota);
+    CHECK(check(26).error().code == Errc::too_large);
+}
+
 TEST_CASE("what was promised is taken over the quota, for every recipient") {
     Fixture f;
     REQUIRE(f.store->write({}, [&](Tx& tx) { return tx.catalog().set_quota(f.alice, 0, 1); }));
