@@ -93,9 +93,22 @@ Result<> backup_key(Invocation& call) {
     return {};
 }
 
+// What takes the data directory takes all that is in it.
+bool lies_within(const std::string& path, const std::string& directory) {
+    std::error_code none;
+    const auto inner = std::filesystem::weakly_canonical(path, none)
+                           .lexically_relative(std::filesystem::weakly_canonical(directory, none));
+    return !inner.empty() && *inner.begin() != "..";
+}
+
 // backup init --to DIR [--key-file FILE]
 Result<> backup_init(Invocation& call) {
     TRY(const backup::Target target, take_target(call, "--to"));
+    if (const auto settings = call.settings(); settings && lies_within(target.directory, settings->data)) {
+        return Error(Errc::invalid, fmt::format("{} lies in the data directory, and would be lost with it: name a "
+                                                "directory on another disk",
+                                                target.directory));
+    }
     TRY_VOID(backup::init(target));
     if (call.out().json()) {
         call.out().record(Record().add("directory", target.directory).add("encrypted", !target.key.empty()));
@@ -218,8 +231,8 @@ Result<> restore_whole(Invocation& call, const backup::Target& target, const bac
     say_findings(call, "Lost, because the backup is damaged", done.lost);
     if (done.key_made) {
         call.out().say(
-            "The backup has no sealing key: a new one was made. Run posthouse dkim rotate for each domain, and remove "
-            "and add\nroutes that have a password; or restore again with --seal-key and the old DATA/seal.key.");
+            "The backup has no sealing key: a new one was made. Run posthouse dkim add for each domain, and remove and "
+            "add\nroutes that have a password; or restore again with --seal-key and the old DATA/seal.key.");
     }
     if (done.held > 0) {
         call.out().say(

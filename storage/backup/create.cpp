@@ -84,7 +84,7 @@ class Creator {
         Source out;
         out.segment = row.id;
         out.sealed = row.sealed;
-        struct stat facts{};
+        struct stat facts {};
         if (::fstatat(directory_.segments().get(), segment_name(row.id).c_str(), &facts, AT_SYMLINK_NOFOLLOW) == 0) {
             out.inode = facts.st_ino;
             out.changed_ns = facts.st_mtim.tv_sec * std::int64_t{1'000'000'000} + facts.st_mtim.tv_nsec;
@@ -250,10 +250,19 @@ Result<> clean(Repository& repository, const Keep& keep, Created& out) {
     const auto remove = [&]() -> Result<> {
         TRY(const std::vector<std::string> names, repository.names());
         std::vector<Kept> there;
-        for (const std::string& name : names) {
-            TRY(const Time created, time_of_backup(name));
-            const auto verdict = repository.verdict(name);
-            there.push_back(Kept{name, created, verdict && verdict->good});
+        bool met_undamaged = false;
+        for (auto name = names.rbegin(); name != names.rend(); ++name) {
+            Kept one{*name, {}, false, true};
+            TRY(one.created, time_of_backup(*name));
+            const auto verdict = repository.verdict(*name);
+            one.verified_good = verdict && verdict->good;
+            // Of those behind the newest undamaged one nobody asks: their manifests need not be read.
+            if (one.verified_good && !met_undamaged) {
+                const auto manifest = repository.manifest(*name);
+                one.undamaged = manifest && manifest->damage_count() == 0;
+                met_undamaged = one.undamaged;
+            }
+            there.push_back(std::move(one));
         }
         for (const std::string& name : to_remove(there, keep)) {
             TRY_VOID(repository.remove(name));

@@ -45,6 +45,9 @@ std::vector<std::string> to_remove(std::span<const Kept> backups, const Keep& ke
     }
     const auto good = std::ranges::find_if(newest_first, [](const Kept* one) { return one->verified_good; });
     if (good != newest_first.end()) stay.insert(*good);
+    const auto whole =
+        std::ranges::find_if(newest_first, [](const Kept* one) { return one->verified_good && one->undamaged; });
+    if (whole != newest_first.end()) stay.insert(*whole);
 
     std::vector<std::string> out;
     for (auto one = newest_first.rbegin(); one != newest_first.rend(); ++one) {

@@ -24,9 +24,11 @@ struct Kept {
     std::string name;
     Time created{};
     bool verified_good = false;  ///< its last verify found nothing wrong
+    bool undamaged = true;       ///< nothing was wrong with the store when it was made
 };
 
-/// The names that may go, oldest first. Never the newest backup, never the newest one that was verified good.
+/// The names that may go, oldest first. Never the newest backup, never the newest one that was verified good, and never
+/// the newest good one of an undamaged store: what the disk lost since may be whole in that one alone.
 std::vector<std::string> to_remove(std::span<const Kept> backups, const Keep& keep);
 
 }  // namespace posthouse::storage::backup

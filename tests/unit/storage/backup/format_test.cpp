@@ -131,12 +131,14 @@ TEST_CASE("retention keeps what a rule wants, the newest, and the last verified 
         std::vector<int> ages_h;   ///< of the backups, hours before a Wednesday, noon UTC
         int good = -1;             ///< index of the one that was verified good
         std::vector<int> removed;  ///< indices
+        int damaged = -1;          ///< index of one that was verified good, but of a store that was damaged already
     };
     const Case cases[] = {
         {"no rule: all stay", {}, {0, 1, 2000}, -1, {}},
         {"the newest two", {.newest = 2}, {0, 1, 2, 3}, -1, {2, 3}},
         {"one is the least that stays", {.newest = 1}, {0}, -1, {}},
         {"the good one stays though it is old", {.newest = 1}, {0, 1, 2, 3}, 2, {1, 3}},
+        {"and the one from before the damage", {.newest = 1}, {0, 1, 2, 3, 4}, 3, {2, 4}, 1},
         {"days: the newest of each", {.daily = 2}, {0, 6, 20, 30, 50}, -1, {1, 3, 4}},
         {"days without a backup do not count", {.daily = 2}, {0, 240, 480}, -1, {2}},
         {"weeks begin on Monday", {.weekly = 2}, {0, 59, 61, 200, 300}, -1, {1, 3, 4}},
@@ -150,7 +152,8 @@ TEST_CASE("retention keeps what a rule wants, the newest, and the last verified 
         std::vector<Kept> there;
         for (std::size_t i = 0; i < c.ages_h.size(); ++i) {
             const Time created = noon - std::chrono::hours(c.ages_h[i]);
-            there.push_back(Kept{std::to_string(i), created, static_cast<int>(i) == c.good});
+            const bool damaged = static_cast<int>(i) == c.damaged;
+            there.push_back(Kept{std::to_string(i), created, damaged || static_cast<int>(i) == c.good, !damaged});
         }
         std::vector<std::string> wanted;
         for (auto i = c.removed.rbegin(); i != c.removed.rend(); ++i) wanted.push_back(std::to_string(*i));
