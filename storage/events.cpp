@@ -199,4 +199,16 @@ Result<std::vector<Event>> EventsImpl::by_address(std::string_view address, std:
     return out;
 }
 
+Result<std::vector<Event>> EventsImpl::about_server(std::size_t count_max) const {
+    std::vector<Event> out;
+    Query q =
+        db_.query("SELECT " EVENT_COLUMNS " FROM events WHERE message = 0 AND kind = ?1 ORDER BY id DESC LIMIT ?2");
+    q.bind(EventKind::system, count_max);
+    for (;;) {
+        TRY(const bool more, q.row());
+        if (!more) return out;
+        out.push_back(event_of(q));
+    }
+}
+
 }  // namespace posthouse::storage

@@ -50,6 +50,8 @@ class EventView {
     virtual Result<std::vector<Event>> by_queue(QueueId queue) const = 0;
     /// Sender or recipient; newest messages first, at most `count_max` events.
     virtual Result<std::vector<Event>> by_address(std::string_view address, std::size_t count_max) const = 0;
+    /// Those about the server itself, newest first.
+    virtual Result<std::vector<Event>> about_server(std::size_t count_max) const = 0;
 };
 
 class EventTx : public EventView {

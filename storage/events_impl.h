@@ -37,6 +37,7 @@ class EventsImpl final : public EventTx {
     Result<std::vector<Event>> by_message(MessageId message) const override;
     Result<std::vector<Event>> by_queue(QueueId queue) const override;
     Result<std::vector<Event>> by_address(std::string_view address, std::size_t count_max) const override;
+    Result<std::vector<Event>> about_server(std::size_t count_max) const override;
     Result<> append(const Event& event) override;
 
  private:

@@ -96,9 +96,29 @@ Record event_record(const Event& event, Dialogue dialogue) {
     return out;
 }
 
-// trace MESSAGE-ID | QUEUE-ID | ADDRESS
+// trace server: backups and the like, the newest last, as in a log.
+Result<> trace_server(Invocation& call) {
+    TRY(storage::Store* const store, call.store());
+    TRY(auto events, store->read([](const storage::Snapshot& s) { return s.events().about_server(kEventsMax); }));
+    std::ranges::reverse(events);
+    std::vector<Record> rows;
+    std::string text;
+    for (const Event& event : events) {
+        rows.push_back(event_record(event, Dialogue::hidden));
+        text += fmt::format("{}{}  {}", text.empty() ? "" : "\n", format_rfc3339(event.at), log::escape(event.detail));
+    }
+    if (call.out().json()) {
+        call.out().table(rows, "");
+    } else {
+        call.out().say(text.empty() ? "Nothing has been told of the server itself yet." : text);
+    }
+    return {};
+}
+
+// trace MESSAGE-ID | QUEUE-ID | ADDRESS | server
 Result<> trace(Invocation& call) {
     const std::string what = call.get("WHAT");
+    if (what == "server") return trace_server(call);
     const Dialogue dialogue = call.has("--dialogue") ? Dialogue::shown : Dialogue::hidden;
     TRY(storage::Store* const store, call.store());
     TRY(const auto found,
@@ -106,7 +126,9 @@ Result<> trace(Invocation& call) {
     if (found.empty()) {
         return Error(
             Errc::not_found,
-            fmt::format("nothing is known of {}; name a Message-ID, a queue id such as q12, or an address", what));
+            fmt::format("nothing is known of {}; name a Message-ID, a queue id such as q12, an address, or the word "
+                        "server",
+                        what));
     }
     std::vector<Record> rows;
     std::string text;
@@ -125,8 +147,9 @@ Result<> trace(Invocation& call) {
 }
 
 using Kind = Argument::Kind;
-constexpr Argument kArguments[] = {{Kind::positional, "WHAT", "a Message-ID, a queue id, or an address"},
-                                   {Kind::flag, "--dialogue", "show what was said with the other server"}};
+constexpr Argument kArguments[] = {
+    {Kind::positional, "WHAT", "a Message-ID, a queue id, an address, or \"server\" for backups and the like"},
+    {Kind::flag, "--dialogue", "show what was said with the other server"}};
 constexpr Command kRows[] = {
     {"", "trace", "tell the life of a message", "posthouse trace q12 --dialogue", kArguments, trace}};
 

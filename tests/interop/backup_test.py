@@ -208,6 +208,9 @@ def check_refusals(home, target, key):
         done = home.cli("backup", *words, check=False)
         assert done.returncode == 1 and sentence in done.stderr and done.stderr.count("\n") == 1, done
     assert not list(nowhere.iterdir())
+    done = home.cli("backup", "init", "--to", str(home.data / "tmp" / ".." / "backups"), check=False)
+    assert done.returncode == 1 and "lies in the data directory" in done.stderr, done
+    assert not (home.data / "backups").exists()
 
 
 def check_damage(home, target, key):
@@ -243,6 +246,8 @@ def check_schedule(home, key):
     wait_for(home, lambda: (metric(home, "backup_last_success_seconds") or 0) > 0)
     assert metric(home, "backup_verified_age_seconds") < 3600
     assert "was made and verified" in home.log()
+    assert "was made and verified" in home.cli("trace", "server")
+    assert json.loads(home.cli("trace", "server", "--json"))[-1]["kind"] == "system"
     verify(home, target, *key)
     # The target goes away: the failure is counted and told.
     shutil.rmtree(target)

@@ -57,6 +57,25 @@ TEST_CASE("events are found by Message-ID with or without brackets, and by eithe
     CHECK(by_address(store, "nobody@b.example").empty());
 }
 
+TEST_CASE("events about the server itself are found apart from what was refused, newest first") {
+    TempStore store;
+    for (const auto& [kind, detail] : {std::pair(EventKind::system, "first"), std::pair(EventKind::refused, "550 no"),
+                                       std::pair(EventKind::system, "second")}) {
+        REQUIRE(store->write({}, [&](Tx& tx) {
+            Event event;
+            event.kind = kind;
+            event.detail = detail;
+            return tx.events().append(event);
+        }));
+    }
+    const auto found = store->read([](const Snapshot& s) { return s.events().about_server(10); });
+    REQUIRE(found);
+    REQUIRE(found->size() == 2);
+    CHECK(found->at(0).detail == "second");
+    CHECK(found->at(1).detail == "first");
+    CHECK(store->read([](const Snapshot& s) { return s.events().about_server(1); })->size() == 1);
+}
+
 TEST_CASE("events about no stored message are kept and found one by one") {
     TempStore store;
     for (int i = 0; i < 3; ++i) {
