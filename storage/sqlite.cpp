@@ -120,7 +120,8 @@ void Query::bind_blob(int index, std::string_view octets) {
     note(sqlite3_bind_blob64(handle_, index, octets.data(), octets.size(), SQLITE_STATIC));
 }
 
-Result<std::unique_ptr<Connection>> Connection::open(const std::string& path, Mode mode, std::uint64_t cache_octets) {
+Result<std::unique_ptr<Connection>> Connection::open(const std::string& path, Mode mode, std::uint64_t cache_octets,
+                                                     std::uint64_t page_octets) {
     configure_library();
     std::unique_ptr<Connection> db(new Connection());
     const int flags = (mode == Mode::write ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY) | SQLITE_OPEN_NOMUTEX |
@@ -142,10 +143,11 @@ Result<std::unique_ptr<Connection>> Connection::open(const std::string& path, Mo
     const std::string cache = fmt::format("PRAGMA cache_size=-{};", cache_octets / 1024);
     TRY_VOID(db->exec_text(cache.c_str()));
     if (mode == Mode::write) {
-        // page_size only counts in a database without tables. The store checkpoints after the waiters are released,
-        // never inside COMMIT, hence no autocheckpoint.
+        const std::string pages = fmt::format("PRAGMA page_size={};", page_octets);
+        TRY_VOID(db->exec_text(pages.c_str()));
+        // The store checkpoints after the waiters are released, never inside COMMIT, hence no autocheckpoint.
         TRY_VOID(
-            db->exec("PRAGMA page_size=4096; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
+            db->exec("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
                      "PRAGMA secure_delete=FAST; PRAGMA wal_autocheckpoint=0;"));
         sqlite3_wal_hook(
             handle,

@@ -113,7 +113,9 @@ class Connection {
  public:
     enum class Mode { read, write };
     /// Opens an existing database file with the settings of this store (WAL, FULL, defensive, ...).
-    static Result<std::unique_ptr<Connection>> open(const std::string& path, Mode mode, std::uint64_t cache_octets);
+    /// `page_octets` counts where the database has no table yet.
+    static Result<std::unique_ptr<Connection>> open(const std::string& path, Mode mode, std::uint64_t cache_octets,
+                                                    std::uint64_t page_octets = 4096);
     ~Connection();
     Connection(const Connection&) = delete;
     Connection& operator=(const Connection&) = delete;

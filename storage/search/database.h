@@ -10,9 +10,11 @@
 
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -77,8 +79,13 @@ class Reader {
     Connection& db() { return *connection_; }
     /// Valid until the next call for the same part; nothing where the message has none. Errc::corrupt.
     Result<std::optional<std::string_view>> text(MessageId message, TextPart part);
+    /// The texts of `messages` (ascending), one after the other; those without one are passed over. Errc::corrupt.
+    Result<> each_text(std::span<const MessageId> messages, TextPart part,
+                       const std::function<void(MessageId, std::string_view)>& visit);
 
  private:
+    Result<std::string_view> unpack(MessageId message, TextPart part, std::string_view packed);
+
     std::unique_ptr<Connection> connection_;
     std::unique_ptr<ZSTD_DCtx, std::size_t (*)(ZSTD_DCtx*)> context_;
     std::string header_;
@@ -90,6 +97,8 @@ class Readers {
  public:
     explicit Readers(const Directory& directory) : directory_(directory) {}
     Result<std::unique_ptr<Reader>> take();
+    /// Null where one would have to be waited for, or cannot be opened.
+    std::unique_ptr<Reader> take_if_free();
     /// Null: one that was taken is gone.
     void give(std::unique_ptr<Reader> reader);
     /// All must have been given back.

@@ -5,6 +5,7 @@
 #include <bit>
 #include <cstdint>
 #include <map>
+#include <vector>
 
 #include "storage/types.h"
 
@@ -29,6 +30,19 @@ class IdSet {
         return out;
     }
     void clear() { blocks_.clear(); }
+    /// In order.
+    std::vector<MessageId> list() const {
+        std::vector<MessageId> out;
+        for (const auto& [key, block] : blocks_) {
+            for (std::size_t i = 0; i < kWords; ++i) {
+                for (std::uint64_t word = block[i]; word != 0; word &= word - 1) {
+                    const auto low = static_cast<std::int64_t>(i) * 64 + std::countr_zero(word);
+                    out.push_back(static_cast<MessageId>((key << kBlockShift) + low));
+                }
+            }
+        }
+        return out;
+    }
     /// One past the highest; 0 of an empty set.
     MessageId upper_bound() const {
         for (auto block = blocks_.rbegin(); block != blocks_.rend(); ++block) {

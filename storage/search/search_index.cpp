@@ -7,6 +7,7 @@
 #include "protocols/base/log.h"
 #include "protocols/base/random.h"
 #include "storage/search/trigram.h"
+#include "storage/search/verify.h"
 
 namespace posthouse::storage::search {
 namespace {
@@ -166,11 +167,11 @@ struct SearchIndex::Bounds {
 };
 
 struct SearchIndex::Question {
-    const IdSet& all;
     Reader& reader;
     MessageId first{};
     MessageId last{};
     std::uint64_t hits_max = 0;
+    std::uint64_t indexed = 0;  ///< messages in the whole index
 };
 
 Result<std::vector<Verdict>> SearchIndex::narrow(const Condition& condition, std::span<const MessageId> messages) {
@@ -179,9 +180,11 @@ Result<std::vector<Verdict>> SearchIndex::narrow(const Condition& condition, std
     if (!writer_ || damaged_) return Error(Errc::unavailable, "there is no search index now");
     std::vector<Verdict> out(messages.size(), Verdict::in_mail);
     IdSet all;
+    std::uint64_t indexed = 0;
     {
         // Before the reader's snapshot: what counts as indexed now is in it.
         const std::shared_lock sets(sets_mutex_);
+        indexed = sets_.searchable.size();
         for (std::size_t i = 0; i < messages.size(); ++i) {
             if (!sets_.searchable.contains(messages[i])) continue;
             all.insert(messages[i]);
@@ -192,7 +195,7 @@ Result<std::vector<Verdict>> SearchIndex::narrow(const Condition& condition, std
     TRY(auto reader, readers_.take());
     const auto [first, last] = std::ranges::minmax(messages);
     const std::uint64_t hits_max = std::max(kHitsMin, kHitsPerMessage * messages.size());
-    const auto bounds = evaluate(condition, Question{all, *reader, first, last, hits_max});
+    const auto bounds = evaluate(condition, Question{*reader, first, last, hits_max, indexed}, all);
     readers_.give(std::move(reader));
     if (!bounds) {
         suspect(bounds.error());
@@ -208,27 +211,32 @@ Result<std::vector<Verdict>> SearchIndex::narrow(const Condition& condition, std
     return out;
 }
 
-// Recursion as deep as the search was nested, which its parser bounds.
-Result<SearchIndex::Bounds> SearchIndex::evaluate(const Condition& condition, const Question& question) const {
+// Recursion as deep as the search was nested, which its parser bounds. What is said is said of `within` alone.
+Result<SearchIndex::Bounds> SearchIndex::evaluate(const Condition& condition, const Question& question,
+                                                  const IdSet& within) {
     using Kind = Condition::Kind;
-    Bounds out{question.all, {}};
+    Bounds out{within, {}};
     switch (condition.kind) {
         case Kind::unknown: return out;
-        case Kind::met: out.certain = question.all; return out;
+        case Kind::met: out.certain = within; return out;
         case Kind::text:
         case Kind::narrowed: {
             const auto expression = expression_for(condition.needle);
             if (!expression) return out;
+            if (condition.kind == Kind::text && !expression->exact)
+                return verify(condition.needle, condition.where, question, within);
             TRY(auto hits, find(expression->match, condition.where, question));
             if (!hits) return out;
+            hits->keep_common(within);
             out.possible = *std::move(hits);
-            if (condition.kind == Kind::text && expression->exact) out.certain = out.possible;
+            if (condition.kind == Kind::text) out.certain = out.possible;
             return out;
         }
         case Kind::all_of:
-            out.certain = question.all;
+            out.certain = within;
             for (const Condition& part : condition.of) {
-                TRY(const Bounds inner, evaluate(part, question));
+                const IdSet still = out.possible;  // those that failed one part need not be asked for the next
+                TRY(const Bounds inner, evaluate(part, question, still));
                 out.possible.keep_common(inner.possible);
                 out.certain.keep_common(inner.certain);
             }
@@ -236,15 +244,15 @@ Result<SearchIndex::Bounds> SearchIndex::evaluate(const Condition& condition, co
         case Kind::any_of:
             out.possible.clear();
             for (const Condition& part : condition.of) {
-                TRY(const Bounds inner, evaluate(part, question));
+                TRY(const Bounds inner, evaluate(part, question, within));
                 out.possible.add(inner.possible);
                 out.certain.add(inner.certain);
             }
             return out;
         case Kind::none_of:
-            out.certain = question.all;
+            out.certain = within;
             for (const Condition& part : condition.of) {
-                TRY(const Bounds inner, evaluate(part, question));
+                TRY(const Bounds inner, evaluate(part, question, within));
                 out.possible.remove(inner.certain);
                 out.certain.remove(inner.possible);
             }
@@ -253,9 +261,40 @@ Result<SearchIndex::Bounds> SearchIndex::evaluate(const Condition& condition, co
     return out;
 }
 
+/// Of a needle that is longer than a term: the index names candidates, their texts decide.
+Result<SearchIndex::Bounds> SearchIndex::verify(std::string_view needle, Condition::Where where,
+                                                const Question& question, const IdSet& within) {
+    if (where == Condition::Where::anywhere) {
+        TRY(Bounds out, verify(needle, Condition::Where::body, question, within));
+        IdSet rest = within;
+        rest.remove(out.certain);
+        TRY(const Bounds in_header, verify(needle, Condition::Where::header, question, rest));
+        out.possible.add(in_header.possible);
+        out.certain.add(in_header.certain);
+        return out;
+    }
+    const TextPart part = where == Condition::Where::header ? TextPart::header : TextPart::body;
+    Bounds out{within, {}};
+    std::vector<std::string_view> terms = terms_of(needle);
+    if (within.size() >= kSampledMin) {
+        TRY(const auto texts, sample_texts(question.reader, part, within.list()));
+        terms = choose_terms(terms, texts, within.size(), question.indexed);
+    }
+    if (!terms.empty()) {
+        TRY(auto hits, find(match_all(terms), where, question));
+        if (hits) out.possible.keep_common(*hits);
+    }
+    if (out.possible.size() > kVerifiedMax) return out;
+    TRY(const auto holders, find_holders(needle, part, out.possible.list(), readers_, question.reader));
+    out.possible.clear();
+    for (const MessageId holder : holders) out.possible.insert(holder);
+    out.certain = out.possible;
+    return out;
+}
+
 // Nothing where there are more hits than would pay.
 Result<std::optional<IdSet>> SearchIndex::find(std::string_view match, Condition::Where where,
-                                               const Question& question) const {
+                                               const Question& question) {
     IdSet out;
     if (where == Condition::Where::anywhere) {
         for (const auto part : {Condition::Where::header, Condition::Where::body}) {
@@ -269,10 +308,7 @@ Result<std::optional<IdSet>> SearchIndex::find(std::string_view match, Condition
     q.bind(match, question.first, question.last);
     for (std::uint64_t hits = 0; hits <= question.hits_max; ++hits) {
         TRY(const bool more, q.row());
-        if (!more) {
-            out.keep_common(question.all);
-            return out;
-        }
+        if (!more) return out;
         out.insert(q.id<MessageId>(0));
     }
     return std::nullopt;

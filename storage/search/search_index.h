@@ -118,8 +118,10 @@ class SearchIndex {
     void remember(MessageId message, std::int64_t note);
     void forget(MessageId message);
 
-    Result<Bounds> evaluate(const Condition& condition, const Question& question) const;
-    Result<std::optional<IdSet>> find(std::string_view match, Condition::Where where, const Question& question) const;
+    Result<Bounds> evaluate(const Condition& condition, const Question& question, const IdSet& within);
+    Result<Bounds> verify(std::string_view needle, Condition::Where where, const Question& question,
+                          const IdSet& within);
+    static Result<std::optional<IdSet>> find(std::string_view match, Condition::Where where, const Question& question);
 
     Result<bool> work_once();
     Result<> follow_settings();

@@ -142,30 +142,46 @@ std::vector<std::string_view> characters(std::string_view text) {
     return out;
 }
 
-std::optional<Expression> expression_for(std::string_view needle) {
+std::vector<std::string_view> terms_of(std::string_view needle) {
     const auto parts = characters(needle);
-    if (parts.empty()) return std::nullopt;
+    std::vector<std::string_view> out;
+    for (std::size_t i = 0; i + kTermCharacters <= parts.size(); ++i) {
+        const std::string_view last = parts[i + kTermCharacters - 1];
+        const char* const begin = parts[i].data();
+        const std::string_view term(begin, static_cast<std::size_t>(last.data() + last.size() - begin));
+        if (term.find('\0') == std::string_view::npos && std::ranges::find(out, term) == out.end()) out.push_back(term);
+    }
+    return out;
+}
+
+std::string match_all(std::span<const std::string_view> terms) {
+    std::string out;
+    for (const std::string_view term : terms) {
+        if (!out.empty()) out += " AND ";
+        append_quoted(out, term);
+    }
+    return out;
+}
+
+std::optional<Expression> expression_for(std::string_view needle) {
+    const std::size_t count = characters(needle).size();
+    if (count == 0) return std::nullopt;
     Expression out;
-    if (parts.size() < kTermCharacters) {
+    if (count < kTermCharacters) {
         if (needle.find('\0') != std::string_view::npos) return std::nullopt;  // FTS5 reads a C string
         append_quoted(out.match, needle);
         out.match += " *";
         out.exact = true;
         return out;
     }
-    const std::size_t count = parts.size() - kTermCharacters + 1;
-    const std::size_t step = (count + kTermsMax - 1) / kTermsMax;
-    std::vector<std::string_view> terms;
-    for (std::size_t i = 0; i < count; i += step) {
-        const auto term = std::string_view(
-            parts[i].data(), static_cast<std::size_t>(parts[i + 2].data() + parts[i + 2].size() - parts[i].data()));
-        if (term.find('\0') != std::string_view::npos || std::ranges::find(terms, term) != terms.end()) continue;
-        if (!terms.empty()) out.match += " AND ";
-        append_quoted(out.match, term);
-        terms.push_back(term);
-    }
+    std::vector<std::string_view> terms = terms_of(needle);
     if (terms.empty()) return std::nullopt;
-    out.exact = count == 1;
+    const std::size_t step = (terms.size() + kTermsMax - 1) / kTermsMax;
+    std::size_t kept = 0;
+    for (std::size_t i = 0; i < terms.size(); i += step) terms[kept++] = terms[i];
+    terms.resize(kept);
+    out.match = match_all(terms);
+    out.exact = count == kTermCharacters;
     return out;
 }
 

@@ -7,6 +7,7 @@
 /// continuation octets behind it, at most three, which is read alike in a text and in a needle.
 /// Threads: tokenizers belong to their connection.
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,6 +25,12 @@ Result<> add_tokenizer(Connection& db);
 
 /// The characters of `text`.
 std::vector<std::string_view> characters(std::string_view text);
+
+/// The terms of `needle`, each once; none where it has fewer than three characters. Those with NUL are left out: FTS5
+/// reads a C string.
+std::vector<std::string_view> terms_of(std::string_view needle);
+/// Asks FTS5 for the texts that have all of `terms`, of which there is one at least.
+std::string match_all(std::span<const std::string_view> terms);
 
 /// What to ask of FTS5 for `needle`: its result holds all texts with the needle, and no others where `exact`.
 struct Expression {

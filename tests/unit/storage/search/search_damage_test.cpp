@@ -15,7 +15,7 @@ using test::SearchStore;
 namespace {
 
 constexpr int kMessages = 150;
-constexpr std::size_t kPageOctets = 4096;
+constexpr std::size_t kPageOctets = 16384;
 const char* const kAsked[] = {"exporter", "caf\xc3\xa9", "\xe4\xb8\xad", "number 11", "nothing of it"};
 
 std::string read_file(const std::string& path) {
@@ -94,7 +94,7 @@ TEST_CASE("search.db with octets changed in each kind of page") {
     for (const auto& [kind, all] : pages) {
         // One in the middle and the last of each kind; head, cell pointers, and content from its end.
         for (const std::size_t page : {all[all.size() / 2], all.back()}) {
-            for (const std::size_t at : {0UL, 3UL, 9UL, 40UL, 2000UL, 3000UL, 4000UL, 4090UL}) {
+            for (const std::size_t at : {0UL, 3UL, 9UL, 40UL, 8000UL, 12'000UL, 16'000UL, 16'380UL}) {
                 std::string octets = d.good;
                 octets[page * kPageOctets + at] = static_cast<char>(octets[page * kPageOctets + at] ^ 0x15);
                 CAPTURE(kind);

@@ -34,7 +34,7 @@ TEST_CASE("the index says what reading every message says, with a tail that it d
     store.fill(20, 2);
     CHECK(index.status()->waiting == 20);
     store.check_agreement(index);
-    struct stat file{};
+    struct stat file {};
     REQUIRE(::stat((store.path() + "/search.db").c_str(), &file) == 0);
     CHECK((file.st_mode & 0777) == 0600);
 }
@@ -57,12 +57,14 @@ TEST_CASE("conditions are put together: and, or, not, and what nobody can tell")
         return std::ranges::count(*got, verdict);
     };
     CHECK(count(text("odd"), Verdict::yes) == 45);
-    CHECK(count(text("even"), Verdict::in_text) == 45);
-    CHECK(count(Condition(Kind::all_of, {text("odd"), text("fizz")}), Verdict::in_text) == 15);
+    CHECK(count(text("even"), Verdict::yes) == 45);
+    CHECK(count(text("even"), Verdict::no) == 45);
+    CHECK(count(Condition(Kind::all_of, {text("odd"), text("fizz")}), Verdict::yes) == 15);
+    CHECK(count(Condition(Kind::all_of, {text("odd"), Condition(Kind::narrowed, "fizz")}), Verdict::in_text) == 15);
     CHECK(count(Condition(Kind::all_of, {text("odd"), Condition(Kind::met)}), Verdict::yes) == 45);
     CHECK(count(Condition(Kind::all_of, {text("odd"), Condition(Kind::unknown)}), Verdict::in_text) == 45);
     CHECK(count(Condition(Kind::any_of, {text("odd"), text("fizz")}), Verdict::no) == 30);
-    CHECK(count(Condition(Kind::any_of, {text("odd"), text("fizz")}), Verdict::yes) == 45);
+    CHECK(count(Condition(Kind::any_of, {text("odd"), text("fizz")}), Verdict::yes) == 60);
     CHECK(count(Condition(Kind::any_of, {text("odd"), Condition(Kind::unknown)}), Verdict::in_text) == 45);
     CHECK(count(Condition(Kind::none_of, {text("odd")}), Verdict::yes) == 45);
     CHECK(count(Condition(Kind::none_of, {text("fizz")}), Verdict::yes) == 60);
@@ -73,6 +75,38 @@ TEST_CASE("conditions are put together: and, or, not, and what nobody can tell")
     CHECK(count(where("odd", Condition::Where::header), Verdict::no) == 90);
     CHECK(count(where("sub", Condition::Where::header), Verdict::yes) == 90);
     CHECK(count(where("sub", Condition::Where::body), Verdict::no) == 90);
+}
+
+TEST_CASE("words of most texts and phrases of such words are found exactly, by several threads") {
+    SearchStore store;
+    std::vector<std::string> messages;
+    for (int i = 0; i < 1200; ++i) {
+        const char* const order = i % 3 == 0 ? "common words together" : "words together common";
+        messages.push_back(message_of(i, fmt::format("{} {}{}", order, i % 10 == 0 ? "" : "everywhere ", i)));
+    }
+    store.take_in(messages);
+    SearchIndex index(*store);
+    build(index);
+    const auto count = [&](const char* needle, Condition::Where where, Verdict verdict) {
+        const auto got = index.narrow(Condition(Condition::Kind::text, needle, where), store.ids());
+        REQUIRE(got);
+        return std::ranges::count(*got, verdict);
+    };
+    using Where = Condition::Where;
+    struct {
+        const char* needle;
+        Where where;
+        int holders;
+    } const cases[] = {{"everywhere", Where::body, 1080},     {"everywhere", Where::anywhere, 1080},
+                       {"everywhere", Where::header, 0},      {"common words", Where::body, 400},
+                       {"words together", Where::body, 1200}, {"together common", Where::body, 800},
+                       {"together words", Where::body, 0},    {"everywhere 999", Where::body, 1},
+                       {"common 1000", Where::body, 1},       {"common words", Where::anywhere, 400}};
+    for (const auto& one : cases) {
+        CAPTURE(one.needle);
+        CHECK(count(one.needle, one.where, Verdict::yes) == one.holders);
+        CHECK(count(one.needle, one.where, Verdict::no) == 1200 - one.holders);
+    }
 }
 
 TEST_CASE("too large and unreadable messages are noted and read") {
