@@ -4,7 +4,8 @@
   tests/bench/imap_bench.py [--messages 1000000] [--peer-messages 100000] [--rounds 5] [--sessions 10]
 
 Prints one JSON line a case; the first SELECT finds the server just started (cold), the memory is told with one session
-on the mailbox and with --sessions, whose own first SELECTs are in select_others_ms. POSTHOUSE_BINARY names the program (a release build), POSTHOUSE_STORE_BENCH the filler of
+on the mailbox and with --sessions, whose own first SELECTs are in select_others_ms. In between messages come in over
+SMTP, each followed by a SELECT. POSTHOUSE_BINARY names the program (a release build), POSTHOUSE_STORE_BENCH the filler of
 its store (built beside it). Posthouse is read over TLS, Dovecot in clear; both on loopback, one client.
 """
 import argparse
@@ -13,6 +14,7 @@ import json
 import os
 import pathlib
 import shutil
+import smtplib
 import statistics
 import subprocess
 import sys
@@ -53,6 +55,17 @@ def measure(name, client, messages, rounds):
                       "fetch_flags_best_per_s": round(max(fetches[1:])), "fetch_octets": octets}), flush=True)
 
 
+def measure_after_deliveries(home, client, rounds):
+    """SELECT by one session just after another message came in over SMTP."""
+    times = []
+    with smtplib.SMTP("127.0.0.1", home.port("smtp")) as sender:
+        for number in range(rounds):
+            sender.sendmail("a@sender.example", [home.account], f"Subject: late {number}\r\n\r\nhello\r\n".encode())
+            times.append(run(client, f"d{number}", "SELECT INBOX")[0] * 1000)
+    print(json.dumps({"bench": "imap_large_after_delivery", "select_median_ms": round(statistics.median(times), 2),
+                      "select_worst_ms": round(max(times), 2)}), flush=True)
+
+
 def resident_mib(pid):
     for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
@@ -77,6 +90,7 @@ def posthouse(messages, rounds, sessions):
         before = resident_mib(home.process.pid)
         client = connect()
         measure("posthouse", client, messages, rounds)
+        measure_after_deliveries(home, client, rounds)
         alone = resident_mib(home.process.pid)
         others = [connect() for _ in range(sessions - 1)]
         took = [run(other, "o1", "SELECT INBOX")[0] * 1000 for other in others]
