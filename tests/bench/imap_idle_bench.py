@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """What idle clients cost: memory a connection in IDLE with INBOX selected, processor time while nothing happens, and how
-soon all sessions of an account hear of a delivery. Over TLS: no password is taken in clear.
+soon all sessions of an account hear of a delivery. Over TLS, or in clear.
 
-  tests/bench/imap_idle_bench.py [--connections 10000] [--accounts 100] [--seconds 10]
+  tests/bench/imap_idle_bench.py [--connections 10000] [--accounts 100] [--seconds 10] [--clear]
 
 Prints one JSON line. POSTHOUSE_BINARY names the program (a release build). Each connection needs two descriptors of the
 machine's limit; an account's connections come from one loopback address.
@@ -46,7 +46,9 @@ def read_until(connection, mark):
 
 
 def idle(home, context, address, source):
-    connection = context.wrap_socket(socket.create_connection(("127.0.0.1", home.port("imaps")), source_address=(source, 0)))
+    service = "imaps" if context else "imap"
+    connection = socket.create_connection(("127.0.0.1", home.port(service)), source_address=(source, 0))
+    connection = context.wrap_socket(connection) if context else connection
     read_until(connection, b"\r\n")
     for tag, line in (("a", f"LOGIN {address} {home.passwords[address]!r}".replace("'", '"')), ("b", "SELECT INBOX")):
         connection.sendall(f"{tag} {line}\r\n".encode())
@@ -80,10 +82,11 @@ def main():
     parser.add_argument("--connections", type=int, default=10_000)
     parser.add_argument("--accounts", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--clear", action="store_true")
     wanted = parser.parse_args()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    home = House()
+    home = House(config={"imap": {"clear_login": '"loopback"'}})
     try:
         addresses = [f"user{number}@home.example" for number in range(wanted.accounts)]
         for address in addresses:
@@ -92,6 +95,7 @@ def main():
         pid = home.process.pid
         context = home.tls()
         context.check_hostname = False
+        context = None if wanted.clear else context
         # One session first, so that what is made once is not counted; it stays.
         held = [idle(home, context, addresses[0], "127.0.0.2")]
         before = memory_octets(pid)
@@ -108,7 +112,7 @@ def main():
         time.sleep(wanted.seconds)
         used = processor_seconds(pid) - used
         first, last = woken(home, addresses[0], [held[number] for number in range(0, len(held), wanted.accounts)])
-        print(json.dumps({"bench": "imap_idle", "connections": len(held),
+        print(json.dumps({"bench": "imap_idle", "connections": len(held), "tls": not wanted.clear,
                           "octets_a_connection": round(cost), "entered_s": round(entered, 1),
                           "processor_share_idle": round(used / wanted.seconds, 4),
                           "woken_first_ms": first, "woken_all_ms": last,
