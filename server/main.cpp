@@ -197,6 +197,7 @@ imap::ImapDeps House::imap_deps(net::TlsServerContext* starttls) {
     deps.hostname = config_.hostname;
     deps.clock = &system_clock();
     deps.metrics = &metrics_;
+    if (config_.imap_clear_login) deps.clear_login = imap::ClearLogin::from_loopback;
     return deps;
 }
 
@@ -207,8 +208,7 @@ Door House::imap_door(const ListenRow& row, net::TlsServerContext* starttls, net
     door.limits.connections_per_network_max = kImapPerNetworkMax;
     door.implicit_tls = implicit;
     door.over_limit = imap::kOverLimit;
-    const imap::ImapDeps deps = imap_deps(starttls);
-    door.handler = [deps](std::unique_ptr<net::Stream> stream) {
+    door.handler = [deps = imap::session_deps(imap_deps(starttls))](std::unique_ptr<net::Stream> stream) {
         return imap::serve_connection(std::move(stream), deps);
     };
     return door;

@@ -199,8 +199,8 @@ class MailTx : public MailView {
     virtual Result<std::vector<std::pair<Uid, Uid>>> move(MailboxId from, std::span<const Uid> uids, MailboxId to) = 0;
     /// Removes these entries whatever their flags; gives back those that were there.
     virtual Result<std::vector<Uid>> expunge(MailboxId mailbox, std::span<const Uid> uids) = 0;
-    /// The first UID that no session has been told of as \Recent, and marks all as told.
-    virtual Result<Uid> take_recent(MailboxId mailbox) = 0;
+    /// A session has been told of all entries below this UID as \Recent.
+    virtual Result<> note_recent(MailboxId mailbox, Uid up_to) = 0;
     /// All of them or none. Errc::too_large, limit, denied: see storage/annotations.h.
     virtual Result<> annotate(MailboxId mailbox, std::span<const AnnotationChange> changes) = 0;
     /// Without rights left the row goes. Errc::invalid: no such account; denied: the owner's own.

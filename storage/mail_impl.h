@@ -18,6 +18,11 @@ inline constexpr std::size_t kMailboxLevelsMax = 20;
 inline constexpr std::size_t kKeywordOctetsMax = 100;
 inline constexpr std::size_t kKeywordsMax = 100;  ///< of one entry
 
+inline constexpr FlagBits kAllFlags =
+    bit(Flag::seen) | bit(Flag::answered) | bit(Flag::flagged) | bit(Flag::deleted) | bit(Flag::draft);
+inline bool is_unseen(FlagBits flags) { return (flags & bit(Flag::seen)) == 0; }
+inline std::int64_t seconds(Time time) { return to_unix_ms(time) / 1000; }
+
 /// A mailbox name that can be made, with INBOX in its spelling. Errc::invalid says why not.
 Result<std::string> check_mailbox_name(std::string_view name);
 /// INBOX in its spelling, the rest as it is.
@@ -62,7 +67,7 @@ class MailImpl final : public MailTx {
     Result<std::vector<std::pair<Uid, Uid>>> copy(MailboxId from, std::span<const Uid> uids, MailboxId to) override;
     Result<std::vector<std::pair<Uid, Uid>>> move(MailboxId from, std::span<const Uid> uids, MailboxId to) override;
     Result<std::vector<Uid>> expunge(MailboxId mailbox, std::span<const Uid> uids) override;
-    Result<Uid> take_recent(MailboxId mailbox) override;
+    Result<> note_recent(MailboxId mailbox, Uid up_to) override;
     Result<> annotate(MailboxId mailbox, std::span<const AnnotationChange> changes) override {
         return annotate_as(mailbox, account_, changes);
     }
@@ -94,8 +99,24 @@ class MailImpl final : public MailTx {
     Result<> check(MailboxId mailbox) const;
     Result<std::string> check_identifier(std::string_view identifier) const;
     Result<std::vector<Entry>> take_entries(Query&& query) const;
+    /// An entry, and its place: between two whose places follow each other the mailbox has no other entry.
+    struct Found {
+        Entry entry;
+        std::uint64_t place = 0;
+    };
     /// The entries of `uids` that exist, ascending, each once.
-    Result<std::vector<Entry>> find(MailboxId mailbox, std::span<const Uid> uids) const;
+    Result<std::vector<Found>> find(MailboxId mailbox, std::span<const Uid> uids) const;
+    /// Entries that stand side by side: from the first UID to the last there is no other.
+    struct Run {
+        std::size_t begin = 0;  ///< index among what was found
+        Uid first = 0;
+        Uid last = 0;
+    };
+    /// `found` in as few runs as there can be; with Gaps::none without a gap between the UIDs of a run either.
+    enum class Gaps { allowed, none };
+    static std::vector<Run> runs_of(std::span<const Found> found, Gaps gaps);
+    /// More than a quarter of a mailbox has changed since.
+    Result<bool> changed_much(MailboxId mailbox, ModSeq since) const;
     Result<std::vector<Uid>> missing_uids(MailboxId mailbox) const;
     Result<std::vector<std::string>> children(std::string_view name) const;
 
@@ -111,7 +132,10 @@ class MailImpl final : public MailTx {
     Result<Uid> take_uids(MailboxId mailbox, std::uint64_t count, ModSeq modseq, const Counters& more);
     Result<> count_changes(MailboxId mailbox, ModSeq modseq, const Counters& by);
     Result<> insert_entry(MailboxId mailbox, const Entry& entry);
-    Result<> delete_entry(MailboxId mailbox, Uid uid, ModSeq modseq);
+    /// Entries of a run go; their UIDs are remembered for QRESYNC.
+    Result<> delete_run(MailboxId mailbox, const Run& run, ModSeq modseq);
+    Result<> update_run(MailboxId mailbox, const Run& run, const FlagChange& change, std::optional<std::uint32_t> set,
+                        ModSeq modseq);
     Result<std::uint32_t> keyword_set(std::span<const std::string> names);
     Result<std::string> keyword(const std::string& name);
     Result<bool> holds(MessageId message) const;

@@ -1,6 +1,7 @@
-// Changes of entries. Every change takes one MODSEQ of the account for all entries it touches (RFC 7162 3.1 asks for
-// "higher than before", not for a number each), and moves the counters of mailbox and account in the same transaction:
-// STATUS and quotas are read from a row, never counted.
+// New entries, and what they take: quota, UIDs, keywords; changes of many are in mail_bulk.cpp. Every change takes one
+// MODSEQ of the account for all entries it touches (RFC 7162 3.1 asks for "higher than before", not for a number each),
+// and moves the counters of mailbox and account in the same transaction: STATUS and quotas are read from a row, never
+// counted.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -10,11 +11,6 @@
 
 namespace posthouse::storage {
 namespace {
-
-bool is_unseen(FlagBits flags) { return (flags & bit(Flag::seen)) == 0; }
-
-constexpr FlagBits kAllFlags =
-    bit(Flag::seen) | bit(Flag::answered) | bit(Flag::flagged) | bit(Flag::deleted) | bit(Flag::draft);
 
 /// flag-keyword is an atom (RFC 3501 9): no controls, blanks or specials.
 bool is_keyword(std::string_view name) {
@@ -26,8 +22,6 @@ bool is_keyword(std::string_view name) {
 // The sum over a domain's accounts is only made where the domain has a quota: 0 says that it has none.
 #define LIMITED_DOMAIN \
     "coalesce((SELECT d.id FROM domains d WHERE d.id = domain AND (d.quota_octets > 0 OR d.quota_messages > 0)), 0)"
-
-std::int64_t seconds(Time time) { return to_unix_ms(time) / 1000; }
 
 }  // namespace
 
@@ -91,11 +85,6 @@ Result<> MailImpl::insert_entry(MailboxId mailbox, const Entry& entry) {
         .bind(mailbox, entry.uid, entry.modseq, entry.flags, entry.keyword_set, entry.internal_date_s,
               entry.save_date_s, entry.size_octets, entry.message)
         .run();
-}
-
-Result<> MailImpl::delete_entry(MailboxId mailbox, Uid uid, ModSeq modseq) {
-    TRY_VOID(db_.query("DELETE FROM entries WHERE mailbox = ?1 AND uid = ?2").bind(mailbox, uid).run());
-    return db_.query("INSERT INTO expunged VALUES (?1, ?2, ?3)").bind(mailbox, modseq, uid).run();
 }
 
 Result<std::string> MailImpl::keyword(const std::string& name) {
@@ -225,135 +214,11 @@ Result<Entry> MailImpl::deliver(std::string_view name, FlagBits flags, MessageId
     return entry;
 }
 
-Result<std::uint32_t> MailImpl::changed_keywords(std::uint32_t before, const FlagChange& change) {
-    // Worked out once for each set found among the entries, not once an entry: see the caller's map.
-    if (change.how == FlagChange::How::replace) return keyword_set(change.keywords);
-    if (change.keywords.empty()) return before;
-    TRY(std::vector<std::string> now, keywords(before));
-    if (change.how == FlagChange::How::add) {
-        now.insert(now.end(), change.keywords.begin(), change.keywords.end());
-    } else {
-        std::erase_if(now, [&change](const std::string& name) {
-            return std::ranges::any_of(change.keywords,
-                                       [&name](const std::string& gone) { return ascii::equals_ci(name, gone); });
-        });
-    }
-    return keyword_set(now);
-}
-
-Result<StoreOutcome> MailImpl::store(MailboxId mailbox, std::span<const Uid> uids, const FlagChange& change,
-                                     std::optional<ModSeq> unchanged_since) {
+Result<> MailImpl::note_recent(MailboxId mailbox, Uid up_to) {
     TRY_VOID(check(mailbox));
-    TRY(const std::vector<Entry> found, find(mailbox, uids));
-    StoreOutcome outcome;
-    std::map<std::uint32_t, std::uint32_t> sets;  // most messages share a few sets
-    Counters by;
-    ModSeq modseq = 0;
-    Query update =
-        db_.query("UPDATE entries SET flags = ?3, keyword_set = ?4, modseq = ?5 WHERE mailbox = ?1 AND uid = ?2");
-    for (Entry entry : found) {
-        if (unchanged_since && entry.modseq > *unchanged_since) {
-            outcome.modified.push_back(entry.uid);
-            continue;
-        }
-        FlagBits flags = change.flags & kAllFlags;
-        if (change.how == FlagChange::How::add) flags = static_cast<FlagBits>(entry.flags | flags);
-        if (change.how == FlagChange::How::remove) flags = static_cast<FlagBits>(entry.flags & ~flags);
-        auto set = sets.find(entry.keyword_set);
-        if (set == sets.end()) {
-            TRY(const std::uint32_t after, changed_keywords(entry.keyword_set, change));
-            set = sets.emplace(entry.keyword_set, after).first;
-        }
-        if (flags == entry.flags && set->second == entry.keyword_set) continue;
-        if (modseq == 0) {
-            TRY(modseq, next_modseq());
-        }
-        by.unseen += (is_unseen(flags) ? 1 : 0) - (is_unseen(entry.flags) ? 1 : 0);
-        entry.flags = flags;
-        entry.keyword_set = set->second;
-        entry.modseq = modseq;
-        update.reset();
-        TRY_VOID(update.bind(mailbox, entry.uid, entry.flags, entry.keyword_set, entry.modseq).run());
-        outcome.changed.push_back(entry);
-    }
-    if (modseq != 0) TRY_VOID(count_changes(mailbox, modseq, by));
-    return outcome;
-}
-
-void MailImpl::count(Counters& by, const Entry& entry, std::int64_t sign) {
-    by.messages += sign;
-    by.unseen += is_unseen(entry.flags) ? sign : 0;
-    by.octets += sign * static_cast<std::int64_t>(entry.size_octets);
-}
-
-Result<std::vector<std::pair<Uid, Uid>>> MailImpl::transfer(MailboxId from, std::span<const Uid> uids, MailboxId to,
-                                                            Transfer how) {
-    TRY_VOID(check(from));
-    TRY_VOID(check(to));
-    TRY(const std::vector<Entry> found, find(from, uids));
-    std::vector<std::pair<Uid, Uid>> pairs;
-    if (found.empty()) return pairs;
-    Counters more;
-    for (const Entry& entry : found) count(more, entry, 1);
-    if (how == Transfer::copy) TRY_VOID(take_quota(static_cast<std::uint64_t>(more.octets), found.size()));
-    // One MODSEQ for both ends: to other sessions the message is in one place or the other (RFC 6851 3.3).
-    TRY(const ModSeq modseq, next_modseq());
-    TRY(Uid uid, take_uids(to, found.size(), modseq, more));
-    for (Entry entry : found) {
-        if (how == Transfer::move) {
-            TRY_VOID(delete_entry(from, entry.uid, modseq));
-        } else {
-            change_refs(context_, entry.message, 1);
-        }
-        pairs.emplace_back(entry.uid, uid);
-        entry.uid = uid++;
-        entry.modseq = modseq;
-        entry.save_date_s = seconds(context_.write->now);
-        TRY_VOID(insert_entry(to, entry));
-    }
-    if (how == Transfer::copy) return pairs;
-    TRY_VOID(count_changes(from, modseq, Counters{-more.messages, -more.unseen, -more.octets}));
-    return pairs;
-}
-
-Result<std::vector<std::pair<Uid, Uid>>> MailImpl::copy(MailboxId from, std::span<const Uid> uids, MailboxId to) {
-    return transfer(from, uids, to, Transfer::copy);
-}
-
-Result<std::vector<std::pair<Uid, Uid>>> MailImpl::move(MailboxId from, std::span<const Uid> uids, MailboxId to) {
-    return transfer(from, uids, to, Transfer::move);
-}
-
-Result<std::vector<Uid>> MailImpl::expunge(MailboxId mailbox, std::span<const Uid> uids) {
-    TRY(const Mailbox box, this->mailbox(mailbox));
-    TRY(const std::vector<Entry> found, find(mailbox, uids));
-    std::vector<Uid> gone;
-    if (found.empty()) return gone;
-    // The row moves to deleted_entries with its reference to the body: the octets stay until it can no longer be
-    // restored. The quota is given back at once, as the user expects of an emptied trash.
-    TRY(const ModSeq modseq, next_modseq());
-    Counters by;
-    Query keep = db_.query("INSERT INTO deleted_entries VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)");
-    for (const Entry& entry : found) {
-        keep.reset();
-        TRY_VOID(keep.bind(account_, context_.write->now, mailbox, entry.uid, box.name, entry.flags, entry.keyword_set,
-                           entry.internal_date_s, entry.save_date_s, entry.size_octets, entry.message)
-                     .run());
-        TRY_VOID(delete_entry(mailbox, entry.uid, modseq));
-        count(by, entry, -1);
-        gone.push_back(entry.uid);
-    }
-    TRY_VOID(count_changes(mailbox, modseq, by));
-    TRY_VOID(give_quota(static_cast<std::uint64_t>(-by.octets), gone.size()));
-    return gone;
-}
-
-Result<Uid> MailImpl::take_recent(MailboxId mailbox) {
-    TRY(const Mailbox box, this->mailbox(mailbox));
-    if (box.recent_from < box.uid_next) {
-        TRY_VOID(db_.query("UPDATE mailboxes SET recent_from = uid_next WHERE id = ?1").bind(mailbox).run());
-    }
-    return box.recent_from;
+    return db_.query("UPDATE mailboxes SET recent_from = max(recent_from, min(?2, uid_next)) WHERE id = ?1")
+        .bind(mailbox, up_to)
+        .run();
 }
 
 }  // namespace posthouse::storage

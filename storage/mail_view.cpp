@@ -137,8 +137,24 @@ Result<std::uint64_t> MailImpl::count_from(MailboxId mailbox, Uid first) const {
     return q.u64(0);
 }
 
+Result<bool> MailImpl::changed_much(MailboxId mailbox, ModSeq since) const {
+    Query q = db_.query(
+        "SELECT count(*) * 4 > (SELECT messages FROM mailboxes WHERE id = ?1) FROM (SELECT 1 FROM entries "
+        "INDEXED BY entries_by_modseq WHERE mailbox = ?1 AND modseq > ?2 "
+        "LIMIT (SELECT messages / 4 + 1 FROM mailboxes WHERE id = ?1))");
+    TRY([[maybe_unused]] const bool one, q.bind(mailbox, since).row());
+    return q.flag(0);
+}
+
 Result<std::vector<Entry>> MailImpl::changed_since(MailboxId mailbox, ModSeq since) const {
     TRY_VOID(check(mailbox));
+    // After a change of most of it the mailbox is read by UID: each entry that the index names costs a seek.
+    TRY(const bool much, changed_much(mailbox, since));
+    if (much) {
+        return take_entries(
+            db_.query("SELECT " ENTRY_COLUMNS " FROM entries WHERE mailbox = ?1 AND +modseq > ?2 ORDER BY uid")
+                .bind(mailbox, since));
+    }
     // The index gives them by MODSEQ; without the hint SQLite might rather scan the mailbox by UID.
     TRY(std::vector<Entry> found,
         take_entries(db_.query("SELECT " ENTRY_COLUMNS " FROM entries INDEXED BY entries_by_modseq "
@@ -257,40 +273,20 @@ Result<> MailImpl::each_listed(MailboxId mailbox, Uid first, Uid last, Listing l
 
 Result<BodyReader> MailImpl::body(MailboxId mailbox, Uid uid) const {
     MessageId message{};
+    Placement placement;
+    std::uint64_t size = 0;
     {
         Query q = db_.query(
-            "SELECT e.message FROM mailboxes b JOIN entries e ON e.mailbox = b.id "
-            "WHERE b.id = ?1 AND b.account = ?2 AND e.uid = ?3");
+            "SELECT m.id, m.segment, m.position, m.stored_octets, m.size_octets FROM mailboxes b "
+            "CROSS JOIN entries e CROSS JOIN messages m "
+            "WHERE b.id = ?1 AND b.account = ?2 AND e.mailbox = b.id AND e.uid = ?3 AND m.id = e.message");
         TRY(const bool found, q.bind(mailbox, account_, uid).row());
         if (!found) return no_entry(uid);
         message = q.id<MessageId>(0);
+        placement = Placement{q.i64(1), q.u64(2), q.u64(3)};
+        size = q.u64(4);
     }
-    return open_body(context_, message);
-}
-
-Result<std::vector<Entry>> MailImpl::find(MailboxId mailbox, std::span<const Uid> uids) const {
-    std::vector<Uid> wanted(uids.begin(), uids.end());
-    std::ranges::sort(wanted);
-    const auto [first, last] = std::ranges::unique(wanted);
-    wanted.erase(first, last);
-    std::vector<Entry> out;
-    out.reserve(wanted.size());
-    Query q = db_.query("SELECT " ENTRY_COLUMNS " FROM entries WHERE mailbox = ?1 AND uid = ?2");
-    for (const Uid uid : wanted) {
-        q.reset();
-        TRY(const bool found, q.bind(mailbox, uid).row());
-        if (!found) continue;
-        Entry& entry = out.emplace_back();
-        entry.uid = uid;
-        entry.flags = static_cast<FlagBits>(q.i64(1));
-        entry.keyword_set = q.u32(2);
-        entry.modseq = q.u64(3);
-        entry.internal_date_s = q.i64(4);
-        entry.save_date_s = q.i64(5);
-        entry.size_octets = q.u64(6);
-        entry.message = q.id<MessageId>(7);
-    }
-    return out;
+    return context_.segments.open(message, placement, size);
 }
 
 }  // namespace posthouse::storage

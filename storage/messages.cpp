@@ -27,11 +27,27 @@ Result<> note_dead(Connection& db, std::int64_t segment, std::uint64_t payload_o
         .run();
 }
 
-Result<> settle_refs(Context& context) {
-    for (const auto& [message, by] : context.write->ref_changes) {
-        if (by != 0) {
-            TRY_VOID(context.db.query("UPDATE messages SET refs = refs + ?2 WHERE id = ?1").bind(message, by).run());
+// Messages that came one after the other and are copied together have ids in a row: one statement for all of them.
+Result<> apply_ref_changes(Context& context) {
+    const auto& changes = context.write->ref_changes;
+    for (auto at = changes.begin(); at != changes.end();) {
+        const auto first = at++;
+        std::int64_t last = raw(first->first);
+        while (at != changes.end() && raw(at->first) == last + 1 && at->second == first->second) {
+            ++last;
+            ++at;
         }
+        if (first->second == 0) continue;
+        TRY_VOID(context.db.query("UPDATE messages SET refs = refs + ?3 WHERE id BETWEEN ?1 AND ?2")
+                     .bind(first->first, last, first->second)
+                     .run());
+    }
+    return {};
+}
+
+Result<> settle_refs(Context& context) {
+    TRY_VOID(apply_ref_changes(context));
+    for (const auto& [message, by] : context.write->ref_changes) {
         if (by > 0) continue;
         std::int64_t segment = 0;
         std::uint64_t octets = 0;

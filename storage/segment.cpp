@@ -7,13 +7,13 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zlib.h>
 
 #include <algorithm>
 #include <cerrno>
 
 #include "protocols/base/ascii.h"
 #include "protocols/base/log.h"
+#include "storage/checksum.h"
 #include "storage/fail_point.h"
 #include "storage/sqlite.h"
 
@@ -39,10 +39,6 @@ Number get_number(std::string_view octets, std::size_t at) {
         value = static_cast<Number>((value << 8U) | static_cast<unsigned char>(octets[at + i]));
     }
     return value;
-}
-
-std::uint32_t crc_of(std::string_view octets) {
-    return static_cast<std::uint32_t>(crc32_z(0, reinterpret_cast<const unsigned char*>(octets.data()), octets.size()));
 }
 
 iovec piece_of(std::string_view octets) {
@@ -91,7 +87,7 @@ bool lies_whole(const Descriptor& file, std::uint64_t position, std::uint64_t fi
     if (!header || header->payload_octets > file_octets - position - kRecordHeaderOctets) return false;
     std::string payload(header->payload_octets, '\0');
     const auto read = read_at(file, position + kRecordHeaderOctets, payload);
-    return read && *read == payload.size() && crc_of(payload) == header->payload_crc;
+    return read && *read == payload.size() && crc32_of(payload) == header->payload_crc;
 }
 
 std::uint64_t record_octets(const Staged& body) { return kRecordHeaderOctets + body.size_octets(); }
@@ -113,7 +109,7 @@ std::string format_record_header(const RecordHeader& header) {
     put_number(out, static_cast<std::uint64_t>(raw(header.message)));
     put_number(out, header.payload_octets);
     put_number(out, header.payload_crc);
-    put_number(out, crc_of(out));
+    put_number(out, crc32_of(out));
     return out;
 }
 
@@ -121,7 +117,7 @@ Result<RecordHeader> parse_record_header(std::string_view octets) {
     if (octets.size() != kRecordHeaderOctets || !octets.starts_with(kRecordMagic)) {
         return Error(Errc::corrupt, "no record of a segment begins here");
     }
-    if (get_number<std::uint32_t>(octets, 28) != crc_of(octets.substr(0, 28))) {
+    if (get_number<std::uint32_t>(octets, 28) != crc32_of(octets.substr(0, 28))) {
         return Error(Errc::corrupt, "the header of a record does not match its checksum");
     }
     RecordHeader header;

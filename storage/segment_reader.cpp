@@ -1,7 +1,6 @@
 // The reading side of segments. A reader holds the descriptor: a segment that is removed under it stays readable.
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <zlib.h>
 #include <zstd.h>
 
 #include <algorithm>
@@ -10,6 +9,7 @@
 #include <map>
 
 #include "protocols/base/log.h"
+#include "storage/checksum.h"
 #include "storage/segment.h"
 #include "storage/sqlite.h"
 
@@ -17,7 +17,7 @@ namespace posthouse::storage {
 namespace {
 
 // Bodies up to this size are read and checked whole at the first touch; larger ones are read where they are asked.
-constexpr std::uint64_t kWholeOctets = 64 * 1024;
+constexpr std::uint64_t kWholeOctets = 64UL * 1024;
 constexpr std::uint64_t kUnpackedOctetsMax = 1ULL << 31U;
 constexpr int kRelocationsMax = 3;
 constexpr std::uint64_t kRelocationCacheOctets = 256ULL * 1024;
@@ -43,7 +43,7 @@ class CheckedRecords {
 
  private:
     static constexpr std::chrono::seconds kTrustSpan{60};
-    static constexpr std::size_t kRecordsMax = 1024;
+    static constexpr std::size_t kRecordsMax = 8192;
     std::mutex mutex_;
     std::map<std::pair<std::int64_t, std::uint64_t>, std::chrono::steady_clock::time_point> checked_;
 };
@@ -61,16 +61,31 @@ Error logged(Error error) {
     return error;
 }
 
+/// `count` octets from `offset` on, fewer at the end of the file.
+Result<std::string> read_string(const Descriptor& file, std::uint64_t offset, std::uint64_t count) {
+    std::string out;
+    Result<std::size_t> got = std::size_t{0};
+    // Without filling it with zeros first.
+    out.resize_and_overwrite(count, [&](char* octets, std::size_t) {  // some libraries give the capacity here
+        got = storage::read_at(file, offset, std::span(octets, count));
+        return got ? *got : std::size_t{0};
+    });
+    if (!got) return Error(got.error());
+    return out;
+}
+
 class RecordSource final : public BodyReader::Source {
  public:
+    /// `record` is what was read of it: its header and, of a small one, the octets behind it too.
     RecordSource(std::shared_ptr<const Descriptor> file, const Placement& place, RecordHeader header,
-                 std::uint64_t size_octets, std::shared_ptr<CheckedRecords> checked)
+                 std::uint64_t size_octets, std::shared_ptr<CheckedRecords> checked, std::string record)
         : file_(std::move(file)),
           place_(place),
           payload_at_(place.position + kRecordHeaderOctets),
           header_(header),
           size_octets_(size_octets),
-          checked_(std::move(checked)) {}
+          checked_(std::move(checked)),
+          record_(std::move(record)) {}
 
     std::uint64_t size_octets() const override { return size_octets_; }
 
@@ -87,15 +102,12 @@ class RecordSource final : public BodyReader::Source {
         }
         const std::lock_guard lock(mutex_);
         if (!loaded_) TRY_VOID(load());
-        std::memcpy(into.data(), whole_.data() + offset, count);
+        std::memcpy(into.data(), plain_.data() + offset, count);
         return count;
     }
 
  private:
-    Result<> check(std::string_view payload) const {
-        const auto* octets = reinterpret_cast<const unsigned char*>(payload.data());
-        return check(payload.size(), static_cast<std::uint32_t>(crc32_z(0, octets, payload.size())));
-    }
+    Result<> check(std::string_view payload) const { return check(payload.size(), crc32_of(payload)); }
 
     Result<> check(std::uint64_t octets, std::uint32_t crc) const {
         if (octets == header_.payload_octets && crc == header_.payload_crc) return {};
@@ -110,34 +122,35 @@ class RecordSource final : public BodyReader::Source {
         if (good_ || checked_->knows(place_)) return {};
         std::string step(kCheckStepOctets, '\0');
         std::uint64_t at = 0;
-        unsigned long crc = 0;
+        std::uint32_t crc = 0;
         while (at < header_.payload_octets) {
             const std::size_t want = std::min<std::uint64_t>(step.size(), header_.payload_octets - at);
             TRY(const std::size_t got, storage::read_at(*file_, payload_at_ + at, std::span(step).first(want)));
-            crc = crc32_z(crc, reinterpret_cast<const unsigned char*>(step.data()), got);
+            crc = crc32_of(std::string_view(step).substr(0, got), crc);
             at += got;
             if (got < want) break;
         }
-        TRY_VOID(check(at, static_cast<std::uint32_t>(crc)));
+        TRY_VOID(check(at, crc));
         good_ = true;
         checked_->note(place_);
         return {};
     }
 
     Result<> load() const {
-        std::string payload(header_.payload_octets, '\0');
-        TRY(const std::size_t got, storage::read_at(*file_, payload_at_, payload));
-        payload.resize(got);
-        TRY_VOID(check(payload));
+        if (header_.payload_octets > kWholeOctets) {
+            TRY(record_, read_string(*file_, place_.position, kRecordHeaderOctets + header_.payload_octets));
+        }
+        plain_ = std::string_view(record_).substr(std::min<std::size_t>(kRecordHeaderOctets, record_.size()));
+        TRY_VOID(check(plain_));
         if (header_.flags == kRecordZstd) {
             std::string plain(size_octets_, '\0');
-            const std::size_t made = ZSTD_decompress(plain.data(), plain.size(), payload.data(), payload.size());
+            const std::size_t made = ZSTD_decompress(plain.data(), plain.size(), plain_.data(), plain_.size());
             if (ZSTD_isError(made) != 0 || made != plain.size()) {
                 return logged(damaged(header_.message, place_.segment, "it cannot be unpacked"));
             }
-            payload = std::move(plain);
+            record_ = std::move(plain);
+            plain_ = record_;
         }
-        whole_ = std::move(payload);
         loaded_ = true;
         return {};
     }
@@ -151,7 +164,8 @@ class RecordSource final : public BodyReader::Source {
     mutable std::mutex mutex_;
     mutable bool good_ = false;
     mutable bool loaded_ = false;
-    mutable std::string whole_;
+    mutable std::string record_;
+    mutable std::string_view plain_;  ///< in record_
 };
 
 }  // namespace
@@ -194,9 +208,10 @@ Result<BodyReader> SegmentReaders::open_at(MessageId message, const Placement& p
         return damaged(message, placement.segment, "that file is missing");
     }
     if (!segment) return Error(segment.error());
-    char octets[kRecordHeaderOctets];
-    TRY(const std::size_t got, read_at(**segment, placement.position, octets));
-    const Result<RecordHeader> parsed = parse_record_header({octets, got});
+    // A small record in one read.
+    const std::uint64_t behind = placement.payload_octets <= kWholeOctets ? placement.payload_octets : 0;
+    TRY(std::string record, read_string(**segment, placement.position, kRecordHeaderOctets + behind));
+    const auto parsed = parse_record_header(std::string_view(record).substr(0, kRecordHeaderOctets));
     if (!parsed) return damaged(message, placement.segment, parsed.error().context);
     const RecordHeader header = *parsed;
     const bool fits =
@@ -204,7 +219,8 @@ Result<BodyReader> SegmentReaders::open_at(MessageId message, const Placement& p
     if (header.message != message || header.payload_octets != placement.payload_octets || !fits) {
         return damaged(message, placement.segment, "the record in its place belongs to another one");
     }
-    return BodyReader(std::make_shared<RecordSource>(*std::move(segment), placement, header, size_octets, checked_));
+    return BodyReader(std::make_shared<RecordSource>(*std::move(segment), placement, header, size_octets, checked_,
+                                                     std::move(record)));
 }
 
 Result<std::shared_ptr<const Descriptor>> SegmentReaders::file(std::int64_t segment) {

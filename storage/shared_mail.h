@@ -59,7 +59,7 @@ class SharedMail final : public MailTx {
     Result<std::vector<std::pair<Uid, Uid>>> copy(MailboxId from, std::span<const Uid> uids, MailboxId to) override;
     Result<std::vector<std::pair<Uid, Uid>>> move(MailboxId from, std::span<const Uid> uids, MailboxId to) override;
     Result<std::vector<Uid>> expunge(MailboxId mailbox, std::span<const Uid> uids) override;
-    Result<Uid> take_recent(MailboxId mailbox) override;
+    Result<> note_recent(MailboxId mailbox, Uid up_to) override;
     Result<> annotate(MailboxId mailbox, std::span<const AnnotationChange> changes) override;
     Result<> set_rights(MailboxId mailbox, std::string_view identifier, RightsChange how, Rights rights) override;
     Result<Restored> restore(std::span<const DeletedKey> keys, std::string_view into) override {

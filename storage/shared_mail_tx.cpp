@@ -210,9 +210,9 @@ Result<std::vector<Uid>> SharedMail::expunge(MailboxId mailbox, std::span<const 
     return mail->expunge(mailbox, uids);
 }
 
-Result<Uid> SharedMail::take_recent(MailboxId mailbox) {
+Result<> SharedMail::note_recent(MailboxId mailbox, Uid up_to) {
     TRY(MailImpl* const mail, reach(mailbox, need(Right::read)));
-    return mail->take_recent(mailbox);
+    return mail->note_recent(mailbox, up_to);
 }
 
 Result<> SharedMail::annotate(MailboxId mailbox, std::span<const AnnotationChange> changes) {

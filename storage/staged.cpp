@@ -3,13 +3,13 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
-#include <zlib.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <optional>
 
 #include "protocols/base/random.h"
+#include "storage/checksum.h"
 #include "storage/segment.h"
 
 namespace posthouse::storage {
@@ -19,15 +19,10 @@ constexpr std::uint64_t kSpoolHeadOctets = kFileHeaderOctets + kRecordHeaderOcte
 // Octets after which the kernel is asked to begin writing: the commit thread's sync then finds little left to do.
 constexpr std::uint64_t kWriteBackOctets = 8ULL * 1024 * 1024;
 
-std::uint32_t crc_of(std::uint32_t crc, std::string_view octets) {
-    return static_cast<std::uint32_t>(
-        crc32_z(crc, reinterpret_cast<const unsigned char*>(octets.data()), octets.size()));
-}
-
 }  // namespace
 
 Staged::Staged(std::string octets)
-    : memory_(std::move(octets)), octets_(memory_.size()), crc_(crc_of(0, memory_)), view_(memory_) {}
+    : memory_(std::move(octets)), octets_(memory_.size()), crc_(crc32_of(memory_)), view_(memory_) {}
 
 Staged::Staged(std::shared_ptr<Directory> directory, Descriptor file, std::string name, std::uint64_t octets,
                std::uint32_t crc)
@@ -95,7 +90,7 @@ class StagingWriter final : public BodyWriter {
             return Error(Errc::no_space, "the disk is too full for a large message: make room there");
         }
         TRY_VOID(write_at(file_, kSpoolHeadOctets + spooled_, octets));
-        crc_ = crc_of(crc_, octets);
+        crc_ = crc32_of(octets, crc_);
         directory_->note_written(octets.size());
         const std::uint64_t before = spooled_;
         spooled_ += octets.size();
@@ -132,9 +127,16 @@ std::unique_ptr<BodyWriter> make_body_writer(std::shared_ptr<Directory> director
 Result<std::string> BodyReader::read(std::uint64_t offset, std::uint64_t count) const {
     const std::uint64_t size = size_octets();
     if (offset >= size) return std::string();
-    std::string out(std::min(count, size - offset), '\0');
-    TRY(const std::size_t got, source_->read_at(offset, out));
-    if (got != out.size()) return Error(Errc::corrupt, "a stored message is shorter than its record says");
+    const std::uint64_t wanted = std::min(count, size - offset);
+    std::string out;
+    Result<std::size_t> got = std::size_t{0};
+    // Without filling it with zeros first.
+    out.resize_and_overwrite(wanted, [&](char* octets, std::size_t) {  // some libraries give the capacity here
+        got = source_->read_at(offset, std::span(octets, wanted));
+        return got ? *got : std::size_t{0};
+    });
+    if (!got) return Error(got.error());
+    if (*got != wanted) return Error(Errc::corrupt, "a stored message is shorter than its record says");
     return out;
 }
 

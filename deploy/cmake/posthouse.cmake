@@ -32,7 +32,7 @@ find_package(ZLIB REQUIRED)
 find_package(Poco REQUIRED COMPONENTS Foundation Net JSON)
 find_package(CLI11 REQUIRED)
 # libunbound.pc needs libevent.pc, which we do not use: the plain library is found by name.
-foreach(name sodium sqlite3 unbound zstd icuuc icui18n icudata spdlog)
+foreach(name sodium sqlite3 unbound zstd deflate icuuc icui18n icudata spdlog)
   find_library(POSTHOUSE_LIB_${name} ${name} REQUIRED)
 endforeach()
 

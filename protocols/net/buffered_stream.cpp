@@ -9,6 +9,7 @@ namespace {
 
 constexpr std::size_t kScratchOctets = 64 * 1024;
 constexpr std::size_t kOutputOctetsMax = 64 * 1024;
+constexpr std::size_t kKeptOctetsMax = 1024UL * 1024;
 
 // One read buffer a thread: Stream::read_some fills it at the very moment it completes, and what it found is copied
 // out before anything else on the loop runs. Idle connections therefore own no buffer at all.
@@ -119,8 +120,11 @@ Task<Result<std::string_view>> BufferedStream::read_some(std::size_t octets_max)
 
 void BufferedStream::put(std::string_view octets) { out_.append(octets); }
 
-Task<Result<>> BufferedStream::flush() {
-    if (out_.empty()) co_return Result<>();
+Task<Result<>> BufferedStream::flush(Buffer buffer) {
+    if (out_.empty()) {
+        if (buffer == Buffer::given_back) free_memory(out_);
+        co_return Result<>();
+    }
     std::string gathered;
     gathered.swap(out_);  // put() may go on while this is under way
     std::string_view rest = gathered;
@@ -128,6 +132,10 @@ Task<Result<>> BufferedStream::flush() {
         const std::string_view piece = rest.substr(0, kOutputOctetsMax);
         CO_TRY_VOID(co_await stream_->write_all(piece));
         rest.remove_prefix(piece.size());
+    }
+    if (buffer == Buffer::kept && out_.empty() && gathered.capacity() <= kKeptOctetsMax) {
+        gathered.clear();
+        out_.swap(gathered);
     }
     co_return Result<>();
 }

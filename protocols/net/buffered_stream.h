@@ -47,7 +47,11 @@ class BufferedStream {
     /// Gathers output; flushes by itself past 64 KiB only when flush() or write() is awaited.
     void put(std::string_view octets);
     std::size_t pending_output() const { return out_.size(); }
-    Task<Result<>> flush();
+    /// What put() has gathered, to append to it in place.
+    std::string& output() { return out_; }
+    /// Buffer::kept: there is more to come, the memory is used again.
+    enum class Buffer { given_back, kept };
+    Task<Result<>> flush(Buffer buffer = Buffer::given_back);
     /// flush() and then `octets` without copying them.
     Task<Result<>> write(std::string_view octets);
 

@@ -184,6 +184,15 @@ Result<> set_mailbox_cache(Config& config, const toml::node& node, const Place& 
     return {};
 }
 
+Result<> set_clear_login(Config& config, const toml::node& node, const Place& place) {
+    TRY(const std::string from, take_string(node, place, "\"refused\""));
+    if (from != "refused" && from != "loopback") {
+        return place.error(fmt::format("\"{}\" is no choice; write \"refused\" or \"loopback\"", from));
+    }
+    config.imap_clear_login = from == "loopback";
+    return {};
+}
+
 Result<> set_readers(Config& config, const toml::node& node, const Place& place) {
     const auto* number = node.as_integer();
     if (number == nullptr || number->get() < 1 || number->get() > kReadersMax) {
@@ -255,6 +264,7 @@ constexpr Key kKeys[] = {
     {"store", "cache", Presence::optional, "", set_cache},
     {"store", "readers", Presence::optional, "", set_readers},
     {"imap", "mailbox_cache", Presence::optional, "", set_mailbox_cache},
+    {"imap", "clear_login", Presence::optional, "", set_clear_login},
     {"relay", "ca_file", Presence::optional, "", set_optional_path<&Config::relay_ca_file>},
     {"relay", "mx_port", Presence::optional, "", set_mx_port},
     {"relay", "allow_loopback_mx", Presence::optional, "", set_loopback_mx},

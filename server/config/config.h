@@ -46,6 +46,7 @@ struct Config {
     std::uint64_t store_cache_octets = 64ULL * 1024 * 1024;      ///< pages of mail.db that the writer keeps
     unsigned store_readers_max = 4;                              ///< reading connections at a time
     std::uint64_t imap_cache_octets = 64ULL * 1024 * 1024;       ///< mailboxes that stay open for the next SELECT
+    bool imap_clear_login = false;                               ///< from loopback: LOGIN without TLS is taken
     std::string relay_ca_file;                                   ///< trust anchors for relays; empty: the system's
     std::uint16_t relay_mx_port = 25;                            ///< another one only in tests
     bool relay_allow_loopback_mx = false;                        ///< deliver to MX hosts on loopback: only in tests

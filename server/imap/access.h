@@ -186,8 +186,9 @@ class Access {
                                     storage::Rights rights) = 0;
 
     virtual Answer<OpenedMailbox> open(std::string name) = 0;
-    /// The first UID that is \Recent to this session; marks all as told (RFC 3501 2.3.2).
-    virtual Answer<Uid> take_recent(MailboxId mailbox) = 0;
+    /// The first UID that is \Recent to this session; all are told with it (RFC 3501 2.3.2). Needs no waiting: that
+    /// it is told again after a power cut does no harm.
+    virtual Uid take_recent(const Mailbox& mailbox) = 0;
     virtual Answer<MailboxNews> news(MailboxId mailbox, ModSeq since) = 0;
 
     /// One element a UID, in the same order.

@@ -12,16 +12,26 @@ namespace wire = posthouse::imap;
 
 namespace {
 
+constexpr std::uint64_t kUnaskedOctets = 128UL * 1024;
+
+// A client that waits is told that there is no such mailbox before it sends its message (RFC 3501 6.3.11). A small one
+// that comes anyway is taken first: the commit finds out as well, and a look at the store costs as much as the rest.
+bool must_ask(const std::optional<wire::LiteralMark>& literal) {
+    return !literal || literal->synchronising || literal->octets > kUnaskedOctets;
+}
+
 net::Task<Reply> on_append(Session& session, Cursor args) {
     Incoming incoming(session, wire::Messages::many);
     auto name = take_mailbox(args, session.names());
     const auto space = wire::take_space(args);
     if (!space && name) co_return syntax(space.error());
     if (!name) co_return co_await incoming.refuse(args.rest(), syntax(name.error()));
-    const auto target = co_await session.access().status(*name);
-    if (!target) {
-        Reply refusal = reply_for_target(target.error());
-        co_return co_await incoming.refuse(args.rest(), std::move(refusal));
+    if (must_ask(session.message_literal())) {
+        const auto target = co_await session.access().status(*name);
+        if (!target) {
+            Reply refusal = reply_for_target(target.error());
+            co_return co_await incoming.refuse(args.rest(), std::move(refusal));
+        }
     }
     auto refused = co_await incoming.receive(args.rest());
     if (refused) co_return *std::move(refused);

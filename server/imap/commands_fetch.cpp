@@ -1,5 +1,6 @@
 // FETCH and UID FETCH (RFC 3501 6.4.5, 6.4.8). Messages are answered in batches: one read for the facts of a batch, one
-// for its small sections; large sections are streamed in pieces and never held whole.
+// for its small sections, which goes on while the batch before is written; large sections are streamed in pieces and
+// never held whole.
 #include <algorithm>
 #include <array>
 
@@ -21,7 +22,7 @@ namespace {
 
 constexpr std::size_t kBatchMessages = 128;
 constexpr std::uint64_t kBatchOctets = 1024ULL * 1024;  // of messages whose sections are read together
-constexpr std::uint64_t kInlineOctets = 64ULL * 1024;   // a section up to this is read with its batch
+constexpr std::uint64_t kInlineOctets = 512ULL * 1024;  // a section up to this is read with its batch
 
 // One section of one message of the batch.
 struct Wanted {
@@ -39,6 +40,13 @@ struct Message {
     bool missing = false;
     bool tell_flags = false;     ///< \Seen was set by this command
     std::vector<Wanted> wanted;  ///< parallel to the program's items
+};
+
+// Messages that are read together, and what came of it.
+struct Batch {
+    std::vector<Message> messages;
+    std::vector<std::optional<std::string>> read;
+    Result<> outcome;
 };
 
 class Fetcher {
@@ -61,13 +69,18 @@ class Fetcher {
 
     /// All messages, in their order. Errors: of the connection, or of a read.
     net::Task<Result<>> run(std::span<const std::uint32_t> numbers) {
-        for (std::size_t at = 0; at < numbers.size();) {
-            std::vector<Message> batch = take_batch(numbers, at);
-            at += batch.size();
-            CO_TRY_VOID(co_await answer(batch));
-            if (tells_progress_) CO_TRY_VOID(co_await tell_progress(at, numbers.size()));
+        net::TaskGroup ahead(*session_.deps().loop);
+        std::unique_ptr<Batch> next;  // what the task reads
+        Result<> done;
+        std::exception_ptr thrown;  // the task must be joined in any case
+        try {
+            done = co_await answer_all(numbers, ahead, next);
+        } catch (...) {
+            thrown = std::current_exception();
         }
-        co_return Result<>();
+        co_await ahead.join();
+        if (thrown) std::rethrow_exception(thrown);
+        co_return done;
     }
     /// It runs as a command, whose client may hear how far it is.
     void tell_progress() { tells_progress_ = true; }
@@ -76,6 +89,30 @@ class Fetcher {
     bool unknown_encoding() const { return unknown_encoding_; }
 
  private:
+    net::Task<Result<>> answer_all(std::span<const std::uint32_t> numbers, net::TaskGroup& ahead,
+                                   std::unique_ptr<Batch>& next) {
+        for (std::size_t at = 0; at < numbers.size();) {
+            std::unique_ptr<Batch> batch = std::move(next);
+            if (!batch) {
+                batch = take_batch(numbers, at);
+                if (program_.seen == wire::Seen::set) co_await mark_seen(batch->messages);
+                co_await load(*batch);
+            }
+            CO_TRY_VOID(std::move(batch->outcome));
+            at += batch->messages.size();
+            // \Seen is set for what is written next, not for what may never be.
+            const bool looks = reads_ || facts_ || entry_;
+            if (at < numbers.size() && looks && program_.seen != wire::Seen::set) {
+                next = take_batch(numbers, at);
+                ahead.spawn("imap.fetch", load(*next));
+            }
+            CO_TRY_VOID(co_await write_all(*batch));
+            co_await ahead.join();
+            if (tells_progress_) CO_TRY_VOID(co_await tell_progress(at, numbers.size()));
+        }
+        co_return Result<>();
+    }
+
     // RFC 9585: not by a task of its own as elsewhere, since messages are written meanwhile.
     net::Task<Result<>> tell_progress(std::size_t done, std::size_t goal) {
         const Time now = session_.deps().clock->now();
@@ -85,8 +122,9 @@ class Fetcher {
         co_return co_await session_.flush();
     }
 
-    std::vector<Message> take_batch(std::span<const std::uint32_t> numbers, std::size_t at) const {
-        std::vector<Message> batch;
+    std::unique_ptr<Batch> take_batch(std::span<const std::uint32_t> numbers, std::size_t at) const {
+        auto out = std::make_unique<Batch>();
+        std::vector<Message>& batch = out->messages;
         std::uint64_t octets = 0;
         while (at < numbers.size() && batch.size() < kBatchMessages && octets < kBatchOctets) {
             Message message;
@@ -94,23 +132,23 @@ class Fetcher {
             if (reads_) octets += session_.selected().row(message.number).entry.size_octets;
             batch.push_back(std::move(message));
         }
-        return batch;
+        return out;
     }
 
-    net::Task<Result<>> answer(std::vector<Message>& batch) {
-        if (program_.seen == wire::Seen::set) co_await mark_seen(batch);
-        if (facts_ || entry_) CO_TRY_VOID(co_await load_facts(batch));
-        std::vector<std::optional<std::string>> read;
-        if (reads_) {
-            std::vector<BodyRange> ranges = plan(batch);
-            if (!ranges.empty()) {
-                CO_TRY(read, co_await session_.access().read(session_.selected().id(), std::move(ranges)));
-            }
-        }
-        std::string out;
-        session_.selected().take_keywords(out);
-        session_.put(out);
-        for (Message& message : batch) CO_TRY_VOID(co_await write(message, read));
+    net::Task<void> load(Batch& batch) { batch.outcome = co_await read(batch); }
+
+    net::Task<Result<>> read(Batch& batch) {
+        if (facts_ || entry_) CO_TRY_VOID(co_await load_facts(batch.messages));
+        if (!reads_) co_return Result<>();
+        std::vector<BodyRange> ranges = plan(batch.messages);
+        if (ranges.empty()) co_return Result<>();
+        CO_TRY(batch.read, co_await session_.access().read(session_.selected().id(), std::move(ranges)));
+        co_return Result<>();
+    }
+
+    net::Task<Result<>> write_all(Batch& batch) {
+        session_.selected().take_keywords(session_.output());
+        for (const Message& message : batch.messages) CO_TRY_VOID(co_await write(message, batch.read));
         co_return Result<>();
     }
 
@@ -240,7 +278,7 @@ class Fetcher {
         return false;
     }
 
-    net::Task<Result<>> write(const Message& message, const std::vector<std::optional<std::string>>& read) {
+    net::Task<Result<>> write(const Message& message, std::vector<std::optional<std::string>>& read) {
         const auto unknown = [](const Wanted& wanted) { return wanted.encoding == mime::TransferEncoding::unknown; };
         if (std::ranges::any_of(message.wanted, unknown)) co_return Result<>();  // the command fails at its end
         if (is_missing(message, read)) {
@@ -248,7 +286,7 @@ class Fetcher {
             co_return Result<>();
         }
         const wire::FetchSource source = source_of(message);
-        std::string out;
+        std::string& out = session_.output();
         Dialect dialect;  // the UID is an item of the program
         dialect.uidfetch = session_.has(Enabled::uidonly);
         session_.selected().append_fetch_head(out, message.number, dialect);
@@ -266,10 +304,9 @@ class Fetcher {
             const Wanted& wanted = message.wanted[i];
             const bool empty = !wanted.extent || wanted.extent->octets == 0;
             if (wanted.streamed) {
-                session_.put(std::exchange(out, {}));
                 CO_TRY_VOID(co_await stream(source.uid, use, wanted));
             } else {
-                write_octets(out, use, wanted, empty ? std::string() : *read[wanted.range]);
+                write_octets(out, use, wanted, empty ? std::string() : *std::move(read[wanted.range]));
             }
         }
         if (message.tell_flags && !program_.has("FLAGS")) {
@@ -284,7 +321,6 @@ class Fetcher {
             out += ')';
         }
         out += ")\r\n";
-        session_.put(out);
         co_return co_await session_.relieve();
     }
 
@@ -320,7 +356,7 @@ class Fetcher {
         while (extent.octets > 0) {
             CO_TRY(const std::string piece, co_await read_piece(uid, extent));
             session_.put(piece);
-            CO_TRY_VOID(co_await session_.flush());
+            CO_TRY_VOID(co_await session_.relieve());
         }
         co_return Result<>();
     }

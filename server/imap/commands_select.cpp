@@ -108,8 +108,7 @@ net::Task<Reply> open(Session& session, Cursor args, Mode mode) {
     if ((opened->mailbox.rights & kChanging) == 0) mode = Mode::read_only;
     Uid recent_from = opened->mailbox.recent_from;
     if (mode == Mode::read_write && recent_from < opened->mailbox.uid_next) {
-        const auto first = co_await session.access().take_recent(opened->mailbox.id);
-        if (first) recent_from = *first;
+        recent_from = session.access().take_recent(opened->mailbox);
     }
     session.select(*std::move(opened), mode, recent_from, commits);
     describe(session);

@@ -24,6 +24,7 @@
 #include "protocols/base/metrics.h"
 #include "server/imap/access.h"
 #include "server/imap/entry_list.h"
+#include "server/imap/recent_claims.h"
 #include "storage/mail.h"
 
 namespace posthouse::server::imap {
@@ -49,6 +50,9 @@ class MailboxCache {
                         ModSeq since);
     /// The mailbox is gone.
     void forget(storage::AccountId account, MailboxId mailbox);
+
+    /// What was told as \Recent, of all mailboxes.
+    RecentClaims& recent() { return recent_; }
 
     /// Octets of the images that are kept.
     std::uint64_t octets() const;
@@ -76,6 +80,7 @@ class MailboxCache {
     void trim(std::vector<ImagePtr>& dropped);
     void sweep();
 
+    RecentClaims recent_;
     const std::uint64_t octets_max_;
     Metrics::Value* loads_ = nullptr;
     Metrics::Value* hits_ = nullptr;

@@ -5,21 +5,25 @@
 
 namespace posthouse::server::imap {
 
-net::Task<void> serve_connection(std::unique_ptr<net::Stream> stream, ImapDeps deps) {
-    SessionDeps session_deps;
-    session_deps.loop = deps.loop;
-    session_deps.authenticator = deps.authenticator;
-    session_deps.hub = deps.hub;
-    session_deps.tls = deps.tls;
-    session_deps.hostname = deps.hostname;
-    session_deps.limits = deps.limits;
-    session_deps.clock = deps.clock;
-    session_deps.metrics = deps.metrics;
-    session_deps.clear_login = deps.clear_login;
-    session_deps.open_access = [deps](storage::AccountId account) {
+std::shared_ptr<const SessionDeps> session_deps(const ImapDeps& deps) {
+    const auto out = std::make_shared<SessionDeps>();
+    out->loop = deps.loop;
+    out->authenticator = deps.authenticator;
+    out->hub = deps.hub;
+    out->tls = deps.tls;
+    out->hostname = deps.hostname;
+    out->limits = deps.limits;
+    out->clock = deps.clock;
+    out->metrics = deps.metrics;
+    out->clear_login = deps.clear_login;
+    out->open_access = [deps](storage::AccountId account) {
         return make_store_access(*deps.store, deps.search, *deps.cache, *deps.loop, *deps.read_pool, account);
     };
-    Session session(std::move(session_deps), std::move(stream));
+    return out;
+}
+
+net::Task<void> serve_connection(std::unique_ptr<net::Stream> stream, std::shared_ptr<const SessionDeps> deps) {
+    Session session(std::move(deps), std::move(stream));
     co_await session.run();
 }
 

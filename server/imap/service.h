@@ -47,8 +47,15 @@ struct ImapDeps {
     ImapDeps() = default;
 };
 
-/// One connection to its end, on `deps.loop`; spawned by the listener. TLS has been done where the port is implicit.
-net::Task<void> serve_connection(std::unique_ptr<net::Stream> stream, ImapDeps deps);
+/// What the sessions of one door share.
+std::shared_ptr<const SessionDeps> session_deps(const ImapDeps& deps);
+
+/// One connection to its end, on the loop of `deps`; spawned by the listener. TLS has been done where the port is
+/// implicit.
+net::Task<void> serve_connection(std::unique_ptr<net::Stream> stream, std::shared_ptr<const SessionDeps> deps);
+inline net::Task<void> serve_connection(std::unique_ptr<net::Stream> stream, const ImapDeps& deps) {
+    return serve_connection(std::move(stream), session_deps(deps));
+}
 
 /// The hub of one loop, subscribed to the store's notices. May be destroyed before the store.
 std::unique_ptr<Hub> make_hub(storage::Store& store, net::Loop& loop);

@@ -28,8 +28,12 @@ bool is_http(std::string_view line) {
 
 }  // namespace
 
-Session::Session(SessionDeps deps, std::unique_ptr<net::Stream> stream)
-    : deps_(std::move(deps)), stream_(std::move(stream)), reader_(stream_, deps_.limits), wake_(*deps_.loop) {}
+Session::Session(std::shared_ptr<const SessionDeps> deps, std::unique_ptr<net::Stream> stream)
+    : shared_deps_(std::move(deps)),
+      deps_(*shared_deps_),
+      stream_(std::move(stream)),
+      reader_(stream_, deps_.limits),
+      wake_(*deps_.loop) {}
 
 Session::~Session() { watch_.reset(); }
 
@@ -187,8 +191,7 @@ net::Task<Result<>> Session::refresh() {
         co_return Result<>();
     }
     if (recent_from >= news->mailbox.uid_next) co_return Result<>();  // another session was told first
-    const auto first = co_await access_->take_recent(selected_->id());
-    if (first) selected_->mark_recent(*first);
+    selected_->mark_recent(access_->take_recent(news->mailbox));
     co_return Result<>();
 }
 
@@ -289,7 +292,8 @@ net::Task<Result<>> Session::flush() {
 
 net::Task<Result<>> Session::relieve() {
     if (stream_.pending_output() < kPendingOctetsMax) co_return Result<>();
-    co_return co_await flush();
+    if (phase_ != Phase::not_authenticated) stream_.raw().expires_in(deps_.limits.output_stall_max);
+    co_return co_await stream_.flush(net::BufferedStream::Buffer::kept);
 }
 
 void Session::put_tagged(const Reply& reply) {

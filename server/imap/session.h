@@ -57,7 +57,8 @@ struct SessionDeps {
 
 class Session {
  public:
-    Session(SessionDeps deps, std::unique_ptr<net::Stream> stream);
+    /// All sessions of a door share `deps`: thousands of idle ones hold only what differs.
+    Session(std::shared_ptr<const SessionDeps> deps, std::unique_ptr<net::Stream> stream);
     ~Session();
     Session(const Session&) = delete;
     Session& operator=(const Session&) = delete;
@@ -81,6 +82,8 @@ class Session {
     /// Untagged data: "* " is put before and CRLF after it.
     void untagged(std::string_view data);
     void put(std::string_view octets) { stream_.put(octets); }
+    /// What waits for flush(), to append to it; the same object for as long as the session lives.
+    std::string& output() { return stream_.output(); }
     net::Task<Result<>> flush();
     /// flush() where much is waiting.
     net::Task<Result<>> relieve();
@@ -163,7 +166,8 @@ class Session {
     net::Task<void> tell_others();
     net::Task<Result<>> wait_telling();
 
-    SessionDeps deps_;
+    std::shared_ptr<const SessionDeps> shared_deps_;
+    const SessionDeps& deps_;
     net::BufferedStream stream_;
     CommandReader reader_;
     Phase phase_ = Phase::not_authenticated;

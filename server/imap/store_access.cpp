@@ -37,6 +37,7 @@ Result<OpenedMailbox> open_mailbox(MailboxCache& cache, const MailView& mail, co
     out.mailbox.rights = mailbox.rights;
     out.mailbox.special_use = mailbox.special_use;
     out.mailbox.subscribed = mailbox.subscribed;
+    cache.recent().correct(out.mailbox);
     return out;
 }
 
@@ -46,6 +47,7 @@ Result<MailboxNews> read_news(MailboxCache& cache, const MailView& mail, storage
     if (!found && found.error().code == Errc::not_found) cache.forget(account, mailbox);
     MailboxNews out;
     TRY(out.mailbox, std::move(found));
+    cache.recent().correct(out.mailbox);
     TRY(out.changed, mail.changed_since(mailbox, since));
     TRY(out.expunged, mail.expunged_since(mailbox, since));
     TRY(out.keyword_sets, keyword_sets_of(mail, out.changed));
@@ -53,9 +55,10 @@ Result<MailboxNews> read_news(MailboxCache& cache, const MailView& mail, storage
     return out;
 }
 
-Result<MailboxStatus> status_of(const MailView& mail, Mailbox mailbox, std::uint8_t reads) {
+Result<MailboxStatus> status_of(MailboxCache& cache, const MailView& mail, Mailbox mailbox, std::uint8_t reads) {
     MailboxStatus out;
     out.mailbox = std::move(mailbox);
+    cache.recent().correct(out.mailbox);
     if ((reads & kReadRecent) != 0 && out.mailbox.recent_from < out.mailbox.uid_next) {
         TRY(out.recent, mail.count_from(out.mailbox.id, out.mailbox.recent_from));
     }
@@ -68,20 +71,21 @@ Result<MailboxStatus> status_of(const MailView& mail, Mailbox mailbox, std::uint
     return out;
 }
 
-Result<MailboxStatus> read_status(const MailView& mail, const std::string& name, std::uint8_t reads) {
+Result<MailboxStatus> read_status(MailboxCache& cache, const MailView& mail, const std::string& name,
+                                  std::uint8_t reads) {
     TRY(Mailbox mailbox, mail.mailbox(name));
     if ((reads & kMustRead) != 0) TRY_VOID(mail.mailbox(mailbox.id));
-    return status_of(mail, std::move(mailbox), reads);
+    return status_of(cache, mail, std::move(mailbox), reads);
 }
 
-Result<MailboxListing> read_listing(const MailView& mail, std::uint8_t reads) {
+Result<MailboxListing> read_listing(MailboxCache& cache, const MailView& mail, std::uint8_t reads) {
     MailboxListing out;
     TRY(auto mailboxes, mail.mailboxes());
     out.mailboxes.reserve(mailboxes.size());
     for (Mailbox& mailbox : mailboxes) {
         // Of what may not be read nothing but the name is told.
         const bool readable = has(mailbox.rights, storage::Right::read);
-        TRY(MailboxStatus status, status_of(mail, std::move(mailbox), readable ? reads : std::uint8_t{0}));
+        TRY(MailboxStatus status, status_of(cache, mail, std::move(mailbox), readable ? reads : std::uint8_t{0}));
         out.mailboxes.push_back(std::move(status));
     }
     TRY(out.subscriptions, mail.subscriptions());
@@ -175,11 +179,12 @@ class StoreAccess final : public Access {
         });
     }
     Answer<MailboxListing> list(std::uint8_t reads) override {
-        return reading([reads](const MailView& mail) { return read_listing(mail, reads); });
+        return reading([cache = &cache_, reads](const MailView& mail) { return read_listing(*cache, mail, reads); });
     }
     Answer<MailboxStatus> status(std::string name, std::uint8_t reads) override {
-        return reading(
-            [name = std::move(name), reads](const MailView& mail) { return read_status(mail, name, reads); });
+        return reading([cache = &cache_, name = std::move(name), reads](const MailView& mail) {
+            return read_status(*cache, mail, name, reads);
+        });
     }
     Answer<Mailbox> create(std::string name, storage::SpecialUse use) override {
         return writing([name = std::move(name), use](MailTx& mail) { return create_mailbox(mail, name, use); });
@@ -243,8 +248,15 @@ class StoreAccess final : public Access {
             return open_mailbox(*cache, mail, name);
         });
     }
-    Answer<Uid> take_recent(MailboxId mailbox) override {
-        return writing([mailbox](MailTx& mail) { return mail.take_recent(mailbox); });
+    Uid take_recent(const Mailbox& mailbox) override {
+        const Uid first = cache_.recent().take(mailbox);
+        if (first >= mailbox.uid_next) return first;
+        auto note = [account = account_, id = mailbox.id, up_to = mailbox.uid_next](Tx& tx) {
+            return tx.shared_mail(account).note_recent(id, up_to);
+        };
+        // Nobody waits for it, and where it fails they are \Recent once more after a restart.
+        store_.submit({}, std::move(note), loop_, [](Result<>) {});
+        return first;
     }
     Answer<MailboxNews> news(MailboxId mailbox, ModSeq since) override {
         return reading([cache = &cache_, account = account_, mailbox, since](const MailView& mail) {
@@ -346,17 +358,29 @@ class StoreAccess final : public Access {
         return storage::commit(store_, loop_, std::move(none), std::move(job));
     }
 
-    // The facts are computed on the pool, not on the commit thread: neighbours in the batch must not wait for a parse.
+    static constexpr std::uint64_t kParsedHereOctets = 32UL * 1024;
+
+    // The facts are not computed on the commit thread: neighbours in the batch must not wait for a parse.
     net::Task<Result<Appended>> append_to(std::string name, std::vector<NewMessage> messages,
                                           std::optional<Replaced> replaced) {
         std::vector<storage::StagedBodyPtr> bodies;
-        for (const NewMessage& message : messages) bodies.push_back(message.body);
+        std::uint64_t octets = 0;
+        for (const NewMessage& message : messages) {
+            bodies.push_back(message.body);
+            octets += message.body->size_octets();
+        }
         auto compute = [bodies]() -> Result<std::vector<mime::MessageFacts>> {
             std::vector<mime::MessageFacts> out;
             for (const storage::StagedBodyPtr& body : bodies) out.push_back(mime::compute_facts(body->view()));
             return out;
         };
-        CO_TRY(auto facts, co_await net::offload(pool_, loop_, std::move(compute)));
+        // A small one is parsed sooner than another thread is awake.
+        Result<std::vector<mime::MessageFacts>> computed(Errc::internal, "");
+        if (octets <= kParsedHereOctets)
+            computed = compute();
+        else
+            computed = co_await net::offload(pool_, loop_, std::move(compute));
+        CO_TRY(auto facts, std::move(computed));
         auto job = [account = account_, name = std::move(name), messages = std::move(messages),
                     facts = std::move(facts), replaced](Tx& tx) -> Result<Appended> {
             MailTx& mail = tx.shared_mail(account);

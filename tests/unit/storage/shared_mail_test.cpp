@@ -108,7 +108,7 @@ std::vector<Errc> all_calls(Fixture& f) {
     writes([&](MailTx& m) { return m.move(f.inbox.id, f.one, id); });
     writes([&](MailTx& m) { return m.append(id, f.entries()[0].message, {}); });
     writes([&](MailTx& m) { return m.expunge(id, f.one); });
-    writes([&](MailTx& m) { return m.take_recent(id); });
+    writes([&](MailTx& m) { return m.note_recent(id, 2); });
     writes([&](MailTx& m) { return m.annotate(id, note); });
     writes([&](MailTx& m) { return m.set_rights(id, "eve@a.example", RightsChange::replace, kAllRights); });
     return out;

@@ -52,6 +52,7 @@ cache = "1024K"
 readers = 2
 [imap]
 mailbox_cache = "8M"
+clear_login = "loopback"
 [log]
 level = "debug"
 [relay]
@@ -103,6 +104,7 @@ TEST_CASE("a whole configuration: every value lands where it belongs") {
     CHECK(config->store_cache_octets == 1024U * 1024);
     CHECK(config->store_readers_max == 2);
     CHECK(config->imap_cache_octets == 8U * 1024 * 1024);
+    CHECK(config->imap_clear_login);
     CHECK(config->log_level == log::Level::debug);
     CHECK(config->relay_mx_port == 2525);
     CHECK(config->relay_allow_loopback_mx);
@@ -129,6 +131,7 @@ TEST_CASE("amounts of the store: octets, K, M, G, and none at all") {
     CHECK(plain->store_cache_octets == 64ULL * 1024 * 1024);
     CHECK(plain->store_readers_max == 4);
     CHECK(plain->imap_cache_octets == 64ULL * 1024 * 1024);
+    CHECK_FALSE(plain->imap_clear_login);
 }
 
 TEST_CASE("a file that is not there or far too large is told apart") {
