@@ -90,6 +90,17 @@ Result<std::string> parse_txt(std::string_view rdata) {
     return text;
 }
 
+Result<TlsaRecord> parse_tlsa(std::string_view rdata) {
+    constexpr std::size_t kFixedOctets = 3;
+    if (rdata.size() <= kFixedOctets) return Error(Errc::invalid, "a TLSA record is cut off");
+    TlsaRecord record;
+    record.usage = octet(rdata[0]);
+    record.selector = octet(rdata[1]);
+    record.matching = octet(rdata[2]);
+    record.data = rdata.substr(kFixedOctets);
+    return record;
+}
+
 Result<std::string> normalise_name(std::string_view name) {
     if (name.ends_with('.')) name.remove_suffix(1);
     if (name.empty()) return Error(Errc::invalid, "the DNS name is empty");

@@ -26,6 +26,8 @@ Result<net::IpAddress> parse_a(std::string_view rdata);
 Result<net::IpAddress> parse_aaaa(std::string_view rdata);
 /// The character-strings, joined without anything between (RFC 7208 3.3, RFC 6376 3.6.2.2).
 Result<std::string> parse_txt(std::string_view rdata);
+/// Three octets and what is matched (RFC 6698 2.1); an empty association is refused.
+Result<TlsaRecord> parse_tlsa(std::string_view rdata);
 
 /// Lower case, one final dot taken off, lengths and octets checked as above. The root is refused: nobody mails there.
 Result<std::string> normalise_name(std::string_view name);

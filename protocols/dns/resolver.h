@@ -10,11 +10,13 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "protocols/base/result.h"
 #include "protocols/net/address.h"
 #include "protocols/net/loop.h"
+#include "protocols/net/tls_peer.h"
 
 namespace posthouse::dns {
 
@@ -34,6 +36,22 @@ struct MxRecord {
     std::string host;  ///< "" is the null MX (RFC 7505)
 };
 
+using TlsaRecord = net::TlsaRecord;
+
+/// Whether DNSSEC can be had here.
+enum class Dnssec {
+    off,      ///< no trust anchor is configured: nothing is ever secure
+    unknown,  ///< not tried yet, or the servers did not answer
+    working,
+    broken,   ///< the servers on the way lose signatures: answers are taken without validation meanwhile
+};
+struct DnssecState {
+    Dnssec state = Dnssec::off;
+    std::string why;  ///< for broken and unknown: what happened
+    DnssecState() = default;
+    DnssecState(Dnssec now, std::string reason) : state(now), why(std::move(reason)) {}
+};
+
 class Resolver {
  public:
     virtual ~Resolver() = default;
@@ -43,16 +61,29 @@ class Resolver {
     /// Each record's strings joined.
     virtual net::Task<Result<Answer<std::string>>> txt(std::string name) = 0;
     virtual net::Task<Result<Answer<std::string>>> ptr(net::IpAddress address) = 0;
+    /// Certificates of a service, "_25._tcp.mx.example" (RFC 6698 3).
+    virtual net::Task<Result<Answer<TlsaRecord>>> tlsa(std::string name) = 0;
+    /// The CNAME record of this very name, not followed; one at most (RFC 2181 10.1).
+    virtual net::Task<Result<Answer<std::string>>> cname(std::string name) = 0;
+
+    /// Asks for the zone of the trust anchor itself. Where its signatures do not arrive, no later answer could be
+    /// validated and every question would fail: the resolver then goes on without DNSSEC until a later test passes.
+    virtual net::Task<DnssecState> test_dnssec() = 0;
+    /// What the last test found.
+    virtual DnssecState dnssec() const = 0;
 };
 
 struct ResolverOptions {
     std::vector<std::string> servers;  ///< "192.0.2.53" or "192.0.2.53@5353"; empty: resolve from the root ourselves
     std::string trust_anchor_file;     ///< empty: no DNSSEC validation
+    std::string trust_anchor_zone = ".";  ///< whose anchor that is; see anchor_zone()
     bool ask_loopback = false;         ///< also send to 127.0.0.0/8 (tests)
     ResolverOptions() = default;
 };
 
 /// libunbound behind the loop (its descriptor is watched, its thread does the work).
+/// The zone that the first record of a trust anchor file belongs to; "." where none can be read.
+std::string anchor_zone(std::string_view anchor_file);
 Result<std::unique_ptr<Resolver>> make_unbound_resolver(net::Loop& loop, ResolverOptions options);
 
 }  // namespace posthouse::dns

@@ -9,6 +9,8 @@
 #include <unordered_set>
 #include <utility>
 
+#include "protocols/base/ascii.h"
+#include "protocols/base/cursor.h"
 #include "protocols/base/log.h"
 #include "protocols/dns/rdata.h"
 #include "protocols/net/watch.h"
@@ -17,8 +19,8 @@ namespace posthouse::dns {
 
 namespace {
 
-// RFC 1035 3.2.2 and 3.2.4, RFC 3596 2.1
-enum class Type : int { a = 1, ptr = 12, mx = 15, txt = 16, aaaa = 28 };
+// RFC 1035 3.2.2 and 3.2.4, RFC 3596 2.1, RFC 6698 7.1
+enum class Type : int { a = 1, cname = 5, soa = 6, ptr = 12, mx = 15, txt = 16, aaaa = 28, tlsa = 52 };
 constexpr int kClassIn = 1;
 constexpr int kRcodeNoError = 0;
 constexpr int kRcodeNxDomain = 3;
@@ -241,34 +243,14 @@ net::Task<Result<Answer<net::IpAddress>>> ask_addresses(std::shared_ptr<State> s
     co_return join_families(std::move(v4), std::move(v6));
 }
 
-class UnboundResolver final : public Resolver {
- public:
-    explicit UnboundResolver(std::shared_ptr<State> state) : state_(std::move(state)) {}
-
-    ~UnboundResolver() override {
-        state_->watch.reset();
-        state_->context.reset();  // ends libunbound's thread
-        for (const auto& query : state_->queries) query->done.set();
-        for (const auto& waiter : state_->waiting) waiter->ready.set();
-        state_->waiting.clear();  // nobody is given a place any more
-    }
-
-    net::Task<Result<Answer<MxRecord>>> mx(std::string name) override {
-        return ask<MxRecord>(state_, std::move(name), Type::mx, parse_mx);
-    }
-    net::Task<Result<Answer<net::IpAddress>>> addresses(std::string name) override {
-        return ask_addresses(state_, std::move(name));
-    }
-    net::Task<Result<Answer<std::string>>> txt(std::string name) override {
-        return ask<std::string>(state_, std::move(name), Type::txt, parse_txt);
-    }
-    net::Task<Result<Answer<std::string>>> ptr(net::IpAddress address) override {
-        return ask<std::string>(state_, reverse_name(address), Type::ptr, parse_name);
-    }
-
- private:
-    std::shared_ptr<State> state_;
-};
+// Ends what is under way; whoever waits is told that the resolver is stopping.
+void shut(State& state) {
+    state.watch.reset();
+    state.context.reset();  // ends libunbound's thread
+    for (const auto& query : state.queries) query->done.set();
+    for (const auto& waiter : state.waiting) waiter->ready.set();
+    state.waiting.clear();  // nobody is given a place any more
+}
 
 // Options are final once the first name is asked for, so all of them are set here.
 Result<> configure(ub_ctx* context, const ResolverOptions& options) {
@@ -307,9 +289,7 @@ Result<> configure(ub_ctx* context, const ResolverOptions& options) {
     return {};
 }
 
-}  // namespace
-
-Result<std::unique_ptr<Resolver>> make_unbound_resolver(net::Loop& loop, ResolverOptions options) {
+Result<std::shared_ptr<State>> make_state(net::Loop& loop, const ResolverOptions& options) {
     auto state = std::make_shared<State>(loop);
     state->context.reset(ub_ctx_create());
     if (!state->context) return Error(Errc::internal, "libunbound did not start");
@@ -332,7 +312,119 @@ Result<std::unique_ptr<Resolver>> make_unbound_resolver(net::Loop& loop, Resolve
     // The watch dies with the state it points to.
     state->watch =
         std::make_unique<net::DescriptorWatch>(loop, descriptor, [raw = state.get()] { collect_answers(*raw); });
-    return std::make_unique<UnboundResolver>(std::move(state));
+    return state;
+}
+
+// Two contexts: libunbound cannot drop an anchor once the first name was asked for. The plain one is made only where
+// DNSSEC turns out to be broken on the way.
+struct Contexts {
+    Contexts(net::Loop& on, ResolverOptions o) : loop(on), options(std::move(o)) {}
+
+    const std::shared_ptr<State>& in_use() const {
+        return status.state == Dnssec::broken && plain ? plain : validating;
+    }
+
+    net::Loop& loop;
+    const ResolverOptions options;
+    std::shared_ptr<State> validating;
+    std::shared_ptr<State> plain;
+    DnssecState status;
+};
+
+// What the zone of the trust anchor says about itself, as far as it arrives here with its signatures.
+net::Task<DnssecState> probe(std::shared_ptr<State> state, std::string zone) {
+    if (auto place = co_await wait_for_places(state, 1); !place) {
+        co_return DnssecState(Dnssec::unknown, place.error().context);
+    }
+    const Places places(state, 1);
+    const auto query = std::make_shared<Query>(state->loop);
+    const auto asked = start(state, query, zone, Type::soa);
+    if (!asked) co_return DnssecState(Dnssec::unknown, asked.error().context);
+    const auto ended = co_await finish(state, query, zone);
+    if (!ended && ended.error().code == Errc::dns_bogus) co_return DnssecState(Dnssec::broken, ended.error().context);
+    if (!ended) co_return DnssecState(Dnssec::unknown, ended.error().context);
+    if (query->reply->secure == 0) {
+        co_return DnssecState(Dnssec::broken, fmt::format("the answer for {} is not validated", zone));
+    }
+    co_return DnssecState(Dnssec::working, "");
+}
+
+net::Task<DnssecState> test(std::shared_ptr<Contexts> contexts) {
+    if (contexts->options.trust_anchor_file.empty()) {
+        co_return DnssecState(Dnssec::off, "no trust anchor is configured");
+    }
+    auto found = co_await probe(contexts->validating, contexts->options.trust_anchor_zone);
+    // No answer says nothing about signatures: what was known before stays.
+    const bool keeps = found.state == Dnssec::unknown && contexts->status.state != Dnssec::unknown;
+    if (keeps) co_return contexts->status;
+    if (found.state == Dnssec::broken && !contexts->plain && contexts->validating->context) {
+        ResolverOptions without = contexts->options;
+        without.trust_anchor_file.clear();
+        auto plain = make_state(contexts->loop, without);
+        if (plain) {
+            contexts->plain = *std::move(plain);
+        } else {
+            log::error("dns", "no second resolver: {}", plain.error().context);
+        }
+    }
+    contexts->status = found;
+    co_return found;
+}
+
+class UnboundResolver final : public Resolver {
+ public:
+    explicit UnboundResolver(std::shared_ptr<Contexts> contexts) : contexts_(std::move(contexts)) {}
+    ~UnboundResolver() override {
+        shut(*contexts_->validating);
+        if (contexts_->plain) shut(*contexts_->plain);
+    }
+
+    net::Task<Result<Answer<MxRecord>>> mx(std::string name) override {
+        return ask<MxRecord>(contexts_->in_use(), std::move(name), Type::mx, parse_mx);
+    }
+    net::Task<Result<Answer<net::IpAddress>>> addresses(std::string name) override {
+        return ask_addresses(contexts_->in_use(), std::move(name));
+    }
+    net::Task<Result<Answer<std::string>>> txt(std::string name) override {
+        return ask<std::string>(contexts_->in_use(), std::move(name), Type::txt, parse_txt);
+    }
+    net::Task<Result<Answer<std::string>>> ptr(net::IpAddress address) override {
+        return ask<std::string>(contexts_->in_use(), reverse_name(address), Type::ptr, parse_name);
+    }
+    net::Task<Result<Answer<TlsaRecord>>> tlsa(std::string name) override {
+        return ask<TlsaRecord>(contexts_->in_use(), std::move(name), Type::tlsa, parse_tlsa);
+    }
+    net::Task<Result<Answer<std::string>>> cname(std::string name) override {
+        return ask<std::string>(contexts_->in_use(), std::move(name), Type::cname, parse_name);
+    }
+    net::Task<DnssecState> test_dnssec() override { return test(contexts_); }
+    DnssecState dnssec() const override { return contexts_->status; }
+
+ private:
+    std::shared_ptr<Contexts> contexts_;
+};
+
+}  // namespace
+
+std::string anchor_zone(std::string_view anchor_file) {
+    for (Cursor in(anchor_file); !in.at_end();) {
+        Cursor line(in.take_until('\n'));
+        in.take('\n');
+        const std::string_view owner = line.take_while([](char c) { return ascii::is_printable(c) && c != ' '; });
+        const bool is_record = ascii::find_ci(line.rest(), "DS") != std::string_view::npos ||
+                               ascii::find_ci(line.rest(), "DNSKEY") != std::string_view::npos;
+        if (!owner.empty() && owner.front() != ';' && is_record) return std::string(owner);
+    }
+    return ".";
+}
+
+Result<std::unique_ptr<Resolver>> make_unbound_resolver(net::Loop& loop, ResolverOptions options) {
+    auto contexts = std::make_shared<Contexts>(loop, std::move(options));
+    TRY(contexts->validating, make_state(loop, contexts->options));
+    if (!contexts->options.trust_anchor_file.empty()) {
+        contexts->status = DnssecState(Dnssec::unknown, "not tested yet");
+    }
+    return std::make_unique<UnboundResolver>(std::move(contexts));
 }
 
 }  // namespace posthouse::dns

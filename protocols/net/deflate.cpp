@@ -70,7 +70,7 @@ class Deflated final : public Stream {
     Task<Result<>> start_tls_server(TlsServerContext&) override {
         co_return Error(Errc::unsupported, "TLS cannot begin above compression");
     }
-    Task<Result<>> start_tls_client(TlsClientContext&, std::string) override {
+    Task<Result<>> start_tls_client(TlsClientContext&, TlsPeer) override {
         co_return Error(Errc::unsupported, "TLS cannot begin above compression");
     }
     const std::optional<TlsFacts>& tls() const override { return inner_->tls(); }

@@ -119,10 +119,8 @@ class MemoryStream final : public Stream {
         });
     }
 
-    Task<Result<>> start_tls_server(TlsServerContext&) override { return mark({}); }
-    Task<Result<>> start_tls_client(TlsClientContext&, std::string server_name) override {
-        return mark(std::move(server_name));
-    }
+    Task<Result<>> start_tls_server(TlsServerContext&) override { return mark(TlsPeer("")); }
+    Task<Result<>> start_tls_client(TlsClientContext&, TlsPeer expected) override { return mark(std::move(expected)); }
     const std::optional<TlsFacts>& tls() const override { return tls_; }
     Endpoint peer() const override { return peer_; }
     Endpoint local() const override { return local_; }
@@ -143,14 +141,15 @@ class MemoryStream final : public Stream {
     }
 
  private:
-    Task<Result<>> mark(std::string server_name) {
+    Task<Result<>> mark(TlsPeer expected) {
         CO_TRY_VOID(end_->read_fault());
         TlsFacts facts;
         facts.version = "TLSv1.3";
         facts.cipher = "TLS_AES_256_GCM_SHA384";
         facts.bits = 256;
-        facts.peer_verified = !server_name.empty();
-        facts.server_name = std::move(server_name);
+        facts.peer_verified = !expected.server_name.empty();
+        facts.dane = !expected.tlsa.empty();
+        facts.server_name = std::move(expected.server_name);
         tls_ = std::move(facts);
         co_return Result<>();
     }

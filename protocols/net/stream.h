@@ -19,6 +19,7 @@
 #include "protocols/base/result.h"
 #include "protocols/net/address.h"
 #include "protocols/net/task.h"
+#include "protocols/net/tls_peer.h"
 
 namespace posthouse::net {
 
@@ -31,7 +32,9 @@ struct TlsFacts {
     std::string cipher;          ///< "TLS_AES_256_GCM_SHA384"
     unsigned bits = 0;           ///< strength of the cipher
     bool peer_verified = false;  ///< client side: chain and name were checked and are right
+    bool dane = false;           ///< client side: it was a TLSA record that the certificate was checked by
     std::string verify_error;    ///< client side: why peer_verified is false, "" where it is true
+    CertificateFault fault = CertificateFault::none;  ///< the same for code
     std::string server_name;     ///< SNI, as sent or received
     std::string alpn;            ///< "" where none was agreed
 };
@@ -54,8 +57,8 @@ class Stream {
 
     /// TLS handshakes on an open clear-text stream. The caller has dropped every octet read ahead (RFC 3207 4.2).
     virtual Task<Result<>> start_tls_server(TlsServerContext& context) = 0;
-    /// `server_name` goes into SNI and, where `context` verifies, is checked against the certificate (RFC 9525).
-    virtual Task<Result<>> start_tls_client(TlsClientContext& context, std::string server_name) = 0;
+    /// The name goes into SNI and is checked against the certificate (RFC 9525), or TLSA records are (RFC 7671).
+    virtual Task<Result<>> start_tls_client(TlsClientContext& context, TlsPeer expected) = 0;
     /// Nothing while the stream is in clear.
     virtual const std::optional<TlsFacts>& tls() const = 0;
 

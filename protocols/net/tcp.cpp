@@ -289,12 +289,12 @@ Task<Result<>> start_server(SharedConnection connection, TlsServerContext& conte
     co_return Result<>();
 }
 
-Task<Result<>> start_client(SharedConnection connection, TlsClientContext& context, std::string server_name) {
+Task<Result<>> start_client(SharedConnection connection, TlsClientContext& context, TlsPeer expected) {
     CO_TRY_VOID(connection->read_fault());
     if (connection->ssl) co_return Error(Errc::invalid, "TLS is already active");
-    CO_TRY(connection->ssl, context.impl().make_connection(connection->socket.native_handle(), server_name));
+    CO_TRY(connection->ssl, context.impl().make_connection(connection->socket.native_handle(), expected));
     CO_TRY_VOID(co_await run_handshake(connection));
-    connection->facts = client_facts(connection->ssl.get(), server_name);
+    connection->facts = client_facts(connection->ssl.get(), expected);
     co_return Result<>();
 }
 
@@ -323,8 +323,8 @@ class TcpStream final : public Stream {
     Task<Result<>> write_all(std::string_view octets) override { return write_to(connection_, octets); }
     void expires_in(std::chrono::milliseconds span) override { connection_->expires_in(span); }
     Task<Result<>> start_tls_server(TlsServerContext& context) override { return start_server(connection_, context); }
-    Task<Result<>> start_tls_client(TlsClientContext& context, std::string server_name) override {
-        return start_client(connection_, context, std::move(server_name));
+    Task<Result<>> start_tls_client(TlsClientContext& context, TlsPeer expected) override {
+        return start_client(connection_, context, std::move(expected));
     }
     const std::optional<TlsFacts>& tls() const override { return connection_->facts; }
     Endpoint peer() const override { return peer_; }

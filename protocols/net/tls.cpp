@@ -168,6 +168,48 @@ TlsFacts common_facts(SSL* ssl) {
     return facts;
 }
 
+CertificateFault fault_of(long verdict) {
+    switch (verdict) {
+        case X509_V_OK: return CertificateFault::none;
+        case X509_V_ERR_HOSTNAME_MISMATCH:
+        case X509_V_ERR_IP_ADDRESS_MISMATCH: return CertificateFault::name;
+        case X509_V_ERR_CERT_HAS_EXPIRED: return CertificateFault::expired;
+        case X509_V_ERR_DANE_NO_MATCH:
+        case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+        case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+        case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+        case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+        case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+        case X509_V_ERR_CERT_UNTRUSTED: return CertificateFault::untrusted;
+        default: return CertificateFault::other;
+    }
+}
+
+std::string without_final_dot(std::string name) {
+    if (name.ends_with('.')) name.pop_back();  // a rooted DNS name: certificates and SNI leave the dot out
+    return name;
+}
+
+// RFC 7671 and 7672: the TLSA base is SNI and first name; DANE-EE asks neither for a name nor for a date.
+Result<> expect_tlsa(SSL* ssl, const std::string& name, const TlsPeer& expected) {
+    if (SSL_dane_enable(ssl, name.c_str()) <= 0) return Error(Errc::tls, "DANE cannot be used for " + name);
+    SSL_dane_set_flags(ssl, DANE_FLAG_NO_DANE_EE_NAMECHECKS);
+    bool any = false;
+    for (const TlsaRecord& record : expected.tlsa) {
+        // RFC 7672 3.1.3: the PKIX usages are not for mail. What OpenSSL cannot read is "unusable" likewise.
+        if (record.usage != 2 && record.usage != 3) continue;
+        any = SSL_dane_tlsa_add(ssl, record.usage, record.selector, record.matching,
+                                reinterpret_cast<const unsigned char*>(record.data.data()), record.data.size()) > 0 ||
+              any;
+    }
+    ERR_clear_error();
+    if (!any) return Error(Errc::tls, "none of the TLSA records of " + name + " can be used");
+    for (const std::string& other : expected.other_names) {
+        if (SSL_add1_host(ssl, without_final_dot(other).c_str()) != 1) return Error(Errc::tls, "no memory for a name");
+    }
+    return {};
+}
+
 }  // namespace
 
 std::string take_tls_error() {
@@ -185,18 +227,25 @@ TlsFacts server_facts(SSL* ssl) {
     return facts;
 }
 
-TlsFacts client_facts(SSL* ssl, const std::string& server_name) {
+TlsFacts client_facts(SSL* ssl, const TlsPeer& expected) {
     TlsFacts facts = common_facts(ssl);
-    facts.server_name = server_name;
+    facts.server_name = expected.server_name;
     const long verdict = SSL_get_verify_result(ssl);
     if (SSL_get0_peer_certificate(ssl) == nullptr) {
         facts.verify_error = "the peer showed no certificate";
+        facts.fault = CertificateFault::other;
     } else if (verdict != X509_V_OK) {
         facts.verify_error = X509_verify_cert_error_string(verdict);
-    } else if (server_name.empty()) {
+        facts.fault = fault_of(verdict);
+        if (!expected.tlsa.empty() && facts.fault == CertificateFault::untrusted) {
+            facts.verify_error = "no TLSA record matches the certificate";
+        }
+    } else if (expected.server_name.empty()) {
         facts.verify_error = "no name was given to check the certificate against";
     } else {
         facts.peer_verified = true;
+        facts.dane = !expected.tlsa.empty() && SSL_get0_dane_authority(ssl, nullptr, nullptr) >= 0;
+        ASSERT(facts.dane == !expected.tlsa.empty());
     }
     return facts;
 }
@@ -254,6 +303,7 @@ Result<std::unique_ptr<TlsClientContext>> TlsClientContext::make(Verify verify, 
     impl.context.reset(SSL_CTX_new(TLS_client_method()));
     if (!impl.context) return refuse("no TLS context");
     set_common(impl.context.get());
+    if (SSL_CTX_dane_enable(impl.context.get()) != 1) return refuse("no DANE");
     if (SSL_CTX_set_cipher_list(impl.context.get(), kClientCiphers) != 1) return refuse("no cipher is left");
     const int loaded = ca_file.empty() ? SSL_CTX_set_default_verify_paths(impl.context.get())
                                        : SSL_CTX_load_verify_locations(impl.context.get(), ca_file.c_str(), nullptr);
@@ -263,9 +313,8 @@ Result<std::unique_ptr<TlsClientContext>> TlsClientContext::make(Verify verify, 
     return out;
 }
 
-Result<SslPtr> TlsClientContext::Impl::make_connection(int descriptor, const std::string& server_name) {
-    std::string name = server_name;
-    if (name.ends_with('.')) name.pop_back();  // a rooted DNS name: certificates and SNI leave the dot out
+Result<SslPtr> TlsClientContext::Impl::make_connection(int descriptor, const TlsPeer& expected) {
+    const std::string name = without_final_dot(expected.server_name);
     if (name.empty() && verify == Verify::required) {
         return Error(Errc::tls, "no name was given to check the certificate against");
     }
@@ -275,6 +324,10 @@ Result<SslPtr> TlsClientContext::Impl::make_connection(int descriptor, const std
     X509_VERIFY_PARAM* checks = SSL_get0_param(ssl.get());
     X509_VERIFY_PARAM_set_hostflags(checks, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);  // RFC 9525 6.3
     if (name.empty()) return ssl;
+    if (!expected.tlsa.empty()) {
+        TRY_VOID(expect_tlsa(ssl.get(), name, expected));
+        return ssl;
+    }
     // SNI carries names only (RFC 6066 3); an address is checked against the iPAddress entries (RFC 9525 6.1.2).
     const int set = is_ip_literal(name) ? X509_VERIFY_PARAM_set1_ip_asc(checks, name.c_str())
                                         : X509_VERIFY_PARAM_set1_host(checks, name.data(), name.size()) &

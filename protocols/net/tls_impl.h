@@ -34,8 +34,8 @@ struct TlsServerContext::Impl {
 };
 
 struct TlsClientContext::Impl {
-    /// A connection in connect state that checks `server_name`, or Errc::tls.
-    Result<SslPtr> make_connection(int descriptor, const std::string& server_name);
+    /// A connection in connect state that checks whom it meets, or Errc::tls.
+    Result<SslPtr> make_connection(int descriptor, const TlsPeer& expected);
 
     Verify verify = Verify::required;
     SslContextPtr context;
@@ -43,7 +43,7 @@ struct TlsClientContext::Impl {
 
 /// The facts of a finished handshake, as the server and as the client see it.
 TlsFacts server_facts(SSL* ssl);
-TlsFacts client_facts(SSL* ssl, const std::string& server_name);
+TlsFacts client_facts(SSL* ssl, const TlsPeer& expected);
 /// Why the last OpenSSL call of this thread failed, in its words; empties the queue of errors.
 std::string take_tls_error();
 

@@ -41,6 +41,17 @@ void FakeResolver::add_ptr(std::string_view address, std::string_view host) {
     entry(dns::reverse_name(*parsed)).ptr.emplace_back(host);
 }
 
+void FakeResolver::add_tlsa(std::string_view name, dns::TlsaRecord record) {
+    entry(name).tlsa.push_back(std::move(record));
+}
+
+void FakeResolver::add_cname(std::string_view name, std::string_view target) {
+    const std::vector<net::IpAddress> addresses = entry(target).addresses;
+    Entry& alias = entry(name);
+    alias.addresses = addresses;
+    alias.cname.push_back(key_of(target));
+}
+
 void FakeResolver::set_failure(std::string_view name, std::optional<Errc> failure) { entry(name).failure = failure; }
 void FakeResolver::set_secure(std::string_view name) { entry(name).secure = true; }
 
@@ -63,18 +74,32 @@ Result<dns::Answer<Record>> FakeResolver::answer(const std::string& name, std::v
     if (found.failure) return Error(*found.failure, "the test wants this question to fail");
     dns::Answer<Record> answer;
     answer.records = found.*records;
-    answer.name_exists = !found.mx.empty() || !found.addresses.empty() || !found.txt.empty() || !found.ptr.empty();
+    answer.name_exists = !found.mx.empty() || !found.addresses.empty() || !found.txt.empty() || !found.ptr.empty() ||
+                         !found.tlsa.empty() || !found.cname.empty();
     answer.secure = found.secure;
     return answer;
 }
 
 net::Task<Result<dns::Answer<dns::MxRecord>>> FakeResolver::mx(std::string name) { co_return answer(name, &Entry::mx); }
 net::Task<Result<dns::Answer<net::IpAddress>>> FakeResolver::addresses(std::string name) {
-    co_return answer(name, &Entry::addresses);
+    auto found = answer(name, &Entry::addresses);
+    const Entry& asked = entry(name);
+    if (found && !asked.cname.empty()) {
+        found->canonical = asked.cname.front();
+        found->secure = asked.secure && entry(found->canonical).secure;
+    }
+    co_return found;
 }
 net::Task<Result<dns::Answer<std::string>>> FakeResolver::txt(std::string name) { co_return answer(name, &Entry::txt); }
 net::Task<Result<dns::Answer<std::string>>> FakeResolver::ptr(net::IpAddress address) {
     co_return answer(dns::reverse_name(address), &Entry::ptr);
 }
+net::Task<Result<dns::Answer<dns::TlsaRecord>>> FakeResolver::tlsa(std::string name) {
+    co_return answer(name, &Entry::tlsa);
+}
+net::Task<Result<dns::Answer<std::string>>> FakeResolver::cname(std::string name) {
+    co_return answer(name, &Entry::cname);
+}
+net::Task<dns::DnssecState> FakeResolver::test_dnssec() { co_return dnssec_; }
 
 }  // namespace posthouse::test

@@ -19,6 +19,10 @@ class FakeResolver final : public dns::Resolver {
     void add_a(std::string_view name, std::string_view address);
     void add_txt(std::string_view name, std::string_view text);
     void add_ptr(std::string_view address, std::string_view host);
+    void add_tlsa(std::string_view name, dns::TlsaRecord record);
+    /// The addresses of `target` are answered for `name` as well; secure where both are. `target` is written first.
+    void add_cname(std::string_view name, std::string_view target);
+    void set_dnssec(dns::DnssecState state) { dnssec_ = std::move(state); }
     /// Every question about `name` fails so, until told otherwise by nullopt.
     void set_failure(std::string_view name, std::optional<Errc> failure);
     /// Answers about `name`, absence included, count as validated by DNSSEC.
@@ -33,6 +37,10 @@ class FakeResolver final : public dns::Resolver {
     net::Task<Result<dns::Answer<net::IpAddress>>> addresses(std::string name) override;
     net::Task<Result<dns::Answer<std::string>>> txt(std::string name) override;
     net::Task<Result<dns::Answer<std::string>>> ptr(net::IpAddress address) override;
+    net::Task<Result<dns::Answer<dns::TlsaRecord>>> tlsa(std::string name) override;
+    net::Task<Result<dns::Answer<std::string>>> cname(std::string name) override;
+    net::Task<dns::DnssecState> test_dnssec() override;
+    dns::DnssecState dnssec() const override { return dnssec_; }
 
  private:
     struct Entry {
@@ -40,6 +48,8 @@ class FakeResolver final : public dns::Resolver {
         std::vector<net::IpAddress> addresses;
         std::vector<std::string> txt;
         std::vector<std::string> ptr;
+        std::vector<dns::TlsaRecord> tlsa;
+        std::vector<std::string> cname;
         std::optional<Errc> failure;
         std::size_t queries = 0;
         bool secure = false;
@@ -51,6 +61,7 @@ class FakeResolver final : public dns::Resolver {
 
     std::map<std::string, Entry, std::less<>> entries_;
     std::size_t queries_ = 0;
+    dns::DnssecState dnssec_ = dns::DnssecState(dns::Dnssec::working, "");
 };
 
 }  // namespace posthouse::test

@@ -1,6 +1,9 @@
 // libunbound itself, asked through the loop, against a DNS server of this process.
 #include <doctest/doctest.h>
 
+#include <stdlib.h>
+#include <unistd.h>
+
 #include <string>
 
 #include "protocols/dns/resolver.h"
@@ -18,6 +21,8 @@ constexpr std::uint16_t kPtr = 12;
 constexpr std::uint16_t kMx = 15;
 constexpr std::uint16_t kTxt = 16;
 constexpr std::uint16_t kAaaa = 28;
+constexpr std::uint16_t kCname = 5;
+constexpr std::uint16_t kTlsa = 52;
 
 DnsReply records(std::vector<std::string> rdata) {
     DnsReply reply;
@@ -49,6 +54,8 @@ DnsReply zone(const std::string& name, std::uint16_t type) {
         return reply;
     }
     if (name == "txt.test" && type == kTxt) return records({"\3v=a\2bc"s, "\4two."s});
+    if (name == "_25._tcp.mx1.example.test" && type == kTlsa) return records({"\3\1\1digest"s, "\3\1\1"s});
+    if (name == "www.test" && type == kCname) return records({test::wire_name("Real.test")});
     if (name == "9.0.0.10.in-addr.arpa" && type == kPtr) return records({test::wire_name("host.lan.test")});
     if (name == "broken.test") return with_rcode(2);
     if (name == "refused.test") return with_rcode(5);
@@ -95,6 +102,62 @@ TEST_CASE("MX records come as they are, in lower case, without what is no host")
     REQUIRE(null_mx.has_value());
     REQUIRE(null_mx->records.size() == 1);
     CHECK(null_mx->records[0].host.empty());
+}
+
+TEST_CASE("TLSA records, and a CNAME that is not followed") {
+    Bench bench;
+    const auto tlsa = bench.ask(bench.resolver->tlsa("_25._tcp.mx1.example.test"));
+    REQUIRE(tlsa.has_value());
+    REQUIRE(tlsa->records.size() == 1);  // the second has nothing to match
+    CHECK(tlsa->records[0].usage == 3);
+    CHECK(tlsa->records[0].selector == 1);
+    CHECK(tlsa->records[0].matching == 1);
+    CHECK(tlsa->records[0].data == "digest");
+    CHECK_FALSE(tlsa->secure);
+    const auto alias = bench.ask(bench.resolver->cname("www.test"));
+    REQUIRE(alias.has_value());
+    REQUIRE(alias->records.size() == 1);
+    CHECK(alias->records[0] == "real.test");
+    CHECK_FALSE(bench.ask(bench.resolver->tlsa("_25._tcp.nowhere.test"))->name_exists);
+}
+
+TEST_CASE("without a trust anchor there is no DNSSEC to be broken") {
+    Bench bench;
+    CHECK(bench.resolver->dnssec().state == dns::Dnssec::off);
+    CHECK(bench.ask(bench.resolver->test_dnssec()).state == dns::Dnssec::off);
+}
+
+// The server of these tests signs nothing: with an anchor for its zone every answer would be bogus.
+TEST_CASE("where signatures do not arrive, the resolver says so and goes on without them") {
+    std::string file = "/tmp/posthouse-anchor-XXXXXX";
+    const int descriptor = ::mkstemp(file.data());
+    REQUIRE(descriptor >= 0);
+    const std::string anchor =
+        "; anchor of a test\ntest. IN DS 12345 13 2 "
+        "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n";
+    CHECK(dns::anchor_zone(anchor) == "test.");
+    CHECK(dns::anchor_zone(". IN DS 20326 8 2 E06D44B8") == ".");
+    CHECK(dns::anchor_zone("; nothing\n") == ".");
+    REQUIRE(::write(descriptor, anchor.data(), anchor.size()) == static_cast<ssize_t>(anchor.size()));
+    ::close(descriptor);
+    Bench bench;
+    dns::ResolverOptions options;
+    options.servers = {bench.server.address()};
+    options.ask_loopback = true;
+    options.trust_anchor_file = file;
+    options.trust_anchor_zone = "test.";
+    auto resolver = dns::make_unbound_resolver(bench.loop, std::move(options));
+    ::unlink(file.c_str());
+    REQUIRE(resolver.has_value());
+    CHECK((*resolver)->dnssec().state == dns::Dnssec::unknown);
+    CHECK_FALSE(bench.ask((*resolver)->mx("example.test")).has_value());
+    const auto found = bench.ask((*resolver)->test_dnssec());
+    CAPTURE(found.why);
+    CHECK(found.state == dns::Dnssec::broken);
+    const auto answer = bench.ask((*resolver)->mx("example.test"));
+    REQUIRE(answer.has_value());
+    CHECK(answer->records.size() == 2);
+    CHECK_FALSE(answer->secure);
 }
 
 TEST_CASE("addresses: A before AAAA, and one family's failure does not hide the other") {

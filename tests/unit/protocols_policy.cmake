@@ -1,0 +1,6 @@
+posthouse_unit_test(NAME protocols_policy
+  SOURCES protocols/policy/mta_sts_test.cpp protocols/policy/dane_test.cpp protocols/policy/tls_report_test.cpp
+  USES protocols_policy)
+posthouse_unit_test(NAME protocols_http
+  SOURCES protocols/http/client_test.cpp
+  USES protocols_http test_support)
