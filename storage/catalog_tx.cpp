@@ -88,6 +88,7 @@ Result<> CatalogImpl::remove_domain(std::string_view name) {
         }
     }
     TRY_VOID(db_.query("DELETE FROM dkim_keys WHERE domain = ?1").bind(found.id).run());
+    TRY_VOID(db_.query("DELETE FROM sts_served WHERE domain = ?1").bind(found.id).run());
     TRY_VOID(db_.query("DELETE FROM retention_rules WHERE scope = ?1").bind(found.name).run());
     return change(db_.query("DELETE FROM domains WHERE id = ?1").bind(found.id), "the domain is gone");
 }

@@ -28,6 +28,13 @@ enum class Notify : std::uint8_t { never = 1, success = 2, failure = 4, delay = 
 using NotifyBits = std::uint8_t;
 enum class Ret : std::uint8_t { unspecified, full, headers };
 
+/// What the sender wants of TLS on the way (RFC 8689).
+enum class TlsWish : std::uint8_t {
+    policy,       ///< what the destination publishes
+    require,      ///< REQUIRETLS: encrypted and checked, hop by hop, or not at all
+    best_effort,  ///< TLS-Required: No, and reports about TLS: it must arrive, whatever policies say
+};
+
 struct NewRecipient {
     std::string address;  ///< as given, local part's case kept
     std::string orcpt;    ///< "rfc822;bob@example.org", xtext decoded; "" where not given
@@ -40,6 +47,7 @@ struct NewQueueItem {
     Ret ret = Ret::unspecified;
     bool smtputf8 = false;
     bool eight_bit = false;               ///< BODY=8BITMIME was given, or the content has 8-bit octets
+    TlsWish tls = TlsWish::policy;
     std::optional<AccountId> account;     ///< who submitted it
     std::optional<RelayClientId> client;  ///< the relay client that handed it in
     std::uint8_t mail_class = 0;          ///< 0 interactive 1 transactional 2 bulk
@@ -59,6 +67,7 @@ struct QueueItem {
     Ret ret = Ret::unspecified;
     bool smtputf8 = false;
     bool eight_bit = false;
+    TlsWish tls = TlsWish::policy;
     std::optional<AccountId> account;
     std::string client;           ///< name of the relay client that handed it in; "" where none did, or it is gone
     std::uint8_t mail_class = 0;  ///< 0 interactive 1 transactional 2 bulk

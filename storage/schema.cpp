@@ -113,10 +113,26 @@ CREATE TABLE relay_clients (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT 
     day_used INTEGER NOT NULL DEFAULT 0, distrust TEXT NOT NULL DEFAULT '');
 ALTER TABLE queue_items ADD COLUMN client INTEGER;
 )sql";
+constexpr const char* kTransport4 = R"sql(
+ALTER TABLE queue_items ADD COLUMN tls INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE sts_policies (domain TEXT PRIMARY KEY, id TEXT NOT NULL, policy TEXT NOT NULL,
+    fetched_ms INTEGER NOT NULL, expires_ms INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE sts_served (domain INTEGER PRIMARY KEY, mode INTEGER NOT NULL, edition INTEGER NOT NULL,
+    mx TEXT NOT NULL);
+CREATE TABLE tls_sessions (day INTEGER NOT NULL, domain TEXT NOT NULL, policy INTEGER NOT NULL,
+    result INTEGER NOT NULL, mx_host TEXT NOT NULL, receiving_ip TEXT NOT NULL, sending_ip TEXT NOT NULL,
+    reason TEXT NOT NULL, policy_text TEXT NOT NULL, mx_patterns TEXT NOT NULL, sessions INTEGER NOT NULL,
+    PRIMARY KEY (day, domain, policy, result, mx_host, receiving_ip, sending_ip, reason)) WITHOUT ROWID;
+CREATE TABLE tls_reports (id INTEGER PRIMARY KEY AUTOINCREMENT, received_ms INTEGER NOT NULL,
+    organization TEXT NOT NULL, report_id TEXT NOT NULL, domain TEXT NOT NULL, start_at TEXT NOT NULL,
+    end_at TEXT NOT NULL, successes INTEGER NOT NULL, failures INTEGER NOT NULL, report TEXT NOT NULL,
+    UNIQUE (organization, report_id));
+)sql";
 constexpr const char* kToVersion4[] = {
     kQueue4,
     kReplyClass4,
     kRoutes4,
+    kTransport4,
 };
 
 constexpr Migration kMigrations[] = {{1, kToVersion2}, {2, kToVersion3}, {3, kToVersion4}};

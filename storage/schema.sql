@@ -292,7 +292,8 @@ CREATE TABLE queue_items (
     created_ms   INTEGER NOT NULL,                   -- when it was accepted
     expires_ms   INTEGER NOT NULL,                   -- when it is given up
     class        INTEGER NOT NULL DEFAULT 0,         -- 0 interactive 1 transactional 2 bulk: its share of a lane
-    client       INTEGER                             -- relay_clients.id that handed it in (the row may be gone); NULL: none
+    client       INTEGER,                            -- relay_clients.id that handed it in (the row may be gone); NULL: none
+    tls          INTEGER NOT NULL DEFAULT 0          -- 0 as the destination says 1 REQUIRETLS 2 TLS-Required: No (RFC 8689)
 );
 
 CREATE TABLE queue_recipients (
@@ -416,3 +417,51 @@ CREATE TABLE capability_switches (
     capability TEXT NOT NULL,     -- upper case, as CAPABILITY shows it
     PRIMARY KEY (account, client, capability)
 ) WITHOUT ROWID;
+
+-- MTA-STS policies of other domains (RFC 8461), until they expire.
+CREATE TABLE sts_policies (
+    domain     TEXT PRIMARY KEY,  -- lower case
+    id         TEXT NOT NULL,     -- its edition: id of the TXT record
+    policy     TEXT NOT NULL,     -- the file as it was fetched
+    fetched_ms INTEGER NOT NULL,  -- when
+    expires_ms INTEGER NOT NULL   -- fetched and max_age
+) WITHOUT ROWID;
+
+-- What domains at home publish as their MTA-STS policy.
+CREATE TABLE sts_served (
+    domain  INTEGER PRIMARY KEY,  -- domains.id
+    mode    INTEGER NOT NULL,     -- 0 none 1 testing 2 enforce
+    edition INTEGER NOT NULL,     -- the id of the TXT record; grows with each change
+    mx      TEXT NOT NULL         -- one host a line; '': the server's own name
+);
+
+-- How TLS went with other domains, added up, until it was reported to them (RFC 8460).
+CREATE TABLE tls_sessions (
+    day          INTEGER NOT NULL,  -- since 1970-01-01, UTC
+    domain       TEXT NOT NULL,     -- of the recipients
+    policy       INTEGER NOT NULL,  -- 0 tlsa 1 sts 2 no policy found
+    result       INTEGER NOT NULL,  -- position in TlsResult (protocols/policy/tls_report.h); 0: success
+    mx_host      TEXT NOT NULL,     -- '' for successes, and where there were too many kinds of failures
+    receiving_ip TEXT NOT NULL,     -- likewise
+    sending_ip   TEXT NOT NULL,     -- likewise
+    reason       TEXT NOT NULL,     -- what OpenSSL or we said; likewise
+    policy_text  TEXT NOT NULL,     -- the policy as it was, one field or TLSA record a line
+    mx_patterns  TEXT NOT NULL,     -- mx of an MTA-STS policy, one a line
+    sessions     INTEGER NOT NULL,  -- how many
+    PRIMARY KEY (day, domain, policy, result, mx_host, receiving_ip, sending_ip, reason)
+) WITHOUT ROWID;
+
+-- Reports of others on how TLS with us went (RFC 8460).
+CREATE TABLE tls_reports (
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,  -- in order of arrival
+    received_ms  INTEGER NOT NULL,                   -- when it was read
+    organization TEXT NOT NULL,                      -- who reports
+    report_id    TEXT NOT NULL,                      -- as it names itself
+    domain       TEXT NOT NULL,                      -- the first that it is about
+    start_at     TEXT NOT NULL,                      -- RFC 3339
+    end_at       TEXT NOT NULL,                      -- likewise
+    successes    INTEGER NOT NULL,                   -- sessions, all policies together
+    failures     INTEGER NOT NULL,                   -- likewise
+    report       TEXT NOT NULL,                      -- JSON; '' where it was longer than 1 MiB
+    UNIQUE (organization, report_id)
+);
