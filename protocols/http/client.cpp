@@ -19,6 +19,23 @@ Milliseconds left_until(Clock::time_point end) {
     return std::chrono::duration_cast<Milliseconds>(end - Clock::now());
 }
 
+// A stream in the owner's set for as long as it is in use.
+class Listed {
+ public:
+    Listed(std::set<net::Stream*>* list, net::Stream* stream) : list_(list), stream_(stream) {
+        if (list_ != nullptr) list_->insert(stream_);
+    }
+    ~Listed() {
+        if (list_ != nullptr) list_->erase(stream_);
+    }
+    Listed(const Listed&) = delete;
+    Listed& operator=(const Listed&) = delete;
+
+ private:
+    std::set<net::Stream*>* list_;
+    net::Stream* stream_;
+};
+
 net::Task<Result<std::unique_ptr<net::Stream>>> connect(const Deps& deps, const Request& request,
                                                         Clock::time_point end) {
     const auto found = co_await deps.resolver->addresses(request.host);
@@ -43,6 +60,7 @@ net::Task<Result<std::unique_ptr<net::Stream>>> connect(const Deps& deps, const 
         const Milliseconds left = left_until(end);
         if (left <= Milliseconds(0)) co_return Error(Errc::timeout, "there was no answer in time");
         (*stream)->expires_in(left);
+        const Listed listed(deps.open, stream->get());
         const auto secure = co_await (*stream)->start_tls_client(*deps.tls, net::TlsPeer(request.host));
         if (!secure) co_return Error(secure.error());
         const auto& facts = (*stream)->tls();
@@ -124,6 +142,7 @@ net::Task<Result<Response>> exchange(Deps deps, Request request, Limits limits) 
     const Clock::time_point end = Clock::now() + limits.time_max;
     CO_TRY(const std::string head, format_head(request));
     CO_TRY(auto connected, co_await connect(deps, request, end));
+    const Listed listed(deps.open, connected.get());
     net::BufferedStream stream(std::move(connected));
     stream.put(head);
     stream.put(request.body);

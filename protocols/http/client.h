@@ -14,6 +14,7 @@
 /// Threads: the loop's.
 #include <chrono>
 #include <cstddef>
+#include <set>
 #include <string>
 
 #include "protocols/dns/resolver.h"
@@ -33,6 +34,7 @@ struct Deps {
     net::Dialer* dialer = nullptr;
     net::TlsClientContext* tls = nullptr;  ///< Verify::required
     bool allow_private = false;            ///< tests, and services of the own house
+    std::set<net::Stream*>* open = nullptr;  ///< streams under way, for an owner that must interrupt() them to stop
     Deps() = default;
 };
 

@@ -1,7 +1,8 @@
 // TLSA records instead of trust anchors, with OpenSSL at both ends (RFC 7671, RFC 7672 3).
+#include <openssl/ec.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
-#include <openssl/x509.h>
+#include <openssl/x509v3.h>
 
 #include <filesystem>
 #include <fstream>
@@ -15,31 +16,62 @@ using namespace posthouse::net;
 
 namespace {
 
-// A self-signed certificate, and the digests that TLSA records about it hold.
+using Key = std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)>;
+using Certificate = std::unique_ptr<X509, decltype(&X509_free)>;
+
+Key make_key() { return {EVP_EC_gen("P-256"), EVP_PKEY_free}; }
+
+// A certificate that is good up to `days` from now (negative: it has ended), made by `issuer` or by itself.
+Certificate make_certificate(const char* name, EVP_PKEY* key, X509* issuer, EVP_PKEY* issuer_key, int days) {
+    Certificate out(X509_new(), X509_free);
+    X509_set_version(out.get(), 2);
+    ASN1_INTEGER_set(X509_get_serialNumber(out.get()), issuer == nullptr ? 1 : 2);
+    constexpr long kDay = 86'400;
+    X509_gmtime_adj(X509_getm_notBefore(out.get()), -30 * kDay);
+    X509_gmtime_adj(X509_getm_notAfter(out.get()), days * kDay);
+    X509_set_pubkey(out.get(), key);
+    X509_NAME_add_entry_by_txt(X509_get_subject_name(out.get()), "CN", MBSTRING_ASC,
+                               reinterpret_cast<const unsigned char*>(name), -1, -1, 0);
+    X509* const by = issuer == nullptr ? out.get() : issuer;
+    X509_set_issuer_name(out.get(), X509_get_subject_name(by));
+    const auto extend = [&](int nid, const std::string& value) {
+        X509V3_CTX context;
+        X509V3_set_ctx(&context, by, out.get(), nullptr, nullptr, 0);
+        X509_EXTENSION* made = X509V3_EXT_conf_nid(nullptr, &context, nid, value.c_str());
+        X509_add_ext(out.get(), made, -1);
+        X509_EXTENSION_free(made);
+    };
+    extend(NID_basic_constraints, issuer == nullptr ? "critical,CA:TRUE" : "CA:FALSE");
+    extend(NID_subject_alt_name, std::string("DNS:") + name);
+    X509_sign(out.get(), issuer_key, EVP_sha256());
+    return out;
+}
+
+std::string pem_of(X509* certificate) {
+    BIO* bio = BIO_new(BIO_s_mem());
+    PEM_write_bio_X509(bio, certificate);
+    char* text = nullptr;
+    const long length = BIO_get_mem_data(bio, &text);
+    std::string out(text, static_cast<std::size_t>(length));
+    BIO_free(bio);
+    return out;
+}
+
+// What a server shows: a certificate of mx.test and the authority that made it; and the digests of TLSA records.
 class Shown {
  public:
     explicit Shown(int days) {
         std::string pattern = (std::filesystem::temp_directory_path() / "posthouse-dane-XXXXXX").string();
         REQUIRE(::mkdtemp(pattern.data()) != nullptr);
         directory_ = pattern;
-        const std::vector<std::string> names = {"mx.test"};
-        const auto made = crypto::make_self_signed(names, days);
-        REQUIRE(made);
-        std::ofstream(directory_ / "cert.pem") << made->certificate_pem;
-        std::ofstream(directory_ / "key.pem") << made->key_pem;
-        BIO* bio = BIO_new_mem_buf(made->certificate_pem.data(), static_cast<int>(made->certificate_pem.size()));
-        X509* certificate = PEM_read_bio_X509(bio, nullptr, nullptr, nullptr);
+        const Key authority_key = make_key();
+        const Key key = make_key();
+        authority_ = make_certificate("authority.test", authority_key.get(), nullptr, authority_key.get(), 30);
+        leaf_ = make_certificate("mx.test", key.get(), authority_.get(), authority_key.get(), days);
+        std::ofstream(directory_ / "cert.pem") << pem_of(leaf_.get()) << pem_of(authority_.get());
+        BIO* bio = BIO_new_file((directory_ / "key.pem").c_str(), "w");
+        PEM_write_bio_PrivateKey(bio, key.get(), nullptr, nullptr, 0, nullptr, nullptr);
         BIO_free(bio);
-        REQUIRE(certificate != nullptr);
-        unsigned char* der = nullptr;
-        int length = i2d_X509(certificate, &der);
-        whole_ = digest(std::string(reinterpret_cast<char*>(der), static_cast<std::size_t>(length)));
-        OPENSSL_free(der);
-        der = nullptr;
-        length = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(certificate), &der);
-        key_ = digest(std::string(reinterpret_cast<char*>(der), static_cast<std::size_t>(length)));
-        OPENSSL_free(der);
-        X509_free(certificate);
     }
     ~Shown() { std::filesystem::remove_all(directory_); }
     Shown(const Shown&) = delete;
@@ -50,24 +82,26 @@ class Shown {
         REQUIRE(context);
         return *std::move(context);
     }
+    /// Usage 2 is about the authority, all others about the server's own certificate.
     TlsaRecord record(std::uint8_t usage, std::uint8_t selector) const {
+        X509* const of = usage == 2 ? authority_.get() : leaf_.get();
+        unsigned char* der = nullptr;
+        const int length = selector == 0 ? i2d_X509(of, &der) : i2d_X509_PUBKEY(X509_get_X509_PUBKEY(of), &der);
+        const auto digest =
+            crypto::sha256(std::string_view(reinterpret_cast<char*>(der), static_cast<std::size_t>(length)));
+        OPENSSL_free(der);
         TlsaRecord out;
         out.usage = usage;
         out.selector = selector;
         out.matching = 1;
-        out.data = selector == 0 ? whole_ : key_;
+        out.data.assign(digest.begin(), digest.end());
         return out;
     }
 
  private:
-    static std::string digest(const std::string& octets) {
-        const auto made = crypto::sha256(octets);
-        return {made.begin(), made.end()};
-    }
-
     std::filesystem::path directory_;
-    std::string whole_;
-    std::string key_;
+    Certificate authority_{nullptr, X509_free};
+    Certificate leaf_{nullptr, X509_free};
 };
 
 Task<void> serve(Stream& stream, TlsServerContext& context) {
