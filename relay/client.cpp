@@ -78,7 +78,7 @@ net::Task<std::optional<OpenFailure>> Client::open(Dialogue& dialogue) {
     }
     auto failed = co_await greet();
     if (!failed) failed = co_await introduce();
-    const bool tries_tls = options_.tls == TlsUse::required || options_.tls == TlsUse::opportunistic;
+    const bool tries_tls = must_encrypt() || options_.tls == TlsUse::opportunistic;
     if (!failed && tries_tls) failed = co_await encrypt();
     if (!failed && options_.credentials) failed = co_await authenticate();
     if (!failed) usable_ = true;
@@ -115,19 +115,17 @@ net::Task<std::optional<OpenFailure>> Client::introduce() {
 
 // STARTTLS                                                                 RFC 3207 4
 net::Task<std::optional<OpenFailure>> Client::encrypt() {
-    const bool required = options_.tls == TlsUse::required;
+    const bool required = must_encrypt();
     if (options_.context == nullptr && !required) co_return std::nullopt;
+    tls_tried_ = true;
     if (!capabilities_.starttls) {
         if (!required) co_return std::nullopt;
-        co_return failure(
-            Verdict(Fate::deferred, "4.7.4",
-                    fmt::format("{} does not offer STARTTLS, so nothing was sent to it. Check the port of "
-                                "the relay, or use smtps:// where it wants TLS from the start",
-                                remote_name())));
+        co_return refuse_clear("does not offer STARTTLS");
     }
     say("STARTTLS\r\n");
     const auto reply = co_await hear(options_.timeouts.command);
     if (reply && reply->code == 220) {
+        tls_started_ = true;
         if (!stream_.buffered().empty()) dialogue_->note("octets sent ahead of the TLS handshake were dropped");
         auto failed = co_await handshake();
         if (failed) co_return failed;
@@ -135,9 +133,7 @@ net::Task<std::optional<OpenFailure>> Client::encrypt() {
     }
     if (required) {
         const std::string why = reply ? reply->to_string() : reply.error().context;
-        co_return failure(
-            Verdict(Fate::deferred, "4.7.4",
-                    fmt::format("{} did not start TLS ({}), so nothing was sent to it", remote_name(), why)));
+        co_return refuse_clear(fmt::format("did not start TLS ({})", why));
     }
     // A clear refusal leaves the connection as it was. After anything else nobody knows what the remote waits for.
     if (reply && refused_plainly(*reply)) co_return std::nullopt;
@@ -148,6 +144,31 @@ net::Task<std::optional<OpenFailure>> Client::encrypt() {
     co_return out;
 }
 
+// Our own settings name a relay that somebody can mend; a policy of the other side leaves only waiting.
+OpenFailure Client::refuse_clear(std::string_view why) {
+    if (options_.demanded_by.empty()) {
+        return failure(Verdict(Fate::deferred, "4.7.4",
+                               fmt::format("{} {}, so nothing was sent to it. Check the port of the relay, or use "
+                                           "smtps:// where it wants TLS from the start",
+                                           remote_name(), why)));
+    }
+    return failure(Verdict(
+        Fate::deferred, "4.7.4",
+        fmt::format("{} {}, but {} demands TLS, so nothing was sent to it", remote_name(), why, options_.demanded_by)));
+}
+
+// "TLSv1.3 TLS_AES_256_GCM_SHA384, certificate verified by DANE"
+std::string Client::describe_tls(const net::TlsFacts& facts) const {
+    std::string out = fmt::format("{} {}, certificate ", facts.version, facts.cipher);
+    if (facts.dane) return out + "verified by DANE";
+    if (facts.peer_verified) {
+        return out + (options_.demanded_by.empty() ? "verified" : "verified for " + options_.demanded_by);
+    }
+    out += "not verified";
+    if (!facts.verify_error.empty()) out += fmt::format(" ({})", facts.verify_error);
+    return out;
+}
+
 net::Task<std::optional<OpenFailure>> Client::handshake() {
     const bool verified = options_.tls == TlsUse::required || options_.tls == TlsUse::implicit;
     stream_.drop_buffered();
@@ -155,20 +176,23 @@ net::Task<std::optional<OpenFailure>> Client::handshake() {
         co_return failure(Verdict(Fate::deferred, "4.7.4", "TLS is not available on this server"));
     }
     stream_.raw().expires_in(options_.timeouts.handshake);
-    const auto done = co_await stream_.raw().start_tls_client(*options_.context, options_.server_name);
+    net::TlsPeer expected = options_.peer ? *options_.peer : net::TlsPeer(options_.server_name);
+    const auto done = co_await stream_.raw().start_tls_client(*options_.context, std::move(expected));
     const auto& facts = stream_.raw().tls();
     if (done && facts && (facts->peer_verified || !verified)) {
-        dialogue_->note(fmt::format("{} {}, certificate {}", facts->version, facts->cipher,
-                                    facts->peer_verified ? "verified" : "not verified"));
+        dialogue_->note(describe_tls(*facts));
         co_return std::nullopt;
     }
     const std::string why = !done ? done.error().context : facts ? facts->verify_error : "no TLS was agreed";
+    tls_error_ = why;
     dialogue_->note("TLS failed: " + why);
     stream_.raw().close();
-    OpenFailure out = failure(Verdict(
-        Fate::deferred, "4.7.5",
-        fmt::format("TLS with {} failed: {}{}", remote_name(), why, verified ? "; nothing was sent to it" : "")));
-    out.retry_in_clear = !verified;
+    const bool strict = verified || must_encrypt();
+    const std::string whose = options_.demanded_by.empty() ? "" : fmt::format(" ({} demands it)", options_.demanded_by);
+    OpenFailure out = failure(Verdict(Fate::deferred, "4.7.5",
+                                      fmt::format("TLS with {} failed: {}{}{}", remote_name(), why, whose,
+                                                  strict ? "; nothing was sent to it" : "")));
+    out.retry_in_clear = !strict;
     co_return out;
 }
 

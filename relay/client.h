@@ -8,7 +8,7 @@
 ///             3. A recipient counts as delivered only after a 250 that came behind the final dot.
 ///             4. The first refusal of a recipient stands, whatever the connection does afterwards.
 ///             5. A message that cannot be read to its end is never ended with a dot.
-///             6. With TlsUse::required and implicit nothing but EHLO and STARTTLS is said in clear.
+///             6. With TlsUse::encrypted, required and implicit nothing but EHLO and STARTTLS is said in clear.
 /// 8-bit content goes as it is to a hop that does not offer 8BITMIME: recoding would break signatures, and the hops
 /// that do not say it but carry it outnumber the others by far.
 /// Threads: the loop's.   Limits: protocols/smtp/limits.h for replies; kRecipientsMax a transaction.
@@ -48,6 +48,7 @@ struct ClientTimeouts {
 enum class TlsUse {
     never,
     opportunistic,  ///< encrypted where it works, else in clear (RFC 7435)
+    encrypted,      ///< STARTTLS or nothing; the certificate says nothing (RFC 7672 2.2)
     required,       ///< STARTTLS with a certificate that was checked
     implicit,       ///< the same from the first octet
 };
@@ -56,7 +57,9 @@ struct ClientOptions {
     std::string hostname;  ///< what we call ourselves in EHLO
     TlsUse tls = TlsUse::opportunistic;
     net::TlsClientContext* context = nullptr;  ///< null: there is no TLS on our side
-    std::string server_name;                   ///< for SNI and the certificate check
+    std::string server_name;                   ///< for sentences, SNI and the certificate check
+    std::optional<net::TlsPeer> peer;          ///< for SNI and the check in place of `server_name`: TLSA records
+    std::string demanded_by;                   ///< who demands TLS: "DANE", "MTA-STS", "REQUIRETLS"; "": our settings
     std::optional<sasl::ClientLogin> credentials;
     ClientTimeouts timeouts;
     ClientOptions() = default;
@@ -129,6 +132,10 @@ class Client {
     /// The last send() got not a single reply: an idle connection that had died; nothing was handed over.
     bool was_stale() const { return heard_nothing_; }
     std::size_t messages_sent() const { return messages_; }
+    /// How far TLS came, for reports: asked about at all; STARTTLS answered with 220; why the handshake failed.
+    bool tls_tried() const { return tls_tried_; }
+    bool tls_started() const { return tls_started_; }
+    const std::string& tls_error() const { return tls_error_; }
     const smtp::Capabilities& capabilities() const { return capabilities_; }
     net::Stream& stream() { return stream_.raw(); }
     void interrupt() { stream_.raw().interrupt(); }
@@ -157,12 +164,18 @@ class Client {
     bool refuse_unsendable(Transaction& t) const;
     OpenFailure failure(Verdict verdict);
     std::string remote_name() const;
+    bool must_encrypt() const { return options_.tls == TlsUse::required || options_.tls == TlsUse::encrypted; }
+    OpenFailure refuse_clear(std::string_view why);
+    std::string describe_tls(const net::TlsFacts& facts) const;
 
     net::BufferedStream stream_;
     ClientOptions options_;
     smtp::Capabilities capabilities_;
     Dialogue* dialogue_ = nullptr;
     std::size_t messages_ = 0;
+    bool tls_tried_ = false;
+    bool tls_started_ = false;
+    std::string tls_error_;
     bool usable_ = false;
     bool heard_nothing_ = false;
     bool mail_open_ = false;  // the remote took MAIL and has not ended that transaction

@@ -6,8 +6,12 @@
 
 namespace posthouse::relay {
 
-Connection::Connection(Core& core, std::unique_ptr<Client> client, std::string remote, std::string host)
-    : core_(core), client_(std::move(client)), remote_(std::move(remote)), host_(std::move(host)) {
+Connection::Connection(Core& core, std::unique_ptr<Client> client, std::string remote, std::string host, HostTls tls)
+    : core_(core),
+      client_(std::move(client)),
+      remote_(std::move(remote)),
+      host_(std::move(host)),
+      tls_(std::move(tls)) {
     core_.open.insert(client_.get());
     core_.connections.add(1);
 }
@@ -17,8 +21,21 @@ Connection::~Connection() {
     core_.connections.add(-1);
 }
 
+namespace {
+
+// RFC 8689 4.2.1, steps 4 and 5.
+bool meets_require_tls(Client& client) {
+    const auto& facts = client.stream().tls();
+    return facts && facts->peer_verified && client.capabilities().require_tls;
+}
+
+}  // namespace
+
 bool Connection::serves(const Destination& to) const {
-    return to.plan == nullptr || (to.plan->takes(host_) && to.plan->demand.is_met_by(client_->stream().tls()));
+    if (to.plan == nullptr) return to.wish != storage::TlsWish::require || meets_require_tls(*client_);
+    if (!to.plan->takes(host_)) return false;
+    return relay::serves(to.plan->demand, to.wish, host_, tls_, client_->stream().tls(),
+                         client_->capabilities().require_tls);
 }
 
 namespace {
@@ -51,8 +68,39 @@ std::string name_of(const std::string& host, const net::IpAddress& address) {
     return host.empty() ? address.to_literal() : fmt::format("{} [{}]", host, address.to_string());
 }
 
+// RFC 8689 4.2.1: what the sender required, this server cannot promise. Reports about such mail (null sender) are not
+// thrown away for it (RFC 8689 5): their wish is none by then.
+std::optional<Verdict> refuse_require_tls(const Attempt& attempt, Client& client) {
+    if (attempt.to.wish != storage::TlsWish::require) return std::nullopt;
+    if (!client.stream().tls() || !client.stream().tls()->peer_verified) {
+        return Verdict(Fate::failed, "5.7.10",
+                       fmt::format("The sender requires TLS all the way (REQUIRETLS), and {} cannot be reached so",
+                                   attempt.result.remote));
+    }
+    if (!client.capabilities().require_tls) {
+        return Verdict(
+            Fate::failed, "5.7.30",
+            fmt::format("The sender requires TLS all the way (REQUIRETLS), which {} does not promise to keep",
+                        attempt.result.remote));
+    }
+    return std::nullopt;
+}
+
+void tell_how_tls_went(Attempt& attempt, const HostTls& asked, const std::string& host, Client& client) {
+    if (attempt.to.plan == nullptr || host.empty() || !client.tls_tried()) return;
+    if (attempt.to.wish == storage::TlsWish::best_effort) return;  // RFC 8460 3: reports do not report on themselves
+    TlsSession session;
+    session.domain = attempt.to.plan->domain;
+    session.mx_host = host;
+    session.receiving_ip = client.stream().peer().address.to_string();
+    session.sending_ip = client.stream().local().address.to_string();
+    session.judgement = judge(asked, client.tls_started(), client.stream().tls(), client.tls_error());
+    attempt.core.tally.add(asked, session);
+}
+
 // Dials one address and opens the dialogue. True where the attempt has its connection.
-net::Task<bool> try_address(Attempt& attempt, std::string host, net::Endpoint to, ClientOptions options) {
+net::Task<bool> try_address(Attempt& attempt, std::string host, net::Endpoint to, ClientOptions options,
+                            HostTls asked) {
     ++attempt.dials;
     attempt.result.remote = name_of(host, to.address);
     net::DialOptions dial_options;
@@ -70,9 +118,16 @@ net::Task<bool> try_address(Attempt& attempt, std::string host, net::Endpoint to
     ClientOptions in_clear = options;
     auto connection =
         std::make_unique<Connection>(attempt.core, std::make_unique<Client>(*std::move(stream), std::move(options)),
-                                     attempt.result.remote, host.empty() ? to.address.to_string() : host);
+                                     attempt.result.remote, host.empty() ? to.address.to_string() : host, asked);
     auto failed = co_await connection->client().open(attempt.dialogue);
+    tell_how_tls_went(attempt, asked, host, connection->client());
     if (!failed) {
+        if (auto refused = refuse_require_tls(attempt, connection->client())) {
+            attempt.dialogue.note(refused->reply);
+            attempt.missed(*std::move(refused));
+            co_await connection->client().quit();
+            co_return false;
+        }
         attempt.result.connection = std::move(connection);
         co_return true;
     }
@@ -81,7 +136,7 @@ net::Task<bool> try_address(Attempt& attempt, std::string host, net::Endpoint to
     if (!failed->retry_in_clear || !may_retry) co_return false;
     attempt.dialogue.note("trying again without TLS");
     in_clear.tls = TlsUse::never;
-    co_return co_await try_address(attempt, std::move(host), to, std::move(in_clear));
+    co_return co_await try_address(attempt, std::move(host), to, std::move(in_clear), std::move(asked));
 }
 
 ClientOptions base_options(const Core& core, const Target& target) {
@@ -91,9 +146,41 @@ ClientOptions base_options(const Core& core, const Target& target) {
     return out;
 }
 
+// What a host is asked for in the terms of the client. The context is the one that lets every certificate pass: the
+// client judges by the facts, so that a report can say what was wrong.
+ClientOptions mx_options(const Attempt& attempt, const MxHost& host, const HostTls& asked) {
+    ClientOptions out = base_options(attempt.core, attempt.target);
+    out.context = attempt.core.deps.opportunistic_tls;
+    switch (asked.level) {
+        case TlsLevel::opportunistic: out.tls = out.context == nullptr ? TlsUse::never : TlsUse::opportunistic; break;
+        case TlsLevel::encrypted: out.tls = TlsUse::encrypted; break;
+        case TlsLevel::verified: out.tls = TlsUse::required; break;
+    }
+    out.server_name = host.name;
+    if (!asked.peer.tlsa.empty()) out.peer = asked.peer;
+    out.demanded_by = asked.by;
+    return out;
+}
+
+// True where this host may be dialled; else it is settled.
+bool admit_host(Attempt& attempt, const MxHost& host, const HostTls& asked) {
+    if (!asked.unusable) return true;
+    attempt.dialogue.note(asked.unusable->reply);
+    attempt.missed(*asked.unusable);
+    if (attempt.to.wish == storage::TlsWish::require) return false;
+    TlsSession session;
+    session.domain = attempt.to.plan->domain;
+    session.mx_host = host.name;
+    session.judgement.result = asked.unusable_result;
+    session.judgement.reason = asked.unusable->reply;
+    attempt.core.tally.add(asked, session);
+    return false;
+}
+
 net::Task<bool> try_mx_host(Attempt& attempt, MxHost host) {
     const RelayOptions& options = attempt.core.deps.options;
-    if (host.addresses.empty()) {
+    std::optional<dns::Answer<net::IpAddress>> answer;
+    if (!host.name.empty()) {
         auto found = co_await attempt.core.deps.resolver->addresses(host.name);
         if (!found) {
             attempt.missed(
@@ -101,12 +188,17 @@ net::Task<bool> try_mx_host(Attempt& attempt, MxHost host) {
                         fmt::format("The DNS gives no address of {} now: {}", host.name, found.error().context)));
             co_return false;
         }
-        host.addresses = std::move(found->records);
+        host.addresses = found->records;
+        answer = *std::move(found);
     }
     if (host.addresses.empty()) {
         attempt.missed(Verdict(Fate::failed, "5.4.4", fmt::format("The mail server {} has no address", host.name)));
         co_return false;
     }
+    const HostTls asked =
+        co_await find_host_tls(*attempt.core.deps.resolver, attempt.to.plan->demand, attempt.to.wish,
+                               attempt.to.plan->domain, host.name, options.mx_port, std::move(answer));
+    if (!admit_host(attempt, host, asked)) co_return false;
     for (const net::IpAddress& address : host.addresses) {
         if (attempt.dials >= kDialsMax || attempt.core.stopping.is_set()) co_return false;
         if (is_ours(address) && !options.allow_loopback) {
@@ -115,13 +207,9 @@ net::Task<bool> try_mx_host(Attempt& attempt, MxHost host) {
                                                host.name, attempt.to.plan->domain, address.to_string())));
             continue;
         }
-        ClientOptions client = base_options(attempt.core, attempt.target);
-        const bool verified = attempt.to.plan->demand.level == TlsLevel::verified;
-        client.context = verified ? attempt.core.deps.verified_tls : attempt.core.deps.opportunistic_tls;
-        client.tls = verified ? TlsUse::required : client.context == nullptr ? TlsUse::never : TlsUse::opportunistic;
-        client.server_name = host.name;
+        ClientOptions client = mx_options(attempt, host, asked);
         const net::Endpoint to(address, options.mx_port);
-        if (co_await try_address(attempt, host.name, to, std::move(client))) co_return true;
+        if (co_await try_address(attempt, host.name, to, std::move(client), asked)) co_return true;
     }
     co_return false;
 }
@@ -216,7 +304,7 @@ net::Task<void> connect_relay(Attempt& attempt) {
         }
         const net::Endpoint to(address, url.port);
         ClientOptions client = *options;
-        if (co_await try_address(attempt, shown, to, std::move(client))) co_return;
+        if (co_await try_address(attempt, shown, to, std::move(client), HostTls())) co_return;
         if (!attempt.result.verdict.said.empty()) attempt.core.tokens.drop(attempt.target.way.name);
     }
 }
@@ -232,7 +320,9 @@ net::Task<Connected> connect(Core& core, const Destination& to, Dialogue& dialog
     }
     Verdict& verdict = attempt.result.verdict;
     if (!attempt.any) verdict = Verdict(Fate::deferred, "4.3.2", "The server is stopping");
-    const bool may_fail = to.plan != nullptr && attempt.all_refused;
+    // Whatever else a smarthost refuses is ours to mend; that it keeps no promise of TLS is not.
+    const bool no_promise = !verdict.from_remote && (verdict.enhanced == "5.7.30" || verdict.enhanced == "5.7.10");
+    const bool may_fail = (to.plan != nullptr || no_promise) && attempt.all_refused;
     if (verdict.fate == Fate::failed && !may_fail) verdict.fate = Fate::deferred;
     if (verdict.fate == Fate::delivered) verdict.fate = Fate::deferred;
     co_return std::move(attempt.result);

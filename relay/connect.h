@@ -20,13 +20,14 @@ inline constexpr std::size_t kDialsMax = 8;
 struct Destination {
     Target target;       ///< the relay host, or "by MX" with the address to come from
     DomainPlanPtr plan;  ///< by MX: the hosts, and the domain for which policies are looked up; else null
+    storage::TlsWish wish = storage::TlsWish::policy;  ///< of the message
     Destination() = default;
 };
 
 /// A client, and whom it speaks with.
 class Connection {
  public:
-    Connection(Core& core, std::unique_ptr<Client> client, std::string remote, std::string host);
+    Connection(Core& core, std::unique_ptr<Client> client, std::string remote, std::string host, HostTls tls);
     ~Connection();
     Connection(const Connection&) = delete;
     Connection& operator=(const Connection&) = delete;
@@ -44,6 +45,7 @@ class Connection {
     std::unique_ptr<Client> client_;
     std::string remote_;
     std::string host_;
+    HostTls tls_;  ///< what it had to meet when it was opened
 };
 
 struct Connected {

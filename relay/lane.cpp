@@ -113,12 +113,17 @@ Destination Lane::destination(const Job& job) const {
     Destination out;
     out.target = target_;
     out.plan = job.plan;
+    // RFC 8689 5: a report is not thrown away because the way back keeps no promise.
+    const bool is_report = job.item.reverse_path.empty();
+    const bool soft = job.item.tls == storage::TlsWish::require && is_report;
+    out.wish = soft ? storage::TlsWish::policy : job.item.tls;
     return out;
 }
 
 net::Task<std::optional<Verdict>> Lane::ensure_connection(Worker& worker, const Job& job, Dialogue& dialogue) {
     const Destination to = destination(job);
-    const std::string hosts = job.plan ? job.plan->mx.site : std::string();
+    std::string hosts = job.plan ? job.plan->mx.site + job.plan->demand.key() : std::string();
+    hosts += fmt::format(":{}", static_cast<int>(to.wish));
     if (worker.connection) {
         Client& client = worker.connection->client();
         const std::uint64_t offered = client.capabilities().mail_max.value_or(UINT64_MAX);  // RFC 9422 MAILMAX
@@ -171,6 +176,7 @@ Envelope make_envelope(const Job& job, const OutgoingMessage& message, const std
     out.mail.size_octets = message.size_octets();
     out.mail.eight_bit = job.item.eight_bit;
     out.mail.envid = job.item.envid;
+    out.mail.require_tls = job.item.tls == storage::TlsWish::require;
     out.mail.ret = job.item.ret == storage::Ret::full ? "FULL" : job.item.ret == storage::Ret::headers ? "HDRS" : "";
     bool utf8 = message.utf8_header || ascii::has_8bit(job.item.reverse_path);
     for (const std::size_t i : which) {

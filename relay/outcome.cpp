@@ -188,6 +188,7 @@ Result<> deliver_report(storage::Tx& tx, const StagedReport& staged, const Relay
         outgoing.expires = tx.now() + options.lifetime;
         outgoing.eight_bit = ascii::has_8bit(staged.body->view());
         outgoing.smtputf8 = ascii::has_8bit(item.reverse_path);
+        if (item.tls == storage::TlsWish::require) outgoing.tls = item.tls;  // RFC 8689 5
         for (const std::string& address : place.remote) {
             storage::NewRecipient recipient;
             recipient.address = address;
@@ -235,7 +236,9 @@ Result<std::vector<StagedReport>> stage_reports(storage::Store& store, std::vect
     std::vector<StagedReport> out;
     for (Report& report : reports) {
         if (message) report.original_header = message->header;
-        const bool full = report.kind == ReportKind::failed && report.item.ret == storage::Ret::full;
+        // RFC 8689 5: of a message that asked for TLS all the way, a report never brings the text back.
+        const bool full = report.kind == ReportKind::failed && report.item.ret == storage::Ret::full &&
+                          report.item.tls != storage::TlsWish::require;
         if (full && message && !message->reader && message->size_octets() <= kFullReturnOctetsMax) {
             report.original = message->header + message->body;
         }

@@ -3,6 +3,7 @@
 #include <mutex>
 
 #include "relay/runner.h"
+#include "relay/tls_upkeep.h"
 
 namespace posthouse::relay {
 
@@ -17,11 +18,12 @@ struct Gate {
 }  // namespace
 
 struct Relay::Impl {
-    explicit Impl(RelayDeps deps) : core(std::move(deps)), runner(core), gate(std::make_shared<Gate>()) {
+    explicit Impl(RelayDeps deps) : core(std::move(deps)), runner(core), upkeep(core), gate(std::make_shared<Gate>()) {
         gate->loop = core.deps.loop;
     }
     Core core;
     Runner runner;
+    TlsUpkeep upkeep;
     std::shared_ptr<Gate> gate;
 };
 
@@ -42,9 +44,19 @@ Relay::~Relay() {
     impl_->gate->loop = nullptr;
 }
 
-void Relay::start() { impl_->runner.start(); }
-void Relay::stop() { impl_->runner.stop(); }
-net::Task<void> Relay::join() { co_await impl_->runner.join(); }
+void Relay::start() {
+    impl_->upkeep.start();
+    impl_->runner.start();
+}
+void Relay::stop() {
+    impl_->runner.stop();
+    // A policy or a report can wait for the next start.
+    for (net::Stream* stream : impl_->core.https_open) stream->interrupt();
+}
+net::Task<void> Relay::join() {
+    co_await impl_->runner.join();
+    co_await impl_->upkeep.join();
+}
 void Relay::wake() { impl_->runner.wake(); }
 net::Task<void> Relay::drained() { co_await impl_->runner.drained(); }
 

@@ -34,6 +34,7 @@ namespace posthouse::relay {
 struct RelayOptions {
     bool allow_loopback = false;  ///< MX on loopback and private networks are refused otherwise (tests, deploy/try)
     std::uint16_t mx_port = 25;
+    std::uint16_t sts_port = 443;  ///< of MTA-STS policies (tests)
     std::size_t recipients_in_memory_max = 2000;
     std::size_t connections_max = 50;
     std::size_t connections_per_lane_max = 4;
@@ -45,6 +46,8 @@ struct RelayOptions {
     std::chrono::milliseconds retry_max{60 * 60'000};
     std::chrono::milliseconds delay_notice_after{4 * 3'600'000};
     std::chrono::milliseconds lifetime{5 * 24 * 3'600'000LL};  ///< where the queue row says none
+    /// After midnight UTC: then the TLS reports of the day before go out.
+    std::chrono::milliseconds tls_reports_after{90 * 60'000};
     ClientTimeouts timeouts;
     RelayOptions() = default;
 };

@@ -30,8 +30,20 @@ DomainPlan make_plan(std::string domain, MxAnswer answer) {
 }
 
 net::Task<DomainPlanPtr> find_plan(Core& core, std::string domain) {
+    // Before the resolver is known to work, a broken one would look like an attack on every domain.
+    const auto tested = co_await core.resolver_tested.wait_for(kResolverTestMax);
+    static_cast<void>(tested);
     auto answer = co_await plan_mx(*core.deps.resolver, domain, core.deps.hostname, *core.deps.random);
-    co_return std::make_shared<const DomainPlan>(make_plan(std::move(domain), std::move(answer)));
+    DomainPlan plan = make_plan(domain, std::move(answer));
+    if (!plan.refusal) {
+        plan.demand.mx_secure = plan.mx.secure;
+        StsFound found = co_await core.sts.find(domain);
+        if (found.trouble != policy::TlsResult::success) {
+            core.tally.add_policy_trouble(domain, found.trouble, found.reason);
+        }
+        plan.demand.sts = std::move(found.policy);
+    }
+    co_return std::make_shared<const DomainPlan>(std::move(plan));
 }
 
 DomainPlanPtr PlanCache::find(std::string_view domain, Time now) {

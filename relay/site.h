@@ -26,6 +26,7 @@ struct Core;
 inline constexpr std::size_t kPlansMax = 20'000;
 inline constexpr std::chrono::minutes kPlanLifetime{5};
 inline constexpr std::chrono::seconds kRefusalLifetime{60};
+inline constexpr std::chrono::milliseconds kResolverTestMax{15'000};
 
 /// What is known of a domain's way: a refusal, or hosts.
 struct DomainPlan {

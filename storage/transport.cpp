@@ -150,8 +150,9 @@ TransportTx::TransportTx(Tx& tx) : TransportView(context_of(tx).db), tx_(tx) {}
 Result<> TransportTx::keep_sts_policy(const StsEntry& entry) {
     const std::string key = ascii::to_lower(entry.domain);
     return db_
-        .query("INSERT OR REPLACE INTO sts_policies (domain, id, policy, fetched_ms, expires_ms) "
-               "VALUES (?1, ?2, ?3, ?4, ?5)")
+        .query(
+            "INSERT OR REPLACE INTO sts_policies (domain, id, policy, fetched_ms, expires_ms) "
+            "VALUES (?1, ?2, ?3, ?4, ?5)")
         .bind(key, entry.id, entry.policy, entry.fetched, entry.expires)
         .run();
 }
@@ -187,11 +188,12 @@ Result<> TransportTx::count_one(const TlsSessions& one, bool in_detail) {
     const std::string_view from = in_detail ? std::string_view(one.sending_ip) : none;
     const std::string_view reason = in_detail ? std::string_view(one.reason) : none;
     return db_
-        .query("INSERT INTO tls_sessions (day, domain, policy, result, mx_host, receiving_ip, sending_ip, reason, "
-               "policy_text, mx_patterns, sessions) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) "
-               "ON CONFLICT (day, domain, policy, result, mx_host, receiving_ip, sending_ip, reason) DO UPDATE SET "
-               "sessions = sessions + excluded.sessions, policy_text = excluded.policy_text, "
-               "mx_patterns = excluded.mx_patterns")
+        .query(
+            "INSERT INTO tls_sessions (day, domain, policy, result, mx_host, receiving_ip, sending_ip, reason, "
+            "policy_text, mx_patterns, sessions) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) "
+            "ON CONFLICT (day, domain, policy, result, mx_host, receiving_ip, sending_ip, reason) DO UPDATE SET "
+            "sessions = sessions + excluded.sessions, policy_text = excluded.policy_text, "
+            "mx_patterns = excluded.mx_patterns")
         .bind(one.day, one.domain, one.policy, one.result, host, to, from, reason, one.policy_text, one.mx_patterns,
               static_cast<std::int64_t>(one.sessions))
         .run();

@@ -49,11 +49,11 @@ struct StsServed {
 
 /// One kind of outcome of TLS sessions with a domain.
 struct TlsSessions {
-    std::int64_t day = 0;   ///< since 1970-01-01, UTC
-    std::string domain;     ///< the policy domain
-    int policy = 0;         ///< policy::ReportedPolicy
-    int result = 0;         ///< policy::TlsResult; 0: success
-    std::string mx_host;    ///< "" for successes
+    std::int64_t day = 0;  ///< since 1970-01-01, UTC
+    std::string domain;    ///< the policy domain
+    int policy = 0;        ///< policy::ReportedPolicy
+    int result = 0;        ///< policy::TlsResult; 0: success
+    std::string mx_host;   ///< "" for successes
     std::string receiving_ip;
     std::string sending_ip;
     std::string reason;

@@ -15,9 +15,7 @@ using Milliseconds = std::chrono::milliseconds;
 
 constexpr int kContinueMax = 4;  // 1xx answers ahead of the real one (RFC 9110 15.2)
 
-Milliseconds left_until(Clock::time_point end) {
-    return std::chrono::duration_cast<Milliseconds>(end - Clock::now());
-}
+Milliseconds left_until(Clock::time_point end) { return std::chrono::duration_cast<Milliseconds>(end - Clock::now()); }
 
 // A stream in the owner's set for as long as it is in use.
 class Listed {

@@ -32,8 +32,8 @@ inline constexpr std::size_t kAddressesMax = 4;  ///< tried in their order, each
 struct Deps {
     dns::Resolver* resolver = nullptr;
     net::Dialer* dialer = nullptr;
-    net::TlsClientContext* tls = nullptr;  ///< Verify::required
-    bool allow_private = false;            ///< tests, and services of the own house
+    net::TlsClientContext* tls = nullptr;    ///< Verify::required
+    bool allow_private = false;              ///< tests, and services of the own house
     std::set<net::Stream*>* open = nullptr;  ///< streams under way, for an owner that must interrupt() them to stop
     Deps() = default;
 };

@@ -17,9 +17,9 @@
 
 namespace posthouse::policy {
 
-inline constexpr std::size_t kStsPolicyOctetsMax = 64UL * 1024;        ///< RFC 8461 3.3
+inline constexpr std::size_t kStsPolicyOctetsMax = 64UL * 1024;  ///< RFC 8461 3.3
 inline constexpr std::size_t kStsMxMax = 256;
-inline constexpr std::chrono::seconds kStsMaxAgeMax{31'557'600};       ///< RFC 8461 3.2
+inline constexpr std::chrono::seconds kStsMaxAgeMax{31'557'600};  ///< RFC 8461 3.2
 inline constexpr std::string_view kStsTarget = "/.well-known/mta-sts.txt";
 
 enum class StsMode { none, testing, enforce };

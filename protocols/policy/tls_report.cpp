@@ -30,8 +30,8 @@ constexpr std::array kResults{"success",
 std::string decode(std::string_view text) {
     std::string out;
     for (std::size_t i = 0; i < text.size(); ++i) {
-        const bool escape = text[i] == '%' && i + 2 < text.size() && ascii::is_hex(text[i + 1]) &&
-                            ascii::is_hex(text[i + 2]);
+        const bool escape =
+            text[i] == '%' && i + 2 < text.size() && ascii::is_hex(text[i + 1]) && ascii::is_hex(text[i + 2]);
         if (!escape) {
             out += text[i];
             continue;

@@ -47,12 +47,12 @@ std::string format_tls_report_record(std::string_view mailbox);
 
 /// A report as it travels (RFC 8460 4.4).
 struct TlsFailure {
-    std::string result;        ///< result-type; unknown ones are kept
+    std::string result;  ///< result-type; unknown ones are kept
     std::string sending_ip;
     std::string mx_host;
     std::string receiving_ip;
-    std::string reason;        ///< failure-reason-code
-    std::string information;   ///< additional-information
+    std::string reason;       ///< failure-reason-code
+    std::string information;  ///< additional-information
     std::uint64_t sessions = 0;
 };
 struct TlsReportPolicy {

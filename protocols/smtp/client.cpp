@@ -50,6 +50,7 @@ Result<std::string> format_mail(std::string_view reverse_path, const MailOptions
     if (offered.size && options.size_octets > 0) out += fmt::format(" SIZE={}", options.size_octets);
     if (offered.eight_bit_mime && options.eight_bit) out += " BODY=8BITMIME";
     if (options.smtputf8) out += " SMTPUTF8";
+    if (offered.require_tls && options.require_tls) out += " REQUIRETLS";
     if (offered.dsn && !options.ret.empty()) out += " RET=" + one_line(options.ret);
     if (offered.dsn && !options.envid.empty()) out += " ENVID=" + encode_xtext(options.envid);
     return out + "\r\n";

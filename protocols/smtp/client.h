@@ -16,6 +16,7 @@ struct MailOptions {
     std::uint64_t size_octets = 0;  ///< RFC 1870
     bool eight_bit = false;         ///< BODY=8BITMIME
     bool smtputf8 = false;
+    bool require_tls = false;  ///< REQUIRETLS (RFC 8689 2); whether it must be offered is for the caller
     std::string ret;    ///< "FULL" or "HDRS" (RFC 3461 4.3)
     std::string envid;  ///< decoded; goes out as xtext
 };

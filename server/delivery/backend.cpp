@@ -26,6 +26,15 @@ class StagedSink final : public smtp::BodySink {
     std::unique_ptr<storage::BodyWriter> writer_;
 };
 
+storage::TlsWish to_storage(smtp::TlsWish wish) {
+    switch (wish) {
+        case smtp::TlsWish::require: return storage::TlsWish::require;
+        case smtp::TlsWish::best_effort: return storage::TlsWish::best_effort;
+        case smtp::TlsWish::policy: break;
+    }
+    return storage::TlsWish::policy;
+}
+
 storage::Ret to_storage(smtp::Ret ret) {
     switch (ret) {
         case smtp::Ret::full: return storage::Ret::full;
@@ -259,6 +268,7 @@ class StoreBackend final : public smtp::Backend {
         if (envelope.login && !by_client) item.account = storage::AccountId{envelope.login->account};
         item.client = client_of(envelope);
         if (item.client) item.mail_class = directory_.clients().by_name(envelope.login->address)->mail_class;
+        item.tls = to_storage(envelope.tls);
         item.expires = now + kQueueLifetime;
         delivery.outgoing = std::move(item);
         return {};

@@ -44,6 +44,9 @@ struct Recipient {
 
 enum class Ret : std::uint8_t { unspecified, full, headers };
 
+/// What the sender wants of TLS on the way (RFC 8689).
+enum class TlsWish : std::uint8_t { policy, require, best_effort };
+
 /// Everything about a message but its octets.
 struct Envelope {
     wire::Path sender;  ///< null for <>
@@ -52,6 +55,7 @@ struct Envelope {
     Ret ret = Ret::unspecified;
     bool smtputf8 = false;
     bool eight_bit = false;
+    TlsWish tls = TlsWish::policy;
     std::uint64_t declared_octets = 0;  ///< SIZE= of MAIL (RFC 1870 5); 0 where it was not given
     std::optional<Login> login;
     std::string received_detail;  ///< "from mx.b.example [192.0.2.1] over ESMTPS", for the trace

@@ -64,6 +64,7 @@ net::Task<Reply> on_mail(Session& session, std::string_view args) {
     envelope.ret = parameters->ret;
     envelope.smtputf8 = parameters->smtputf8;
     envelope.eight_bit = parameters->eight_bit;
+    if (parameters->require_tls) envelope.tls = TlsWish::require;
     envelope.declared_octets = size;
     envelope.login = std::move(who);
     session.open_transaction(std::move(envelope), *parameters);

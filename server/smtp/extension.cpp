@@ -12,6 +12,8 @@ namespace {
 bool always(const ExtensionContext&) { return true; }
 // RFC 3207 4.2: not offered again inside TLS.
 bool starttls_offered(const ExtensionContext& context) { return context.tls_possible && !context.tls; }
+// RFC 8689 4.1: only inside TLS.
+bool require_tls_offered(const ExtensionContext& context) { return context.tls; }
 // RFC 4954 4: not after a login; ours needs TLS as well, so that no password ever goes in clear.
 bool auth_offered(const ExtensionContext& context) {
     return context.options->kind == Kind::submission && context.tls && !context.logged_in;
@@ -70,6 +72,12 @@ Result<> apply_envid(MailParameters& into, const wire::Parameter& parameter) {
     TRY(into.envid, wire::parse_envid(parameter.value));
     return {};
 }
+// REQUIRETLS, without a value                                         RFC 8689 2
+Result<> apply_require_tls(MailParameters& into, const wire::Parameter& parameter) {
+    if (parameter.has_value) return bad("REQUIRETLS takes no value");
+    into.require_tls = true;
+    return {};
+}
 // AUTH=<mailbox> or AUTH=<>: read and not believed                    RFC 4954 5
 Result<> apply_auth(MailParameters&, const wire::Parameter& parameter) {
     if (!parameter.has_value) return bad("AUTH takes a mailbox");
@@ -89,6 +97,7 @@ constexpr ParameterRow<MailParameters> kBodyMail[] = {{"BODY", apply_body}};
 constexpr ParameterRow<MailParameters> kUtf8Mail[] = {{"SMTPUTF8", apply_smtputf8}};
 constexpr ParameterRow<MailParameters> kDsnMail[] = {{"RET", apply_ret}, {"ENVID", apply_envid}};
 constexpr ParameterRow<RcptParameters> kDsnRcpt[] = {{"NOTIFY", apply_notify}, {"ORCPT", apply_orcpt}};
+constexpr ParameterRow<MailParameters> kRequireTlsMail[] = {{"REQUIRETLS", apply_require_tls}};
 constexpr ParameterRow<MailParameters> kAuthMail[] = {{"AUTH", apply_auth}};
 
 constexpr Extension kExtensions[] = {
@@ -99,6 +108,7 @@ constexpr Extension kExtensions[] = {
     {"ENHANCEDSTATUSCODES", always, nullptr, {}, {}, "2034"},
     {"CHUNKING", always, nullptr, {}, {}, "3030"},
     {"DSN", always, nullptr, kDsnMail, kDsnRcpt, "3461"},
+    {"REQUIRETLS", require_tls_offered, nullptr, kRequireTlsMail, {}, "8689"},
     {"LIMITS", always, limits_arguments, {}, {}, "9422"},
     {"STARTTLS", starttls_offered, nullptr, {}, {}, "3207"},
     {"AUTH", auth_offered, auth_arguments, kAuthMail, {}, "4954"},

@@ -29,6 +29,7 @@ struct MailParameters {
     std::uint64_t size_octets = 0;  ///< declared; 0: not said
     bool eight_bit = false;
     bool smtputf8 = false;
+    bool require_tls = false;  ///< RFC 8689
     Ret ret = Ret::unspecified;
     std::string envid;
 };

@@ -59,6 +59,8 @@ struct Census {
     std::size_t hops = 0;
     std::size_t own_hops = 0;
     std::size_t authors = 0;
+    std::size_t tls_fields = 0;  // "TLS-Required", and those that say "No"
+    std::size_t tls_no = 0;
     std::string kept;  // the block without what is taken off
 };
 
@@ -81,6 +83,10 @@ Census take_census(const mime::Fields& fields, const SmtpServiceOptions& options
             if (is_ours(field.raw_value, options.hostname)) ++out.own_hops;
         }
         if (ascii::equals_ci(field.name, "From")) ++out.authors;
+        if (ascii::equals_ci(field.name, "TLS-Required")) {
+            ++out.tls_fields;
+            if (ascii::equals_ci(ascii::trim(field.raw_value), "No")) ++out.tls_no;
+        }
         if (!is_taken_off(field, options, submitted)) continue;
         out.kept += block.substr(copied, field.offset - copied);
         copied = field.offset + field.length;
@@ -130,6 +136,8 @@ PreparedHeader prepare_header(const Trace& trace, const SmtpServiceOptions& opti
     }
     PreparedHeader out;
     out.octets = format_trace(trace);
+    // RFC 8689 3: exactly one field, with "No"; anything else says nothing.
+    out.tls_not_required = census.tls_fields == 1 && census.tls_no == 1;
     if (submitted) {
         submission::Verdict verdict = submission::check_header(fields, options.hostname, trace.now, random);
         if (verdict.refusal) return PreparedHeader(*std::move(verdict.refusal));

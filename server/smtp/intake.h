@@ -24,6 +24,7 @@ namespace posthouse::server::smtp {
 struct PreparedHeader {
     std::optional<wire::Reply> refusal;
     std::string octets;                ///< the block to keep: trace fields, fields, and the empty line if it had one
+    bool tls_not_required = false;     ///< "TLS-Required: No" (RFC 8689 3)
     std::optional<wire::Path> author;  ///< submission: the mailbox of From, whose owner the login must be
 
     PreparedHeader() = default;
@@ -45,6 +46,7 @@ class Intake {
     bool smuggled() const { return smuggled_; }
     bool has_8bit() const { return scan_.has_8bit(); }
     std::uint64_t octets() const { return octets_; }
+    bool tls_not_required() const { return tls_not_required_; }
     const std::optional<wire::Path>& author() const { return author_; }
     std::unique_ptr<BodySink> take_sink() { return std::move(sink_); }
 
@@ -61,6 +63,7 @@ class Intake {
     std::string header_;  // until the empty line has come
     bool in_header_ = true;
     bool smuggled_ = false;
+    bool tls_not_required_ = false;
     std::uint64_t octets_ = 0;
     std::optional<wire::Path> author_;
     std::optional<wire::Reply> fault_;

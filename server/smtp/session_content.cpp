@@ -162,6 +162,8 @@ net::Task<wire::Reply> Session::accept_content() {
     }
     Envelope envelope = std::move(transaction_->envelope);
     envelope.eight_bit = envelope.eight_bit || intake.has_8bit();
+    // RFC 8689 4.1: beside REQUIRETLS the field counts for nothing.
+    if (envelope.tls == TlsWish::policy && intake.tls_not_required()) envelope.tls = TlsWish::best_effort;
     const std::uint64_t octets = intake.octets();
     const std::string sender = envelope.sender.spec();
     const std::size_t recipients = envelope.recipients.size();

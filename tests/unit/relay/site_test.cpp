@@ -64,15 +64,4 @@ TEST_CASE("the cache of plans forgets with time, and the oldest first where it i
     CHECK(cache.find("d0", start) != nullptr);
 }
 
-TEST_CASE("a demand for a checked certificate is met by nothing less") {
-    TlsDemand demand;
-    CHECK(demand.is_met_by(std::nullopt));
-    demand.level = TlsLevel::verified;
-    CHECK_FALSE(demand.is_met_by(std::nullopt));
-    net::TlsFacts facts;
-    CHECK_FALSE(demand.is_met_by(facts));
-    facts.peer_verified = true;
-    CHECK(demand.is_met_by(facts));
-}
-
 }  // namespace posthouse::relay

@@ -92,9 +92,8 @@ TEST_CASE("the policy of a domain at home: each change has another edition, and 
 TEST_CASE("sessions add up by kind; a domain with too many kinds of failures costs no more rows") {
     test::TempStore temp;
     std::vector<TlsSessions> many;
-    for (std::size_t i = 0; i < kTlsRowsPerDomainMax + 50; ++i) {
+    for (std::size_t i = 0; i < kTlsRowsPerDomainMax + 50; ++i)
         many.push_back(failure("b.test", fmt::format("r{}", i)));
-    }
     many.push_back(failure("b.test", "r1"));
     many.push_back(failure("c.test", "other"));
     REQUIRE(temp->write({}, [&](Tx& tx) -> Result<> {

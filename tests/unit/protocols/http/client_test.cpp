@@ -65,8 +65,8 @@ struct Bench {
 
 TEST_CASE("RFC 9112: one request, and the answer by length or in chunks") {
     Bench bench;
-    const auto plain = bench.get(
-        "HTTP/1.1 200 OK\r\ncontent-type: Text/Plain; charset=utf-8\r\nContent-Length: 3\r\n\r\nabc");
+    const auto plain =
+        bench.get("HTTP/1.1 200 OK\r\ncontent-type: Text/Plain; charset=utf-8\r\nContent-Length: 3\r\n\r\nabc");
     REQUIRE(plain.has_value());
     CHECK(plain->status == 200);
     CHECK(plain->body == "abc");

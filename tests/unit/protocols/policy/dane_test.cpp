@@ -11,9 +11,9 @@ TEST_CASE("RFC 7672 3.1: usages 2 and 3 with a digest of the right length count,
         bool usable;
     };
     constexpr Case cases[] = {
-        {3, 1, 1, 32, true},  {2, 1, 1, 32, true},   {3, 0, 2, 64, true},  {2, 0, 0, 700, true}, {3, 1, 0, 90, true},
-        {0, 1, 1, 32, false}, {1, 1, 1, 32, false},  {4, 1, 1, 32, false}, {3, 2, 1, 32, false}, {3, 1, 3, 32, false},
-        {3, 1, 1, 31, false}, {3, 1, 2, 32, false},  {3, 1, 0, 0, false},  {255, 1, 1, 32, false},
+        {3, 1, 1, 32, true},  {2, 1, 1, 32, true},  {3, 0, 2, 64, true},  {2, 0, 0, 700, true},   {3, 1, 0, 90, true},
+        {0, 1, 1, 32, false}, {1, 1, 1, 32, false}, {4, 1, 1, 32, false}, {3, 2, 1, 32, false},   {3, 1, 3, 32, false},
+        {3, 1, 1, 31, false}, {3, 1, 2, 32, false}, {3, 1, 0, 0, false},  {255, 1, 1, 32, false},
     };
     for (const Case& c : cases) {
         CAPTURE(c.usage);

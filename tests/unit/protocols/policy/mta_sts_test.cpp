@@ -8,7 +8,7 @@ namespace {
 
 struct RecordCase {
     std::vector<std::string> texts;
-    std::string id;               // "" for an error
+    std::string id;  // "" for an error
     Errc code = Errc::invalid;
 };
 
@@ -64,10 +64,12 @@ TEST_CASE("RFC 8461 3.2: a policy has its fields once; what is not known is pass
     CHECK(parse_sts_policy(policy_with("604800", "9999999999")).value().max_age == kStsMaxAgeMax);
     CHECK(parse_sts_policy(policy_with("max_age", "x-thing: y z\nmax_age")).has_value());
     const std::pair<std::string_view, std::string_view> broken[] = {
-        {"version: STSv1\r\n", ""},         {"mode: enforce\r\n", ""},  {"max_age: 604800", ""},
-        {"mx: mail.b.test\r\n", ""},        {"STSv1", "STSv2"},          {"enforce", "Enforce"},
-        {"604800", "-1"},                   {"604800", "12345678901"},   {"mail.b.test", "*"},
-        {"mail.b.test", "mail.*.test"},     {"mail.b.test", "a..test"},  {"mode: enforce", "<html>"},
+        {"version: STSv1\r\n", ""}, {"mode: enforce\r\n", ""},
+        {"max_age: 604800", ""},    {"mx: mail.b.test\r\n", ""},
+        {"STSv1", "STSv2"},         {"enforce", "Enforce"},
+        {"604800", "-1"},           {"604800", "12345678901"},
+        {"mail.b.test", "*"},       {"mail.b.test", "mail.*.test"},
+        {"mail.b.test", "a..test"}, {"mode: enforce", "<html>"},
     };
     for (const auto& [what, by] : broken) {
         CAPTURE(by);
