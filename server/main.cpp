@@ -9,7 +9,9 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <fstream>
 #include <iostream>
+#include <iterator>
 #include <mutex>
 #include <optional>
 
@@ -20,6 +22,7 @@
 #include "protocols/net/watch.h"
 #include "relay/probe.h"
 #include "relay/service.h"
+#include "relay/tls_explain.h"
 #include "server/auth/authenticator.h"
 #include "server/config/config.h"
 #include "server/delivery/backend.h"
@@ -43,6 +46,16 @@ constexpr std::chrono::milliseconds kHeartbeat = 1s;
 constexpr std::size_t kImapPerNetworkMax = 200;  // an office behind one address, several clients each
 constexpr unsigned kReadThreads = 3;
 constexpr unsigned kCryptoThreads = 2;  // argon2 takes 64 MiB a thread while it runs
+
+dns::ResolverOptions dns_options(const Config& config) {
+    dns::ResolverOptions out;
+    out.servers = config.dns_servers;
+    out.trust_anchor_file = config.dns_trust_anchor;
+    std::ifstream anchor(config.dns_trust_anchor);
+    out.trust_anchor_zone = dns::anchor_zone(std::string(std::istreambuf_iterator<char>(anchor), {}));
+    out.ask_loopback = config.dns_ask_loopback;
+    return out;
+}
 
 /// TLS of one service: contexts are apart, so that a ticket of one is no good at another.
 struct TlsContexts {
@@ -141,11 +154,7 @@ Result<> House::load_tls() {
 }
 
 Result<> House::open_rooms() {
-    dns::ResolverOptions dns;
-    dns.servers = config_.dns_servers;
-    dns.trust_anchor_file = config_.dns_trust_anchor;
-    dns.ask_loopback = config_.dns_ask_loopback;
-    TRY(resolver_, dns::make_unbound_resolver(loop_, std::move(dns)));
+    TRY(resolver_, dns::make_unbound_resolver(loop_, dns_options(config_)));
     dialer_ = net::make_tcp_dialer(loop_);
     authenticator_ = make_authenticator(*store_, loop_, crypto_pool_, system_clock(), metrics_);
     TRY(directory_, Directory::open(*store_, loop_, read_pool_));
@@ -166,6 +175,7 @@ Result<> House::open_rooms() {
     relay.opportunistic_tls = opportunistic_tls_.get();
     relay.options.allow_loopback = config_.relay_allow_loopback_mx;
     relay.options.mx_port = config_.relay_mx_port;
+    relay.options.sts_port = config_.relay_sts_port;
     relay_ = std::make_unique<relay::Relay>(std::move(relay));
     return {};
 }
@@ -236,6 +246,7 @@ Result<> House::open_http() {
     deps.before_metrics = [this] { refresh_gauges(); };
     deps.store = store_.get();
     deps.clock = &system_clock();
+    deps.hostname = config_.hostname;
     TRY(http_, admin::HttpService::start(config_.listen.http, std::move(deps)));
     return {};
 }
@@ -469,51 +480,89 @@ Result<std::string> submit(storage::Store& store, const admin::Settings& setting
     return submit_locally(store, settings.hostname, std::move(message), system_clock(), system_random());
 }
 
+/// A relay of its own for one question: it may run beside a server, or without one.
+struct SmallRelay {
+    net::Loop loop;
+    net::ThreadPool pool{"probe", 1};
+    Metrics metrics;
+    std::unique_ptr<dns::Resolver> resolver;
+    std::unique_ptr<net::TlsClientContext> verified, opportunistic;
+    std::unique_ptr<net::Dialer> dialer = net::make_tcp_dialer(loop);
+
+    Result<relay::RelayDeps> open(storage::Store& store, const Config& config) {
+        TRY(resolver, dns::make_unbound_resolver(loop, dns_options(config)));
+        TRY(verified, net::TlsClientContext::make(net::Verify::required, config.relay_ca_file));
+        TRY(opportunistic, net::TlsClientContext::make(net::Verify::opportunistic, config.relay_ca_file));
+        relay::RelayDeps deps;
+        deps.store = &store;
+        deps.loop = &loop;
+        deps.pool = &pool;
+        deps.dialer = dialer.get();
+        deps.resolver = resolver.get();
+        deps.random = &system_random();
+        deps.clock = &system_clock();
+        deps.metrics = &metrics;
+        deps.hostname = config.hostname;
+        deps.verified_tls = verified.get();
+        deps.opportunistic_tls = opportunistic.get();
+        deps.options.allow_loopback = config.relay_allow_loopback_mx;
+        deps.options.mx_port = config.relay_mx_port;
+        deps.options.sts_port = config.relay_sts_port;
+        return deps;
+    }
+
+    /// One task from its beginning to its end.
+    void run(std::string_view name, net::Task<void> task) {
+        net::TaskGroup group(loop);
+        group.spawn(std::string(name), std::move(task));
+        loop.run();
+        while (group.size() > 0) loop.poll();
+    }
+};
+
 net::Task<void> keep_probe(net::Loop& loop, relay::RelayDeps deps, relay::ProbeRequest request,
                            relay::ProbeResult& result) {
     result = co_await relay::probe_way(std::move(deps), std::move(request));
     loop.stop();
 }
 
-// A small relay of its own beside whatever server runs: one loop, one connection.
 Result<admin::WayTrial> try_way(storage::Store& store, const std::string& config_file, const storage::Way& way,
                                 const std::string& from, const std::string& to) {
     TRY(const Config config, load_config(config_file));
-    net::Loop loop;
-    net::ThreadPool pool("probe", 1);
-    Metrics metrics;
-    dns::ResolverOptions dns;
-    dns.servers = config.dns_servers;
-    dns.trust_anchor_file = config.dns_trust_anchor;
-    dns.ask_loopback = config.dns_ask_loopback;
-    TRY(const auto resolver, dns::make_unbound_resolver(loop, std::move(dns)));
-    TRY(const auto verified, net::TlsClientContext::make(net::Verify::required, config.relay_ca_file));
-    TRY(const auto opportunistic, net::TlsClientContext::make(net::Verify::opportunistic, config.relay_ca_file));
-    const auto dialer = net::make_tcp_dialer(loop);
-    relay::RelayDeps deps;
-    deps.store = &store;
-    deps.loop = &loop;
-    deps.pool = &pool;
-    deps.dialer = dialer.get();
-    deps.resolver = resolver.get();
-    deps.random = &system_random();
-    deps.clock = &system_clock();
-    deps.metrics = &metrics;
-    deps.hostname = config.hostname;
-    deps.verified_tls = verified.get();
-    deps.opportunistic_tls = opportunistic.get();
-    deps.options.allow_loopback = config.relay_allow_loopback_mx;
-    deps.options.mx_port = config.relay_mx_port;
+    SmallRelay small;
+    TRY(relay::RelayDeps deps, small.open(store, config));
     relay::ProbeRequest request;
     request.way = way;
     request.from = from;
     request.to = to;
     relay::ProbeResult result;
-    net::TaskGroup group(loop);
-    group.spawn("probe", keep_probe(loop, std::move(deps), std::move(request), result));
-    loop.run();
-    while (group.size() > 0) loop.poll();
+    small.run("probe", keep_probe(small.loop, std::move(deps), std::move(request), result));
     return admin::WayTrial{std::move(result.sentences), result.good, std::move(result.dialogue)};
+}
+
+net::Task<void> keep_explanation(net::Loop& loop, relay::RelayDeps deps, std::string domain,
+                                 relay::TlsExplanation& out) {
+    out = co_await relay::explain_tls(std::move(deps), std::move(domain));
+    loop.stop();
+}
+
+Result<admin::TlsExplanation> explain_tls(storage::Store& store, const admin::Settings& settings,
+                                          const std::string& domain) {
+    TRY(const Config config, load_config(settings.file));
+    SmallRelay small;
+    TRY(relay::RelayDeps deps, small.open(store, config));
+    relay::TlsExplanation found;
+    small.run("tls.explain", keep_explanation(small.loop, std::move(deps), domain, found));
+    admin::TlsExplanation out;
+    out.dnssec = std::move(found.dnssec);
+    out.refusal = std::move(found.refusal);
+    out.mx_secure = found.mx_secure;
+    out.sts = std::move(found.sts);
+    for (auto& host : found.hosts) {
+        out.hosts.push_back(
+            {std::move(host.name), std::move(host.policy), std::move(host.why), std::move(host.records)});
+    }
+    return out;
 }
 
 }  // namespace
@@ -525,5 +574,6 @@ int main(int argc, char** argv) {
     hooks.serve = posthouse::server::serve;
     hooks.submit = posthouse::server::submit;
     hooks.try_way = posthouse::server::try_way;
+    hooks.explain_tls = posthouse::server::explain_tls;
     return posthouse::admin::run_cli(argc, argv, hooks);
 }

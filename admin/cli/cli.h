@@ -56,6 +56,21 @@ struct WayTrial {
     std::string dialogue;  ///< what was said with the other server, secrets masked
 };
 
+/// What a destination asks of TLS, and why.
+struct TlsExplanation {
+    std::string dnssec;   ///< whether DANE can be had here at all
+    std::string refusal;  ///< why nothing could be sent there; "" where it could
+    bool mx_secure = false;
+    std::string sts;
+    struct Host {
+        std::string name;
+        std::string policy;  ///< "dane", "mta-sts", "opportunistic", "unusable"
+        std::string why;
+        std::vector<std::string> records;
+    };
+    std::vector<Host> hosts;
+};
+
 struct CliHooks {
     /// Reads and checks the configuration file.
     std::function<Result<Settings>(const std::string& file)> load_config;
@@ -67,6 +82,8 @@ struct CliHooks {
     std::function<Result<WayTrial>(storage::Store&, const std::string& config_file, const storage::Way&,
                                    const std::string& from, const std::string& to)>
         try_way;
+    /// Asks the DNS, and for the MTA-STS policy, what mail to `domain` would have to meet.
+    std::function<Result<TlsExplanation>(storage::Store&, const Settings&, const std::string& domain)> explain_tls;
 };
 
 /// The whole program behind main(). Never throws.

@@ -96,6 +96,7 @@ std::span<const Command> doctor_commands();
 std::span<const Command> fsck_commands();
 std::span<const Command> search_commands();
 std::span<const Command> token_commands();
+std::span<const Command> tls_commands();  // tls, report
 
 /// sendmail has a grammar of its own, which programs expect: `arguments` are those after the name.
 int run_sendmail(std::span<const std::string> arguments, const CliHooks& hooks);
@@ -119,6 +120,8 @@ inline constexpr Group kGroups[] = {
     {"rights", "who else may use a mailbox"},
     {"setting", "values of policy that can be changed while the server runs"},
     {"token", "keys to the HTTP API"},
+    {"tls", "the security of transport to other servers"},
+    {"report", "what others report about our mail"},
     {"backup", "copies of the store, and the way back"},
     {"search", "the index that finds words in mail"},
     {"import", "mail from elsewhere into an account"},

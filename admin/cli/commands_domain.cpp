@@ -10,6 +10,8 @@
 #include "admin/cli/quota.h"
 #include "admin/dns/lookup.h"
 #include "protocols/base/ascii.h"
+#include "protocols/policy/mta_sts.h"
+#include "storage/transport.h"
 
 namespace posthouse::admin {
 namespace {
@@ -199,6 +201,39 @@ Result<> domain_check(Invocation& call) {
                              facts.domain, facts.domain));
 }
 
+// domain mta-sts NAME MODE
+Result<> domain_mta_sts(Invocation& call) {
+    const std::string name = ascii::to_lower(call.get("NAME"));
+    const auto mode = policy::parse_sts_mode(ascii::to_lower(call.get("MODE")));
+    if (!mode) return Error(Errc::invalid, "the mode is none, testing or enforce");
+    std::vector<std::string> mx;
+    for (const std::string& host : call.all("--mx")) mx.push_back(ascii::to_lower(host));
+    // What we would not read from others, we do not publish.
+    policy::StsPolicy policy;
+    policy.mode = *mode;
+    policy.mx = mx.empty() ? std::vector<std::string>{"mail.example"} : mx;
+    if (const auto readable = policy::parse_sts_policy(policy::format_sts_policy(policy)); !readable) {
+        return Error(Errc::invalid, "--mx takes a host name, or *. and a domain");
+    }
+    TRY(storage::Store* const store, call.store());
+    TRY(const storage::StsServed served, store->write_value({}, [&](storage::Tx& tx) {
+        return storage::TransportTx(tx).serve_sts(name, static_cast<int>(*mode), mx);
+    }));
+    const std::string record = policy::format_sts_record(served.id);
+    if (call.out().json()) {
+        Record out;
+        out.add("domain", served.domain).add("mode", policy::to_string(*mode)).add("id", served.id);
+        out.add("record", record);
+        return call.out().record(out), Result<>();
+    }
+    call.out().say(fmt::format("{} now has an MTA-STS policy in mode {}. Set this record:\n\n", served.domain,
+                               policy::to_string(*mode)));
+    call.out().say(fmt::format("  _mta-sts.{}. TXT \"{}\"\n\n", served.domain, record));
+    call.out().say(fmt::format("and let https://mta-sts.{}{} lead to the http service here.\n", served.domain,
+                               policy::kStsTarget));
+    return {};
+}
+
 constexpr Argument kName{Argument::Kind::positional, "NAME", "the domain, such as example.org"};
 constexpr Argument kAddArguments[] = {
     kName, {Argument::Kind::option, "--postmaster", "who gets mail to postmaster of the domain"}};
@@ -207,6 +242,11 @@ constexpr Argument kQuotaArguments[] = {
     kName,
     {Argument::Kind::option, "--size", "how much its accounts may hold together, such as 10G, or none"},
     {Argument::Kind::option, "--messages", "how many messages they may hold together, or none"}};
+
+constexpr Argument kStsArguments[] = {
+    kName,
+    {Argument::Kind::positional, "MODE", "none, testing or enforce"},
+    {Argument::Kind::option_many, "--mx", "a host that receives mail for it (default: this server)"}};
 
 constexpr Command kRows[] = {
     {"domain", "add", "receive mail for a domain and make keys for it",
@@ -217,6 +257,8 @@ constexpr Command kRows[] = {
      "posthouse domain quota example.org --size 50G", kQuotaArguments, domain_quota},
     {"domain", "remove", "stop receiving mail for a domain", "posthouse domain remove example.net", kNameOnly,
      domain_remove},
+    {"domain", "mta-sts", "tell other servers to use TLS with this domain, or nothing (RFC 8461)",
+     "posthouse domain mta-sts example.org testing", kStsArguments, domain_mta_sts},
     {"domain", "records", "print the DNS records that a domain needs", "posthouse domain records example.org",
      kNameOnly, domain_records},
     {"domain", "check", "compare the DNS with what it should say", "posthouse domain check example.org", kNameOnly,

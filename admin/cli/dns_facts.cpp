@@ -2,7 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <fstream>
+#include <iterator>
+
 #include "storage/route_match.h"
+#include "storage/transport.h"
 
 namespace posthouse::admin {
 
@@ -14,6 +18,8 @@ Result<DomainFacts> load_domain_facts(storage::Store& store, const Settings& set
         TRY(const auto routes, storage::RouteView(snapshot).routes());
         TRY(const auto ways, storage::RouteView(snapshot).ways());
         facts.domain = found.name;
+        TRY(const auto sts, storage::TransportView(snapshot).sts_served(found.name));
+        if (sts) facts.sts_id = sts->id;
         facts.hostname = settings.hostname;
         for (const storage::DkimKey& key : keys) {
             if (key.domain == found.id && key.active) facts.keys.push_back({key.selector, key.dns_record});
@@ -38,6 +44,8 @@ Result<std::unique_ptr<Lookup>> make_lookup(const Settings& settings) {
     dns::ResolverOptions options;
     options.servers = settings.dns_servers;
     options.trust_anchor_file = settings.dns_trust_anchor;
+    std::ifstream anchor(settings.dns_trust_anchor);
+    options.trust_anchor_zone = dns::anchor_zone(std::string(std::istreambuf_iterator<char>(anchor), {}));
     options.ask_loopback = settings.dns_ask_loopback;
     return Lookup::make(std::move(options));
 }

@@ -255,6 +255,31 @@ void check_dns(Invocation& call, const Settings& settings, Checks& out) {
     }
 }
 
+void check_dnssec(const Settings& settings, Checks& out) {
+    const auto lookup = make_lookup(settings);
+    if (!lookup) {
+        out.push_back({"dane", Verdict::skipped, lookup.error().context});
+        return;
+    }
+    const dns::DnssecState found = (*lookup)->test_dnssec();
+    switch (found.state) {
+        case dns::Dnssec::working:
+            out.push_back({"dane", Verdict::good, "DNSSEC answers are validated: DANE is in use"});
+            return;
+        case dns::Dnssec::off:
+            out.push_back({"dane", Verdict::warning,
+                           "DANE unavailable: set trust_anchor in [dns], such as /usr/share/dns/root.ds"});
+            return;
+        case dns::Dnssec::broken:
+            out.push_back({"dane", Verdict::warning,
+                           "DANE unavailable: the servers in [dns] lose DNSSEC signatures; use others, or none"});
+            return;
+        case dns::Dnssec::unknown:
+            out.push_back({"dane", Verdict::skipped, "the DNS does not answer: " + found.why});
+            return;
+    }
+}
+
 // doctor
 Result<> doctor(Invocation& call) {
     Checks checks;
@@ -269,7 +294,10 @@ Result<> doctor(Invocation& call) {
         check_clock(checks);
         check_store(call, checks);
         check_clients(call, checks);
-        if (!call.has("--no-dns")) check_dns(call, *settings, checks);
+        if (!call.has("--no-dns")) {
+            check_dnssec(*settings, checks);
+            check_dns(call, *settings, checks);
+        }
     }
     std::vector<Record> rows;
     for (const Check& check : checks) {

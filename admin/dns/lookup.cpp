@@ -31,6 +31,11 @@ net::Task<Found> ptr_task(dns::Resolver& resolver, net::IpAddress address) {
     co_return answer->records;
 }
 
+net::Task<void> keep_state(dns::Resolver& resolver, dns::DnssecState& out, net::Loop& loop) {
+    out = co_await resolver.test_dnssec();
+    loop.stop();
+}
+
 // Spawned: keeps its result where the caller waits for it.
 net::Task<void> keep_result(net::Task<Found> task, std::unique_ptr<Found>& out, net::Loop& loop) {
     auto found = co_await std::move(task);
@@ -62,6 +67,15 @@ Found Lookup::ask(const std::string& type, const std::string& name) {
 }
 
 Found Lookup::ask_ptr(const net::IpAddress& address) { return run(*loop_, ptr_task(*resolver_, address)); }
+
+dns::DnssecState Lookup::test_dnssec() {
+    dns::DnssecState out;
+    net::TaskGroup group(*loop_);
+    group.spawn("admin.dnssec", keep_state(*resolver_, out, *loop_));
+    loop_->run();
+    while (group.size() != 0) loop_->poll();
+    return out;
+}
 
 std::vector<RecordCheck> Lookup::check(const std::vector<DnsRecord>& wanted) {
     std::vector<RecordCheck> out;

@@ -20,6 +20,8 @@ class Lookup {
     Result<std::vector<std::string>> ask(const std::string& type, const std::string& name);
     /// Names that an address points back to.
     Result<std::vector<std::string>> ask_ptr(const net::IpAddress& address);
+    /// Whether DNSSEC can be had through these servers: without it there is no DANE.
+    dns::DnssecState test_dnssec();
     /// Judges every record that can be asked for; one that the DNS does not answer is `unknown` with its reason.
     std::vector<RecordCheck> check(const std::vector<DnsRecord>& wanted);
 

@@ -6,6 +6,8 @@
 #include <utility>
 
 #include "protocols/base/ascii.h"
+#include "protocols/policy/mta_sts.h"
+#include "protocols/policy/tls_report.h"
 
 namespace posthouse::admin {
 namespace {
@@ -98,6 +100,23 @@ std::pair<RecordStatus, std::string> judge_dmarc(const std::vector<std::string>&
     return {RecordStatus::good, ""};
 }
 
+// RFC 8461 3.1: the edition must be the one that is served, or senders keep the policy of before.
+std::pair<RecordStatus, std::string> judge_sts(const DnsRecord& wanted, const std::vector<std::string>& found) {
+    const auto there = policy::parse_sts_record(found);
+    if (!there && there.error().code == Errc::not_found) return {RecordStatus::missing, "add it"};
+    if (!there) return {RecordStatus::different, there.error().context};
+    const auto ours = policy::parse_sts_record(std::vector{wanted.value});
+    if (ours && *ours == *there) return {RecordStatus::good, ""};
+    return {RecordStatus::different, "its id is not the one of the policy now; change it, or nobody reads the new one"};
+}
+
+std::pair<RecordStatus, std::string> judge_tls_report(const std::vector<std::string>& found) {
+    const auto there = policy::parse_tls_report_record(found);
+    if (there) return {RecordStatus::good, ""};
+    if (there.error().code == Errc::not_found) return {RecordStatus::missing, "add it"};
+    return {RecordStatus::different, there.error().context};
+}
+
 }  // namespace
 
 std::string relay_spf_term(std::string_view relay_host) {
@@ -138,6 +157,15 @@ std::vector<DnsRecord> expected_records(const DomainFacts& facts) {
     out.push_back({fmt::format("_dmarc.{}", domain), "TXT",
                    fmt::format("v=DMARC1; p=none; rua=mailto:postmaster@{}", domain), Need::required,
                    "read the reports for some weeks, then change p=none to p=quarantine"});
+    out.push_back({fmt::format("_smtp._tls.{}", domain), "TXT",
+                   policy::format_tls_report_record("postmaster@" + domain), Need::advised,
+                   "other servers then tell you when TLS with you fails"});
+    if (!facts.sts_id.empty()) {
+        out.push_back({fmt::format("_mta-sts.{}", domain), "TXT", policy::format_sts_record(facts.sts_id),
+                       Need::required, "says that there is an MTA-STS policy, and in which edition"});
+        out.push_back({fmt::format("mta-sts.{}", domain), "CNAME", facts.hostname + ".", Need::required,
+                       "where the policy is read over HTTPS: point it at your web server or reverse proxy"});
+    }
     if (facts.hostname != domain) {
         out.push_back({facts.hostname, "TXT", "v=spf1 a -all", Need::advised,
                        "for bounces, which this host sends by its own name"});
@@ -189,11 +217,15 @@ RecordCheck judge_record(const DnsRecord& wanted, const std::vector<std::string>
         verdict = there           ? std::pair(RecordStatus::good, std::string())
                   : found.empty() ? std::pair(RecordStatus::missing, std::string("add it"))
                                   : std::pair(RecordStatus::different, std::string("mail goes elsewhere; change it"));
-    } else if (wanted.type == "A") {
+    } else if (wanted.type == "A" || wanted.type == "CNAME") {
         verdict = found.empty() ? std::pair(RecordStatus::missing, std::string("give the host an address"))
                                 : std::pair(RecordStatus::good, std::string());
     } else if (wanted.value.starts_with("v=spf1")) {
         verdict = judge_spf(wanted, found);
+    } else if (wanted.value.starts_with("v=STSv1")) {
+        verdict = judge_sts(wanted, found);
+    } else if (wanted.value.starts_with("v=TLSRPTv1")) {
+        verdict = judge_tls_report(found);
     } else if (wanted.value.starts_with("v=DKIM1")) {
         verdict = judge_dkim(wanted, found);
     } else if (wanted.value.starts_with("v=DMARC1")) {

@@ -1,5 +1,6 @@
 #pragma once
 /// admin/dns: which DNS records a domain needs, as text to paste, and whether they are there.
+///   MTA-STS RFC 8461 3.1, TLSRPT RFC 8460 3,
 ///   MX RFC 5321 5, SPF RFC 7208, DKIM RFC 6376 3.6 and RFC 8463, DMARC RFC 9989, SRV RFC 6186 and RFC 8314 5.1
 /// Threads: pure functions; Lookup (lookup.h) asks.
 #include <string>
@@ -30,6 +31,7 @@ struct DomainFacts {
     };
     std::vector<Key> keys;
     std::string relay_host;  ///< "" where mail goes out directly
+    std::string sts_id;      ///< edition of the MTA-STS policy that we serve for it; "" where there is none
 };
 
 /// In the order they should be set.

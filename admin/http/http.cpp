@@ -103,6 +103,7 @@ class Handler final : public Poco::Net::HTTPRequestHandler {
         asked.method = request.getMethod();
         asked.target = request.getURI();
         asked.client = request.clientAddress().host().toString();
+        asked.host = request.get("Host", "");
         asked.header_octets = header_octets(request);
         asked.authorization = request.get("Authorization", "");
         asked.content_type = request.get("Content-Type", "");

@@ -48,12 +48,14 @@ struct HttpDeps {
     std::function<void()> before_metrics;  ///< refreshes gauges
     storage::Store* store = nullptr;
     const Clock* clock = nullptr;
+    std::string hostname;  ///< of this server
 };
 
 struct HttpRequest {
     std::string method;
     std::string target;  ///< path and query as they came
     std::string client;  ///< its address
+    std::string host;    ///< the Host field
     std::size_t header_octets = 0;
     std::string authorization;
     std::string content_type;
@@ -92,6 +94,7 @@ struct Endpoint {
     HttpAnswer (*answer)(Call& call);
 };
 std::span<const Endpoint> deleted_endpoints();
+std::span<const Endpoint> policy_endpoints();
 
 class Router {
  public:

@@ -211,6 +211,15 @@ Result<> set_mx_port(Config& config, const toml::node& node, const Place& place)
     return {};
 }
 
+Result<> set_sts_port(Config& config, const toml::node& node, const Place& place) {
+    const auto* number = node.as_integer();
+    if (number == nullptr || number->get() < 1 || number->get() > 65535) {
+        return place.error("must be a port from 1 to 65535; write sts_port = 443");
+    }
+    config.relay_sts_port = static_cast<std::uint16_t>(number->get());
+    return {};
+}
+
 Result<> set_loopback_mx(Config& config, const toml::node& node, const Place& place) {
     const auto* flag = node.as_boolean();
     if (flag == nullptr) return place.error("must be true or false, without quotes; write allow_loopback_mx = false");
@@ -267,6 +276,7 @@ constexpr Key kKeys[] = {
     {"imap", "clear_login", Presence::optional, "", set_clear_login},
     {"relay", "ca_file", Presence::optional, "", set_optional_path<&Config::relay_ca_file>},
     {"relay", "mx_port", Presence::optional, "", set_mx_port},
+    {"relay", "sts_port", Presence::optional, "", set_sts_port},
     {"relay", "allow_loopback_mx", Presence::optional, "", set_loopback_mx},
 };
 

@@ -49,6 +49,7 @@ struct Config {
     bool imap_clear_login = false;                               ///< from loopback: LOGIN without TLS is taken
     std::string relay_ca_file;                                   ///< trust anchors for relays; empty: the system's
     std::uint16_t relay_mx_port = 25;                            ///< another one only in tests
+    std::uint16_t relay_sts_port = 443;                          ///< of MTA-STS policies; another one only in tests
     bool relay_allow_loopback_mx = false;                        ///< deliver to MX hosts on loopback: only in tests
     bool dns_ask_loopback = false;                               ///< one of dns_servers is on loopback
 };

@@ -35,6 +35,30 @@ TEST_CASE("a domain needs MX, SPF, both keys and DMARC; a known relay joins SPF"
     CHECK(count(expected_records(facts_of("notmailgun.org")), "v=spf1 mx ~all") == 1);
 }
 
+TEST_CASE("a policy that is served has its records, and the id there must be the one of now (RFC 8461 3.1)") {
+    DomainFacts facts = facts_of("");
+    const auto named = [](const std::vector<DnsRecord>& all, std::string_view name) {
+        return std::ranges::find(all, name, &DnsRecord::name);
+    };
+    auto records = expected_records(facts);
+    CHECK(named(records, "_mta-sts.example.org") == records.end());
+    const auto report = named(records, "_smtp._tls.example.org");
+    REQUIRE(report != records.end());
+    CHECK(report->value == "v=TLSRPTv1; rua=mailto:postmaster@example.org");
+    CHECK(judge_record(*report, {"v=TLSRPTv1;rua=https://r.test/x"}).status == RecordStatus::good);
+    CHECK(judge_record(*report, {"v=TLSRPTv1;"}).status == RecordStatus::different);
+    CHECK(judge_record(*report, {}).status == RecordStatus::missing);
+    facts.sts_id = "20261129";
+    records = expected_records(facts);
+    const auto sts = named(records, "_mta-sts.example.org");
+    REQUIRE(sts != records.end());
+    CHECK(named(records, "mta-sts.example.org") != records.end());
+    CHECK(judge_record(*sts, {"v=STSv1; id=20261129;"}).status == RecordStatus::good);
+    CHECK(judge_record(*sts, {"v=STSv1; id=20261128;"}).status == RecordStatus::different);
+    CHECK(judge_record(*sts, {"v=spf1 -all"}).status == RecordStatus::missing);
+    CHECK(judge_record(*named(records, "mta-sts.example.org"), {}).status == RecordStatus::missing);
+}
+
 TEST_CASE("RFC 1035 3.3: a long text is split into strings of at most 255 octets") {
     const std::string line = zone_line(record("TXT", std::string(600, 'x')));
     CHECK(line == "example.org. TXT \"" + std::string(255, 'x') + "\" \"" + std::string(255, 'x') + "\" \"" +

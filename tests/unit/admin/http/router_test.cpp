@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "protocols/crypto/crypto.h"
+#include "storage/transport.h"
 #include "tests/support/temp_store.h"
 
 using namespace posthouse;
@@ -37,6 +38,7 @@ struct Fixture {
         deps.before_metrics = [] {};
         deps.store = &*store;
         deps.clock = &system_clock();
+        deps.hostname = "mail.a.example";
         router = std::make_unique<Router>(std::move(deps));
     }
 
@@ -333,4 +335,37 @@ TEST_CASE("RFC 3986 2.1: escapes") {
     CHECK(percent_decode("a%2fb+c", Plus::is_plus) == "a/b+c");
     CHECK(percent_decode("a%2Fb+c", Plus::is_blank) == "a/b c");
     for (const char* broken : {"%", "%2", "a%", "%g0", "%0g"}) CHECK(!percent_decode(broken, Plus::is_plus));
+}
+
+TEST_CASE("the MTA-STS policy of a domain at home is served under its own host name (RFC 8461 3.2)") {
+    Fixture f;
+    const auto ask = [&](std::string host) {
+        HttpRequest request;
+        request.method = "GET";
+        request.target = "/.well-known/mta-sts.txt";
+        request.client = "127.0.0.1";
+        request.host = std::move(host);
+        return f.send(request, {});
+    };
+    CHECK(ask("mta-sts.a.example").status == 404);
+    const auto serve = [&](int mode, std::vector<std::string> mx) {
+        REQUIRE(f.store->write({}, [&](storage::Tx& tx) -> Result<> {
+            TRY_VOID(storage::TransportTx(tx).serve_sts("a.example", mode, mx));
+            return {};
+        }));
+    };
+    serve(2, {});
+    HttpAnswer made = ask("MTA-STS.a.example:443");
+    CHECK(made.status == 200);
+    CHECK(made.type.starts_with("text/plain"));
+    CHECK(made.body == "version: STSv1\r\nmode: enforce\r\nmx: mail.a.example\r\nmax_age: 1209600\r\n");
+    serve(1, {"mx1.a.example", "*.mx.a.example"});
+    made = ask("mta-sts.a.example");
+    CHECK(made.body.contains("mode: testing\r\nmx: mx1.a.example\r\nmx: *.mx.a.example\r\n"));
+    serve(0, {});
+    CHECK(ask("mta-sts.a.example").body.contains("mode: none\r\n"));
+    for (const char* host : {"a.example", "mta-sts.b.example", "", "mta-sts.", "x.mta-sts.a.example"}) {
+        CAPTURE(host);
+        CHECK(ask(host).status == 404);
+    }
 }
