@@ -36,7 +36,8 @@ std::string gzip(const std::string& octets) {
 }
 
 constexpr std::string_view kSmall =
-    R"({"organization-name":"X","date-range":{"start-datetime":"2026-11-28T00:00:00Z","end-datetime":"2026-11-28T23:59:59Z"},
+    R"({"organization-name":"X","date-range":
+{"start-datetime":"2026-11-28T00:00:00Z","end-datetime":"2026-11-28T23:59:59Z"},
 "contact-info":"a@x.test","report-id":"1@x","policies":[{"policy":{"policy-type":"sts","policy-domain":"A.test"},
 "summary":{"total-successful-session-count":5,"total-failure-session-count":2},"failure-details":[
 {"result-type":"certificate-expired","failed-session-count":2,"receiving-mx-hostname":"mx.a.test"}]}]})";
