@@ -306,30 +306,54 @@ control:
 log:
   - target: stdout
     any: info
+policy:
+  - id: test
+    single-type-signing: on
+    algorithm: ECDSAP256SHA256
+    zone-max-ttl: 60
 zone:
-  - domain: .
-    file: {root}/root.zone
+"""
+KNOT_ZONE = """\
+  - domain: {zone}
+    file: {root}/{file}
+    zonefile-sync: -1
+    dnssec-signing: {signed}
+    dnssec-policy: test
 """
 
 
 @contextlib.contextmanager
-def knot(lines, port):
-    """A DNS server for the whole world of a test: what is not in `lines` (zone syntax, names in full) does not exist."""
+def knot(lines, port, zones=None, signed=(), anchor=None):
+    """A DNS server for the whole world of a test: what is not in `lines` (zone syntax, names in full) does not exist.
+    `zones` are further zones ({"b.example.": lines}) that the root delegates; those of `signed` are signed ("." too), and
+    the DS record of the root is written to the file `anchor`. `ds(zone)` gives the DS of another signed zone."""
     root = pathlib.Path(tempfile.mkdtemp(prefix="posthouse-knot-"))
-    (root / "root.zone").write_text("$TTL 60\n. SOA ns.test. admin.test. 1 60 60 60 1\n. NS ns.test.\n"
-                                    "ns.test. A 127.0.0.1\n" + "".join(line + "\n" for line in lines))
+    all_zones = {".": list(lines), **(zones or {})}
+    text = KNOT.format(root=root, port=port)
+    for number, (zone, records) in enumerate(all_zones.items()):
+        glue = "ns.test. A 127.0.0.1\n" if zone == "." else ""
+        (root / f"{number}.zone").write_text(
+            f"$TTL 60\n{zone} SOA ns.test. admin.test. 1 60 60 60 1\n{zone} NS ns.test.\n{glue}"
+            + "".join(line + "\n" for line in records))
+        text += KNOT_ZONE.format(root=root, zone=zone, file=f"{number}.zone", signed="on" if zone in signed else "off")
     config = root / "knot.conf"
-    config.write_text(KNOT.format(root=root, port=port))
+    config.write_text(text)
     server = subprocess.Popen(["knotd", "-c", str(config)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
-        said, wanted = "", {"zone loaded": "[.] loaded", "started": "server started"}
-        while not all(mark in said for mark in wanted.values()):
+        said = ""
+        wanted = ["server started"] + [f"[{zone if zone == '.' else zone}] loaded" for zone in all_zones]
+        while not all(mark in said for mark in wanted):
             line = server.stdout.readline()
             if not line:
                 raise RuntimeError(f"knot ended:\n{said}")
             said += line
-            if "error" in line and "[.]" in line:
+            if " error" in line and "] " in line:
                 raise RuntimeError(f"knot does not take the zone:\n{said}")
+        if anchor is not None:
+            done = subprocess.run(["keymgr", "-c", str(config), ".", "ds"], capture_output=True, text=True, check=True)
+            # The digest of SHA-256 is enough; "." and "DS" need the class between them.
+            anchor.write_text("".join(line.replace(" DS ", " IN DS ") + "\n" for line in done.stdout.splitlines()
+                                      if line.split()[4] == "2"))
         yield port
     finally:
         server.terminate()
