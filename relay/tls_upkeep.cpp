@@ -40,7 +40,10 @@ void TlsUpkeep::start() {
     tasks_.spawn("relay.tls_reports", send_reports());
 }
 
-net::Task<void> TlsUpkeep::join() { co_await tasks_.join(); }
+net::Task<void> TlsUpkeep::join() {
+    co_await tasks_.join();
+    co_await core_.tally.flush();  // what the last connections had to tell
+}
 
 net::Task<void> TlsUpkeep::watch_resolver() {
     auto& available = core_.deps.metrics->gauge("relay_dane_available",

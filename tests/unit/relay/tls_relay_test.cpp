@@ -194,7 +194,9 @@ TEST_CASE("REQUIRETLS: handed on with the keyword, or back with 5.7.30 and witho
     CHECK(house.remote.messages.size() == 1);
     CHECK(house.remote.count("MAIL FROM:<alice@home.example> REQUIRETLS") == 1);
 
+    house.close();  // no connection of before is left
     house.remote.keywords_tls = {"PIPELINING", "8BITMIME"};
+    house.open();
     house.submit("bob@b.example", TlsWish::require, "alice@home.example", storage::Ret::full);
     house.settle();
     CHECK(house.remote.messages.size() == 1);
