@@ -514,7 +514,7 @@ struct SmallRelay {
     /// One task from its beginning to its end.
     void run(std::string_view name, net::Task<void> task) {
         net::TaskGroup group(loop);
-        group.spawn(std::string(name), std::move(task));
+        group.spawn(name, std::move(task));
         loop.run();
         while (group.size() > 0) loop.poll();
     }
