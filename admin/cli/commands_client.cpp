@@ -1,11 +1,15 @@
 // posthouse client ...: other servers and devices of the house that hand their mail in here.
 #include <fmt/format.h>
 
+#include <fstream>
+#include <sstream>
+
 #include "admin/cli/command.h"
 #include "admin/cli/ways.h"
 #include "protocols/base/ascii.h"
 #include "protocols/base/random.h"
 #include "protocols/net/address.h"
+#include "protocols/net/network.h"
 #include "storage/relay_clients.h"
 #include "storage/routes.h"
 
@@ -43,12 +47,33 @@ Result<std::string> read_network(const std::string& text) {
     return fmt::format("{}/{}", base->masked(static_cast<unsigned>(*bits)).to_string(), *bits);
 }
 
+std::string text_of(const char* path) {
+    std::ifstream in(path);
+    std::ostringstream out;
+    out << in.rdbuf();
+    return out.str();
+}
+
+// Behind a NAT or a container's bridge everybody comes from the default gateway: to list it is to relay for the world.
+Result<> refuse_gateway(const std::string& network) {
+    if (network.contains('/')) return {};  // of a network the server leaves the gateway out
+    const auto gateways = net::parse_gateways(text_of("/proc/net/route"), text_of("/proc/net/ipv6_route"));
+    for (const net::IpAddress& gateway : gateways) {
+        if (!net::network_holds(network, gateway)) continue;
+        return Error(Errc::denied, fmt::format("{} is the default gateway of this machine: behind a NAT or a "
+                                               "container's bridge everybody comes from it. Use --password instead",
+                                               network));
+    }
+    return {};
+}
+
 Result<RelayClient> read_client(const Invocation& call) {
     RelayClient client;
     client.name = ascii::to_lower(call.get("NAME"));
     client.sender_domains = call.all("--sender-domain");
     for (const std::string& text : call.all("--from-address")) {
         TRY(std::string network, read_network(text));
+        TRY_VOID(refuse_gateway(network));
         client.addresses.push_back(std::move(network));
     }
     TRY(client.minute_max, read_count(call, "--rate", kCountMax));

@@ -27,10 +27,7 @@ namespace posthouse::server {
 inline constexpr std::size_t kHelloNamesMax = 8;
 inline constexpr std::size_t kHelloAddressesMax = 1000;
 
-/// "192.0.2.7" or "192.0.2.0/28" holds `address`.
-bool network_holds(std::string_view network, const net::IpAddress& address);
-/// The default gateways of this machine, from the text of /proc/net/route and /proc/net/ipv6_route.
-std::vector<net::IpAddress> parse_gateways(std::string_view route, std::string_view ipv6_route);
+/// The default gateways of this machine.
 std::vector<net::IpAddress> default_gateways();
 
 class RelayClientBook {

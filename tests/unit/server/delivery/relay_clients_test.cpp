@@ -3,6 +3,8 @@
 
 #include <doctest/doctest.h>
 
+#include "protocols/net/network.h"
+
 using namespace posthouse;
 using namespace posthouse::server;
 
@@ -22,14 +24,14 @@ storage::RelayClient client(std::string name, std::vector<std::string> addresses
 }  // namespace
 
 TEST_CASE("networks: an address, or the first bits of one") {
-    CHECK(network_holds("192.0.2.7", ip("192.0.2.7")));
-    CHECK_FALSE(network_holds("192.0.2.7", ip("192.0.2.8")));
-    CHECK(network_holds("192.0.2.0/28", ip("192.0.2.15")));
-    CHECK_FALSE(network_holds("192.0.2.0/28", ip("192.0.2.16")));
-    CHECK(network_holds("2001:db8::/64", ip("2001:db8::9")));
-    CHECK_FALSE(network_holds("2001:db8::/64", ip("192.0.2.7")));
-    CHECK_FALSE(network_holds("192.0.2.0/33", ip("192.0.2.0")));
-    CHECK_FALSE(network_holds("", ip("192.0.2.0")));
+    CHECK(net::network_holds("192.0.2.7", ip("192.0.2.7")));
+    CHECK_FALSE(net::network_holds("192.0.2.7", ip("192.0.2.8")));
+    CHECK(net::network_holds("192.0.2.0/28", ip("192.0.2.15")));
+    CHECK_FALSE(net::network_holds("192.0.2.0/28", ip("192.0.2.16")));
+    CHECK(net::network_holds("2001:db8::/64", ip("2001:db8::9")));
+    CHECK_FALSE(net::network_holds("2001:db8::/64", ip("192.0.2.7")));
+    CHECK_FALSE(net::network_holds("192.0.2.0/33", ip("192.0.2.0")));
+    CHECK_FALSE(net::network_holds("", ip("192.0.2.0")));
 }
 
 TEST_CASE("the default gateways, from the text of the kernel") {
@@ -43,11 +45,11 @@ TEST_CASE("the default gateways, from the text of the kernel") {
         "00000400 00000001 00000000 00000003 eth0\n"
         "00000000000000000000000000000000 00 00000000000000000000000000000000 00 00000000000000000000000000000000 "
         "ffffffff 00000001 00000000 00200200 lo\n";
-    const auto found = parse_gateways(kRoute, kRoute6);
+    const auto found = net::parse_gateways(kRoute, kRoute6);
     REQUIRE(found.size() == 2);
     CHECK(found[0] == ip("172.17.0.1"));
     CHECK(found[1] == ip("fe80::1"));
-    CHECK(parse_gateways("", "").empty());
+    CHECK(net::parse_gateways("", "").empty());
 }
 
 TEST_CASE("only what was listed is believed; never a subnet by itself") {
