@@ -81,7 +81,7 @@ class StoreBackend final : public smtp::Backend {
         : store_(store),
           loop_(loop),
           pool_(pool),
-          authenticator_(authenticator, directory.clients(), metrics),
+          authenticator_(authenticator, directory, metrics),
           directory_(directory),
           hostname_(std::move(hostname)),
           clock_(clock),

@@ -5,16 +5,29 @@
 
 namespace posthouse::server {
 
+namespace {
+
+bool opens(const storage::RelayClient* client, std::string_view digest) {
+    return client != nullptr && !client->disabled && !client->password_digest.empty() &&
+           crypto::equal_constant_time(client->password_digest, digest);
+}
+
+}  // namespace
+
 net::Task<Result<Identity>> ClientLogin::authenticate(std::string login, std::string password, net::IpAddress peer,
                                                       std::string service) {
     if (login.contains('@')) {
         co_return co_await accounts_.authenticate(std::move(login), std::move(password), peer, std::move(service));
     }
-    const storage::RelayClient* const client = clients_.by_name(login);
     const std::string digest = storage::client_password_digest(password);
-    const bool known = client != nullptr && !client->disabled && !client->password_digest.empty();
+    const storage::RelayClient* client = directory_.clients().by_name(login);
+    if (!opens(client, digest)) {
+        // Perhaps the command line added it a moment ago.
+        static_cast<void>(co_await directory_.fresh());
+        client = directory_.clients().by_name(login);
+    }
     // 160 random bits: whoever guesses may go on.
-    if (!known || !crypto::equal_constant_time(client->password_digest, digest)) {
+    if (!opens(client, digest)) {
         failed_.add();
         log::warn("auth", "{}: relay client {} from {} failed to log in", service, login, peer.to_string());
         co_return Error(Errc::unauthenticated, "wrong login or password");

@@ -5,15 +5,15 @@
 /// Threads: the loop's.
 #include "protocols/base/metrics.h"
 #include "server/auth/authenticator.h"
-#include "server/delivery/relay_clients.h"
+#include "server/delivery/directory.h"
 
 namespace posthouse::server {
 
 class ClientLogin final : public Authenticator {
  public:
-    ClientLogin(Authenticator& accounts, const RelayClientBook& clients, Metrics& metrics)
+    ClientLogin(Authenticator& accounts, Directory& directory, Metrics& metrics)
         : accounts_(accounts),
-          clients_(clients),
+          directory_(directory),
           failed_(metrics.counter("relay_client_login_failures_total", "Logins of relay clients that failed")) {}
 
     net::Task<Result<Identity>> authenticate(std::string login, std::string password, net::IpAddress peer,
@@ -22,7 +22,7 @@ class ClientLogin final : public Authenticator {
 
  private:
     Authenticator& accounts_;
-    const RelayClientBook& clients_;
+    Directory& directory_;
     Metrics::Value& failed_;
 };
 
