@@ -134,18 +134,30 @@ Result<std::vector<wire::SearchSaved>> read_saved(const MailView& mail, MailboxI
     return out;
 }
 
+namespace {
+
+/// The message of each UID (they ascend); MessageId{} for those that are gone.
+Result<std::vector<MessageId>> messages_of(const MailView& mail, SearchIndex& index, MailboxId mailbox,
+                                           const std::vector<Uid>& uids) {
+    if (uids.size() >= storage::search::UidMap::kAskedMin) return index.messages_of(mail, mailbox, uids);
+    EntryLookup entries(mail, mailbox);
+    TRY_VOID(entries.prepare(uids.front(), uids.back(), uids.size()));
+    std::vector<MessageId> out;
+    out.reserve(uids.size());
+    for (const Uid uid : uids) {
+        TRY(const Entry* const entry, entries.find(uid));
+        out.push_back(entry == nullptr ? MessageId{} : entry->message);
+    }
+    return out;
+}
+
+}  // namespace
+
 Result<std::vector<SearchVerdict>> narrow_search(const MailView& mail, SearchIndex* index, MailboxId mailbox,
                                                  const wire::SearchProgram& program, const std::vector<Uid>& uids) {
     std::vector<SearchVerdict> out(uids.size(), SearchVerdict::in_mail);
     if (index == nullptr || uids.empty()) return out;
-    EntryLookup entries(mail, mailbox);
-    TRY_VOID(entries.prepare(uids.front(), uids.back(), uids.size()));
-    std::vector<MessageId> messages;
-    messages.reserve(uids.size());
-    for (const Uid uid : uids) {
-        TRY(const Entry* const entry, entries.find(uid));
-        messages.push_back(entry == nullptr ? MessageId{} : entry->message);
-    }
+    TRY(const std::vector<MessageId> messages, messages_of(mail, *index, mailbox, uids));
     auto verdicts = index->narrow(condition_of(program), messages);
     return verdicts ? *std::move(verdicts) : out;
 }

@@ -14,7 +14,8 @@
 /// blocks to several processes, so that their order says nothing. Messages that are gone are taken out by a sweep.
 /// What is too large to be indexed (search.part_octets_max) or cannot be read is noted, and read by every search.
 /// Threads: narrow, texts, status, note: any; step, sweep, run_to_end and rebuild: one thread.
-/// Limits: readers in database.h; kBatchMessages and kBatchOctets a commit; 20 MB of caches in all, 1 bit a message.
+/// Limits: readers in database.h; kBatchMessages and kBatchOctets a commit; 20 MB of caches in all, 1 bit a message;
+/// the UIDs of mailboxes that were searched, up to 24 MB (uid_map.h).
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -33,6 +34,7 @@
 #include "storage/search/condition.h"
 #include "storage/search/database.h"
 #include "storage/search/id_set.h"
+#include "storage/search/uid_map.h"
 #include "storage/store.h"
 
 namespace posthouse::storage::search {
@@ -80,6 +82,10 @@ class SearchIndex {
     SearchIndex(const SearchIndex&) = delete;
     SearchIndex& operator=(const SearchIndex&) = delete;
 
+    /// The messages that UIDs of a mailbox name, for narrow(): see uid_map.h.
+    Result<std::vector<MessageId>> messages_of(const MailView& mail, MailboxId mailbox, std::span<const Uid> uids) {
+        return uid_map_.messages_of(mail, mailbox, uids);
+    }
     /// One verdict a message, in the same order. Any error means: read them all.
     Result<std::vector<Verdict>> narrow(const Condition& condition, std::span<const MessageId> messages);
     /// Null where there is no index to be had.
@@ -142,6 +148,7 @@ class SearchIndex {
     Descriptor lock_;
     std::unique_ptr<Connection> writer_;  ///< of step()'s thread once it is open
     Readers readers_;
+    UidMap uid_map_;
     std::atomic<bool> damaged_ = false;
 
     /// Rows of `indexed`, by their notes.
