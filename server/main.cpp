@@ -203,6 +203,7 @@ imap::ImapDeps House::imap_deps(net::TlsServerContext* starttls) {
     deps.authenticator = authenticator_.get();
     deps.hub = hub_.get();
     deps.cache = &imap_cache_;
+    deps.announce_uidonly = config_.imap_announce_uidonly;
     deps.tls = starttls;
     deps.hostname = config_.hostname;
     deps.clock = &system_clock();

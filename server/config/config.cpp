@@ -193,6 +193,13 @@ Result<> set_clear_login(Config& config, const toml::node& node, const Place& pl
     return {};
 }
 
+Result<> set_announce_uidonly(Config& config, const toml::node& node, const Place& place) {
+    const auto* flag = node.as_boolean();
+    if (flag == nullptr) return place.error("must be true or false, without quotes; write announce_uidonly = false");
+    config.imap_announce_uidonly = flag->get();
+    return {};
+}
+
 Result<> set_readers(Config& config, const toml::node& node, const Place& place) {
     const auto* number = node.as_integer();
     if (number == nullptr || number->get() < 1 || number->get() > kReadersMax) {
@@ -274,6 +281,7 @@ constexpr Key kKeys[] = {
     {"store", "readers", Presence::optional, "", set_readers},
     {"imap", "mailbox_cache", Presence::optional, "", set_mailbox_cache},
     {"imap", "clear_login", Presence::optional, "", set_clear_login},
+    {"imap", "announce_uidonly", Presence::optional, "", set_announce_uidonly},
     {"relay", "ca_file", Presence::optional, "", set_optional_path<&Config::relay_ca_file>},
     {"relay", "mx_port", Presence::optional, "", set_mx_port},
     {"relay", "sts_port", Presence::optional, "", set_sts_port},

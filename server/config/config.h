@@ -47,6 +47,7 @@ struct Config {
     unsigned store_readers_max = 4;                              ///< reading connections at a time
     std::uint64_t imap_cache_octets = 64ULL * 1024 * 1024;       ///< mailboxes that stay open for the next SELECT
     bool imap_clear_login = false;                               ///< from loopback: LOGIN without TLS is taken
+    bool imap_announce_uidonly = false;                          ///< UIDONLY stands in CAPABILITY
     std::string relay_ca_file;                                   ///< trust anchors for relays; empty: the system's
     std::uint16_t relay_mx_port = 25;                            ///< another one only in tests
     std::uint16_t relay_sts_port = 443;                          ///< of MTA-STS policies; another one only in tests

@@ -36,7 +36,6 @@ constexpr auto kExtensions = std::to_array<Extension>({
     {"I18NLEVEL=1", kAnyPhase, "5255"},
     {"CONDSTORE", kAnyPhase, "7162"},
     {"INPROGRESS", kAnyPhase, "9585"},
-    // UIDONLY (RFC 9586) works but is not announced: a phone that sees it switches it on, and none has tried it.
     {"QRESYNC", kAnyPhase, "7162"},
     {"BINARY", kAnyPhase, "3516"},
     {"PREVIEW", kAnyPhase, "8970"},

@@ -43,6 +43,7 @@ struct ImapDeps {
     const Clock* clock = nullptr;
     Metrics* metrics = nullptr;
     ClearLogin clear_login = ClearLogin::refused;
+    bool announce_uidonly = false;
 
     ImapDeps() = default;
 };

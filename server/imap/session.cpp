@@ -71,6 +71,7 @@ std::string Session::capabilities() const {
             add(row.capability);
         }
     }
+    if (deps_.announce_uidonly) add("UIDONLY");  // RFC 9586
     add("APPENDLIMIT=" + std::to_string(deps_.limits.message_octets_max));  // RFC 7889 2
     if (phase_ != Phase::not_authenticated) return out;
     if (!may_login()) {

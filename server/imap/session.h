@@ -50,6 +50,7 @@ struct SessionDeps {
     const Clock* clock = nullptr;
     Metrics* metrics = nullptr;
     ClearLogin clear_login = ClearLogin::refused;
+    bool announce_uidonly = false;  ///< a phone that sees UIDONLY switches it on: not unless the operator says so
     std::function<std::unique_ptr<Access>(storage::AccountId)> open_access;
 
     SessionDeps() = default;

@@ -53,6 +53,7 @@ readers = 2
 [imap]
 mailbox_cache = "8M"
 clear_login = "loopback"
+announce_uidonly = true
 [log]
 level = "debug"
 [relay]
@@ -108,6 +109,7 @@ TEST_CASE("a whole configuration: every value lands where it belongs") {
     CHECK(config->log_level == log::Level::debug);
     CHECK(config->relay_mx_port == 2525);
     CHECK(config->relay_allow_loopback_mx);
+    CHECK(config->imap_announce_uidonly);
 }
 
 TEST_CASE("amounts of the store: octets, K, M, G, and none at all") {
