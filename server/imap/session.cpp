@@ -375,8 +375,16 @@ net::Task<bool> Session::run_one() {
     }
     const Login login = phase_ == Phase::not_authenticated ? Login::before : Login::after;
     const auto command = co_await reader_.read(login);
-    if (command) co_return co_await dispatch(*command);
-    co_return co_await end_after(command.error());
+    if (!command) co_return co_await end_after(command.error());
+    if (!greeted_command_ && is_http(command->text)) co_return false;
+    const auto asked = parse(*command);
+    if (!asked) co_return co_await refuse(*command, asked.error());
+    greeted_command_ = true;
+    message_ = command->message;
+    const bool allowed = co_await still_allowed();
+    if (!allowed) co_return false;
+    Reply reply = co_await run_command(*asked->row, asked->args);
+    co_return co_await finish(*asked->row, std::move(reply));
 }
 
 // Reading failed: the session ends, with a BYE where there is somebody to hear it.
@@ -410,47 +418,33 @@ net::Task<bool> Session::still_allowed() {
     co_return !gone;
 }
 
-net::Task<bool> Session::dispatch(const ReadCommand& command) {
-    constexpr std::string_view kTooMany = "Too many bad commands";
-    if (!greeted_command_ && is_http(command.text)) co_return false;
-    const auto refuse = [&](std::string_view text) { return bad_command(tag_, text); };
+// What a line asks for. Errc::invalid: what to answer BAD with.
+Result<Session::Asked> Session::parse(const ReadCommand& command) {
+    const auto refused = [](std::string_view text) { return Error(Errc::invalid, std::string(text)); };
     Cursor in(command.text);
     tag_.clear();
-    bool go_on = true;
     auto tag = wire::take_tag(in, deps_.limits);
-    const Command* row = nullptr;
-    if (!tag) {
-        go_on = refuse("Invalid tag");
-    } else {
-        tag_ = *std::move(tag);
-        std::string verb;
-        if (wire::take_space(in)) verb = ascii::to_upper(in.take_while(wire::is_atom_char));
-        if (verb == "UID" && wire::take_space(in)) {
-            verb += ' ';
-            verb += ascii::to_upper(in.take_while(wire::is_atom_char));
-        }
-        row = find_command(verb);
-        if (!command.refusal.empty())
-            go_on = refuse(command.refusal);
-        else if (row == nullptr)
-            go_on = refuse("Unknown command");  // its text is never echoed
-        else if ((row->phases & static_cast<std::uint8_t>(phase_)) == 0)
-            go_on = refuse("Not allowed now");
-        else if (command.text.find('\0') != std::string::npos)
-            go_on = refuse("NUL is not allowed");
-        else if (!in.at_end() && !wire::take_space(in))
-            go_on = refuse("Missing space");
-        else if (has(Enabled::uidonly) && takes_numbers(*row))
-            go_on = refuse(kUidRequired);
-        else {
-            greeted_command_ = true;
-            message_ = command.message;
-            const bool allowed = co_await still_allowed();
-            if (!allowed) co_return false;
-            Reply reply = co_await run_command(*row, in);
-            co_return co_await finish(*row, std::move(reply));
-        }
+    if (!tag) return refused("Invalid tag");
+    tag_ = *std::move(tag);
+    std::string verb;
+    if (wire::take_space(in)) verb = ascii::to_upper(in.take_while(wire::is_atom_char));
+    if (verb == "UID" && wire::take_space(in)) {
+        verb += ' ';
+        verb += ascii::to_upper(in.take_while(wire::is_atom_char));
     }
+    const Command* row = find_command(verb);
+    if (!command.refusal.empty()) return refused(command.refusal);
+    if (row == nullptr) return refused("Unknown command");  // its text is never echoed
+    if ((row->phases & static_cast<std::uint8_t>(phase_)) == 0) return refused("Not allowed now");
+    if (command.text.find('\0') != std::string::npos) return refused("NUL is not allowed");
+    if (!in.at_end() && !wire::take_space(in)) return refused("Missing space");
+    if (has(Enabled::uidonly) && takes_numbers(*row)) return refused(kUidRequired);
+    return Asked{row, in};
+}
+
+// Answers BAD and takes off the wire what came with the command; false where the session ends.
+net::Task<bool> Session::refuse(const ReadCommand& command, Error error) {
+    bool go_on = bad_command(tag_, error.context);
     if (go_on && command.message) {
         // An APPEND whose turn it is not: its message must not be taken for commands.
         go_on = command.message->synchronising;
@@ -460,13 +454,18 @@ net::Task<bool> Session::dispatch(const ReadCommand& command) {
             go_on = swallowed && line;
         }
     }
-    if (!go_on) co_await say_bye(std::string(kTooMany));
+    if (!go_on) co_await say_bye("Too many bad commands");
     co_return go_on;
 }
 
+// No coroutine of its own, like the one above it: each costs memory for as long as a client is in IDLE.
 net::Task<Reply> Session::run_command(const Command& row, Cursor args) {
     progress_ = ProgressCount();
-    if (row.progress == Progress::untold) co_return co_await row.run(*this, args);
+    if (row.progress == Progress::untold) return row.run(*this, args);
+    return run_telling(row, args);
+}
+
+net::Task<Reply> Session::run_telling(const Command& row, Cursor args) {
     ProgressTeller teller(*this);
     teller.start();
     Reply reply = Reply::said();

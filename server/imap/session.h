@@ -156,8 +156,14 @@ class Session {
     net::Task<bool> run_one();
     net::Task<bool> end_after(Error error);
     net::Task<bool> still_allowed();
-    net::Task<bool> dispatch(const ReadCommand& command);
+    struct Asked {
+        const Command* row = nullptr;
+        Cursor args;
+    };
+    Result<Asked> parse(const ReadCommand& command);
+    net::Task<bool> refuse(const ReadCommand& command, Error error);
     net::Task<Reply> run_command(const Command& row, Cursor args);
+    net::Task<Reply> run_telling(const Command& row, Cursor args);
     net::Task<bool> finish(const Command& row, Reply reply);
     bool bad_command(std::string_view tag, std::string_view text);
     void put_tagged(const Reply& reply);
