@@ -25,6 +25,7 @@
 #include "relay/tls_explain.h"
 #include "server/auth/authenticator.h"
 #include "server/config/config.h"
+#include "server/delivery/alignment.h"
 #include "server/delivery/backend.h"
 #include "server/delivery/local_submit.h"
 #include "server/imap/service.h"
@@ -84,6 +85,7 @@ class House {
  private:
     Result<> load_tls();
     Result<> open_rooms();
+    void open_alignment();
     Result<> open_doors();
     Result<> open_http();
     Result<> announce();
@@ -127,6 +129,7 @@ class House {
     std::unique_ptr<Authenticator> authenticator_;
     std::unique_ptr<Directory> directory_;
     std::unique_ptr<smtp::Backend> backend_;
+    std::unique_ptr<smtp::AlignmentCheck> alignment_;
     std::unique_ptr<imap::Hub> hub_;
     std::unique_ptr<relay::Relay> relay_;
     smtp::SmtpServiceOptions reception_, submission_;
@@ -160,6 +163,7 @@ Result<> House::open_rooms() {
     TRY(directory_, Directory::open(*store_, loop_, read_pool_));
     backend_ = make_backend(*store_, loop_, read_pool_, *authenticator_, *directory_, config_.hostname, system_clock(),
                             metrics_);
+    open_alignment();
     hub_ = imap::make_hub(*store_, loop_);
     relay::RelayDeps relay;
     relay.store = store_.get();
@@ -180,6 +184,18 @@ Result<> House::open_rooms() {
     return {};
 }
 
+void House::open_alignment() {
+    AlignmentDeps deps;
+    deps.store = store_.get();
+    deps.loop = &loop_;
+    deps.pool = &read_pool_;
+    deps.resolver = resolver_.get();
+    deps.clock = &system_clock();
+    deps.metrics = &metrics_;
+    deps.hostname = config_.hostname;
+    alignment_ = make_alignment_check(std::move(deps));
+}
+
 Door House::smtp_door(const ListenRow& row, const smtp::SmtpServiceOptions& options, net::TlsServerContext* starttls,
                       net::TlsServerContext* implicit) {
     Door door;
@@ -187,7 +203,8 @@ Door House::smtp_door(const ListenRow& row, const smtp::SmtpServiceOptions& opti
     door.endpoints = config_.listen.*(row.list);
     door.implicit_tls = implicit;
     door.over_limit = smtp::kTooManyConnections;
-    const smtp::SessionDeps deps(options, *backend_, starttls, metrics_);
+    smtp::SessionDeps deps(options, *backend_, starttls, metrics_);
+    if (options.kind == smtp::Kind::submission) deps.alignment = alignment_.get();
     door.handler = [deps](std::unique_ptr<net::Stream> stream) {
         return smtp::serve_connection(std::move(stream), deps);
     };

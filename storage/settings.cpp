@@ -20,6 +20,8 @@ constexpr SettingRow kRows[] = {
     {"backup.key_file", Kind::text, "", 0, 0, "file with the key that encrypts scheduled backups; empty: in clear"},
     {"compact.dead_percent", Kind::number, "50", 10, 95, "a sealed segment is rewritten when this share of it is dead"},
     {"compact.octets_per_second", Kind::octets, "16777216", 65536, 1LL << 40, "how fast segments are rewritten"},
+    {"dmarc.submission", Kind::text, "refuse", 0, 0,
+     "refuse: mail that would fail DMARC at its receivers is not taken; warn: it is"},
     {"purge.messages_per_second", Kind::number, "1000", 1, 1000000, "how fast messages past undelete are dropped"},
     {"search.generation", Kind::number, "0", 0, 1LL << 40, "any change of it has the search index built anew"},
     {"search.part_octets_max", Kind::octets, "2097152", 1024, 1LL << 30, "decoded text of a message that is indexed"},

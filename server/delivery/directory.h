@@ -61,11 +61,11 @@ class DirectoryPicture {
     /// "senders.ADDRESS" (domains, divided by blanks, that this account may send for: another server that relays here).
     static Result<std::shared_ptr<const DirectoryPicture>> load(const storage::CatalogView& catalog);
 
-    Resolution resolve(const smtp::Path& path) const;
+    Resolution resolve(const ::posthouse::smtp::Path& path) const;
     bool is_ours(std::string_view domain) const;
     /// Whether the account may write as `path`: its address, an alias that leads to it, either with a +tag; or any
     /// address of a domain that it may send for.
-    bool owns(storage::AccountId account, const smtp::Path& path) const;
+    bool owns(storage::AccountId account, const ::posthouse::smtp::Path& path) const;
     /// Whether any of these accounts, or its domain, has a quota, so that its use must be looked up.
     bool any_limited(const std::vector<storage::AccountId>& accounts) const;
     std::size_t account_count() const { return accounts_.size(); }

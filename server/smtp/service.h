@@ -19,6 +19,7 @@
 #include "protocols/net/stream.h"
 #include "protocols/net/task.h"
 #include "protocols/net/tls.h"
+#include "server/smtp/alignment.h"
 #include "server/smtp/backend.h"
 #include "server/smtp/options.h"
 
@@ -32,6 +33,7 @@ struct SessionDeps {
     const Clock* clock = nullptr;          ///< null: the system's
     Random* random = nullptr;              ///< null: the system's
     Metrics* metrics = nullptr;
+    AlignmentCheck* alignment = nullptr;  ///< null: mail of our own people leaves unasked
 
     SessionDeps() = default;
     SessionDeps(const SmtpServiceOptions& service, Backend& rest, net::TlsServerContext* context, Metrics& counters)

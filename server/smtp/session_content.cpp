@@ -159,6 +159,16 @@ net::Task<wire::Reply> Session::accept_content() {
             co_return wire::Reply(550, "5.7.1", "The address in From does not belong to this login");
         }
         if (!owned) co_return reply_for(owned.error());
+        const bool leaves = std::ranges::any_of(transaction_->envelope.recipients, [](const Recipient& recipient) {
+            return recipient.kind == RecipientKind::remote;
+        });
+        if (leaves && deps_.alignment != nullptr) {
+            std::string author = intake.author()->domain;
+            std::string sender = transaction_->envelope.sender.domain;
+            const auto aligned = co_await deps_.alignment->check(std::move(author), std::move(sender));
+            // The sentence is for our own user, who can do something about it.
+            if (!aligned) co_return wire::Reply(550, "5.7.26", aligned.error().context);
+        }
     }
     Envelope envelope = std::move(transaction_->envelope);
     envelope.eight_bit = envelope.eight_bit || intake.has_8bit();

@@ -66,7 +66,7 @@ std::size_t FakeResolver::queries_for(std::string_view name) const {
 }
 
 template <class Record>
-Result<dns::Answer<Record>> FakeResolver::answer(const std::string& name, std::vector<Record> Entry::* records) {
+Result<dns::Answer<Record>> FakeResolver::answer(const std::string& name, std::vector<Record> Entry::*records) {
     TRY(const std::string key, dns::normalise_name(name));
     ++queries_;
     Entry& found = entries_[key];

@@ -1,6 +1,7 @@
 /// Plays tests/transcripts/smtp/*.txt against the real session, the real backend and a store in a temporary directory.
 ///
 /// Set-up:  @server smtp|submission   @tls   @account address password   @alias address target...   @domain name
+///          @misaligned DOMAIN (receivers will not believe mail from there)
 ///          @set hostname= message_octets_max= recipients_max= mails_max= errors_max= idle_ms= starttls=no
 /// Steps:   @check mailbox ADDRESS FOLDER COUNT         @check queue COUNT (recipients waiting)
 ///          @check message ADDRESS N contains|lacks|starts|ends TEXT (escapes as in @raw; N counts from 1, INBOX)
@@ -27,6 +28,15 @@
 #include "tests/transcripts/transcript.h"
 
 namespace posthouse::test {
+
+class Misaligned final : public server::smtp::AlignmentCheck {
+ public:
+    std::string domain;
+    net::Task<Result<>> check(std::string author_domain, std::string envelope_domain) override {
+        if (author_domain != domain || envelope_domain != domain) co_return Result<>();
+        co_return Error(Errc::denied, "DMARC of " + domain + " asks receivers to reject this");
+    }
+};
 
 namespace {
 
@@ -78,12 +88,16 @@ class SmtpWorld final : public World {
         deps_.options = &options_;
         deps_.backend = backend_.get();
         deps_.metrics = &metrics_;
+        if (const Directive* const line = transcript_.find("misaligned")) {
+            alignment_.domain = line->arguments.at(0);
+            deps_.alignment = &alignment_;
+        }
     }
 
     net::Task<Result<std::unique_ptr<net::Stream>>> connect(int) override {
         const std::string peer = transcript_.setting("peer", "192.0.2.7") + ":40000";
-        auto pair = net::make_memory_pair(loop, must(net::Endpoint::parse("192.0.2.1:25")),
-                                          must(net::Endpoint::parse(peer)));
+        auto pair =
+            net::make_memory_pair(loop, must(net::Endpoint::parse("192.0.2.1:25")), must(net::Endpoint::parse(peer)));
         if (transcript_.find("tls") != nullptr) CO_TRY_VOID(co_await pair.first->start_tls_server(*tls_));
         streams_.push_back(pair.first.get());
         group_.spawn("session", server::smtp::serve_connection(std::move(pair.first), deps_));
@@ -285,6 +299,7 @@ class SmtpWorld final : public World {
     std::unique_ptr<server::Authenticator> authenticator_;
     std::unique_ptr<server::Directory> directory_;
     std::unique_ptr<server::smtp::Backend> backend_;
+    Misaligned alignment_;
     server::smtp::SessionDeps deps_;
     std::vector<net::Stream*> streams_;
     net::TaskGroup group_;

@@ -1,0 +1,107 @@
+#include "protocols/mailauth/foresee.h"
+
+#include <fmt/format.h>
+
+#include "protocols/mailauth/dmarc.h"
+#include "protocols/mailauth/signature.h"
+#include "protocols/mailauth/spf.h"
+
+namespace posthouse::mailauth {
+
+net::Task<std::optional<bool>> is_key_published(dns::Resolver& resolver, ForeseeQuestion::Key key) {
+    const auto ours = parse_key_record(key.dns_record);
+    std::string name = key.selector + "._domainkey." + key.domain;
+    const auto texts = co_await resolver.txt(std::move(name));
+    if (!texts) co_return std::nullopt;
+    for (const std::string& text : texts->records) {
+        const auto record = parse_key_record(text);
+        if (record && ours && record->algorithm == ours->algorithm && record->public_key == ours->public_key) {
+            co_return true;
+        }
+    }
+    co_return false;
+}
+
+namespace {
+
+enum class Support { yes, no, unknown };
+
+// Will SPF pass for this envelope domain wherever the message may leave from?
+net::Task<Support> spf_support(dns::Resolver& resolver, const ForeseeQuestion& question) {
+    if (!question.from_addresses || question.from_addresses->empty()) co_return Support::unknown;
+    for (const net::IpAddress& address : *question.from_addresses) {
+        SpfQuestion spf;
+        spf.client = address;
+        spf.helo = question.helo;
+        if (!question.envelope_domain.empty()) spf.mail_from = "postmaster@" + question.envelope_domain;
+        const SpfAnswer answer = co_await check_spf(resolver, std::move(spf));
+        if (answer.result == SpfResult::temperror) co_return Support::unknown;
+        if (answer.result != SpfResult::pass) co_return Support::no;
+    }
+    co_return Support::yes;
+}
+
+net::Task<Support> dkim_support(dns::Resolver& resolver, const ForeseeQuestion& question,
+                                std::vector<std::string>& domains, std::string& missing) {
+    Support found = Support::no;
+    for (const ForeseeQuestion::Key& key : question.keys) {
+        const auto published = co_await is_key_published(resolver, key);
+        if (!published) co_return Support::unknown;
+        if (*published) {
+            found = Support::yes;
+            domains.push_back(key.domain);
+        } else {
+            missing = key.selector + "._domainkey." + key.domain;
+        }
+    }
+    co_return found;
+}
+
+// Both supports are missing: why, and what follows.
+ForeseeAnswer explain(const ForeseeQuestion& question, const DmarcFound& found, Support dkim, Support spf,
+                      const std::string& missing) {
+    const std::string envelope = question.envelope_domain.empty() ? question.helo : question.envelope_domain;
+    const std::string dkim_why = question.keys.empty() ? fmt::format("no DKIM key signs for {}", question.author_domain)
+                                 : dkim == Support::no ? fmt::format("the DKIM record {} is not in the DNS", missing)
+                                                       : fmt::format("the DKIM signature is not of {}", found.domain);
+    const std::string spf_why = spf == Support::no
+                                    ? fmt::format("the SPF record of {} does not name this server", envelope)
+                                    : fmt::format("the sender's domain {} is another one", envelope);
+    const bool consequence = found.disposition != DmarcPolicy::none;
+    ForeseeAnswer answer;
+    answer.what = consequence ? Foresight::refused : Foresight::weak;
+    answer.sentence = fmt::format(
+        "DMARC of {} asks receivers to {} this: {}, and {}. Publish what \"posthouse domain records {}\" shows",
+        found.policy_domain, consequence ? to_string(found.disposition) : std::string_view("report"), dkim_why, spf_why,
+        found.domain);
+    return answer;
+}
+
+}  // namespace
+
+net::Task<ForeseeAnswer> foresee_dmarc(dns::Resolver& resolver, ForeseeQuestion question) {
+    ForeseeAnswer answer;
+    // The first doubt ends it: a DNS that does not answer holds up a client once, not for every question.
+    DmarcQuestion dmarc;
+    dmarc.author_domain = question.author_domain;
+    std::string missing;
+    const Support dkim = co_await dkim_support(resolver, question, dmarc.dkim_domains, missing);
+    if (dkim == Support::unknown) co_return answer;
+    const Support spf = co_await spf_support(resolver, question);
+    const std::string spf_domain = question.envelope_domain.empty() ? question.helo : question.envelope_domain;
+    // What is not known counts as if it held.
+    if (spf != Support::no) dmarc.spf_domain = spf_domain;
+    const DmarcAnswer judged = co_await check_dmarc(resolver, std::move(dmarc));
+    if (judged.result != DmarcResult::fail) {
+        if (dkim != Support::no || question.keys.empty()) co_return answer;
+        answer.what = Foresight::weak;
+        answer.sentence = fmt::format(
+            "The DKIM record {} is not in the DNS, or is another key's: publish what "
+            "\"posthouse domain records {}\" shows",
+            missing, question.author_domain);
+        co_return answer;
+    }
+    co_return explain(question, *judged.found, dkim, spf, missing);
+}
+
+}  // namespace posthouse::mailauth
