@@ -13,6 +13,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using Milliseconds = std::chrono::milliseconds;
 
+constexpr Milliseconds kConnectMax{10'000};  // then the next address; who is there answers sooner
 constexpr int kContinueMax = 4;  // 1xx answers ahead of the real one (RFC 9110 15.2)
 
 Milliseconds left_until(Clock::time_point end) { return std::chrono::duration_cast<Milliseconds>(end - Clock::now()); }
@@ -47,7 +48,7 @@ net::Task<Result<std::unique_ptr<net::Stream>>> connect(const Deps& deps, const 
             continue;
         }
         net::DialOptions options;
-        options.connect_max = std::min(options.connect_max, left_until(end));
+        options.connect_max = std::min(kConnectMax, left_until(end));
         if (options.connect_max <= Milliseconds(0)) co_return Error(Errc::timeout, "there was no answer in time");
         const net::Endpoint to(address, request.port);
         auto stream = co_await deps.dialer->dial(to, options);

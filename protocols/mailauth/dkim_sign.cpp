@@ -17,10 +17,12 @@ namespace {
 constexpr std::array<std::string_view, 12> kOversigned = {
     "from",       "to",          "cc",         "reply-to",     "subject",      "date",
     "message-id", "in-reply-to", "references", "mime-version", "content-type", "content-transfer-encoding"};
-// Signed where they are there (RFC 6376 5.4.1; RFC 8058 4 wants the two of unsubscribing).
-constexpr std::array<std::string_view, 10> kSignedIfPresent = {
+// Signed where they are there (RFC 6376 5.4.1; RFC 8058 4 wants the two of unsubscribing, RFC 8460 5.3 those of TLS
+// reports; without TLS-Required somebody could ask for less on the way).
+constexpr std::array<std::string_view, 13> kSignedIfPresent = {
     "sender",         "list-id",   "list-help",  "list-unsubscribe", "list-unsubscribe-post",
-    "list-subscribe", "list-post", "list-owner", "list-archive",     "auto-submitted"};
+    "list-subscribe", "list-post", "list-owner", "list-archive",     "auto-submitted",
+    "tls-required", "tls-report-domain", "tls-report-submitter"};
 
 constexpr std::size_t kLineOctets = 76;
 

@@ -114,6 +114,10 @@ Result<std::string> submit_locally(storage::Store& store, const std::string& hos
         item.reverse_path = message.sender;
         item.eight_bit = ascii::has_8bit(octets);
         item.account = targets.owner;
+        // RFC 8689 4.3: one field, with "No"; a program has no other way to say it.
+        const auto wished = mime::find_all(mime::parse_fields(octets), "TLS-Required");
+        const bool no_need = wished.size() == 1 && ascii::equals_ci(ascii::trim(wished.front()), "No");
+        if (no_need) item.tls = storage::TlsWish::best_effort;
         item.expires = now + kQueueLifetime;
         item.recipients = std::move(targets.remote);
         // RFC 6531 3.4: an address that is not ASCII can only be sent where the other side knows how.

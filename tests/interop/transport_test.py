@@ -16,7 +16,7 @@ import threading
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from house import House, need  # noqa: E402
-from outside import need_servers, peers, submit, trace  # noqa: E402
+from outside import Reader, make_message, need_servers, peers, submit, trace  # noqa: E402
 from postfix_world import World as PostfixWorld  # noqa: E402
 
 MX = "mx.far.example"
@@ -94,7 +94,11 @@ class Policies:
             def log_message(self, *_):
                 pass
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        class Server(http.server.ThreadingHTTPServer):
+            def handle_error(self, *_):
+                """A client that does not like the certificate hangs up: that is what it should do."""
+
+        self.server = Server(("127.0.0.1", 0), Handler)
         first = next(iter(contexts.values()))
         first.sni_callback = lambda connection, name, _: setattr(connection, "context", contexts[name])
         self.server.socket = first.wrap_socket(self.server.socket, server_side=True, do_handshake_on_connect=False)
@@ -133,6 +137,21 @@ def check_dane(world):
     assert "no TLSA record matches" in why and "nothing was sent" in why, why
     why = world.kept_back("bare", "bob@bare.example")
     assert "does not offer STARTTLS, but DANE demands TLS" in why, why
+
+
+def check_wishes(world):
+    """What the sender asks for (RFC 8689)."""
+    octets = b"TLS-Required: No\r\n" + make_message(world.home, "no-need", "bob@wrong.example")
+    submit(world.home, "no-need", "bob@wrong.example", octets=octets)
+    said = trace(world.home, "no-need").wait("delivered")["dialogue"]
+    assert "certificate not verified" in said, said
+    world.arrived("no-need")
+    submit(world.home, "all-the-way", "bob@dane.example", mail_options=["REQUIRETLS"])
+    event = trace(world.home, "all-the-way").wait("bounced")
+    assert "REQUIRETLS" in event["detail"] and "C: MAIL" not in event["dialogue"], event
+    with Reader(world.home) as inbox:
+        report = inbox.find("HEADER", "In-Reply-To", "<all-the-way@home.example>")
+    assert b"Status: 5.7.30" in report and b"Dear friend" not in report, report
 
 
 def check_dnssec(world):
@@ -204,7 +223,7 @@ def main():
         zone = ZONE.format(**facts)
         with peers.knot((zone + STS_RECORDS).splitlines(), world.dns_port, zones, signed=(".",), anchor=anchor):
             world.home.start()
-            for check in (check_dane, check_dnssec, check_sts):
+            for check in (check_dane, check_wishes, check_dnssec, check_sts):
                 check(world)
                 print(f"{check.__name__[6:]}: good", flush=True)
             assert "DANE is in use" in world.home.log(), world.home.log()

@@ -120,6 +120,19 @@ TEST_CASE("what is signed verifies, with both algorithms, and the body is read o
     }
 }
 
+TEST_CASE("RFC 8460 5.3: the fields of a TLS report are signed where they are there") {
+    House house;
+    constexpr std::string_view kReport =
+        "From: postmaster@home.example\r\nTLS-Report-Domain: b.example\r\nTLS-Report-Submitter: home.example\r\n\r\n";
+    for (const bool is_report : {true, false}) {
+        Body body{"x\r\n"};
+        const auto fields = sign_dkim(house.signers(), body.source(is_report ? kReport : kHeader), kNow);
+        REQUIRE(fields.has_value());
+        CHECK(fields->contains("tls-report-domain") == is_report);
+        CHECK(fields->contains("tls-report-submitter") == is_report);
+    }
+}
+
 TEST_CASE("a message without body, without From, without signers") {
     House house;
     Body empty{""};
