@@ -16,6 +16,9 @@ MIGRATION_POINTS = ("migrate-copied", "migrate-begun", "migrate-changed", "migra
 START_SECONDS = 2.0
 BLIND_CUTS_MAX = 25
 ROW_OF = {"messages": "i.message", "queue_items": "i.id", "queue_recipients": "r.id"}
+# What has another form since: how the old rows are made of the present ones. Each route of a fresh house has one way.
+OLD_ROWS = {"routes": "SELECT r.id, r.name, r.priority, r.sender, r.recipient, w.url, w.sealed_secret, w.ca_file "
+                      "FROM old.routes r JOIN old.ways w ON w.name = r.ways"}
 
 
 def shape(database):
@@ -41,7 +44,8 @@ def make_old(data):
     for table in tables:
         columns = ", ".join(row[1] for row in database.execute(f"PRAGMA main.table_info({table})"))
         database.execute(f"DELETE FROM main.{table}")
-        database.execute(f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM old.{table}")
+        rows = OLD_ROWS.get(table, f"SELECT {columns} FROM old.{table}")
+        database.execute(f"INSERT INTO main.{table} ({columns}) {rows}")
     database.commit()
     database.close()
     old.unlink()
