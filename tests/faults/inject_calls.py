@@ -108,6 +108,9 @@ class Scenario:
 
     def note(self, answer):
         must(answer.seconds < ANSWER_SECONDS_MAX, f"no answer for {answer.seconds:.1f} s")
+        # A server that ends for its supervisor says so to whoever it still can.
+        if answer.text.startswith("* BYE [UNAVAILABLE]"):
+            raise Gone(answer.text)
         if answer.done:
             self.done += 1
         else:
