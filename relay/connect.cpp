@@ -222,9 +222,15 @@ net::Task<void> connect_mx(Attempt& attempt) {
         attempt.missed(*plan.refusal);
         co_return;
     }
-    for (const MxHost& host : dial_order(plan.mx, *core.deps.random)) {
+    std::vector<MxHost> hosts = dial_order(plan.mx, *core.deps.random);
+    core.hosts.order(hosts, core.now());
+    for (const MxHost& host : hosts) {
         if (attempt.dials >= kDialsMax || core.stopping.is_set()) co_return;
-        if (co_await try_mx_host(attempt, host)) co_return;
+        if (co_await try_mx_host(attempt, host)) {
+            core.hosts.answered(host.name);
+            co_return;
+        }
+        if (hosts.size() > 1 && !core.stopping.is_set()) core.hosts.failed(host.name, core.now());
     }
 }
 

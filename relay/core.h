@@ -1,11 +1,14 @@
 #pragma once
 /// relay/core: what the parts of the relay share: the dependencies, caches, counters and the wish to stop.
 /// Threads: the loop's.
+#include <array>
 #include <map>
 #include <memory>
 #include <set>
 #include <string>
+#include <string_view>
 
+#include "relay/host_health.h"
 #include "relay/message.h"
 #include "relay/service.h"
 #include "relay/sts_cache.h"
@@ -26,7 +29,17 @@ struct Core {
           failed(deps.metrics->counter("relay_failed_total", "Recipients given up")),
           reports(deps.metrics->counter("relay_reports_total", "Delivery reports made")),
           tls_reports(deps.metrics->counter("relay_tls_reports_total", "TLS reports sent to other domains")),
-          connections(deps.metrics->gauge("relay_connections", "Open outgoing connections")) {}
+          connections(deps.metrics->gauge("relay_connections", "Open outgoing connections")) {
+        for (std::size_t i = 0; i < kLaneStates.size(); ++i) {
+            const std::string label = "state=\"" + std::string(kLaneStates[i]) + "\"";
+            lanes_by_state[i] = &deps.metrics->gauge("relay_lanes", "Lanes by state", label);
+            waiting_by_state[i] = &deps.metrics->gauge("relay_lane_waiting", "Recipients waiting in lanes", label);
+        }
+        for (std::size_t i = 0; i < kSignals.size(); ++i) {
+            const std::string label = "kind=\"" + std::string(kSignals[i]) + "\"";
+            slowed[i] = &deps.metrics->counter("relay_lane_refusals_total", "What slowed lanes", label);
+        }
+    }
 
     Time now() const { return deps.clock->now(); }
 
@@ -34,6 +47,7 @@ struct Core {
     KeyCache keys;
     WayBook ways;
     Tokens tokens;
+    HostHealth hosts;
     net::Event stopping;
     net::Event resolver_tested;  ///< set once the first test of DNSSEC has ended
     std::set<net::Stream*> https_open;  ///< for the hard stop
@@ -47,6 +61,13 @@ struct Core {
     Metrics::Value& reports;
     Metrics::Value& tls_reports;
     Metrics::Value& connections;
+    std::size_t workers = 0;  ///< of all lanes
+    std::size_t idle = 0;     ///< of them with an open connection and nothing to do
+    static constexpr std::array<std::string_view, 4> kLaneStates{"open", "slowed", "paused", "closed"};
+    static constexpr std::array<std::string_view, 3> kSignals{"window", "rate", "unreachable"};
+    std::array<Metrics::Value*, 4> lanes_by_state{};
+    std::array<Metrics::Value*, 4> waiting_by_state{};
+    std::array<Metrics::Value*, 3> slowed{};
 };
 
 }  // namespace posthouse::relay

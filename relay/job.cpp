@@ -9,8 +9,12 @@
 
 namespace posthouse::relay {
 
+namespace {
+constexpr storage::LaneId kNoLane{};
+}  // namespace
+
 // Recipients that are no longer waiting (held, cancelled, another worker) drop out. False where none is left.
-net::Task<bool> start_attempt(Core& core, Job& job) {
+net::Task<Started> start_attempt(Core& core, Job& job) {
     std::vector<storage::RecipientId> ids;
     for (const auto& recipient : job.recipients) ids.push_back(recipient.id);
     std::vector<storage::StagedBodyPtr> no_bodies;
@@ -20,21 +24,37 @@ net::Task<bool> start_attempt(Core& core, Job& job) {
     if (!started) {
         log::error("relay", "an attempt cannot be recorded, so it is not made: {}", started.error().context);
         static_cast<void>(co_await net::sleep_for(*core.deps.loop, Milliseconds(1'000), &core.stopping));
-        co_return false;
+        co_return Started::cannot;
     }
     std::erase_if(job.recipients, [&](const auto& r) { return std::ranges::find(*started, r.id) == started->end(); });
-    co_return !job.recipients.empty();
+    co_return job.recipients.empty() ? Started::nobody : Started::yes;
 }
 
-net::Task<Result<OutgoingMessagePtr>> load_for(Core& core, const Job& job) {
+// One read for the rows and the message: it is one step to another thread and back.
+net::Task<Result<Job>> load_job(Core& core, const Parcel& parcel, const Target& target, Loading what) {
+    std::vector<storage::RecipientId> ids;
+    for (const LaneEntry& entry : parcel.entries) ids.push_back(entry.recipient);
     HeaderEdit edit;
-    edit.preset = job.target.way.preset;
-    edit.headers = job.target.way.headers;
-    edit.message_key = fmt::format("{}.{}@{}", storage::format_queue_id(job.item.id), to_unix_ms(job.item.created),
-                                   core.deps.hostname);
-    auto read = [&core, edit = std::move(edit), id = job.item.id, sender = job.item.reverse_path,
-                 now = core.now()](const storage::Snapshot& snapshot) {
-        return load_message(snapshot, id, sender, core.keys, core.deps.store->sealing_key(), now, edit);
+    edit.preset = target.way.preset;
+    edit.headers = target.way.headers;
+    auto read = [&core, ids = std::move(ids), edit = std::move(edit), queue = parcel.entries.front().queue, what,
+                 now = core.now()](const storage::Snapshot& snapshot) mutable -> Result<Job> {
+        Job out;
+        TRY(out.item, snapshot.queue().item(queue));
+        TRY(out.recipients, snapshot.queue().find(ids));
+        std::erase_if(out.recipients, [](const auto& r) { return r.state != storage::RecipientState::waiting; });
+        if (out.recipients.empty()) return Error(Errc::not_found, "nothing of it waits any more");
+        if (what == Loading::rows) return out;
+        edit.message_key = fmt::format("{}.{}@{}", storage::format_queue_id(out.item.id), to_unix_ms(out.item.created),
+                                       core.deps.hostname);
+        auto message =
+            load_message(snapshot, queue, out.item.reverse_path, core.keys, core.deps.store->sealing_key(), now, edit);
+        if (message) {
+            out.message = *std::move(message);
+        } else {
+            out.unreadable = message.error().context;
+        }
+        return out;
     };
     co_return co_await storage::read(*core.deps.store, *core.deps.pool, *core.deps.loop, std::move(read));
 }
@@ -51,18 +71,28 @@ std::vector<Settled> settle_all(const Job& job, const Verdict& verdict, const st
     return out;
 }
 
-net::Task<void> settle_unsent(Core& core, Job job, Verdict verdict) {
-    if (!co_await start_attempt(core, job)) co_return;
-    OutgoingMessagePtr message;
-    if (verdict.fate == Fate::failed) {  // the report quotes its header
-        auto loaded = co_await load_for(core, job);
-        if (loaded) message = *std::move(loaded);
+net::Task<bool> settle_unsent(Core& core, const Parcel& parcel, const Verdict& verdict, storage::WaitCause cause) {
+    // The report quotes the header, so a failure needs the message too.
+    const Loading what = verdict.fate == Fate::failed ? Loading::rows_and_message : Loading::rows;
+    const Target nowhere;
+    auto job = co_await load_job(core, parcel, nowhere, what);
+    if (!job && job.error().code != Errc::not_found) {
+        log::error("relay", "the queue cannot be read: {}", job.error().context);
+        static_cast<void>(co_await net::sleep_for(*core.deps.loop, Milliseconds(1'000), &core.stopping));
     }
-    for (const storage::QueueRecipient& recipient : job.recipients) {
-        log::info("relay", "{} to {}: {}", storage::format_queue_id(job.item.id), recipient.address, verdict.reply);
+    if (!job) co_return job.error().code == Errc::not_found;
+    const Started started = co_await start_attempt(core, *job);
+    if (started != Started::yes) co_return started == Started::nobody;
+    std::vector<Settled> settled = settle_all(*job, verdict, "");
+    for (Settled& one : settled) {
+        one.after = judge(verdict, "", Stage::transaction, one.recipient.attempts, *core.deps.random);
+        one.after.stays_in_lane = false;  // there is none
+        if (cause != storage::WaitCause::none) one.after.cause = cause;
+        log::info("relay", "{} to {}: {}", storage::format_queue_id(job->item.id), one.recipient.address,
+                  verdict.reply);
     }
-    std::vector<Settled> settled = settle_all(job, verdict, "");
-    co_await record_outcome(core, job.item, std::move(settled), "", message);
+    co_await record_outcome(core, job->item, std::move(settled), "", job->message, kNoLane);
+    co_return true;
 }
 
 }  // namespace posthouse::relay

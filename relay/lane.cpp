@@ -4,31 +4,96 @@
 
 #include <algorithm>
 
-#include "protocols/base/ascii.h"
 #include "protocols/base/log.h"
+#include "relay/lane_worker.h"
 #include "storage/await.h"
 
 namespace posthouse::relay {
 
-struct Lane::Worker {
-    std::unique_ptr<Connection> connection;
-};
+namespace {
 
-Lane::Lane(Core& core, Target target, Released released)
-    : core_(core), target_(std::move(target)), released_(std::move(released)), more_(*core.deps.loop) {}
+std::uint32_t to_seconds(Time t) {
+    return static_cast<std::uint32_t>(std::clamp<std::int64_t>(to_unix_ms(t) / 1000, 0, UINT32_MAX));
+}
 
-void Lane::add(Job job) {
-    jobs_.push_back(std::move(job));
+Shaping shaping_of(const Core& core, const LaneIdentity& identity) {
+    const RelayOptions& options = core.deps.options;
+    const std::size_t allowed = identity.target.way.limits.connections_max;
+    const std::size_t usual = options.connections_per_lane_max;
+    return shaping_for(identity.name, allowed == 0 ? usual : std::min(allowed, usual),
+                       options.messages_per_connection_max);
+}
+
+constexpr Milliseconds kMarkAfter{1'000};  // who waits shorter needs no reason in the store
+
+}  // namespace
+
+std::uint32_t check_time(const RelayOptions& options, const storage::QueueItem& item, bool delay_told) {
+    const Time end = item.expires == Time{} ? item.created + options.lifetime : item.expires;
+    return to_seconds(delay_told ? end : std::min(end, item.created + options.delay_notice_after));
+}
+
+Lane::Lane(Core& core, LaneIdentity identity, LaneHost& host)
+    : core_(core),
+      identity_(std::move(identity)),
+      host_(host),
+      schedule_(shaping_of(core, identity_), core.now()),
+      more_(*core.deps.loop) {}
+
+void Lane::add(storage::QueueClass priority, const std::string& flow, const LaneEntry& entry, const Target& target) {
+    LaneEntry entered = entry;
+    entered.target = number_of(target) & 0x7fffU;
+    entered.entered_s = to_seconds(core_.now());
+    schedule_.add(priority, flow, entered);
     more_.set();
 }
 
-bool Lane::wants_worker() const {
-    const std::size_t allowed = target_.way.limits.connections_max;
-    const std::size_t usual = core_.deps.options.connections_per_lane_max;
-    return jobs_.size() > idle_ + starting_ && workers_ < (allowed == 0 ? usual : std::min(allowed, usual));
+// Few: what differs is the route, whether it names other ways, and whether this mail is a probe.
+std::uint16_t Lane::number_of(const Target& target) {
+    constexpr std::size_t kMost = 0x7fff;
+    const auto same = [&](const Target& one) {
+        return one.route == target.route && one.has_other == target.has_other && one.probe == target.probe;
+    };
+    const auto found = std::ranges::find_if(targets_, same);
+    if (found != targets_.end()) return static_cast<std::uint16_t>(found - targets_.begin());
+    if (targets_.size() > kMost) return 0;
+    targets_.push_back(target);
+    return static_cast<std::uint16_t>(targets_.size() - 1);
+}
+
+bool Lane::wants_worker(Time now) const {
+    const std::size_t waiting = schedule_.queue().size();
+    if (waiting <= idle_ + starting_ || schedule_.earliest(now) > now) return false;
+    return workers_ < schedule_.connections_wanted(now);
+}
+
+std::optional<Time> Lane::alarm(Time now) const {
+    const Time next = schedule_.earliest(now);
+    if (schedule_.queue().empty() || next <= now) return std::nullopt;
+    return next;
+}
+
+bool Lane::holds(std::span<const storage::QueueId> queues) {
+    bool found = false;
+    schedule_.queue().for_each([&](const LaneEntry& entry) {
+        found = std::ranges::find(queues, entry.queue) != queues.end();
+        return !found;
+    });
+    return found;
+}
+
+void Lane::kick() {
+    schedule_.controller().kick(core_.now());
+    more_.set();
+    host_.changed(shared_from_this());
+}
+
+bool Lane::is_over(Time now) const {
+    return workers_ == 0 && schedule_.queue().empty() && schedule_.busy() == 0 && schedule_.earliest(now) <= now;
 }
 
 void Lane::release_idle() {
+    if (idle_ == 0) return;
     ++release_round_;
     more_.set();
 }
@@ -37,63 +102,83 @@ net::Task<void> Lane::work(std::shared_ptr<Lane> self) {
     Worker worker;
     --self->starting_;
     for (;;) {
-        auto job = co_await self->take(worker);
-        if (!job) break;
-        const Job done = *job;
-        co_await self->carry(worker, *std::move(job));
-        self->released_(done);
+        const auto parcel = co_await self->take(worker);
+        if (!parcel) break;
+        co_await self->carry(worker, *parcel);
+        self->schedule_.done();
+        self->host_.changed(self);
     }
     co_await self->close(worker);
     --self->workers_;
-    self->released_(Job());  // the runner may have work for another lane now
+    --self->core_.workers;
+    self->host_.changed(self);
 }
 
-// The next job; with an open connection it is worth waiting for a while.
-net::Task<std::optional<Job>> Lane::take(Worker& worker) {
+// The next parcel; with an open connection it is worth waiting for a while, for mail or for the lane's turn.
+net::Task<std::optional<Parcel>> Lane::take(Worker& worker) {
     const std::uint64_t round = release_round_;
     for (;;) {
         if (core_.stopping.is_set()) co_return std::nullopt;
-        if (!jobs_.empty()) {
-            Job job = std::move(jobs_.front());
-            jobs_.pop_front();
-            co_return job;
-        }
+        const Time now = core_.now();
+        if (workers_ > schedule_.controller().window()) co_return std::nullopt;
+        const std::size_t allowed = identity_.target.way.limits.recipients_max;
+        auto parcel = schedule_.take(now, allowed == 0 ? kRecipientsMax : std::min(allowed, kRecipientsMax));
+        if (parcel) co_return parcel;
         const bool open = worker.connection && worker.connection->client().usable();
-        if (!open || release_round_ != round) co_return std::nullopt;
+        if (!open || release_round_ != round || host_.is_starved()) co_return std::nullopt;
+        Milliseconds wait = core_.deps.options.idle;
+        if (!schedule_.queue().empty()) {
+            const Milliseconds turn = std::max(schedule_.earliest(now) - now, Milliseconds(1));
+            if (turn > wait) co_return std::nullopt;
+            wait = turn;
+        }
         more_.reset();
         ++idle_;
-        const auto woken = co_await more_.wait_for(core_.deps.options.idle);
+        ++core_.idle;
+        host_.changed(shared_from_this());
+        const auto woken = co_await more_.wait_for(wait);
         --idle_;
-        if (!woken && jobs_.empty()) co_return std::nullopt;
+        --core_.idle;
+        if (!woken && schedule_.queue().empty()) co_return std::nullopt;
     }
 }
 
-net::Task<void> Lane::carry(Worker& worker, Job job) {
-    const auto turn = core_.ways.turn(job.target.way, job.recipients.size());
-    if (turn.count() > 0) static_cast<void>(co_await net::sleep_for(*core_.deps.loop, turn, &core_.stopping));
-    if (core_.stopping.is_set() || !co_await start_attempt(core_, job)) co_return;
-    Dialogue dialogue;
-    std::vector<Settled> settled;
-    auto message = co_await load_for(core_, job);
-    if (!message) {
-        if (message.error().code == Errc::not_found) co_return;  // taken out of the queue meanwhile
-        const Verdict unread(Fate::deferred, "4.3.0", "The message cannot be read here: " + message.error().context);
-        settled = settle_all(job, unread, "");
-        co_await record_outcome(core_, job.item, std::move(settled), dialogue.text(), nullptr);
-        co_return;
-    }
-    const auto refused = co_await ensure_connection(worker, job, dialogue);
-    if (refused) {
-        settled = settle_all(job, *refused, down_ ? down_->remote : "");
+net::Task<void> Lane::carry(Worker& worker, const Parcel& parcel) {
+    std::vector<storage::RecipientId> ids;
+    for (const LaneEntry& entry : parcel.entries) ids.push_back(entry.recipient);
+    const Target target = target_of(parcel);
+    auto job = co_await load_job(core_, parcel, target, Loading::rows_and_message);
+    if (job) {
+        job->target = target;
+        const auto staying = co_await attempt(worker, *job, parcel);
+        for (const Staying& one : staying) std::erase(ids, one.id);
     } else {
-        settled = co_await send(worker, job, *message, dialogue);
+        schedule_.controller().probe_over();
+        if (job.error().code != Errc::not_found) {
+            // Nothing was said and nothing recorded: it is due still, and read again with the next whole look.
+            log::error("relay", "the queue cannot be read: {}", job.error().context);
+            static_cast<void>(co_await net::sleep_for(*core_.deps.loop, Milliseconds(1'000), &core_.stopping));
+            schedule_.put_back(parcel);
+            co_return;
+        }
     }
-    co_await take_lessons(job, settled);
-    for (const Settled& one : settled) {
-        log::info("relay", "{} to {}: {} ({})", storage::format_queue_id(job.item.id), one.recipient.address,
-                  one.verdict.reply, one.remote);
+    let_go(target, ids);
+}
+
+void Lane::let_go(const Target& target, const std::vector<storage::RecipientId>& ids) {
+    core_.ways.released(target, ids.size());
+    host_.released(ids);
+}
+
+// The way has just been found wanting: those behind whose route names another need not wait for it.
+void Lane::reroute_others() {
+    const auto has_other = [&](const LaneEntry& entry) { return targets_[entry.target].has_other; };
+    for (const Parcel& parcel : schedule_.queue().extract(has_other, schedule_.queue().size())) {
+        std::vector<storage::RecipientId> ids;
+        for (const LaneEntry& entry : parcel.entries) ids.push_back(entry.recipient);
+        core_.ways.released(target_of(parcel), ids.size());
+        host_.reroute(ids);
     }
-    co_await record_outcome(core_, job.item, std::move(settled), dialogue.text(), *message);
 }
 
 // What came of it is known of the way before it is known of the recipients; those whom another way may serve better
@@ -109,151 +194,178 @@ net::Task<void> Lane::take_lessons(const Job& job, std::vector<Settled>& settled
     for (std::size_t i = 0; i < settled.size(); ++i) settled[i].another_way = again[i];
 }
 
-Destination Lane::destination(const Job& job) const {
-    Destination out;
-    out.target = target_;
-    out.plan = job.plan;
-    // RFC 8689 5: a report is not thrown away because the way back keeps no promise.
-    const bool is_report = job.item.reverse_path.empty();
-    const bool soft = job.item.tls == storage::TlsWish::require && is_report;
-    out.wish = soft ? storage::TlsWish::policy : job.item.tls;
+// Nothing was recorded: all of it waits on, first in line.
+std::vector<Staying> Lane::stay_all(const Parcel& parcel) {
+    schedule_.put_back(parcel);
+    std::vector<Staying> out;
+    for (const LaneEntry& entry : parcel.entries) out.push_back(Staying{entry.recipient, false});
     return out;
 }
 
-net::Task<std::optional<Verdict>> Lane::ensure_connection(Worker& worker, const Job& job, Dialogue& dialogue) {
-    const Destination to = destination(job);
-    std::string hosts = job.plan ? job.plan->mx.site + job.plan->demand.key() : std::string();
-    hosts += fmt::format(":{}", static_cast<int>(to.wish));
-    if (worker.connection) {
-        Client& client = worker.connection->client();
-        const std::uint64_t offered = client.capabilities().mail_max.value_or(UINT64_MAX);  // RFC 9422 MAILMAX
-        const std::uint64_t most = std::min<std::uint64_t>(offered, core_.deps.options.messages_per_connection_max);
-        if (client.usable() && client.messages_sent() < most && worker.connection->serves(to)) {
-            dialogue.note(fmt::format("connection to {} used again", worker.connection->remote()));
-            co_return std::nullopt;
+net::Task<std::vector<Staying>> Lane::attempt(Worker& worker, Job& job, const Parcel& parcel) {
+    if (identity_.target.is_mx()) {
+        job.plan = co_await host_.plan_of(parcel.entries.front().domain);
+    }
+    const auto turn = core_.ways.turn(job.target.way, job.recipients.size());
+    if (turn.count() > 0) static_cast<void>(co_await net::sleep_for(*core_.deps.loop, turn, &core_.stopping));
+    if (core_.stopping.is_set()) co_return stay_all(parcel);
+    const Started started = co_await start_attempt(core_, job);
+    if (started != Started::yes) {
+        schedule_.controller().probe_over();
+        if (started == Started::nobody) co_return std::vector<Staying>();
+        co_return stay_all(parcel);
+    }
+    Dialogue dialogue;
+    if (!job.message) {
+        const Verdict unread(Fate::deferred, "4.3.0", "The message cannot be read here: " + job.unreadable);
+        schedule_.controller().probe_over();
+        std::vector<Settled> settled = settle_all(job, unread, "");
+        for (Settled& one : settled) {
+            one.after.cause = storage::WaitCause::retry;
+            one.after.wait = retry_wait(bounce::ReplyClass::other, one.recipient.attempts + 1, *core_.deps.random);
         }
-        co_await close(worker);
+        co_return co_await record_outcome(core_, job.item, std::move(settled), "", nullptr, id_);
     }
-    if (down_ && job.number <= down_->jobs_until && down_->hosts == hosts) {
-        dialogue.note("not tried again so soon after the last failure");
-        co_return down_->verdict;
+    const auto refused = co_await ensure_connection(worker, job, dialogue);
+    std::vector<Settled> settled;
+    if (refused) {
+        settled = settle_all(job, *refused, worker.remote);
+    } else {
+        settled = co_await send(worker, job, dialogue);
     }
-    auto connected = co_await connect(core_, to, dialogue);
-    if (connected.connection) {
-        down_.reset();
-        worker.connection = std::move(connected.connection);
-        co_return std::nullopt;
-    }
-    const std::uint64_t last = jobs_.empty() ? job.number : jobs_.back().number;
-    down_ = Down{connected.verdict, connected.remote, last, hosts};
-    co_return std::move(connected.verdict);
+    for (Settled& one : settled) one.stage = refused ? Stage::opening : Stage::transaction;
+    co_await take_lessons(job, settled);
+    const bool wanting = std::ranges::any_of(settled, &Settled::another_way);
+    auto staying = co_await conclude(job, parcel, std::move(settled), std::move(dialogue));
+    if (wanting) reroute_others();
+    co_return staying;
 }
 
-net::Task<void> Lane::close(Worker& worker) {
-    if (!worker.connection) co_return;
-    co_await worker.connection->client().quit();
-    worker.connection.reset();
+// The lane learns, the store records, and what waits on here goes back to its place.
+net::Task<std::vector<Staying>> Lane::conclude(const Job& job, const Parcel& parcel, std::vector<Settled> settled,
+                                               Dialogue dialogue) {
+    std::vector<LaneSchedule::Said> said;
+    for (const Settled& one : settled) {
+        LaneSchedule::Said what;
+        what.verdict = one.verdict;
+        what.attempts = one.recipient.attempts;
+        said.push_back(std::move(what));
+        log::info("relay", "{} to {}: {} ({})", storage::format_queue_id(job.item.id), one.recipient.address,
+                  one.verdict.reply, one.remote);
+    }
+    const std::string& remote = settled.front().remote;
+    const std::string host = remote.substr(0, remote.find(' '));
+    const auto after = schedule_.settle(said, host, settled.front().stage, core_.now(), *core_.deps.random);
+    for (std::size_t i = 0; i < settled.size(); ++i) settled[i].after = after[i];
+    switch (gravest_of(after)) {
+        case LaneSignal::window: core_.slowed[0]->add(); break;
+        case LaneSignal::rate: core_.slowed[1]->add(); break;
+        case LaneSignal::unreachable: core_.slowed[2]->add(); break;
+        default: break;
+    }
+    auto staying = co_await record_outcome(core_, job.item, std::move(settled), dialogue.text(), job.message, id_);
+    put_back(parcel, staying, job.item);
+    co_return staying;
 }
 
-namespace {
+void Lane::put_back(const Parcel& parcel, const std::vector<Staying>& staying, const storage::QueueItem& item) {
+    Parcel back;
+    back.priority = parcel.priority;
+    back.flow = parcel.flow;
+    for (const LaneEntry& entry : parcel.entries) {
+        const auto found = std::ranges::find(staying, entry.recipient, &Staying::id);
+        if (found == staying.end()) continue;
+        LaneEntry kept = entry;
+        kept.is_marked = storage::raw(id_) != 0;  // the outcome said why, and where
+        // A sender who wants no notice is not asked about it again.
+        const bool noticed = found->delay_told || core_.now() >= item.created + core_.deps.options.delay_notice_after;
+        kept.check_at_s = check_time(core_.deps.options, item, noticed);
+        back.entries.push_back(kept);
+    }
+    if (back.entries.empty()) return;
+    schedule_.put_back(back);
+    more_.set();
+}
 
-std::string notify_text(storage::NotifyBits bits) {
-    const auto has = [&](storage::Notify what) { return (bits & static_cast<storage::NotifyBits>(what)) != 0; };
-    if (has(storage::Notify::never)) return "NEVER";
-    std::string out;
-    const auto add = [&](storage::Notify what, std::string_view name) {
-        if (has(what)) out.append(out.empty() ? "" : ",").append(name);
-    };
-    add(storage::Notify::success, "SUCCESS");
-    add(storage::Notify::failure, "FAILURE");
-    add(storage::Notify::delay, "DELAY");
+Lane::Survey Lane::survey(Time now, std::size_t marks_max) {
+    Survey out;
+    const std::uint32_t now_s = to_seconds(now);
+    const std::uint32_t mark_before = to_seconds(now - kMarkAfter);
+    std::uint32_t oldest = now_s;
+    bool any_overdue = false;
+    schedule_.queue().for_each([&](LaneEntry& entry) {
+        oldest = std::min(oldest, entry.entered_s);
+        any_overdue = any_overdue || entry.check_at_s <= now_s;
+        if (!entry.is_marked && entry.entered_s <= mark_before && out.unmarked.size() < marks_max) {
+            entry.is_marked = true;
+            out.unmarked.push_back(entry.recipient);
+        }
+        return true;
+    });
+    schedule_.controller().backlog_age(now, Milliseconds((now_s - oldest) * 1000LL));
+    if (!any_overdue) return out;
+    constexpr std::size_t kAtOnce = 1'000;
+    const auto is_overdue = [&](const LaneEntry& entry) { return entry.check_at_s <= now_s; };
+    out.overdue = schedule_.queue().extract(is_overdue, kAtOnce);
     return out;
 }
 
-Envelope make_envelope(const Job& job, const OutgoingMessage& message, const std::vector<std::size_t>& which) {
-    Envelope out;
-    out.reverse_path = job.item.reverse_path;
-    out.mail.size_octets = message.size_octets();
-    out.mail.eight_bit = job.item.eight_bit;
-    out.mail.envid = job.item.envid;
-    out.mail.require_tls = job.item.tls == storage::TlsWish::require;
-    out.mail.ret = job.item.ret == storage::Ret::full ? "FULL" : job.item.ret == storage::Ret::headers ? "HDRS" : "";
-    bool utf8 = message.utf8_header || ascii::has_8bit(job.item.reverse_path);
-    for (const std::size_t i : which) {
-        const storage::QueueRecipient& from = job.recipients[i];
-        EnvelopeRecipient to;
-        to.address = from.address;
-        to.options.notify = notify_text(from.notify);
-        to.options.orcpt = from.orcpt;
-        utf8 = utf8 || ascii::has_8bit(from.address);
-        out.recipients.push_back(std::move(to));
+net::Task<void> Lane::settle_overdue(std::shared_ptr<Lane> self, Parcel parcel) {
+    Core& core = self->core_;
+    const Target target = self->target_of(parcel);
+    auto job = co_await load_job(core, parcel, target, Loading::rows_and_message);
+    std::vector<storage::RecipientId> ids;
+    for (const LaneEntry& entry : parcel.entries) ids.push_back(entry.recipient);
+    Started started = Started::nobody;
+    if (job) started = co_await start_attempt(core, *job);
+    if (started == Started::yes) {
+        const std::string& why = self->schedule_.why();
+        const Verdict verdict(
+            Fate::deferred, "4.4.7",
+            fmt::format("It still waits for its turn with {}{}{}", self->identity_.name, why.empty() ? "" : ": ", why));
+        std::vector<Settled> settled = settle_all(*job, verdict, "");
+        for (Settled& one : settled) {
+            one.after.stays_in_lane = true;
+            one.after.cause = self->schedule_.cause(core.now());
+        }
+        const auto staying = co_await record_outcome(core, job->item, std::move(settled), "", job->message, self->id_);
+        for (const Staying& one : staying) std::erase(ids, one.id);
+        self->put_back(parcel, staying, job->item);
+    } else if (started == Started::cannot || (!job && job.error().code != Errc::not_found)) {
+        ids.clear();
+        self->schedule_.put_back(parcel);
     }
-    // RFC 6531 3.4: the keyword where it is needed; a header in raw 8-bit that nobody declared goes as it came.
-    out.needs_smtputf8 = utf8 && (job.item.smtputf8 || !message.utf8_header);
-    out.mail.smtputf8 = out.needs_smtputf8 || job.item.smtputf8;
+    self->let_go(target, ids);
+    self->host_.changed(self);
+}
+
+storage::LaneRecord Lane::record(Time now) const {
+    const LaneController& controller = schedule_.controller();
+    const Learned learned = controller.learned(now);
+    const auto milli = [](double rate) { return static_cast<std::uint64_t>(rate * 1000.0 + 0.5); };
+    storage::LaneRecord out;
+    out.key = identity_.key;
+    out.name = identity_.name;
+    out.state = to_string(controller.state(now));
+    out.why = controller.state(now) == LaneState::open && !controller.has_learned() ? "" : schedule_.why();
+    out.waiting = schedule_.queue().size();
+    out.window = controller.window();
+    out.rate_milli = milli(controller.rate());
+    out.learned_window = learned.window;
+    out.learned_rate_milli = milli(learned.rate);
+    out.spacing = learned.spacing;
+    out.next = std::max(schedule_.earliest(now), Time{});
     return out;
 }
 
-}  // namespace
-
-net::Task<std::vector<Settled>> Lane::send(Worker& worker, const Job& job, OutgoingMessagePtr message,
-                                           Dialogue& dialogue) {
-    std::vector<Settled> out(job.recipients.size());
-    std::vector<std::size_t> rest;
-    for (std::size_t i = 0; i < out.size(); ++i) rest.push_back(i);
-    while (!rest.empty()) {
-        const auto offered = worker.connection->client().capabilities().recipients_max;  // RFC 9422 RCPTMAX
-        std::size_t most = std::clamp<std::size_t>(offered.value_or(kRecipientsMax), 1, kRecipientsMax);
-        if (target_.way.limits.recipients_max != 0)
-            most = std::min<std::size_t>(most, target_.way.limits.recipients_max);
-        const std::size_t count = std::min(most, rest.size());
-        std::vector<std::size_t> now(rest.begin(), rest.begin() + static_cast<std::ptrdiff_t>(count));
-        rest.erase(rest.begin(), rest.begin() + static_cast<std::ptrdiff_t>(count));
-        auto settled = co_await send_some(worker, job, message, now, dialogue);
-        std::vector<std::size_t> again;
-        for (std::size_t i = 0; i < now.size(); ++i) {
-            if (settled[i].verdict.fate == Fate::again) again.push_back(now[i]);
-            out[now[i]] = std::move(settled[i]);
-        }
-        rest.insert(rest.begin(), again.begin(), again.end());
-        if (rest.empty() || worker.connection->client().usable()) continue;
-        const auto refused = co_await ensure_connection(worker, job, dialogue);
-        if (!refused) continue;
-        for (const std::size_t i : rest) {
-            out[i].recipient = job.recipients[i];
-            out[i].verdict = *refused;
-        }
-        break;
-    }
-    co_return out;
-}
-
-net::Task<std::vector<Settled>> Lane::send_some(Worker& worker, const Job& job, OutgoingMessagePtr message,
-                                                std::vector<std::size_t> which, Dialogue& dialogue) {
-    const Envelope envelope = make_envelope(job, *message, which);
-    auto source = make_source(message, *core_.deps.pool, *core_.deps.loop);
-    const bool used = worker.connection->client().messages_sent() > 0;
-    auto verdicts = co_await worker.connection->client().send(envelope, *source, dialogue);
-    if (used && worker.connection->client().was_stale() && !core_.stopping.is_set()) {
-        // The server had hung up while the connection was idle: nothing was said, a new one is tried at once.
-        const auto refused = co_await ensure_connection(worker, job, dialogue);
-        if (refused) {
-            std::ranges::fill(verdicts, *refused);
-        } else {
-            source = make_source(message, *core_.deps.pool, *core_.deps.loop);
-            verdicts = co_await worker.connection->client().send(envelope, *source, dialogue);
-        }
-    }
-    std::vector<Settled> out(which.size());
-    for (std::size_t i = 0; i < which.size(); ++i) {
-        out[i].recipient = job.recipients[which[i]];
-        out[i].verdict = std::move(verdicts[i]);
-        if (worker.connection) {
-            out[i].remote = worker.connection->remote();
-            out[i].dsn_passed_on = worker.connection->client().capabilities().dsn;
-        }
-    }
-    co_return out;
+void Lane::recall(const storage::LaneRecord& record, Time now) {
+    Learned learned;
+    learned.window = record.learned_window;
+    learned.rate = static_cast<double>(record.learned_rate_milli) / 1000.0;
+    learned.spacing = static_cast<unsigned>(std::min<std::uint64_t>(record.spacing, kSpacingMax));
+    learned.at = record.updated;
+    schedule_.controller().recall(learned, now);
+    id_ = record.id;
 }
 
 }  // namespace posthouse::relay

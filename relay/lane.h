@@ -1,40 +1,72 @@
 #pragma once
-/// relay/lane: one destination: its jobs in order, and the workers that carry them, each with a connection of its own.
+/// relay/lane: one source and one site: carries out what relay/schedule decides, with workers that hold a connection
+/// each.
 ///
-/// A worker's life:   take a job -> record the start -> read and sign -> connect, or use the open connection
-///                    -> send, at most RCPTMAX recipients a transaction -> record the outcome -> next job
-/// Where no connection can be had, the jobs that already waited share the verdict: one dead host is dialled once, not
-/// once a message. A job that came later dials anew.
-/// Threads: the loop's.   Limits: connections_per_lane_max workers, messages_per_connection_max, idle.
-#include <deque>
+/// A worker's life:   take a parcel, when the lane's window and rate allow it -> read and sign -> record the start
+///                    -> connect, or use the open connection where it serves the domain -> send, at most RCPTMAX
+///                    recipients a transaction -> let the lane learn -> record the outcome -> next parcel
+/// What the lane itself is the reason for (too fast, nobody reached) goes back to the head of its sender's queue: no
+/// attempt is used up. Entries whose time comes while the lane stands still are looked at all the same (survey): the
+/// sender hears of the delay, and of the end.
+/// Threads: the loop's.   Limits: the lane's window, messages_per_connection, idle.
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "relay/connect.h"
 #include "relay/core.h"
 #include "relay/job.h"
-#include "relay/outcome.h"
+#include "relay/schedule.h"
 
 namespace posthouse::relay {
 
-class Lane {
+class Lane;
+
+/// What a lane needs from the runner.
+class LaneHost {
  public:
-    /// `released` is told when a job is over, whatever became of it.
-    using Released = std::function<void(const Job&)>;
+    virtual ~LaneHost() = default;
+    /// These recipients are out of the runner's hands, whatever became of them.
+    virtual void released(const std::vector<storage::RecipientId>& ids) = 0;
+    /// The lane may want workers now, or at another time than before.
+    virtual void changed(const std::shared_ptr<Lane>& lane) = 0;
+    /// These are out of its hands too, but due: their route names a way that may do better now.
+    virtual void reroute(const std::vector<storage::RecipientId>& ids) = 0;
+    /// Lanes wait for connections that idle ones hold.
+    virtual bool is_starved() const = 0;
+    virtual net::Task<DomainPlanPtr> plan_of(std::uint32_t domain) = 0;
+};
 
-    Lane(Core& core, Target target, Released released);
+struct LaneIdentity {
+    std::string key;   ///< of the target and the site
+    std::string name;  ///< for people and the shaping table: a provider, the first MX, the relay host
+    Target target;
+    LaneIdentity() = default;
+};
 
-    void add(Job job);
-    bool has_jobs() const { return !jobs_.empty(); }
+class Lane : public std::enable_shared_from_this<Lane> {
+ public:
+    Lane(Core& core, LaneIdentity identity, LaneHost& host);
+
+    void add(storage::QueueClass priority, const std::string& flow, const LaneEntry& entry, const Target& target);
+    /// More workers would help, and may begin now.
+    bool wants_worker(Time now) const;
+    /// When a worker may begin, where there is something to do and that lies ahead.
+    std::optional<Time> alarm(Time now) const;
+    /// Nothing waits, nobody works, and nothing must be kept in mind.
+    bool is_over(Time now) const;
     std::size_t workers() const { return workers_; }
-    /// More workers would help: there are jobs that no idle or coming worker will take.
-    bool wants_worker() const;
+    std::size_t busy() const { return schedule_.busy(); }
+    std::size_t waiting() const { return schedule_.queue().size(); }
+    bool holds(std::span<const storage::QueueId> queues);
+    /// Tries at once, whatever it waits for.
+    void kick();
     /// Idle workers close their connections: others need the room.
     void release_idle();
 
-    /// One worker from its first job to its last. Spawned; `self` keeps the lane.
+    /// One worker from its first parcel to its last. Spawned; `self` keeps the lane.
     static net::Task<void> work(std::shared_ptr<Lane> self);
     /// Counts a worker that is about to be spawned.
     void worker_comes() {
@@ -42,37 +74,64 @@ class Lane {
         ++starting_;
     }
 
+    /// A look at those that wait: what is due for a word to its sender, and who is not marked in the store yet.
+    struct Survey {
+        std::vector<Parcel> overdue;
+        std::vector<storage::RecipientId> unmarked;
+    };
+    Survey survey(Time now, std::size_t marks_max);
+    /// Parcels of a survey: delay notices, the end of their time; the rest comes back.
+    static net::Task<void> settle_overdue(std::shared_ptr<Lane> self, Parcel parcel);
+
+    storage::LaneRecord record(Time now) const;
+    /// What the store has of this lane from before.
+    void recall(const storage::LaneRecord& record, Time now);
+    void set_id(storage::LaneId id) { id_ = id; }
+    storage::LaneId id() const { return id_; }
+    const LaneIdentity& identity() const { return identity_; }
+    LaneSchedule& schedule() { return schedule_; }
+    const LaneSchedule& schedule() const { return schedule_; }
+
+    bool is_ready = false;          ///< the runner's: it stands in the line for workers
+    std::optional<Time> alarm_set;  ///< the runner's: when it is looked at again
+    std::string written;            ///< the runner's: what the store knows
+
  private:
     struct Worker;
 
-    net::Task<std::optional<Job>> take(Worker& worker);
-    net::Task<void> carry(Worker& worker, Job job);
+    net::Task<std::optional<Parcel>> take(Worker& worker);
+    net::Task<void> carry(Worker& worker, const Parcel& parcel);
+    net::Task<std::vector<Staying>> attempt(Worker& worker, Job& job, const Parcel& parcel);
     net::Task<void> take_lessons(const Job& job, std::vector<Settled>& settled);
+    void let_go(const Target& target, const std::vector<storage::RecipientId>& ids);
+    void reroute_others();
+    const Target& target_of(const Parcel& parcel) const { return targets_[parcel.entries.front().target]; }
+    std::uint16_t number_of(const Target& target);
+    net::Task<std::vector<Staying>> conclude(const Job& job, const Parcel& parcel, std::vector<Settled> settled,
+                                             Dialogue dialogue);
+    std::vector<Staying> stay_all(const Parcel& parcel);
+    void put_back(const Parcel& parcel, const std::vector<Staying>& staying, const storage::QueueItem& item);
     Destination destination(const Job& job) const;
     net::Task<std::optional<Verdict>> ensure_connection(Worker& worker, const Job& job, Dialogue& dialogue);
-    net::Task<std::vector<Settled>> send(Worker& worker, const Job& job, OutgoingMessagePtr message,
-                                         Dialogue& dialogue);
-    net::Task<std::vector<Settled>> send_some(Worker& worker, const Job& job, OutgoingMessagePtr message,
-                                              std::vector<std::size_t> which, Dialogue& dialogue);
+    net::Task<std::vector<Settled>> send(Worker& worker, const Job& job, Dialogue& dialogue);
+    net::Task<std::vector<Settled>> send_some(Worker& worker, const Job& job, std::vector<std::size_t> which,
+                                              Dialogue& dialogue);
     net::Task<void> close(Worker& worker);
 
-    struct Down {
-        Verdict verdict;
-        std::string remote;
-        std::uint64_t jobs_until = 0;  ///< jobs up to this number, for the same hosts, share the verdict
-        std::string hosts;
-    };
-
     Core& core_;
-    Target target_;
-    Released released_;
-    std::deque<Job> jobs_;
+    LaneIdentity identity_;
+    LaneHost& host_;
+    std::vector<Target> targets_;  // the same way, but what the routes of the mail say differs
+    LaneSchedule schedule_;
     net::Event more_;
+    storage::LaneId id_{};
     std::size_t workers_ = 0;
     std::size_t starting_ = 0;
     std::size_t idle_ = 0;
     std::uint64_t release_round_ = 0;
-    std::optional<Down> down_;
 };
+
+/// When an entry must be looked at though its lane stands still: the delay notice, then the end.
+std::uint32_t check_time(const RelayOptions& options, const storage::QueueItem& item, bool delay_told);
 
 }  // namespace posthouse::relay

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 
 #include "protocols/base/ascii.h"
 #include "protocols/base/log.h"
@@ -16,6 +15,8 @@ namespace {
 
 constexpr std::size_t kAliasDepthMax = 8;
 constexpr std::uint64_t kFullReturnOctetsMax = 10 * 1024 * 1024;  // RET=FULL beyond this gives the header only
+
+constexpr Milliseconds kRetryWithoutRoom{5 * 60'000};
 
 constexpr storage::NotifyBits bit(storage::Notify what) { return static_cast<storage::NotifyBits>(what); }
 
@@ -55,16 +56,9 @@ bounce::Classification classify(const Settled& settled) {
     return found;
 }
 
-Milliseconds retry_delay(const RelayOptions& options, std::uint32_t attempts, Random& random) {
-    const double steps = std::min<double>(attempts > 0 ? attempts - 1 : 0, 40);
-    const double grown = static_cast<double>(options.retry_first.count()) * std::pow(1.5, steps);
-    const double bounded = std::min(grown, static_cast<double>(options.retry_max.count()));
-    const double jitter = 0.9 + 0.2 * static_cast<double>(random.below(10'001)) / 10'000.0;
-    return Milliseconds(static_cast<std::int64_t>(bounded * jitter));
-}
-
 OutcomePlan plan_outcome(const RelayOptions& options, const std::string& hostname, const storage::QueueItem& item,
-                         const std::vector<Settled>& settled, const std::string& dialogue, Time now, Random& random) {
+                         const std::vector<Settled>& settled, const std::string& dialogue, storage::LaneId lane,
+                         Time now) {
     OutcomePlan plan;
     Report base;
     base.hostname = hostname;
@@ -88,7 +82,9 @@ OutcomePlan plan_outcome(const RelayOptions& options, const std::string& hostnam
         row.outcome.delay_told = one.recipient.delay_told;
         row.outcome.reply_class = bounce::to_string(classify(one).what);
         const storage::NotifyBits notify = one.recipient.notify;
-        const bool put_off = one.verdict.fate == Fate::deferred || one.verdict.fate == Fate::again || one.another_way;
+        const bool stays = one.after.stays_in_lane && !one.another_way;
+        const bool put_off =
+            stays || one.another_way || one.verdict.fate == Fate::deferred || one.verdict.fate == Fate::again;
         row.expired = put_off && now >= base.item.expires;
         if (one.verdict.fate == Fate::delivered) {
             row.outcome.state = storage::RecipientState::delivered;
@@ -100,9 +96,12 @@ OutcomePlan plan_outcome(const RelayOptions& options, const std::string& hostnam
             if (wants(notify, storage::Notify::failure)) failed.recipients.push_back(reported(one, row.expired));
         } else {
             row.outcome.state = storage::RecipientState::waiting;
-            const std::uint32_t attempts = one.recipient.attempts + 1;  // the row was read before this attempt
-            const Milliseconds delay = one.another_way ? Milliseconds(0) : retry_delay(options, attempts, random);
-            row.outcome.next_attempt = std::min(now + delay, base.item.expires);
+            const Milliseconds wait = stays || one.another_way ? Milliseconds(0) : one.after.wait;
+            row.outcome.next_attempt = std::min(now + wait, base.item.expires);
+            row.outcome.cause = one.after.cause;
+            row.outcome.uses_attempt = !stays;
+            if (stays) row.outcome.lane = lane;
+            row.stays_in_lane = stays;
             const bool late = now - item.created >= options.delay_notice_after;
             if (late && !one.recipient.delay_told && wants(notify, storage::Notify::delay) &&
                 !item.reverse_path.empty()) {
@@ -300,8 +299,8 @@ void put_off_failures(OutcomePlan& plan, Time until) {
 
 }  // namespace
 
-net::Task<void> record_outcome(Core& core, storage::QueueItem item, std::vector<Settled> settled, std::string dialogue,
-                               OutgoingMessagePtr message) {
+net::Task<std::vector<Staying>> record_outcome(Core& core, storage::QueueItem item, std::vector<Settled> settled,
+                                               std::string dialogue, OutgoingMessagePtr message, storage::LaneId lane) {
     if (core.stopping.is_set()) {
         // Ended by us, not by the remote: no reason to wait. It stays "sending", and the next start takes it up at
         // once.
@@ -310,17 +309,17 @@ net::Task<void> record_outcome(Core& core, storage::QueueItem item, std::vector<
                 one.verdict.fate == Fate::deferred || one.verdict.fate == Fate::again || one.another_way;
             return put_off && !one.verdict.from_remote;
         });
-        if (settled.empty()) co_return;
+        if (settled.empty()) co_return std::vector<Staying>();
     }
-    OutcomePlan plan =
-        plan_outcome(core.deps.options, core.deps.hostname, item, settled, dialogue, core.now(), *core.deps.random);
+    OutcomePlan plan = plan_outcome(core.deps.options, core.deps.hostname, item, settled, dialogue, lane, core.now());
     Reporting reporting = Reporting::with;
     Milliseconds pause{1'000};
     for (;;) {
         const auto written = co_await write_once(core, item, plan, message, reporting);
         if (written) break;
         const Error error = written.error();
-        if (error.code == Errc::not_found || error.code == Errc::conflict) co_return;  // cancelled or removed meanwhile
+        if (error.code == Errc::not_found || error.code == Errc::conflict)
+            co_return std::vector<Staying>();  // cancelled or removed meanwhile
         log::error("relay", "the outcome of {} cannot be recorded: {}", storage::format_queue_id(item.id),
                    error.context);
         if (error.code == Errc::over_quota && reporting == Reporting::with) {
@@ -329,16 +328,23 @@ net::Task<void> record_outcome(Core& core, storage::QueueItem item, std::vector<
             continue;
         }
         if (error.code == Errc::no_space && reporting == Reporting::with) {
-            put_off_failures(plan, core.now() + core.deps.options.retry_first);
+            put_off_failures(plan, core.now() + kRetryWithoutRoom);
             reporting = Reporting::without;
             continue;
         }
-        if (core.stopping.is_set()) co_return;  // the rows stay "sending" and are recovered at the next start
+        if (core.stopping.is_set())
+            co_return std::vector<Staying>();  // the rows stay "sending" and are recovered at the next start
         static_cast<void>(co_await net::sleep_for(*core.deps.loop, pause, &core.stopping));
         // Room on the disk comes back at any moment, and the outcome must not wait long for it.
         pause = std::min(pause * 2, Milliseconds(error.code == Errc::no_space ? 2'000 : 30'000));
     }
     count(core, plan);
+    std::vector<Staying> staying;
+    for (const OutcomePlan::Row& row : plan.rows) {
+        const bool waits = row.outcome.state == storage::RecipientState::waiting;
+        if (row.stays_in_lane && waits) staying.push_back(Staying{row.id, row.outcome.delay_told});
+    }
+    co_return staying;
 }
 
 }  // namespace posthouse::relay

@@ -13,10 +13,35 @@ namespace posthouse::relay {
 namespace {
 
 constexpr std::chrono::milliseconds kLookAtLeastEvery{60'000};
+constexpr std::size_t kPlanningMax = 2'000;  // domains being looked up before more mail is taken from the disk
+
+// Who takes turns with whom: the account or client that submitted it, else the sender's address.
+std::string flow_of(const storage::QueueItem& item) {
+    if (item.account) return fmt::format("a{}", storage::raw(*item.account));
+    if (!item.client.empty()) return "c" + item.client;
+    return item.reverse_path;
+}
+
+Parcel parcel_of(const storage::QueueItem& item, storage::RecipientId id) {
+    Parcel out;
+    LaneEntry entry;
+    entry.recipient = id;
+    entry.queue = item.id;
+    out.entries.push_back(entry);
+    return out;
+}
+
+// The key of a lane holds sealed passwords: only a fingerprint of it goes into the store (FNV-1a).
+std::string fingerprint(std::string_view text) {
+    std::uint64_t hash = 0xcbf29ce484222325ULL;
+    for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
+    return fmt::format("{:016x}", hash);
+}
 
 }  // namespace
 
-Runner::Runner(Core& core) : core_(core), tasks_(*core.deps.loop), wake_(*core.deps.loop), quiet_(*core.deps.loop) {}
+Runner::Runner(Core& core)
+    : core_(core), tasks_(*core.deps.loop), wake_(*core.deps.loop), quiet_(*core.deps.loop), feed_(core) {}
 
 void Runner::start() { tasks_.spawn("relay.runner", run()); }
 
@@ -42,35 +67,55 @@ net::Task<void> Runner::run() {
     while (!core_.stopping.is_set()) {
         wake_.reset();
         co_await refill();
+        ring_alarms();
         pump();
-        const bool idle = held_.empty() && !more_on_disk_ && !wake_.is_set();
-        if (idle) quiet_.set();
+        if (core_.now() >= upkeep_at_) co_await upkeep();
+        if (is_quiet() && !wake_.is_set()) quiet_.set();
         // Many commits in a row are one look at the queue.
         static_cast<void>(
             co_await net::sleep_for(*core_.deps.loop, core_.deps.options.refill_interval, &core_.stopping));
         co_await wait_for_work();
     }
+    co_await upkeep();
     quiet_.set();
 }
 
-// What a crash left between the start of an attempt and its outcome waits again.
+// What a crash left between the start of an attempt and its outcome waits again; what lanes learned is taken up.
 net::Task<void> Runner::recover() {
     for (;;) {
         std::vector<storage::StagedBodyPtr> no_bodies;
-        auto recover = [](storage::Tx& tx) { return tx.queue().recover(); };
-        const auto count =
+        auto recover = [](storage::Tx& tx) -> Result<std::pair<std::uint64_t, std::vector<storage::LaneRecord>>> {
+            TRY(const std::uint64_t count, tx.queue().recover());
+            TRY(auto lanes, tx.queue().lanes());
+            return std::pair(count, std::move(lanes));
+        };
+        auto found =
             co_await storage::commit(*core_.deps.store, *core_.deps.loop, std::move(no_bodies), std::move(recover));
-        if (count && *count > 0)
-            log::info("relay", "{} deliveries were under way at the last stop and are tried again", *count);
-        if (count || core_.stopping.is_set()) co_return;
-        log::error("relay", "the queue cannot be taken up: {}", count.error().context);
+        if (found && found->first > 0)
+            log::info("relay", "{} deliveries were under way at the last stop and are tried again", found->first);
+        if (found) {
+            for (storage::LaneRecord& lane : found->second) {
+                const std::string key = lane.key;
+                learned_.insert_or_assign(key, std::move(lane));
+            }
+        }
+        if (found || core_.stopping.is_set()) co_return;
+        log::error("relay", "the queue cannot be taken up: {}", found.error().context);
         static_cast<void>(co_await net::sleep_for(*core_.deps.loop, Milliseconds(1'000), &core_.stopping));
     }
 }
 
 net::Task<void> Runner::wait_for_work() {
-    auto span = kLookAtLeastEvery;
-    if (next_due_) span = std::clamp<Milliseconds>(*next_due_ - core_.now(), Milliseconds(10), kLookAtLeastEvery);
+    if (!feed_.is_exhausted() && held_.size() < core_.deps.options.recipients_in_memory_max &&
+        unplanned_.size() < kPlanningMax) {
+        co_return;
+    }
+    const Time now = core_.now();
+    Time next = now + kLookAtLeastEvery;
+    if (feed_.next_due()) next = std::min(next, *feed_.next_due());
+    if (!alarms_.empty()) next = std::min(next, alarms_.begin()->first);
+    if (!lanes_.empty()) next = std::min(next, upkeep_at_);
+    const auto span = std::clamp<Milliseconds>(next - now, Milliseconds(1), kLookAtLeastEvery);
     const auto woken = co_await wake_.wait_for(span);
     if (!woken) co_return;  // time has come
 }
@@ -84,108 +129,84 @@ net::Task<void> Runner::cut_when_late() {
     for (Client* client : core_.open) client->interrupt();
 }
 
-net::Task<Result<Runner::Picture>> Runner::look() {
-    auto read = [now = core_.now(), most = core_.deps.options.recipients_in_memory_max](
-                    const storage::Snapshot& snapshot) -> Result<Picture> {
-        Picture out;
-        TRY(out.due, snapshot.queue().due(now, most));
-        TRY(out.next_due, snapshot.queue().next_due());
-        TRY(out.routes, storage::RouteView(snapshot).picture(storage::day_number(now)));
-        for (const storage::QueueRecipient& recipient : out.due) {
-            if (out.items.contains(recipient.queue)) continue;
-            TRY(storage::QueueItem item, snapshot.queue().item(recipient.queue));
-            out.items.emplace(recipient.queue, std::move(item));
-        }
-        return out;
-    };
-    co_return co_await storage::read(*core_.deps.store, *core_.deps.pool, *core_.deps.loop, std::move(read));
-}
-
 net::Task<void> Runner::refill() {
-    // With half of it still to do there is no use in asking for more.
-    if (more_on_disk_ && held_.size() * 2 > core_.deps.options.recipients_in_memory_max) co_return;
-    auto picture = co_await look();
-    if (!picture) {
-        log::error("relay", "the queue cannot be read: {}", picture.error().context);
+    const bool full = held_.size() >= core_.deps.options.recipients_in_memory_max || unplanned_.size() >= kPlanningMax;
+    const std::function<bool(storage::RecipientId)> held = [this](storage::RecipientId id) {
+        return held_.contains(id);
+    };
+    auto slice = co_await feed_.next(held, full);
+    if (!slice) {
+        log::error("relay", "the queue cannot be read: {}", slice.error().context);
         static_cast<void>(co_await net::sleep_for(*core_.deps.loop, Milliseconds(1'000), &core_.stopping));
         wake_.set();
         co_return;
     }
-    more_on_disk_ = picture->due.size() >= core_.deps.options.recipients_in_memory_max;
-    // The next due time counts only where it lies ahead: what is due now is in hand already.
-    next_due_ = picture->next_due && *picture->next_due > core_.now() ? picture->next_due : std::nullopt;
-    enqueue(*std::move(picture));
+    if (!slice->kicked.empty()) kick(slice->kicked);
+    arrive(*std::move(slice));
 }
 
 // Recipients of one message at one domain are routed together, once it is known who keeps the mail of the domain.
-void Runner::enqueue(Picture picture) {
-    routes_ = std::move(picture.routes);
+void Runner::arrive(Feed::Slice slice) {
+    if (slice.recipients.empty()) return;
+    routes_ = std::move(slice.routes);
     core_.ways.apply(routes_);
-    using Key = std::pair<storage::QueueId, std::string>;
-    std::map<Key, Unrouted> mails;
-    std::vector<Key> order;
-    for (storage::QueueRecipient& recipient : picture.due) {
-        if (held_.size() >= core_.deps.options.recipients_in_memory_max) break;
+    std::map<std::pair<storage::QueueId, std::string>, Unrouted> mails;
+    for (storage::QueueRecipient& recipient : slice.recipients) {
         if (!held_.insert(recipient.id).second) continue;
-        const Key key(recipient.queue, recipient.domain);
-        Unrouted& mail = mails[key];
-        if (mail.recipients.empty()) {
-            order.push_back(key);
-            mail.item = picture.items.at(recipient.queue);
-        }
+        Unrouted& mail = mails[std::pair(recipient.queue, recipient.domain)];
+        if (mail.recipients.empty()) mail.item = slice.items.at(recipient.queue);
         mail.recipients.push_back(std::move(recipient));
     }
-    if (!held_.empty()) quiet_.reset();
-    for (const Key& key : order) {
-        Unrouted& mail = mails.at(key);
+    std::vector<std::string> unknown;  // domains to ask the DNS for
+    for (auto& [key, mail] : mails) {
+        const std::string& domain = key.second;
         const bool asks = std::ranges::any_of(mail.recipients, [&](const auto& recipient) {
             return storage::needs_site(routes_, choice_input(mail.item, recipient, "", "", core_.now()));
         });
-        const std::string& domain = key.second;
-        auto plan = asks ? plans_.find(domain, core_.now()) : nullptr;
-        if (!asks || plan) {
-            route(std::move(mail), std::move(plan));
+        const auto known = asks ? plans_.find(domain, core_.now()) : nullptr;
+        if (!asks || known) {
+            route(mail, known.get());
             continue;
         }
         auto& others = unplanned_[domain];
         others.push_back(std::move(mail));
-        if (others.size() == 1) tasks_.spawn("relay.plan", this->plan(domain));
+        if (others.size() == 1) unknown.push_back(domain);
     }
+    // All are in their places before anybody moves: recipients of one message go in one transaction.
+    for (const std::string& domain : unknown) tasks_.spawn("relay.plan", plan(domain));
+    tell_touched();
+    if (!held_.empty()) quiet_.reset();
 }
 
 // Asks for the hosts of a domain; then the mail that waited for it can be routed.
 net::Task<void> Runner::plan(std::string domain) {
     const DomainPlanPtr found = co_await find_plan(core_, domain);
     plans_.keep(found, core_.now());
-    auto waiting = std::move(unplanned_[domain]);
+    const auto waiting = std::move(unplanned_[domain]);
     unplanned_.erase(domain);
-    for (Unrouted& one : waiting) route(std::move(one), found);
-    pump();
+    for (const Unrouted& one : waiting) route(one, found.get());
+    tell_touched();
+    if (is_quiet() || !feed_.is_exhausted()) wake();
 }
 
-// The recipients of one way are one job; most messages have one way.
-void Runner::route(Unrouted mail, DomainPlanPtr plan) {
-    const std::string site = plan ? plan->site : std::string();
-    const std::string_view provider = plan && plan->provider != nullptr ? plan->provider->name : std::string_view();
-    std::map<std::string, std::pair<Target, Unrouted>> ways;
-    for (storage::QueueRecipient& recipient : mail.recipients) {
-        const storage::ChoiceInput input = choice_input(mail.item, recipient, site, provider, core_.now());
-        const storage::Choice choice = storage::choose_way(routes_, input);
-        Unrouted one;
-        one.item = mail.item;
-        one.recipients.push_back(std::move(recipient));
+void Runner::route(const Unrouted& mail, const DomainPlan* plan) {
+    const std::string site = plan != nullptr ? plan->site : std::string();
+    const std::string_view provider =
+        plan != nullptr && plan->provider != nullptr ? plan->provider->name : std::string_view();
+    Parcel refused;  // recipients of one message next to each other are one attempt and one report
+    Target refused_target;
+    for (const storage::QueueRecipient& recipient : mail.recipients) {
+        const storage::Choice choice =
+            storage::choose_way(routes_, choice_input(mail.item, recipient, site, provider, core_.now()));
         if (choice.kind != storage::Choice::Kind::take) {
-            refuse(choice, std::move(one));
+            refuse(choice, mail.item, recipient.id);
             continue;
         }
-        auto target = make_target(choice, one.recipients.front().domain);
+        auto target = make_target(choice, recipient.domain);
         if (!target) {
             // A way that cannot be read is the administrator's to mend; the mail waits and says why.
-            Job job;
-            job.item = std::move(one.item);
-            job.recipients = std::move(one.recipients);
-            Verdict verdict(Fate::deferred, "4.3.5", "No way to send this: " + target.error().context);
-            tasks_.spawn("relay.put_off", settle(std::move(job), std::move(verdict)));
+            const Verdict verdict(Fate::deferred, "4.3.5", "No way to send this: " + target.error().context);
+            settle(parcel_of(mail.item, recipient.id), Target(), verdict, storage::WaitCause::route);
             continue;
         }
         core_.ways.taken(*target, 1);
@@ -194,112 +215,194 @@ void Runner::route(Unrouted mail, DomainPlanPtr plan) {
             core_.ways.claim(*target, site, core_.now() + kProbeClaim);
             core_.ways.apply_claims(routes_);
         }
-        const auto [at, is_new] = ways.try_emplace(target->lane_key());
-        if (is_new) {
-            at->second.first = *std::move(target);
-            at->second.second = std::move(one);
-        } else {
-            at->second.second.recipients.push_back(std::move(one.recipients.front()));
+        if (target->is_mx() && plan != nullptr && plan->refusal) {
+            const Parcel one = parcel_of(mail.item, recipient.id);
+            refused.entries.push_back(one.entries.front());
+            refused_target = *target;
+            continue;
         }
+        enter(*target, mail.item, recipient, target->is_mx() ? plan : nullptr);
     }
-    for (auto& [key, way] : ways) give(std::move(way.first), std::move(way.second), plan);
-}
-
-void Runner::give(Target target, Unrouted mail, DomainPlanPtr plan) {
-    Job job;
-    job.item = std::move(mail.item);
-    job.recipients = std::move(mail.recipients);
-    if (target.is_mx()) job.plan = std::move(plan);
-    job.target = target;
-    dispatch(std::move(target), std::move(job));
+    if (!refused.entries.empty()) settle(std::move(refused), refused_target, *plan->refusal, storage::WaitCause::none);
 }
 
 // What the route does not hand to anybody: hold, fail, or wait for one of its ways.
-void Runner::refuse(const storage::Choice& choice, Unrouted mail) {
-    Job job;
-    job.item = std::move(mail.item);
-    job.recipients = std::move(mail.recipients);
+void Runner::refuse(const storage::Choice& choice, const storage::QueueItem& item, storage::RecipientId id) {
     if (choice.kind == storage::Choice::Kind::hold) {
         std::string why = fmt::format("{} \"{}\"; posthouse queue release {} lets it go", storage::kHeldByRoute,
-                                      choice.route, storage::format_queue_id(job.item.id));
-        tasks_.spawn("relay.hold", hold(std::move(job), std::move(why)));
+                                      choice.route, storage::format_queue_id(item.id));
+        ++side_jobs_;
+        tasks_.spawn("relay.hold", hold(id, std::move(why)));
         return;
     }
     const bool fails = choice.kind == storage::Choice::Kind::fail;
     // RFC 3463 3.8: X.7.1 is "delivery not authorised", X.3.2 "not accepting for now".
-    Verdict verdict = fails ? Verdict(Fate::failed, "5.7.1",
-                                      fmt::format("This server does not send such mail (route \"{}\")", choice.route))
-                            : Verdict(Fate::deferred, "4.3.2", why_waiting(choice));
-    tasks_.spawn("relay.refused", settle(std::move(job), std::move(verdict)));
+    const Verdict verdict =
+        fails ? Verdict(Fate::failed, "5.7.1",
+                        fmt::format("This server does not send such mail (route \"{}\")", choice.route))
+              : Verdict(Fate::deferred, "4.3.2", why_waiting(choice));
+    settle(parcel_of(item, id), Target(), verdict, storage::WaitCause::route);
 }
 
-net::Task<void> Runner::hold(Job job, std::string why) {
-    std::vector<storage::RecipientId> ids;
-    for (const auto& recipient : job.recipients) ids.push_back(recipient.id);
+net::Task<void> Runner::hold(storage::RecipientId id, std::string why) {
+    const std::vector<storage::RecipientId> ids{id};
     std::vector<storage::StagedBodyPtr> no_bodies;
     auto write = [ids, why](storage::Tx& tx) { return tx.queue().hold_recipients(ids, why); };
     const auto held =
         co_await storage::commit(*core_.deps.store, *core_.deps.loop, std::move(no_bodies), std::move(write));
     if (!held) log::error("relay", "a message cannot be held: {}", held.error().context);
-    released(job);
+    --side_jobs_;
+    released(ids);
+    if (is_quiet()) wake();
 }
 
-void Runner::dispatch(Target target, Job job) {
-    job.number = ++jobs_made_;
-    if (job.plan && job.plan->refusal) {
-        Verdict verdict = *job.plan->refusal;
-        tasks_.spawn("relay.refused", settle(std::move(job), std::move(verdict)));
-        return;
-    }
+// For a parcel that waited longer than its plan was kept.
+net::Task<DomainPlanPtr> Runner::plan_of(std::uint32_t domain) {
+    const std::string name = domains_.name(domain);
+    auto known = plans_.find(name, core_.now());
+    if (known) co_return known;
+    auto found = co_await find_plan(core_, name);
+    plans_.keep(found, core_.now());
+    co_return found;
+}
+
+std::shared_ptr<Lane>& Runner::lane_for(const Target& target, const DomainPlan* plan) {
     std::string key = target.lane_key();
-    if (job.plan) key += ":" + job.plan->site;
+    if (plan != nullptr) key += ":" + plan->site;
     auto& lane = lanes_[key];
-    if (!lane) lane = std::make_shared<Lane>(core_, target, [this](const Job& done) { released(done); });
-    lane->add(std::move(job));
+    if (lane) return lane;
+    LaneIdentity identity;
+    identity.target = target;
+    if (plan == nullptr) {
+        identity.name = target.url.host;
+    } else if (plan->provider != nullptr) {
+        identity.name = plan->provider->name;
+    } else {
+        const MxHost& first = plan->mx.hosts.front();
+        identity.name = first.name.empty() ? plan->domain : first.name;
+    }
+    identity.key = fingerprint(key);
+    lane = std::make_shared<Lane>(core_, std::move(identity), *this);
+    if (const auto known = learned_.find(lane->identity().key); known != learned_.end()) {
+        lane->recall(known->second, core_.now());
+    }
+    return lane;
 }
 
-net::Task<void> Runner::settle(Job job, Verdict verdict) {
-    const Job done = job;
-    if (!core_.stopping.is_set()) co_await settle_unsent(core_, std::move(job), std::move(verdict));
-    released(done);
+void Runner::enter(const Target& target, const storage::QueueItem& item, const storage::QueueRecipient& recipient,
+                   const DomainPlan* plan) {
+    LaneEntry entry;
+    entry.recipient = recipient.id;
+    entry.queue = item.id;
+    entry.cost = recipient_cost(item.size_octets);
+    entry.check_at_s = check_time(core_.deps.options, item, recipient.delay_told);
+    if (plan != nullptr) entry.domain = domains_.number_of(plan->domain);
+    const auto& lane = lane_for(target, plan);
+    lane->add(static_cast<storage::QueueClass>(item.mail_class), flow_of(item), entry, target);
+    if (touched_.empty() || touched_.back() != lane) touched_.push_back(lane);
 }
 
-// Gives workers to lanes, beginning behind the lane that got the last one.
+// Workers come when all entries of a slice are in their lanes.
+void Runner::tell_touched() {
+    for (const auto& lane : std::exchange(touched_, {})) changed(lane);
+}
+
+void Runner::settle(Parcel parcel, const Target& target, const Verdict& verdict, storage::WaitCause cause) {
+    ++side_jobs_;
+    tasks_.spawn("relay.refused", settle_one(std::move(parcel), target, verdict, cause));
+}
+
+net::Task<void> Runner::settle_one(Parcel parcel, Target target, Verdict verdict, storage::WaitCause cause) {
+    bool settled = true;
+    if (!core_.stopping.is_set()) settled = co_await settle_unsent(core_, parcel, verdict, cause);
+    if (!settled) feed_.rescan();
+    --side_jobs_;
+    std::vector<storage::RecipientId> ids;
+    for (const LaneEntry& entry : parcel.entries) ids.push_back(entry.recipient);
+    core_.ways.released(target, ids.size());
+    released(ids);
+    if (is_quiet()) wake();
+}
+
+void Runner::reroute(const std::vector<storage::RecipientId>& ids) {
+    released(ids);
+    feed_.rescan();
+    wake_.set();
+}
+
+// `queue retry`: the lanes in which these wait try at once.
+void Runner::kick(const std::vector<storage::QueueId>& queues) {
+    const std::vector<std::pair<std::string, std::shared_ptr<Lane>>> all(lanes_.begin(), lanes_.end());
+    for (const auto& [key, lane] : all) {
+        if (lane->holds(queues)) lane->kick();
+    }
+}
+
+// A lane that may want a worker stands in the line once; one that must wait is looked at again when its time comes.
+void Runner::changed(const std::shared_ptr<Lane>& lane) {
+    const Time now = core_.now();
+    if (!lane->is_ready && lane->wants_worker(now)) {
+        lane->is_ready = true;
+        ready_.push_back(lane);
+    }
+    const auto alarm = lane->alarm(now);
+    if (alarm && (!lane->alarm_set || *alarm < *lane->alarm_set || *lane->alarm_set <= now)) {
+        lane->alarm_set = alarm;
+        alarms_.emplace(*alarm, lane);
+        wake_.set();  // the runner may sleep longer than that
+    }
+    if (lane->is_ready) pump();
+    if (is_quiet()) wake_.set();
+}
+
+void Runner::ring_alarms() {
+    const Time now = core_.now();
+    while (!alarms_.empty() && alarms_.begin()->first <= now) {
+        const auto lane = alarms_.begin()->second.lock();
+        alarms_.erase(alarms_.begin());
+        if (!lane) continue;
+        if (lane->alarm_set && *lane->alarm_set <= now) lane->alarm_set.reset();
+        changed(lane);
+    }
+}
+
+// Gives workers to lanes in turn.
 void Runner::pump() {
     if (core_.stopping.is_set()) return;
-    std::size_t working = 0;
-    for (const auto& [key, lane] : lanes_) working += lane->workers();
-    const std::size_t most = core_.deps.options.connections_max;
-    // Chosen first, spawned after: a worker may begin to run, and change the lanes, at once.
+    const Time now = core_.now();
+    // Chosen first, spawned after: a worker may begin to run, and change the line, at once.
     std::vector<std::shared_ptr<Lane>> chosen;
-    bool progress = true;
-    while (progress && working < most) {
-        progress = false;
-        auto at = lanes_.upper_bound(last_lane_);
-        for (std::size_t i = 0; i < lanes_.size() && working < most; ++i, ++at) {
-            if (at == lanes_.end()) at = lanes_.begin();
-            if (!at->second->wants_worker()) continue;
-            at->second->worker_comes();
-            chosen.push_back(at->second);
-            last_lane_ = at->first;
-            ++working;
-            progress = true;
+    while (!ready_.empty() && core_.workers < core_.deps.options.connections_max) {
+        const auto lane = ready_.front().lock();
+        ready_.pop_front();
+        if (!lane) continue;
+        lane->is_ready = false;
+        if (!lane->wants_worker(now)) continue;
+        lane->worker_comes();
+        ++core_.workers;
+        chosen.push_back(lane);
+        if (lane->wants_worker(now)) {
+            lane->is_ready = true;
+            ready_.push_back(lane);
         }
     }
-    const bool starved =
-        std::ranges::any_of(lanes_, [](const auto& l) { return l.second->has_jobs() && l.second->workers() == 0; });
-    if (starved) {
-        for (auto& [key, lane] : lanes_) lane->release_idle();
-    }
+    const bool was_starved = std::exchange(starved_, !ready_.empty());
+    if (starved_ && !was_starved) release_idle();
     for (auto& lane : chosen) tasks_.spawn("relay.lane", Lane::work(std::move(lane)));
 }
 
-void Runner::released(const Job& job) {
-    for (const auto& recipient : job.recipients) held_.erase(recipient.id);
-    core_.ways.released(job.target, job.recipients.size());
-    std::erase_if(lanes_, [](const auto& l) { return !l.second->has_jobs() && l.second->workers() == 0; });
-    pump();
-    if (held_.empty() || more_on_disk_) wake();
+void Runner::release_idle() {
+    for (auto& [key, lane] : lanes_) lane->release_idle();
+}
+
+void Runner::released(const std::vector<storage::RecipientId>& ids) {
+    for (const storage::RecipientId id : ids) held_.erase(id);
+    if (!feed_.is_exhausted()) wake_.set();
+}
+
+bool Runner::is_quiet() const {
+    if (!feed_.is_exhausted() || !unplanned_.empty() || side_jobs_ > 0 || !ready_.empty()) return false;
+    return core_.workers == core_.idle;
 }
 
 }  // namespace posthouse::relay

@@ -1,21 +1,25 @@
 #pragma once
-/// relay/runner: what is due, and who carries it. Keeps due recipients in memory up to a bound and leaves the rest on
-/// disk; groups them into jobs by message and way; gives lanes workers, round and round, up to the bound on
-/// connections.
+/// relay/runner: what is due, and who carries it. Takes what comes due from the feed, asks for the site of each domain,
+/// puts each recipient into its lane, and gives lanes workers, round and round, up to the bound on connections. While
+/// something waits in a lane only its entry is in memory (relay/fairness.h); rows and message are read when it goes.
 ///
-/// Wakes on: commits that touched the queue, the next due time, jobs that ended, wake().
+/// Wakes on: commits that touched the queue, the next due time, the turn of a lane, work that ended, wake().
 /// Threads: the loop's; store notices come from the commit thread and are posted.
+/// Limits: recipients_in_memory_max entries, connections_max workers, kPlanningMax domains being looked up.
+#include <deque>
 #include <map>
 #include <memory>
-#include <set>
 #include <string>
+#include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
+#include "relay/feed.h"
 #include "relay/lane.h"
 
 namespace posthouse::relay {
 
-class Runner {
+class Runner final : public LaneHost {
  public:
     explicit Runner(Core& core);
 
@@ -25,50 +29,67 @@ class Runner {
     void wake();
     net::Task<void> drained();
 
+    void released(const std::vector<storage::RecipientId>& ids) override;
+    void reroute(const std::vector<storage::RecipientId>& ids) override;
+    void changed(const std::shared_ptr<Lane>& lane) override;
+    bool is_starved() const override { return starved_; }
+    net::Task<DomainPlanPtr> plan_of(std::uint32_t domain) override;
+
  private:
     /// Recipients of one message at one domain, whose ways are not chosen yet.
     struct Unrouted {
         storage::QueueItem item;
         std::vector<storage::QueueRecipient> recipients;
     };
-    /// A look at the queue on disk.
-    struct Picture {
-        std::vector<storage::QueueRecipient> due;
-        std::map<storage::QueueId, storage::QueueItem> items;
-        storage::RoutePicture routes;
-        std::optional<Time> next_due;
-    };
+    /// Entries of which the store does not know yet why they wait.
+    using Marks = std::vector<std::pair<std::shared_ptr<Lane>, std::vector<storage::RecipientId>>>;
 
     net::Task<void> run();
     net::Task<void> recover();
     net::Task<void> refill();
     net::Task<void> wait_for_work();
     net::Task<void> cut_when_late();
-    net::Task<Result<Picture>> look();
-    void enqueue(Picture picture);
-    void route(Unrouted mail, DomainPlanPtr plan);
-    void give(Target target, Unrouted mail, DomainPlanPtr plan);
-    void refuse(const storage::Choice& choice, Unrouted mail);
-    void dispatch(Target target, Job job);
+    void arrive(Feed::Slice slice);
+    void route(const Unrouted& mail, const DomainPlan* plan);
     net::Task<void> plan(std::string domain);
-    net::Task<void> settle(Job job, Verdict verdict);
-    net::Task<void> hold(Job job, std::string why);
+    void enter(const Target& target, const storage::QueueItem& item, const storage::QueueRecipient& recipient,
+               const DomainPlan* plan);
+    void tell_touched();
+    void refuse(const storage::Choice& choice, const storage::QueueItem& item, storage::RecipientId id);
+    void settle(Parcel parcel, const Target& target, const Verdict& verdict, storage::WaitCause cause);
+    net::Task<void> settle_one(Parcel parcel, Target target, Verdict verdict, storage::WaitCause cause);
+    net::Task<void> hold(storage::RecipientId id, std::string why);
+    void kick(const std::vector<storage::QueueId>& queues);
+    std::shared_ptr<Lane>& lane_for(const Target& target, const DomainPlan* plan);
     void pump();
-    void released(const Job& job);
+    void release_idle();
+    void ring_alarms();
+    bool is_quiet() const;
+    net::Task<void> upkeep();
+    net::Task<void> overdue(std::shared_ptr<Lane> lane, Parcel parcel);
+    net::Task<void> write_down(std::vector<std::shared_ptr<Lane>> lanes, Marks marks);
+    void count_lanes();
+    void forget_finished();
 
     Core& core_;
     net::TaskGroup tasks_;
     net::Event wake_;
-    net::Event quiet_;  ///< nothing due, nothing under way
-    std::map<std::string, std::shared_ptr<Lane>> lanes_;
-    std::string last_lane_;  ///< the round goes on behind it
-    std::set<storage::RecipientId> held_;
+    net::Event quiet_;  ///< nothing due that may go now, nothing under way
+    Feed feed_;
+    DomainNames domains_;
     PlanCache plans_;
     std::map<std::string, std::vector<Unrouted>> unplanned_;  // by domain, while the DNS is asked
     storage::RoutePicture routes_;                            // as of the last look, with what has been chosen since
-    std::uint64_t jobs_made_ = 0;
-    std::optional<Time> next_due_;
-    bool more_on_disk_ = false;
+    std::map<std::string, std::shared_ptr<Lane>> lanes_;
+    std::unordered_map<std::string, storage::LaneRecord> learned_;  // of lanes that are not there, by key
+    std::vector<std::shared_ptr<Lane>> touched_;                    // got entries that no worker was offered yet
+    std::deque<std::weak_ptr<Lane>> ready_;                         // want workers, in turn
+    std::multimap<Time, std::weak_ptr<Lane>> alarms_;
+    std::unordered_set<storage::RecipientId> held_;
+    std::size_t side_jobs_ = 0;  // refusals and notices under way
+    bool starved_ = false;
+    Time upkeep_at_{};
+    Time forget_at_{};
 };
 
 }  // namespace posthouse::relay

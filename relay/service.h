@@ -3,7 +3,8 @@
 /// domain, records what became of it, and tells the sender when it could not be done.
 ///
 ///   runner   which messages are due; lanes and their connections; wakes on store notices and timers
-///   lane     one destination: jobs in order, a few connections, each used for many messages
+///   lane     one source and one site: whose mail next, how fast, over how many connections (schedule, controller,
+///            fairness, retry are its pure parts)
 ///   route    from the route table to a target;  mx  hosts of a domain;  connect  an open connection to a target
 ///   client   the SMTP dialogue;  message  the octets that go out, signed;  report  delivery reports (RFC 3464)
 /// Invariants  1. An attempt is recorded before its remote is dialled, its outcome as soon as the reply is read. A
@@ -35,15 +36,13 @@ struct RelayOptions {
     bool allow_loopback = false;  ///< MX on loopback and private networks are refused otherwise (tests, deploy/try)
     std::uint16_t mx_port = 25;
     std::uint16_t sts_port = 443;  ///< of MTA-STS policies (tests)
-    std::size_t recipients_in_memory_max = 2000;
-    std::size_t connections_max = 50;
-    std::size_t connections_per_lane_max = 4;
+    std::size_t recipients_in_memory_max = 2'000'000;  ///< some 40 octets each while they wait in a lane
+    std::size_t connections_max = 100;
+    std::size_t connections_per_lane_max = 20;  ///< a lane starts with 5 and learns what its site bears
     std::size_t messages_per_connection_max = 100;
     std::chrono::milliseconds idle{5'000};              ///< an open connection waits so long for its next message
-    std::chrono::milliseconds refill_interval{100};     ///< between two looks at the queue
+    std::chrono::milliseconds refill_interval{2};       ///< between two looks at the queue
     std::chrono::milliseconds stop_patience{10'000};    ///< after stop(): then connections are interrupted
-    std::chrono::milliseconds retry_first{5 * 60'000};  ///< then 1.5 times as long each time
-    std::chrono::milliseconds retry_max{60 * 60'000};
     std::chrono::milliseconds delay_notice_after{4 * 3'600'000};
     std::chrono::milliseconds lifetime{5 * 24 * 3'600'000LL};  ///< where the queue row says none
     /// After midnight UTC: then the TLS reports of the day before go out.

@@ -35,6 +35,29 @@ enum class TlsWish : std::uint8_t {
     best_effort,  ///< TLS-Required: No, and reports about TLS: it must arrive, whatever policies say
 };
 
+/// A message's share of a lane (relay/fairness.h). Mailbox users and delivery reports are interactive.
+enum class QueueClass : std::uint8_t { interactive, transactional, bulk };
+std::string_view to_string(QueueClass priority);
+
+/// Why a recipient waits. New ones go at the end: the numbers are stored.
+enum class WaitCause : std::uint8_t {
+    none,      ///< not tried yet
+    retry,     ///< a refusal for now: the retry timer
+    greylist,  ///< the remote wants to see us again
+    mailbox_full,
+    lane_window,  ///< others go first over the connections that the site bears
+    lane_rate,    ///< the site takes only so many a while, or named a time
+    network,      ///< no host of the site could be reached
+    dns,
+    security,  ///< TLS as the domain asks for it cannot be had
+    source,    ///< the address to send from is drained or warming up
+    cap,       ///< the sender's or client's cap is reached
+    held,      ///< by a rule or by hand
+    route,     ///< no way that the rules allow
+};
+/// One plain sentence: "the retry timer runs"; "" for none.
+std::string_view explain(WaitCause cause);
+
 struct NewRecipient {
     std::string address;  ///< as given, local part's case kept
     std::string orcpt;    ///< "rfc822;bob@example.org", xtext decoded; "" where not given
@@ -90,6 +113,32 @@ struct QueueRecipient {
     std::string last_remote;  ///< host and address of the last attempt
     std::string last_class;   ///< what it meant: "mailbox-full"; "" before the first attempt
     bool delay_told = false;  ///< a delay notice has gone out
+    WaitCause cause = WaitCause::none;
+    LaneId lane{};  ///< where it waits its turn; 0: nowhere, or not for long
+};
+
+/// One waiting recipient in the order of the due index.
+struct DueRecipient {
+    Time at{};
+    RecipientId id{};
+    auto operator<=>(const DueRecipient&) const = default;
+};
+
+/// A lane as the runner last wrote it down: what it learned, and how it stands.
+struct LaneRecord {
+    LaneId id{};
+    std::string key;    ///< of the source address or relay host and the site
+    std::string name;   ///< "google", "relay.example:587": for people
+    std::string state;  ///< "open", "slowed", "paused", "closed"
+    std::string why;    ///< the remote's words that slowed it, or ""
+    std::uint64_t waiting = 0;
+    std::uint64_t window = 0;      ///< connections it may hold now
+    std::uint64_t rate_milli = 0;  ///< thousandths of a transaction a second; 0: no limit
+    std::uint64_t learned_window = 0;
+    std::uint64_t learned_rate_milli = 0;
+    std::uint64_t spacing = 0;
+    Time next{};  ///< when it may send again; the past: now
+    Time updated{};
 };
 
 /// What became of one attempt for one recipient.
@@ -101,7 +150,10 @@ struct Outcome {
     std::string remote;
     Time next_attempt{};  ///< for waiting
     bool delay_told = false;
-    std::string dialogue;  ///< the SMTP dialogue of the attempt, secrets masked
+    std::string dialogue;               ///< the SMTP dialogue of the attempt, secrets masked
+    WaitCause cause = WaitCause::none;  ///< for waiting
+    LaneId lane{};                      ///< likewise
+    bool uses_attempt = true;           ///< false: it waits on in its lane, the attempt does not count
 };
 
 class QueueView {
@@ -111,6 +163,19 @@ class QueueView {
     virtual Result<std::vector<QueueRecipient>> due(Time until, std::size_t count_max) const = 0;
     /// When the next waiting recipient becomes due.
     virtual Result<std::optional<Time>> next_due() const = 0;
+    /// What is due by `until`, from the index alone, behind `after` in its order.
+    virtual Result<std::vector<DueRecipient>> due_after(DueRecipient after, Time until,
+                                                        std::size_t count_max) const = 0;
+    /// Waiting recipients that were added behind `after` and are due by `until`.
+    virtual Result<std::vector<DueRecipient>> added_after(RecipientId after, Time until,
+                                                          std::size_t count_max) const = 0;
+    /// The highest id ever given.
+    virtual Result<RecipientId> last_recipient() const = 0;
+    /// Those of `ids` that are there, in order of id.
+    virtual Result<std::vector<QueueRecipient>> find(std::span<const RecipientId> ids) const = 0;
+    virtual Result<std::vector<LaneRecord>> lanes() const = 0;
+    /// Messages that somebody wants tried at once (retry_now), though they may wait in a lane.
+    virtual Result<std::vector<QueueId>> kicked() const = 0;
     virtual Result<QueueItem> item(QueueId id) const = 0;
     virtual Result<std::vector<QueueRecipient>> recipients(QueueId id) const = 0;
     /// Items by id, from `after` on.
@@ -129,6 +194,13 @@ class QueueTx : public QueueView {
     virtual Result<> finish(RecipientId recipient, const Outcome& outcome) = 0;
     /// sending -> waiting at once, without an attempt counted (the lane stopped before it dialled).
     virtual Result<> give_back(std::span<const RecipientId> recipients, Time next_attempt) = 0;
+    /// Waiting recipients wait for this cause, in this lane.
+    virtual Result<> mark(std::span<const RecipientId> recipients, WaitCause cause, LaneId lane) = 0;
+    /// By key; gives back its id. A lane with nothing in it and nothing learned is forgotten instead: 0.
+    virtual Result<LaneId> save_lane(const LaneRecord& lane) = 0;
+    virtual Result<> forget_kicks(std::span<const QueueId> queues) = 0;
+    /// Lanes not written since.
+    virtual Result<> forget_lanes(Time before) = 0;
     /// After a crash: every sending row waits again. Gives back how many.
     virtual Result<std::uint64_t> recover() = 0;
     virtual Result<> retry_now(QueueId id) = 0;

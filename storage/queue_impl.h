@@ -17,6 +17,12 @@ class QueueImpl final : public QueueTx {
 
     Result<std::vector<QueueRecipient>> due(Time until, std::size_t count_max) const override;
     Result<std::optional<Time>> next_due() const override;
+    Result<std::vector<DueRecipient>> due_after(DueRecipient after, Time until, std::size_t count_max) const override;
+    Result<std::vector<DueRecipient>> added_after(RecipientId after, Time until, std::size_t count_max) const override;
+    Result<RecipientId> last_recipient() const override;
+    Result<std::vector<QueueRecipient>> find(std::span<const RecipientId> ids) const override;
+    Result<std::vector<LaneRecord>> lanes() const override;
+    Result<std::vector<QueueId>> kicked() const override;
     Result<QueueItem> item(QueueId id) const override;
     Result<std::vector<QueueRecipient>> recipients(QueueId id) const override;
     Result<std::vector<QueueItem>> list(QueueId after, std::size_t count_max) const override;
@@ -28,6 +34,10 @@ class QueueImpl final : public QueueTx {
     Result<std::vector<RecipientId>> start(std::span<const RecipientId> recipients) override;
     Result<> finish(RecipientId recipient, const Outcome& outcome) override;
     Result<> give_back(std::span<const RecipientId> recipients, Time next_attempt) override;
+    Result<> mark(std::span<const RecipientId> recipients, WaitCause cause, LaneId lane) override;
+    Result<LaneId> save_lane(const LaneRecord& lane) override;
+    Result<> forget_kicks(std::span<const QueueId> queues) override;
+    Result<> forget_lanes(Time before) override;
     Result<std::uint64_t> recover() override;
     Result<> retry_now(QueueId id) override;
     Result<> hold(QueueId id) override;

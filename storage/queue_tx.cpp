@@ -88,9 +88,10 @@ Result<> QueueImpl::finish(RecipientId id, const Outcome& outcome) {
     }
     TRY_VOID(
         db_.query("UPDATE queue_recipients SET state = ?2, last_reply = ?3, last_remote = ?4, next_attempt_ms = ?5, "
-                  "delay_told = max(delay_told, ?6), last_class = ?7 WHERE id = ?1")
+                  "delay_told = max(delay_told, ?6), last_class = ?7, cause = ?8, lane = ?9, "
+                  "attempts = max(attempts - ?10, 0) WHERE id = ?1")
             .bind(id, outcome.state, outcome.reply, outcome.remote, outcome.next_attempt, outcome.delay_told,
-                  outcome.reply_class)
+                  outcome.reply_class, outcome.cause, outcome.lane, outcome.uses_attempt ? 0 : 1)
             .run());
     TRY(const QueueItem owner, item(before.queue));
     NewEvent event;
@@ -132,6 +133,7 @@ Result<> QueueImpl::retry_now(QueueId id) {
     TRY_VOID(db_.query("UPDATE queue_recipients SET next_attempt_ms = ?2 WHERE queue = ?1 AND state = 0")
                  .bind(id, context_.write->now)
                  .run());
+    TRY_VOID(db_.query("INSERT OR IGNORE INTO queue_kicks (queue) VALUES (?1)").bind(id).run());
     touch(id);
     return {};
 }

@@ -13,8 +13,7 @@ namespace {
     "expires_ms, coalesce((SELECT c.name FROM relay_clients c WHERE c.id = queue_items.client), ''), class, tls"
 #define RECIPIENT_COLUMNS                                                                                    \
     "id, queue, address, domain, orcpt, notify, state, next_attempt_ms, attempts, last_reply, last_remote, " \
-    "delay_told, "                                                                                           \
-    "last_class"
+    "delay_told, last_class, cause, lane"
 
 constexpr std::array<std::string_view, 6> kStateNames = {"waiting", "sending", "delivered",
                                                          "failed",  "held",    "cancelled"};
@@ -54,6 +53,8 @@ QueueRecipient recipient_of(const Query& row) {
     recipient.last_remote = row.text(10);
     recipient.delay_told = row.flag(11);
     recipient.last_class = row.text(12);
+    recipient.cause = static_cast<WaitCause>(row.i64(13));
+    recipient.lane = row.id<LaneId>(14);
     return recipient;
 }
 
@@ -111,6 +112,18 @@ Result<QueueItem> QueueImpl::item(QueueId id) const {
 Result<std::vector<QueueRecipient>> QueueImpl::recipients(QueueId id) const {
     return all_recipients(
         db_.query("SELECT " RECIPIENT_COLUMNS " FROM queue_recipients WHERE queue = ?1 ORDER BY id").bind(id));
+}
+
+Result<std::vector<QueueRecipient>> QueueImpl::find(std::span<const RecipientId> ids) const {
+    std::vector<QueueRecipient> out;
+    out.reserve(ids.size());
+    Query q = db_.query("SELECT " RECIPIENT_COLUMNS " FROM queue_recipients WHERE id = ?1");
+    for (const RecipientId id : ids) {
+        q.reset();
+        TRY(const bool found, q.bind(id).row());
+        if (found) out.push_back(recipient_of(q));
+    }
+    return out;
 }
 
 Result<QueueRecipient> QueueImpl::recipient(RecipientId id) const {

@@ -128,11 +128,20 @@ CREATE TABLE tls_reports (id INTEGER PRIMARY KEY AUTOINCREMENT, received_ms INTE
     end_at TEXT NOT NULL, successes INTEGER NOT NULL, failures INTEGER NOT NULL, report TEXT NOT NULL,
     UNIQUE (organization, report_id));
 )sql";
+constexpr const char* kLanes4 = R"sql(
+ALTER TABLE queue_recipients ADD COLUMN lane INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE lanes (id INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQUE, name TEXT NOT NULL,
+    state TEXT NOT NULL, why TEXT NOT NULL, waiting INTEGER NOT NULL, window INTEGER NOT NULL,
+    rate_milli INTEGER NOT NULL, learned_window INTEGER NOT NULL, learned_rate_milli INTEGER NOT NULL,
+    spacing INTEGER NOT NULL, next_ms INTEGER NOT NULL, updated_ms INTEGER NOT NULL);
+CREATE TABLE queue_kicks (queue INTEGER PRIMARY KEY);
+)sql";
 constexpr const char* kToVersion4[] = {
     kQueue4,
     kReplyClass4,
     kRoutes4,
     kTransport4,
+    kLanes4,
 };
 
 constexpr Migration kMigrations[] = {{1, kToVersion2}, {2, kToVersion3}, {3, kToVersion4}};

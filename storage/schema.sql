@@ -310,10 +310,33 @@ CREATE TABLE queue_recipients (
     last_remote     TEXT NOT NULL DEFAULT '',           -- host and address of the last attempt
     delay_told      INTEGER NOT NULL DEFAULT 0,         -- 1: the sender knows of the delay
     cause           INTEGER NOT NULL DEFAULT 0,         -- why it waits: position in WaitCause (storage/queue.h)
-    last_class      TEXT NOT NULL DEFAULT ''            -- what last_reply meant: 'mailbox-full'; '' before an attempt
+    last_class      TEXT NOT NULL DEFAULT '',           -- what last_reply meant: 'mailbox-full'; '' before an attempt
+    lane            INTEGER NOT NULL DEFAULT 0          -- lanes.id where it waits its turn (the row may be gone); 0: none
 );
 CREATE INDEX queue_recipients_by_queue ON queue_recipients (queue);
 CREATE INDEX queue_recipients_due ON queue_recipients (next_attempt_ms) WHERE state = 0;
+
+-- What the relay learned about the patience of each site, and how its lane stood when it was last written down.
+CREATE TABLE lanes (
+    id                 INTEGER PRIMARY KEY AUTOINCREMENT,  -- LaneId
+    key                TEXT NOT NULL UNIQUE,               -- source address or relay host, and site
+    name               TEXT NOT NULL,                      -- the same for people
+    state              TEXT NOT NULL,                      -- open, slowed, paused, closed
+    why                TEXT NOT NULL,                      -- words of the remote that slowed it; '' where it is not
+    waiting            INTEGER NOT NULL,                   -- recipients in it
+    window             INTEGER NOT NULL,                   -- connections it may hold
+    rate_milli         INTEGER NOT NULL,                   -- thousandths of a transaction a second; 0: no limit
+    learned_window     INTEGER NOT NULL,                   -- what the site bore; 0: never refused
+    learned_rate_milli INTEGER NOT NULL,                   -- likewise, thousandths of a transaction a second
+    spacing            INTEGER NOT NULL,                   -- windows of clean deliveries between two probes
+    next_ms            INTEGER NOT NULL,                   -- when it may send again
+    updated_ms         INTEGER NOT NULL                    -- when this was written
+);
+
+-- Messages that somebody asked to try at once, until the relay has heard of it.
+CREATE TABLE queue_kicks (
+    queue INTEGER PRIMARY KEY  -- queue_items.id
+);
 
 -- The append-only log, clustered by message so that a life reads from neighbouring pages without a second index.
 CREATE TABLE events (

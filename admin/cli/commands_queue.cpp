@@ -4,6 +4,8 @@
 #include <map>
 
 #include "admin/cli/command.h"
+#include "admin/cli/queue_text.h"
+#include "protocols/base/ascii.h"
 
 namespace posthouse::admin {
 namespace {
@@ -13,7 +15,8 @@ using storage::QueueItem;
 using storage::QueueRecipient;
 using storage::Snapshot;
 
-constexpr std::size_t kListMax = 1000;
+constexpr std::size_t kListMax = 1000;  // where --limit says nothing
+constexpr std::size_t kLimitMax = 100'000;
 
 Result<QueueId> take_id(Invocation& call) {
     const std::string text = call.get("ID");
@@ -58,11 +61,29 @@ Record item_record(const QueueItem& item, const std::vector<QueueRecipient>& rec
     return out;
 }
 
-// queue list
+Result<std::size_t> take_limit(Invocation& call) {
+    if (!call.has("--limit")) return kListMax;
+    const auto number = ascii::parse_number(call.get("--limit"));
+    if (!number || *number == 0 || *number > kLimitMax) {
+        return Error(Errc::invalid, fmt::format("--limit takes a number from 1 to {}", kLimitMax));
+    }
+    return static_cast<std::size_t>(*number);
+}
+
+Result<QueueId> take_after(Invocation& call) {
+    if (!call.has("--after")) return QueueId{};
+    const QueueId id = storage::parse_queue_id(call.get("--after"));
+    if (storage::raw(id) != 0) return id;
+    return Error(Errc::invalid, fmt::format("--after takes a queue id such as q12, not \"{}\"", call.get("--after")));
+}
+
+// queue list [--limit N] [--after ID]
 Result<> queue_list(Invocation& call) {
+    TRY(const std::size_t limit, take_limit(call));
+    TRY(const QueueId after, take_after(call));
     TRY(storage::Store* const store, call.store());
-    TRY(const auto rows, store->read([](const Snapshot& snapshot) -> Result<std::vector<Record>> {
-        TRY(const auto items, snapshot.queue().list(QueueId{}, kListMax));
+    TRY(const auto rows, store->read([&](const Snapshot& snapshot) -> Result<std::vector<Record>> {
+        TRY(const auto items, snapshot.queue().list(after, limit));
         std::vector<Record> out;
         for (const QueueItem& item : items) {
             TRY(const auto recipients, snapshot.queue().recipients(item.id));
@@ -70,8 +91,38 @@ Result<> queue_list(Invocation& call) {
         }
         return out;
     }));
-    call.out().table(rows, "The queue is empty.");
-    if (rows.size() == kListMax) call.out().say(fmt::format("(only the first {})", kListMax));
+    const bool first = storage::raw(after) == 0;
+    call.out().table(rows, first ? "The queue is empty." : "There is nothing behind it.");
+    if (rows.size() == limit) call.out().say(fmt::format("(only {}; the next with --after)", limit));
+    return {};
+}
+
+// "2.5/s", "20/min", "no limit"
+std::string rate_text(std::uint64_t milli) {
+    if (milli == 0) return "no limit";
+    const double rate = static_cast<double>(milli) / 1000.0;
+    return rate >= 1 ? fmt::format("{:.1f}/s", rate) : fmt::format("{:.1f}/min", rate * 60);
+}
+
+// queue lanes: the sites that were met with refusals or have mail waiting, and how fast each may go
+Result<> queue_lanes(Invocation& call) {
+    TRY(storage::Store* const store, call.store());
+    TRY(const auto lanes, store->read([](const Snapshot& snapshot) { return snapshot.queue().lanes(); }));
+    std::vector<Record> rows;
+    for (const storage::LaneRecord& lane : lanes) {
+        Record row;
+        row.add("lane", lane.name).add("state", lane.state).add("waiting", lane.waiting);
+        row.add("window", lane.window);
+        if (call.out().json()) {
+            row.add("rate_milli", lane.rate_milli);
+        } else {
+            row.add("rate", rate_text(lane.rate_milli));
+        }
+        row.add("next", lane.next > lane.updated ? format_rfc3339(lane.next) : std::string("now"));
+        row.add("why", lane.why).add("updated", format_rfc3339(lane.updated));
+        rows.push_back(std::move(row));
+    }
+    call.out().table(rows, "Every lane is open, and nothing waits in one.");
     return {};
 }
 
@@ -83,6 +134,7 @@ Result<> queue_show(Invocation& call) {
         QueueItem item;
         std::vector<QueueRecipient> recipients;
         std::string subject;
+        Lanes lanes;
     };
     auto found = store->read([&](const Snapshot& snapshot) -> Result<Found> {
         Found out;
@@ -90,6 +142,7 @@ Result<> queue_show(Invocation& call) {
         TRY(out.recipients, snapshot.queue().recipients(id));
         TRY(const auto facts, snapshot.queue().facts(id));
         out.subject = facts.subject;
+        TRY(out.lanes, read_lanes(snapshot));
         return out;
     });
     if (!found && found.error().code == Errc::not_found) return unknown_item(id);
@@ -100,12 +153,15 @@ Result<> queue_show(Invocation& call) {
     item.add("subject", found->subject).add("message_id", found->item.message_id);
     item.add("size_octets", found->item.size_octets).add("created", format_rfc3339(found->item.created));
     item.add("expires", format_rfc3339(found->item.expires)).add("state", states(found->recipients));
+    item.add("class", storage::to_string(static_cast<storage::QueueClass>(found->item.mail_class)));
     std::vector<Record> rows;
     for (const auto& recipient : found->recipients) {
         Record row;
         row.add("to", recipient.address).add("state", storage::to_string(recipient.state));
         row.add("attempts", static_cast<std::int64_t>(recipient.attempts));
         row.add("next_attempt", format_rfc3339(recipient.next_attempt)).add("remote", recipient.last_remote);
+        row.add("earliest_next", format_rfc3339(earliest_next(recipient, found->lanes)));
+        row.add("waiting_because", waiting_because(recipient, found->lanes));
         row.add("reply", recipient.last_reply).add("class", recipient.last_class);
         rows.push_back(std::move(row));
     }
@@ -145,8 +201,12 @@ Result<> queue_cancel(Invocation& call) { return change(call, &storage::QueueTx:
 
 constexpr Argument kId[] = {{Argument::Kind::positional, "ID", "the queue id, such as q12"}};
 
+constexpr Argument kPages[] = {{Argument::Kind::option, "--limit", "at most so many (default 1000)"},
+                               {Argument::Kind::option, "--after", "only what comes behind this queue id"}};
+
 constexpr Command kRows[] = {
-    {"queue", "list", "list what waits to go out", "posthouse queue list", {}, queue_list},
+    {"queue", "list", "list what waits to go out", "posthouse queue list --limit 50 --after q1200", kPages, queue_list},
+    {"queue", "lanes", "show how fast mail may go to each site, and why", "posthouse queue lanes", {}, queue_lanes},
     {"queue", "show", "show one message and its recipients", "posthouse queue show q12", kId, queue_show},
     {"queue", "retry", "try again at once", "posthouse queue retry q12", kId, queue_retry},
     {"queue", "hold", "keep a message back", "posthouse queue hold q12", kId, queue_hold},

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "admin/cli/command.h"
+#include "admin/cli/queue_text.h"
 #include "protocols/base/log.h"
 
 namespace posthouse::admin {
@@ -96,6 +97,23 @@ Record event_record(const Event& event, Dialogue dialogue) {
     return out;
 }
 
+// What of it waits still, and why.
+Result<std::string> waiting_text(const storage::Snapshot& snapshot, const std::vector<Event>& events) {
+    const auto queued = std::ranges::find_if(events, [](const Event& e) { return storage::raw(e.queue) != 0; });
+    if (queued == events.end()) return std::string();
+    TRY(const auto recipients, snapshot.queue().recipients(queued->queue));
+    TRY(const Lanes lanes, read_lanes(snapshot));
+    std::string out;
+    for (const storage::QueueRecipient& one : recipients) {
+        const std::string why = waiting_because(one, lanes);
+        if (why.empty()) continue;
+        out += fmt::format("  waits: {}: {}", log::escape(one.address), log::escape(why));
+        const bool has_time = one.state == storage::RecipientState::waiting;
+        out += has_time ? fmt::format("; next {}\n", format_rfc3339(earliest_next(one, lanes))) : std::string("\n");
+    }
+    return out;
+}
+
 // trace server: backups and the like, the newest last, as in a log.
 Result<> trace_server(Invocation& call) {
     TRY(storage::Store* const store, call.store());
@@ -135,6 +153,9 @@ Result<> trace(Invocation& call) {
     for (const auto& events : found) {
         if (!text.empty()) text += "\n";
         text += timeline_text(events, dialogue);
+        TRY(const std::string waits,
+            store->read([&](const storage::Snapshot& snapshot) { return waiting_text(snapshot, events); }));
+        text += waits;
         for (const Event& event : events) rows.push_back(event_record(event, dialogue));
     }
     text.pop_back();

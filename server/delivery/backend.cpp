@@ -7,7 +7,9 @@
 #include "protocols/base/ascii.h"
 #include "protocols/base/log.h"
 #include "protocols/mime/facts.h"
+#include "protocols/mime/header.h"
 #include "server/delivery/client_login.h"
+#include "server/submission/rules.h"
 #include "storage/await.h"
 
 namespace posthouse::server {
@@ -15,6 +17,8 @@ namespace posthouse::server {
 namespace {
 
 namespace wire = ::posthouse::smtp;
+
+constexpr std::size_t kLetterRecipientsMax = 50;  // more is no letter
 
 class StagedSink final : public smtp::BodySink {
  public:
@@ -42,6 +46,15 @@ storage::Ret to_storage(smtp::Ret ret) {
         case smtp::Ret::unspecified: break;
     }
     return storage::Ret::unspecified;
+}
+
+// Its share of the lanes: mail to many, and mail that calls itself so, yields to letters.
+void set_priority(storage::NewQueueItem& item, const storage::StagedBody& body, std::uint64_t header_octets) {
+    const std::string_view header = body.view().substr(0, static_cast<std::size_t>(header_octets));
+    const bool many = item.recipients.size() > kLetterRecipientsMax;
+    if (many || submission::is_for_many(mime::parse_fields(header))) {
+        item.mail_class = static_cast<std::uint8_t>(storage::QueueClass::bulk);
+    }
 }
 
 // Where one message goes, duplicates merged: an account gets one copy however many of its addresses were named.
@@ -175,6 +188,7 @@ class StoreBackend final : public smtp::Backend {
         auto facts = co_await compute_facts(staged);
         if (!facts) co_return Error(facts.error());
         delivery->facts = *std::move(facts);
+        if (delivery->outgoing) set_priority(*delivery->outgoing, *staged, delivery->facts.header_octets);
 
         std::vector<storage::StagedBodyPtr> bodies{std::move(staged)};
         const auto client = client_of(envelope);

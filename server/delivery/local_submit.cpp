@@ -113,6 +113,11 @@ Result<std::string> submit_locally(storage::Store& store, const std::string& hos
         storage::NewQueueItem item;
         item.reverse_path = message.sender;
         item.eight_bit = ascii::has_8bit(octets);
+        item.mail_class =
+            static_cast<std::uint8_t>(storage::QueueClass::transactional);  // programs of this machine, not people
+        if (submission::is_for_many(mime::parse_fields(octets))) {
+            item.mail_class = static_cast<std::uint8_t>(storage::QueueClass::bulk);
+        }
         item.account = targets.owner;
         // RFC 8689 4.3: one field, with "No"; a program has no other way to say it.
         const auto wished = mime::find_all(mime::parse_fields(octets), "TLS-Required");

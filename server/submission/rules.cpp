@@ -48,4 +48,14 @@ bool is_dropped_field(std::string_view name) {
     return ascii::equals_ci(name, "Bcc") || ascii::equals_ci(name, "Resent-Bcc");
 }
 
+bool is_for_many(const mime::Fields& fields) {
+    for (const std::string_view name : {"List-Id", "List-Unsubscribe", "List-Post", "List-Help"}) {
+        if (mime::find_first(fields, name)) return true;
+    }
+    const auto precedence = mime::find_first(fields, "Precedence");
+    if (!precedence) return false;
+    const std::string word = mime::unfold(*precedence);
+    return ascii::equals_ci(word, "bulk") || ascii::equals_ci(word, "list") || ascii::equals_ci(word, "junk");
+}
+
 }  // namespace posthouse::submission

@@ -28,6 +28,9 @@ struct Verdict {
 /// and Message-ID. `hostname` makes the right side of a new Message-ID.
 Verdict check_header(const mime::Fields& fields, std::string_view hostname, Time now, Random& random);
 
+/// List-Id, List-Unsubscribe and the like (RFC 2369, RFC 2919), or Precedence: bulk, junk or list.
+bool is_for_many(const mime::Fields& fields);
+
 /// Fields that never leave with a message: Bcc (RFC 5322 3.6.3) and its Resent form.
 bool is_dropped_field(std::string_view name);
 

@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -35,7 +36,7 @@ inline constexpr std::string_view kMessage =
     "Message-ID: <m1@home.example>\r\nSubject: hello\r\n\r\nbody\r\n";
 
 struct House {
-    House()
+    explicit House(const std::function<void(RelayOptions&)>& adjust = {})
         : store([this](storage::StoreOptions& o) { o.clock = &clock; }),
           alice(store.add_account("alice@home.example")) {
         resolver.add_mx("b.example", 10, "mx.b.example");
@@ -54,7 +55,16 @@ struct House {
         deps.options.refill_interval = std::chrono::milliseconds(1);
         deps.options.idle = std::chrono::milliseconds(1);
         deps.options.stop_patience = std::chrono::milliseconds(1);
+        if (adjust) adjust(deps.options);
+        kept = deps;
         relay = std::make_unique<Relay>(std::move(deps));
+        relay->start();
+    }
+    /// As after a stop and a start of the program.
+    void restart() {
+        relay->stop();
+        test::run_task(loop, relay->join());
+        relay = std::make_unique<Relay>(kept);
         relay->start();
     }
     ~House() {
@@ -136,6 +146,7 @@ struct House {
     test::MemoryDialer dialer{loop};
     test::ScriptedRemote remote;
     Metrics metrics;
+    RelayDeps kept;
     std::unique_ptr<Relay> relay;
 };
 

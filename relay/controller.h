@@ -1,0 +1,154 @@
+#pragma once
+/// relay/controller: how fast one lane may go: a window of connections and a rate of transactions, both learned from
+/// what the far side answers.
+///
+///   window  +1 per window of clean deliveries until the first refusal; then +1 per m windows (m 4..64: doubled where
+///           a probe was refused, halved where it held); -1 on the first refusal of a run, half after a full cohort
+///   rate    none until the first "too fast"; then x 0.7, back to just under the ceiling, and on in small steps;
+///           a time named in the reply ("try again in 300 seconds") pauses the lane and counts before all else
+///   closed  no host could be reached: one probe after 1, 2, 4 .. 30 min, then open again at window 1
+///
+/// Postfix probes in every window and so is refused once in 1 + W tries; with the spacing m it is once in 1 + m W.
+/// The ceiling is remembered over restarts (Learned) and fades with a half-life of 7 days.
+/// Pure: time comes in as a parameter.   Limits: the constants below.
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "protocols/base/clock.h"
+
+namespace posthouse::relay {
+
+/// What is known of a site before anything was learned; a table in shaping.cpp.
+struct Shaping {
+    std::size_t window_start = 5;
+    std::size_t window_max = 20;
+    double rate_max = 0;  ///< transactions a second; 0: no limit known
+    std::size_t messages_per_connection = 100;
+    Shaping() = default;
+};
+
+inline constexpr unsigned kSpacingMin = 4;
+inline constexpr unsigned kSpacingMax = 64;
+inline constexpr double kRateCut = 0.7;
+inline constexpr double kRateNear = 0.97;  ///< of the ceiling: so far it comes back quickly
+inline constexpr double kRateMin = 1.0 / 300;
+inline constexpr Milliseconds kProbeFirst{60'000};         ///< nobody was reached
+inline constexpr Milliseconds kProbeFirstRefused{15'000};  ///< somebody answered and let nobody in
+inline constexpr Milliseconds kProbeMax{30 * 60'000};
+inline constexpr Milliseconds kPauseMax{4 * 3'600'000LL};
+inline constexpr Milliseconds kMemoryHalfLife{7 * 24 * 3'600'000LL};
+
+enum class LaneState : std::uint8_t {
+    open,
+    slowed,  ///< a rate was learned or is known
+    paused,  ///< the far side named a time
+    closed,  ///< nobody could be reached
+};
+std::string_view to_string(LaneState state);
+
+/// What outlives the process.
+struct Learned {
+    std::size_t window = 0;  ///< 0: nothing was learned
+    double rate = 0;         ///< ceiling; 0: likewise
+    unsigned spacing = kSpacingMin;
+    Time at{};
+    Learned() = default;
+};
+
+class LaneController {
+ public:
+    LaneController(const Shaping& shaping, Time now);
+
+    /// Whether another transaction may begin.
+    bool may_take(Time now) const { return earliest(now) <= now; }
+    /// When the next one may; at most `now` where at once.
+    Time earliest(Time now) const;
+    /// A transaction begins.
+    void take(Time now);
+    /// How many connections `queued` jobs are worth: at most the window, and few for few.
+    std::size_t connections_wanted(std::size_t queued, Time now) const;
+
+    /// A host answered and let us in.
+    void connected(Time now);
+    /// A transaction went through; `busy` connections were in use.
+    void delivered(Time now, std::size_t busy);
+    /// "Too many connections", refused connections, 421 at the banner, while `open` connections were let in. With none
+    /// of ours open there is nothing to give back: the lane closes for a while.
+    void refused_window(Time now, std::size_t open);
+    /// "Too fast". `wait`: the time that the reply named.
+    void refused_rate(Time now, std::optional<Milliseconds> wait);
+    /// No host could be reached while `open` connections were. Whether the lane is closed now.
+    bool unreachable(Time now, std::size_t open);
+    /// A probe of a closed lane ended without a word on the network: the next may begin.
+    void probe_over() { probing_closed_ = false; }
+    /// Somebody asks to try now: what is waited for is over, but what was learned stays.
+    void kick(Time now) {
+        paused_until_ = std::min(paused_until_, now);
+        probe_at_ = std::min(probe_at_, now);
+        tat_ = std::min(tat_, now);
+    }
+    /// Oldest job of the backlog: what waits long is worth bolder probes.
+    void backlog_age(Time now, Milliseconds oldest);
+
+    LaneState state(Time now) const;
+    std::size_t window() const { return window_; }
+    /// 0 where there is no limit.
+    double rate() const { return rate_; }
+    double rate_ceiling() const { return ceiling_; }
+    unsigned spacing() const { return spacing_; }
+    /// Refusals so far, for tests and metrics.
+    std::uint64_t refusals() const { return refusals_; }
+
+    Learned learned(Time now) const;
+    void recall(const Learned& learned, Time now);
+    bool has_learned() const { return had_event_ || ceiling_ > 0; }
+
+ private:
+    static constexpr std::size_t kSeconds = 8;  // the sliding window over which acceptance is measured
+
+    void note_accepted(Time now);
+    double accepted_rate(Time now) const;
+    void window_clean(std::size_t busy);
+    void step_down();
+    void close(Time now, Milliseconds first);
+    void rate_clean(Time now);
+    void idle_day(Time now);
+
+    Shaping shaping_;
+    std::size_t window_;
+    std::size_t window_safe_;     // after a closed lane: the slow start ends here
+    std::size_t credit_ = 0;      // clean deliveries towards the next step
+    std::size_t run_ = 0;         // refusals in a row
+    std::size_t run_window_ = 1;  // the window at which the run began
+    unsigned spacing_ = kSpacingMin;
+    bool had_event_ = false;
+    bool probing_ = false;     // the window is one more than what is known to be good
+    bool slow_start_ = false;  // +1 per window again, up to window_safe_
+
+    double rate_ = 0;
+    double ceiling_ = 0;
+    unsigned rate_spacing_ = kSpacingMin;
+    Time tat_{};  // GCRA: theoretical arrival time of the next transaction
+    Time last_cut_{};
+    Time last_growth_{};
+    Time last_event_{};
+    std::array<std::uint32_t, kSeconds> accepted_{};
+    std::int64_t accepted_second_ = 0;
+    Time accepted_since_{};
+
+    Time paused_until_{};
+    bool closed_ = false;
+    bool probing_closed_ = false;
+    Time probe_at_{};
+    Milliseconds probe_delay_{0};
+    std::size_t failures_ = 0;  // connections that failed in a row
+    Time bold_at_{};
+    std::uint64_t refusals_ = 0;
+};
+
+}  // namespace posthouse::relay

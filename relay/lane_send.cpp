@@ -1,0 +1,153 @@
+// Handing a parcel over on a worker's connection: the sending part of relay/lane.h.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "protocols/base/ascii.h"
+#include "relay/lane_worker.h"
+
+namespace posthouse::relay {
+
+namespace {
+
+std::string notify_text(storage::NotifyBits bits) {
+    const auto has = [&](storage::Notify what) { return (bits & static_cast<storage::NotifyBits>(what)) != 0; };
+    if (has(storage::Notify::never)) return "NEVER";
+    std::string out;
+    const auto add = [&](storage::Notify what, std::string_view name) {
+        if (has(what)) out.append(out.empty() ? "" : ",").append(name);
+    };
+    add(storage::Notify::success, "SUCCESS");
+    add(storage::Notify::failure, "FAILURE");
+    add(storage::Notify::delay, "DELAY");
+    return out;
+}
+
+Envelope make_envelope(const Job& job, const std::vector<std::size_t>& which) {
+    const OutgoingMessage& message = *job.message;
+    Envelope out;
+    out.reverse_path = job.item.reverse_path;
+    out.mail.size_octets = message.size_octets();
+    out.mail.eight_bit = job.item.eight_bit;
+    out.mail.envid = job.item.envid;
+    out.mail.require_tls = job.item.tls == storage::TlsWish::require;
+    out.mail.ret = job.item.ret == storage::Ret::full ? "FULL" : job.item.ret == storage::Ret::headers ? "HDRS" : "";
+    bool utf8 = message.utf8_header || ascii::has_8bit(job.item.reverse_path);
+    for (const std::size_t i : which) {
+        const storage::QueueRecipient& from = job.recipients[i];
+        EnvelopeRecipient to;
+        to.address = from.address;
+        to.options.notify = notify_text(from.notify);
+        to.options.orcpt = from.orcpt;
+        utf8 = utf8 || ascii::has_8bit(from.address);
+        out.recipients.push_back(std::move(to));
+    }
+    // RFC 6531 3.4: the keyword where it is needed; a header in raw 8-bit that nobody declared goes as it came.
+    out.needs_smtputf8 = utf8 && (job.item.smtputf8 || !message.utf8_header);
+    out.mail.smtputf8 = out.needs_smtputf8 || job.item.smtputf8;
+    return out;
+}
+
+}  // namespace
+
+Destination Lane::destination(const Job& job) const {
+    Destination out;
+    out.target = job.target;
+    out.plan = job.plan;
+    // RFC 8689 5: a report is not thrown away because the way back keeps no promise.
+    const bool is_report = job.item.reverse_path.empty();
+    const bool soft = job.item.tls == storage::TlsWish::require && is_report;
+    out.wish = soft ? storage::TlsWish::policy : job.item.tls;
+    return out;
+}
+
+// An open connection that is fit for this job, or a new one; else the verdict.
+net::Task<std::optional<Verdict>> Lane::ensure_connection(Worker& worker, const Job& job, Dialogue& dialogue) {
+    const Destination to = destination(job);
+    if (worker.connection) {
+        Client& client = worker.connection->client();
+        const std::uint64_t offered = client.capabilities().mail_max.value_or(UINT64_MAX);  // RFC 9422 MAILMAX
+        const std::uint64_t most = std::min<std::uint64_t>(offered, schedule_.shaping().messages_per_connection);
+        if (client.usable() && client.messages_sent() < most && worker.connection->serves(to)) {
+            dialogue.note(fmt::format("connection to {} used again", worker.connection->remote()));
+            co_return std::nullopt;
+        }
+        co_await close(worker);
+    }
+    auto connected = co_await connect(core_, to, dialogue);
+    worker.remote = connected.remote;
+    if (connected.connection) {
+        worker.connection = std::move(connected.connection);
+        schedule_.opened(core_.now());
+        co_return std::nullopt;
+    }
+    co_return std::move(connected.verdict);
+}
+
+net::Task<void> Lane::close(Worker& worker) {
+    if (!worker.connection) co_return;
+    schedule_.closed();
+    co_await worker.connection->client().quit();
+    worker.connection.reset();
+}
+
+net::Task<std::vector<Settled>> Lane::send(Worker& worker, const Job& job, Dialogue& dialogue) {
+    std::vector<Settled> out(job.recipients.size());
+    std::vector<std::size_t> rest;
+    for (std::size_t i = 0; i < out.size(); ++i) rest.push_back(i);
+    while (!rest.empty()) {
+        const auto offered = worker.connection->client().capabilities().recipients_max;  // RFC 9422 RCPTMAX
+        std::size_t most = std::clamp<std::size_t>(offered.value_or(kRecipientsMax), 1, kRecipientsMax);
+        const std::size_t allowed = job.target.way.limits.recipients_max;
+        if (allowed != 0) most = std::min(most, allowed);
+        const std::size_t count = std::min(most, rest.size());
+        std::vector<std::size_t> now(rest.begin(), rest.begin() + static_cast<std::ptrdiff_t>(count));
+        rest.erase(rest.begin(), rest.begin() + static_cast<std::ptrdiff_t>(count));
+        auto settled = co_await send_some(worker, job, now, dialogue);
+        std::vector<std::size_t> again;
+        for (std::size_t i = 0; i < now.size(); ++i) {
+            if (settled[i].verdict.fate == Fate::again) again.push_back(now[i]);
+            out[now[i]] = std::move(settled[i]);
+        }
+        rest.insert(rest.begin(), again.begin(), again.end());
+        if (rest.empty() || (worker.connection && worker.connection->client().usable())) continue;
+        const auto refused = co_await ensure_connection(worker, job, dialogue);
+        if (!refused) continue;
+        for (const std::size_t i : rest) {
+            out[i].recipient = job.recipients[i];
+            out[i].verdict = *refused;
+        }
+        break;
+    }
+    co_return out;
+}
+
+net::Task<std::vector<Settled>> Lane::send_some(Worker& worker, const Job& job, std::vector<std::size_t> which,
+                                                Dialogue& dialogue) {
+    const Envelope envelope = make_envelope(job, which);
+    auto source = make_source(job.message, *core_.deps.pool, *core_.deps.loop);
+    const bool used = worker.connection->client().messages_sent() > 0;
+    auto verdicts = co_await worker.connection->client().send(envelope, *source, dialogue);
+    if (used && worker.connection->client().was_stale() && !core_.stopping.is_set()) {
+        // The server had hung up while the connection was idle: nothing was said, a new one is tried at once.
+        const auto refused = co_await ensure_connection(worker, job, dialogue);
+        if (refused) {
+            std::ranges::fill(verdicts, *refused);
+        } else {
+            source = make_source(job.message, *core_.deps.pool, *core_.deps.loop);
+            verdicts = co_await worker.connection->client().send(envelope, *source, dialogue);
+        }
+    }
+    std::vector<Settled> out(which.size());
+    for (std::size_t i = 0; i < which.size(); ++i) {
+        out[i].recipient = job.recipients[which[i]];
+        out[i].verdict = std::move(verdicts[i]);
+        if (worker.connection) {
+            out[i].remote = worker.connection->remote();
+            out[i].dsn_passed_on = worker.connection->client().capabilities().dsn;
+        }
+    }
+    co_return out;
+}
+
+}  // namespace posthouse::relay

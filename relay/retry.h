@@ -1,0 +1,48 @@
+#pragma once
+/// relay/retry: what follows for one recipient from what was said, by cause: the time of the next attempt, and whether
+/// the lane must slow down.
+///
+///   greylisted          5, 7, 8, 15 min               the same address of ours (RFC 6647)
+///   mailbox full        1, 4, 8 h
+///   throttled           stays first in its lane       the lane's window or rate decides; no attempt is used up
+///   nobody reached      stays in its lane, closed     one probe after 1, 2, 4 .. 30 min; no attempt is used up
+///   DNS                 2, 5, 10 min .. 1 h
+///   all else            5, 10, 20, 40 min, 1, 2, 4 h, then every 4 h
+/// +-10 % at random. A time that the reply names counts instead, within kWaitMin and kWaitMax.
+/// Pure.
+#include <cstdint>
+#include <optional>
+
+#include "protocols/base/random.h"
+#include "protocols/bounce/reply_class.h"
+#include "relay/client.h"
+#include "storage/queue.h"
+
+namespace posthouse::relay {
+
+inline constexpr Milliseconds kWaitMin{60'000};
+inline constexpr Milliseconds kWaitMax{4 * 3'600'000LL};
+
+/// Where in the dialogue the verdict fell.
+enum class Stage : std::uint8_t { opening, transaction };
+
+/// What the lane learns from it.
+enum class LaneSignal : std::uint8_t { none, clean, window, rate, unreachable };
+
+struct Aftermath {
+    bounce::ReplyClass what = bounce::ReplyClass::other;
+    LaneSignal signal = LaneSignal::none;
+    std::optional<Milliseconds> named;  ///< the time that the reply named
+    storage::WaitCause cause = storage::WaitCause::none;
+    bool stays_in_lane = false;  ///< waits there, without an attempt used up
+    Milliseconds wait{0};        ///< until the next attempt, where it does not
+    Aftermath() = default;
+};
+
+/// `attempts` were made before this one; `host` is who said it.
+Aftermath judge(const Verdict& verdict, std::string_view host, Stage stage, std::uint32_t attempts, Random& random);
+
+/// The wait by cause alone; `attempts` have been made (at least one).
+Milliseconds retry_wait(bounce::ReplyClass what, std::uint32_t attempts, Random& random);
+
+}  // namespace posthouse::relay

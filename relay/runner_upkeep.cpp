@@ -1,0 +1,137 @@
+// Once a while: why what waits waits is written down, senders hear of delays, lanes that are over go. Part of
+// relay/runner.h.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+#include "protocols/base/log.h"
+#include "relay/runner.h"
+#include "storage/await.h"
+
+namespace posthouse::relay {
+
+namespace {
+
+constexpr Milliseconds kUpkeepEvery{2'000};
+constexpr Milliseconds kForgetEvery{24 * 3'600'000LL};
+constexpr Milliseconds kForgetAfter{35 * 24 * 3'600'000LL};  // five half-lives
+constexpr std::size_t kMarksAtOnce = 5'000;
+constexpr std::size_t kLearnedMax = 50'000;
+
+}  // namespace
+
+net::Task<void> Runner::upkeep() {
+    const Time now = core_.now();
+    upkeep_at_ = now + kUpkeepEvery;
+    std::vector<std::shared_ptr<Lane>> dirty;
+    std::vector<std::pair<std::shared_ptr<Lane>, std::vector<storage::RecipientId>>> marks;
+    std::size_t budget = kMarksAtOnce;
+    for (auto& [key, lane] : lanes_) {
+        Lane::Survey found = lane->survey(now, budget);
+        budget -= found.unmarked.size();
+        for (Parcel& parcel : found.overdue) {
+            if (core_.stopping.is_set()) {
+                lane->schedule().put_back(parcel);
+                continue;
+            }
+            ++side_jobs_;
+            tasks_.spawn("relay.overdue", overdue(lane, std::move(parcel)));
+        }
+        const bool speaks = lane->schedule().controller().has_learned() || !found.unmarked.empty() ||
+                            lane->schedule().controller().state(now) != LaneState::open || !lane->written.empty();
+        if (!found.unmarked.empty()) marks.emplace_back(lane, std::move(found.unmarked));
+        if (!speaks) continue;
+        const storage::LaneRecord record = lane->record(now);
+        const std::string text = fmt::format("{} {} {} {} {}", record.state, record.waiting, record.window,
+                                             record.rate_milli, to_unix_ms(record.next));
+        if (text == lane->written) continue;
+        lane->written = text;
+        dirty.push_back(lane);
+    }
+    count_lanes();
+    forget_finished();
+    if (!dirty.empty() || !marks.empty()) co_await write_down(std::move(dirty), std::move(marks));
+}
+
+net::Task<void> Runner::overdue(std::shared_ptr<Lane> lane, Parcel parcel) {
+    co_await Lane::settle_overdue(lane, std::move(parcel));
+    --side_jobs_;
+    if (is_quiet()) wake();
+}
+
+// One commit for all lanes that changed and all entries that have waited for a while.
+net::Task<void> Runner::write_down(std::vector<std::shared_ptr<Lane>> lanes, Marks marks) {
+    const Time now = core_.now();
+    struct Row {
+        storage::LaneRecord record;
+        storage::WaitCause cause = storage::WaitCause::none;
+        std::vector<storage::RecipientId> ids;
+    };
+    std::vector<Row> rows;
+    for (auto& [lane, ids] : marks) {
+        if (std::ranges::find(lanes, lane) == lanes.end()) lanes.push_back(lane);
+    }
+    for (const auto& lane : lanes) {
+        Row row;
+        row.record = lane->record(now);
+        row.cause = lane->schedule().cause(now);
+        const auto found = std::ranges::find(marks, lane, &Marks::value_type::first);
+        if (found != marks.end()) row.ids = found->second;
+        rows.push_back(std::move(row));
+    }
+    const bool forget = now >= forget_at_;
+    if (forget) forget_at_ = now + kForgetEvery;
+    std::vector<storage::StagedBodyPtr> no_bodies;
+    auto write = [rows, forget, now](storage::Tx& tx) -> Result<std::vector<storage::LaneId>> {
+        std::vector<storage::LaneId> out;
+        for (const Row& row : rows) {
+            TRY(const storage::LaneId id, tx.queue().save_lane(row.record));
+            TRY_VOID(tx.queue().mark(row.ids, row.cause, id));
+            out.push_back(id);
+        }
+        if (forget) TRY_VOID(tx.queue().forget_lanes(now - kForgetAfter));
+        return out;
+    };
+    const auto ids =
+        co_await storage::commit(*core_.deps.store, *core_.deps.loop, std::move(no_bodies), std::move(write));
+    if (!ids) {
+        log::error("relay", "how the lanes stand cannot be written down: {}", ids.error().context);
+        co_return;
+    }
+    for (std::size_t i = 0; i < lanes.size(); ++i) lanes[i]->set_id((*ids)[i]);
+}
+
+void Runner::count_lanes() {
+    const Time now = core_.now();
+    std::array<std::int64_t, 4> lanes{};
+    std::array<std::int64_t, 4> waiting{};
+    for (const auto& [key, lane] : lanes_) {
+        const auto state = static_cast<std::size_t>(lane->schedule().controller().state(now));
+        ++lanes[state];
+        waiting[state] += static_cast<std::int64_t>(lane->waiting());
+    }
+    for (std::size_t i = 0; i < lanes.size(); ++i) {
+        core_.lanes_by_state[i]->set(lanes[i]);
+        core_.waiting_by_state[i]->set(waiting[i]);
+    }
+}
+
+void Runner::forget_finished() {
+    const Time now = core_.now();
+    std::erase_if(lanes_, [&](const auto& entry) {
+        const auto& lane = entry.second;
+        if (!lane->is_over(now)) return false;
+        if (lane->schedule().controller().has_learned() && learned_.size() < kLearnedMax) {
+            storage::LaneRecord record = lane->record(now);
+            record.id = lane->id();
+            record.updated = now;
+            learned_.insert_or_assign(record.key, std::move(record));
+        }
+        return true;
+    });
+    // Numbers of domains live as long as anything refers to them.
+    if (held_.empty() && unplanned_.empty()) domains_.clear();
+}
+
+}  // namespace posthouse::relay

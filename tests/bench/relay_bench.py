@@ -1,0 +1,238 @@
+#!/usr/bin/env python3
+"""The relay beside Postfix in the same run: draining a queue, and how soon a letter is at the remote after its 250.
+
+  tests/bench/relay_bench.py [--messages 20000] [--cases smarthost,domains,signed,latency]
+
+Prints one JSON line a case. The remote is smtp-sink (Debian's postfix); for the latency a sink of this script, which sees
+the final dot of both alike. Draining: the mail is queued first and nothing else runs; the clock stops when the sink has
+it all (Postfix), or when all of it is recorded as delivered too (Posthouse).
+POSTHOUSE_BINARY and POSTHOUSE_RELAY_BENCH name the programs (release and bench builds).
+"""
+import argparse
+import contextlib
+import json
+import os
+import pathlib
+import pty
+import re
+import shutil
+import smtplib
+import socketserver
+import sqlite3
+import ssl
+import statistics
+import subprocess
+import sys
+import threading
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent / "support"), str(HERE.parent / "interop")]
+import peers  # noqa: E402
+from house import House, house, need  # noqa: E402
+
+BENCH = os.environ.get("POSTHOUSE_RELAY_BENCH", str(HERE.parents[1] / "build" / "bench" / "tests" / "bench" / "relay_bench"))
+OCTETS = 10240
+
+
+def tell(case, **more):
+    print(json.dumps({"bench": "relay", "case": case, **more}), flush=True)
+
+
+class Sink:
+    """smtp-sink, and how many messages it has had."""
+
+    def __init__(self, address="127.0.0.1"):
+        self.port = peers.free_port()
+        self.master, slave = pty.openpty()
+        self.process = subprocess.Popen(["smtp-sink", "-c", "-u", "nobody", f"{address}:{self.port}", "2000"],
+                                        stdout=slave, stderr=subprocess.DEVNULL)
+        os.close(slave)
+        self.count, self.text = 0, b""
+        threading.Thread(target=self.read, daemon=True).start()
+
+    def read(self):
+        with contextlib.suppress(OSError):
+            while data := os.read(self.master, 65536):
+                self.text = (self.text + data)[-4096:]
+                found = re.findall(rb"mesg=(\d+)", self.text)
+                if found:
+                    self.count = int(found[-1])
+
+    def wait(self, count, seconds=170):
+        until = time.monotonic() + seconds
+        while self.count < count and time.monotonic() < until:
+            time.sleep(0.005)
+        return self.count
+
+    def close(self):
+        self.process.terminate()
+        self.process.wait()
+        os.close(self.master)
+
+
+@contextlib.contextmanager
+def sink(address="127.0.0.1"):
+    one = Sink(address)
+    try:
+        yield one
+    finally:
+        one.close()
+
+
+def posthouse_drain(case, messages, domains=0, signed=False):
+    address = "127.0.0.1"
+    with sink(address) as remote:
+        home = House(relay=None if domains else f"smtp+plain://127.0.0.1:{remote.port}")
+        try:
+            if not signed:
+                with contextlib.closing(sqlite3.connect(home.data / "mail.db")) as db, db:
+                    db.execute("DELETE FROM dkim_keys")
+            words = [BENCH, "--data", str(home.data), "--messages", str(messages), "--octets", str(OCTETS)]
+            if domains:
+                words += ["--domains", str(domains), "--mx-port", str(remote.port)]
+            out = json.loads(subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
+            tell(case, server="posthouse", **{k: out[k] for k in ("messages_per_s", "cpu_ms_per_message", "resident_mb",
+                                                                 "left")}, arrived=remote.count)
+        finally:
+            shutil.rmtree(home.folder, ignore_errors=True)
+
+
+def postfix_drain(case, messages, domains=0):
+    with sink("0.0.0.0" if domains else "127.0.0.1") as remote:
+        server = peers.Postfix({"default_transport": f"smtp:[127.0.0.1]:{remote.port}", "defer_transports": "smtp",
+                                "smtp_tls_security_level": "none"})
+        if domains:  # a next hop of its own for each: loopback has addresses enough
+            table = server.config / "transport"
+            table.write_text("".join(f"d{i}.example smtp:[127.0.{1 + i // 250}.{1 + i % 250}]:{remote.port}\n"
+                                     for i in range(domains)))
+            server.set({"transport_maps": f"texthash:{table}"})
+        try:
+            server.start()
+            fill(server.port, messages, domains)
+            deferred = server.root / "queue" / "deferred"
+            while sum(len(files) for _, _, files in os.walk(deferred)) < messages:
+                time.sleep(0.2)
+            server.set({"defer_transports": ""})  # starts again
+            time.sleep(1)
+            began = time.monotonic()
+            subprocess.run(["postqueue", "-c", str(server.config), "-f"], check=True)
+            arrived = remote.wait(messages)
+            tell(case, server="postfix", messages_per_s=round(arrived / (time.monotonic() - began)), arrived=arrived)
+        finally:
+            server.remove()
+
+
+def fill(port, messages, domains):
+    if not domains:
+        subprocess.run(["smtp-source", "-s", "20", "-m", str(messages), "-l", str(OCTETS), "-d", "-f",
+                        "bench@sender.example", "-t", "b@far.example", f"127.0.0.1:{port}"], check=True)
+        return
+    text = "Subject: bench\r\n\r\n" + ("x" * 70 + "\r\n") * (OCTETS // 72)
+
+    def part(first):
+        with smtplib.SMTP("127.0.0.1", port) as client:
+            for i in range(first, messages, 10):
+                client.sendmail("bench@sender.example", [f"b@d{i % domains}.example"], text)
+    threads = [threading.Thread(target=part, args=(first,)) for first in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+class Remote(socketserver.ThreadingTCPServer):
+    """A remote that notes when the final dot of each message came."""
+    daemon_threads, allow_reuse_address = True, True
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self):
+            self.connection.setsockopt(6, 1, 1)
+            say = lambda line: self.wfile.write(line + b"\r\n")  # noqa: E731
+            say(b"220 sink.example ESMTP")
+            while line := self.rfile.readline():
+                verb = line[:4].upper()
+                if verb == b"EHLO":
+                    say(b"250-sink.example\r\n250-PIPELINING\r\n250 8BITMIME")
+                elif verb == b"DATA":
+                    say(b"354 go")
+                    number = None
+                    while (row := self.rfile.readline()) != b".\r\n":
+                        if row.startswith(b"Subject: n"):
+                            number = int(row[10:])
+                    self.server.arrived[number] = time.monotonic()
+                    say(b"250 ok")
+                elif verb == b"QUIT":
+                    say(b"221 bye")
+                    return
+                else:
+                    say(b"250 ok")
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), self.Handler)
+        self.arrived = {}
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+def latency(server, client, remote, sender, rate, count):
+    accepted = {}
+    remote.arrived.clear()
+    start = time.monotonic()
+    for i in range(count):
+        delay = start + i / rate - time.monotonic()
+        if delay > 0:
+            time.sleep(delay)
+        text = f"From: {sender}\r\nSubject: n{i}\r\n\r\n" + ("x" * 70 + "\r\n") * 28
+        client.sendmail(sender, ["b@far.example"], text)
+        accepted[i] = time.monotonic()
+    until = time.monotonic() + 20
+    while len(remote.arrived) < count and time.monotonic() < until:
+        time.sleep(0.01)
+    took = sorted(max(remote.arrived[i] - accepted[i], 0) * 1000 for i in accepted if i in remote.arrived)
+    tell("latency", server=server, rate=rate, arrived=len(took), median_ms=round(statistics.median(took), 2),
+         p99_ms=round(took[int(len(took) * 0.99) - 1], 2))
+
+
+def latencies():
+    remote = Remote()
+    port = remote.server_address[1]
+    with house(relay=f"smtp+plain://127.0.0.1:{port}") as home:
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        with smtplib.SMTP_SSL("127.0.0.1", home.port("submissions"), context=context) as client:
+            client.login(home.account, home.password)
+            for rate in (10, 100):
+                latency("posthouse", client, remote, home.account, rate, rate * 10)
+    if peers.why_no_postfix():
+        return
+    with peers.postfix({"default_transport": f"smtp:[127.0.0.1]:{port}", "smtp_tls_security_level": "none"}) as (submit, _):
+        with smtplib.SMTP("127.0.0.1", submit) as client:
+            for rate in (10, 100):
+                latency("postfix", client, remote, "bench@sender.example", rate, rate * 10)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--messages", type=int, default=20000)
+    parser.add_argument("--cases", default="smarthost,domains,signed,latency")
+    wanted = parser.parse_args()
+    need("smtp-sink", "smtp-source")
+    cases = wanted.cases.split(",")
+    why = peers.why_no_postfix()
+    if "smarthost" in cases:
+        posthouse_drain("drain to one smarthost", wanted.messages)
+        if not why:
+            postfix_drain("drain to one smarthost", wanted.messages)
+    if "domains" in cases:
+        posthouse_drain("drain to 1000 domains", wanted.messages, domains=1000)
+        if not why:
+            postfix_drain("drain to 1000 domains", wanted.messages, domains=1000)
+    if "signed" in cases:
+        posthouse_drain("drain to one smarthost, signed twice", wanted.messages, signed=True)
+    if "latency" in cases:
+        latencies()
+    if why:
+        print(f"skipped: postfix cases: {why}")
+
+
+main()

@@ -1,0 +1,137 @@
+#include "relay/controller.h"
+
+#include <doctest/doctest.h>
+
+#include "relay/host_health.h"
+#include "relay/retry.h"
+#include "relay/schedule.h"
+#include "tests/support/stand_in.h"
+
+namespace posthouse::relay {
+namespace {
+
+const Time kStart = from_unix_ms(1'764'000'000'000);
+
+Verdict said(Fate fate, unsigned code, std::string enhanced, std::string text) {
+    Verdict out;
+    out.fate = fate;
+    out.code = code;
+    out.enhanced = std::move(enhanced);
+    out.reply = std::to_string(code) + " " + out.enhanced + " " + text;
+    out.from_remote = true;
+    return out;
+}
+
+}  // namespace
+
+TEST_CASE("few messages are worth few connections") {
+    const LaneController controller(Shaping{}, kStart);
+    CHECK(controller.connections_wanted(0, kStart) == 0);
+    CHECK(controller.connections_wanted(1, kStart) == 1);
+    CHECK(controller.connections_wanted(10, kStart) == 5);
+    CHECK(controller.connections_wanted(100'000, kStart) == 5);  // the window it starts with
+}
+
+TEST_CASE("the memory of a ceiling fades: half of the way to no limit in a week, none after five") {
+    Learned learned;
+    learned.window = 4;
+    learned.rate = 2;
+    learned.at = kStart;
+    const auto recalled = [&](Milliseconds age) {
+        LaneController out(Shaping{}, kStart + age);
+        out.recall(learned, kStart + age);
+        return out;
+    };
+    CHECK(recalled(Milliseconds(0)).window() == 4);
+    CHECK(recalled(Milliseconds(0)).rate_ceiling() == doctest::Approx(2));
+    CHECK(recalled(kMemoryHalfLife).window() == 12);
+    CHECK(recalled(kMemoryHalfLife).rate_ceiling() == doctest::Approx(4));
+    CHECK_FALSE(recalled(kMemoryHalfLife * 6).has_learned());
+}
+
+TEST_CASE("a closed lane: what was under way when it closed does not make the wait longer") {
+    LaneController controller(Shaping{}, kStart);
+    for (int i = 0; i < 5; ++i) controller.unreachable(kStart, 0);
+    CHECK(controller.state(kStart) == LaneState::closed);
+    CHECK(controller.earliest(kStart) == kStart + std::chrono::minutes(1));
+    Time now = kStart;
+    for (const int minutes : {1, 2, 4, 8, 16, 30, 30}) {
+        CHECK(controller.earliest(now) == now + std::chrono::minutes(minutes));
+        now += std::chrono::minutes(minutes);
+        REQUIRE(controller.may_take(now));
+        controller.take(now);
+        CHECK_FALSE(controller.may_take(now));  // one probe at a time
+        controller.unreachable(now, 0);
+    }
+    now = controller.earliest(now);
+    controller.take(now);
+    controller.connected(now);
+    CHECK(controller.state(now) == LaneState::open);
+    CHECK(controller.window() == 1);  // slow start
+}
+
+TEST_CASE("a refused connection while others are open costs the window one, a whole cohort half") {
+    LaneController controller(Shaping{}, kStart);
+    controller.refused_window(kStart, 5);
+    CHECK(controller.window() == 4);
+    for (int i = 0; i < 3; ++i) controller.refused_window(kStart, 4);
+    CHECK(controller.window() == 4);  // of the same run
+    controller.refused_window(kStart, 4);
+    CHECK(controller.window() == 2);
+}
+
+TEST_CASE("retry by cause: what follows from what was said") {
+    test::SeededRandom random(1);
+    const auto minutes = [](Milliseconds span) { return static_cast<double>(span.count()) / 60'000.0; };
+    auto after = judge(said(Fate::deferred, 450, "4.2.0", "Greylisted, try again later"), "mx.b.example",
+                       Stage::transaction, 0, random);
+    CHECK(after.cause == storage::WaitCause::greylist);
+    CHECK(minutes(after.wait) == doctest::Approx(5).epsilon(0.11));
+    after = judge(said(Fate::deferred, 452, "4.2.2", "Mailbox full"), "mx.b.example", Stage::transaction, 1, random);
+    CHECK(after.cause == storage::WaitCause::mailbox_full);
+    CHECK(minutes(after.wait) == doctest::Approx(240).epsilon(0.11));
+    after = judge(said(Fate::deferred, 421, "4.7.0", "Too many concurrent connections"), "mx.b.example", Stage::opening,
+                  0, random);
+    CHECK(after.signal == LaneSignal::window);
+    CHECK(after.stays_in_lane);
+    after = judge(said(Fate::deferred, 451, "4.7.1", "Rate limit exceeded, please try again in 300 seconds"),
+                  "mx.b.example", Stage::transaction, 0, random);
+    CHECK(after.signal == LaneSignal::rate);
+    CHECK(after.named == std::chrono::seconds(300));
+    after = judge(Verdict(Fate::deferred, "4.4.1", "No connection to mx.b.example port 25: refused"), "mx.b.example",
+                  Stage::opening, 0, random);
+    CHECK(after.signal == LaneSignal::unreachable);
+    after = judge(said(Fate::failed, 550, "5.1.1", "No such user"), "mx.b.example", Stage::transaction, 0, random);
+    CHECK_FALSE(after.stays_in_lane);
+    CHECK(after.signal == LaneSignal::none);
+    for (const auto& [attempts, want] :
+         {std::pair(1U, 5), {2U, 10}, {3U, 20}, {4U, 40}, {5U, 60}, {7U, 240}, {99U, 240}}) {
+        CAPTURE(attempts);
+        CHECK(minutes(retry_wait(bounce::ReplyClass::other, attempts, random)) == doctest::Approx(want).epsilon(0.11));
+    }
+}
+
+TEST_CASE("a host that failed is asked last, for longer each time, until it answers") {
+    HostHealth health;
+    std::vector<MxHost> hosts{{"a", {}, 10}, {"b", {}, 10}};
+    health.failed("a", kStart);
+    health.order(hosts, kStart);
+    CHECK(hosts.front().name == "b");
+    CHECK(health.is_quarantined("a", kStart + std::chrono::minutes(4)));
+    CHECK_FALSE(health.is_quarantined("a", kStart + std::chrono::minutes(5)));
+    health.failed("a", kStart);
+    CHECK(health.is_quarantined("a", kStart + std::chrono::minutes(9)));
+    health.answered("a");
+    CHECK_FALSE(health.is_quarantined("a", kStart));
+}
+
+TEST_CASE("what is known of big sites: connections and messages a connection, within our own bounds") {
+    CHECK(shaping_for("google", 20, 100).window_max == 5);
+    CHECK(shaping_for("google", 20, 100).messages_per_connection == 50);
+    CHECK(shaping_for("google", 2, 100).window_max == 2);
+    CHECK(shaping_for("smtp.office365.com", 20, 100).window_max == 3);
+    CHECK(shaping_for("email-smtp.eu-west-1.amazonaws.com", 20, 100).window_max == 10);
+    CHECK(shaping_for("mx.b.example", 20, 100).window_max == 20);
+}
+
+}  // namespace posthouse::relay

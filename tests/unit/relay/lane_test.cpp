@@ -1,0 +1,181 @@
+// Lanes at work: what waits in them, what a restart remembers, and the whole relay against stand-in sites.
+#include <algorithm>
+
+#include "tests/support/relay_house.h"
+#include "tests/support/stand_in_server.h"
+
+namespace posthouse::relay {
+namespace {
+
+storage::QueueRecipient only(House& house, storage::QueueId id) {
+    return house.store->read([&](const storage::Snapshot& s) { return s.queue().recipients(id); }).value().front();
+}
+
+std::vector<storage::LaneRecord> lanes(House& house) {
+    return house.store->read([](const storage::Snapshot& s) { return s.queue().lanes(); }).value();
+}
+
+void add_dead(House& house) {
+    house.resolver.add_mx("dead.example", 10, "mx.dead.example");
+    house.resolver.add_a("mx.dead.example", "192.0.2.9");
+}
+
+}  // namespace
+
+TEST_CASE("told to come back in a while, the lane waits; no attempt is used up, and the store knows why") {
+    House house;
+    house.remote.once("MAIL", "451 4.7.1 Rate limit exceeded, try again in 120 seconds");
+    const auto id = house.submit({"bob@b.example"});
+    house.settle();
+    auto row = only(house, id);
+    CHECK(row.state == storage::RecipientState::waiting);
+    CHECK(row.attempts == 0);
+    CHECK(row.cause == storage::WaitCause::lane_rate);
+    CHECK(row.last_reply.contains("120 seconds"));
+    CHECK(house.events(id, EventKind::attempted) == 1);
+    house.settle_after(std::chrono::seconds(60));
+    CHECK(house.remote.count("MAIL") == 1);
+    REQUIRE(lanes(house).size() == 1);
+    CHECK(lanes(house)[0].state == "paused");
+    CHECK(lanes(house)[0].name == "mx.b.example");
+    CHECK(lanes(house)[0].waiting == 1);
+    house.settle_after(std::chrono::seconds(70));
+    CHECK(house.waiting() == 0);
+    CHECK(house.events(id, EventKind::delivered) == 1);
+}
+
+TEST_CASE("a site that cannot be reached is probed once in a while, however many wait for it") {
+    test::ScriptedRemote back;  // outlives the house and its connections
+    House house;
+    add_dead(house);
+    std::vector<storage::QueueId> all;
+    for (int i = 0; i < 20; ++i) all.push_back(house.submit({"x" + std::to_string(i) + "@dead.example"}));
+    house.settle();
+    const std::size_t first = house.dialer.dialled().size();
+    CHECK(first >= 1);
+    CHECK(first <= 5);
+    for (int minute = 0; minute < 16; ++minute) house.settle_after(std::chrono::minutes(1));
+    CHECK(house.dialer.dialled().size() == first + 4);  // after 1, 2, 4 and 8 minutes
+    CHECK(only(house, all.back()).attempts == 0);
+    CHECK(only(house, all.back()).cause == storage::WaitCause::network);
+    house.serve("192.0.2.9", back);
+    house.settle_after(std::chrono::minutes(16));
+    CHECK(house.waiting() == 0);
+    CHECK(back.messages.size() == 20);
+}
+
+TEST_CASE("a new letter to an idle destination leaves at once though thousands wait elsewhere") {
+    House house;
+    add_dead(house);
+    std::vector<std::string> many;
+    for (int i = 0; i < 3'000; ++i) many.push_back("x" + std::to_string(i) + "@dead.example");
+    house.submit(many);
+    house.settle();
+    const auto id = house.submit({"bob@b.example"});
+    house.settle();
+    CHECK(house.events(id, EventKind::delivered) == 1);
+    CHECK(house.waiting() == 3'000);
+}
+
+TEST_CASE("what waits in a lane can be held, released and cancelled") {
+    test::ScriptedRemote back;
+    House house;
+    add_dead(house);
+    const auto held = house.submit({"x@dead.example"});
+    const auto cancelled = house.submit({"y@dead.example"});
+    house.settle();
+    const auto change = [&](auto what, storage::QueueId id) {
+        REQUIRE(house.store->write({}, [&](storage::Tx& tx) { return (tx.queue().*what)(id); }));
+    };
+    change(&storage::QueueTx::hold, held);
+    change(&storage::QueueTx::cancel, cancelled);
+    house.serve("192.0.2.9", back);
+    house.settle_after(std::chrono::minutes(40));
+    CHECK(back.messages.empty());
+    change(&storage::QueueTx::release, held);
+    house.settle_after(std::chrono::minutes(1));
+    CHECK(back.messages.size() == 1);
+    CHECK(house.waiting() == 0);
+}
+
+TEST_CASE("a restart remembers how fast a site may be sent to") {
+    House house;
+    house.remote.once("MAIL", "421 4.7.28 Unusual rate of mail from your address, temporarily rate limited");
+    house.submit({"bob@b.example"});
+    house.settle();
+    house.settle_after(std::chrono::minutes(20));
+    CHECK(house.waiting() == 0);
+    REQUIRE(lanes(house).size() == 1);
+    const auto learned = lanes(house)[0].learned_rate_milli;
+    CHECK(learned > 0);
+    house.restart();
+    house.submit({"carol@b.example"});
+    house.settle();
+    house.settle_after(std::chrono::seconds(5));
+    REQUIRE(lanes(house).size() == 1);
+    CHECK(lanes(house)[0].state == "slowed");
+    CHECK(lanes(house)[0].learned_rate_milli >= learned);
+}
+
+TEST_CASE("a remote whose lines end with LF alone says nothing that counts: the mail waits, and the lane is closed") {
+    test::StandInTraits traits;
+    traits.lf_only = true;
+    test::StandInSite site(traits, 1);
+    std::unique_ptr<test::StandInServer> server;  // outlives the house and its connections
+    House house([](RelayOptions& options) { options.timeouts.greeting = std::chrono::milliseconds(30); });
+    server = std::make_unique<test::StandInServer>(site, house.clock);
+    house.resolver.add_mx("lf.example", 10, "mx.lf.example");
+    house.resolver.add_a("mx.lf.example", "192.0.2.8");
+    house.dialer.serve(net::Endpoint(net::IpAddress::parse("192.0.2.8").value(), 25),
+                       [&](std::unique_ptr<net::Stream> stream) { return server->serve(std::move(stream), 0); });
+    const auto id = house.submit({"bob@lf.example"});
+    house.settle();
+    CHECK(only(house, id).cause == storage::WaitCause::network);
+    CHECK(only(house, id).attempts == 0);
+    CHECK(site.taken_total() == 0);
+}
+
+TEST_CASE("the whole relay against stand-in sites: each recipient ends in one way, whatever they do") {
+    for (std::uint64_t seed = 1; seed <= 6; ++seed) {
+        CAPTURE(seed);
+        std::vector<std::unique_ptr<test::StandInSite>> sites;
+        std::vector<std::unique_ptr<test::StandInServer>> servers;
+        House house([](RelayOptions& options) { options.timeouts.data_end = std::chrono::milliseconds(30); });
+        test::SeededRandom dice(seed);
+        std::vector<storage::QueueId> queued;
+        for (std::size_t i = 0; i < 4; ++i) {
+            test::StandInTraits traits;
+            if (dice.chance(0.4)) traits.connections_max = 1;
+            if (dice.chance(0.4)) traits.rate = 0.2;
+            traits.names_a_time = dice.chance(0.5);
+            if (dice.chance(0.4)) traits.greylist = std::chrono::minutes(4);
+            if (dice.chance(0.4)) traits.drop_in_data = 0.3;
+            if (dice.chance(0.3)) traits.silent_after_data = 0.3;
+            traits.unknown = 0.2;
+            traits.hosts = 2;
+            traits.bad_hosts = dice.below(2);
+            sites.push_back(std::make_unique<test::StandInSite>(traits, seed));
+            servers.push_back(std::make_unique<test::StandInServer>(*sites.back(), house.clock));
+            const std::string domain = "s" + std::to_string(i) + ".example";
+            for (std::size_t host = 0; host < traits.hosts; ++host) {
+                const std::string name = "mx" + std::to_string(host) + "." + domain;
+                const std::string address = "198.51.100." + std::to_string(i * 10 + host);
+                house.resolver.add_mx(domain, 10, name);
+                house.resolver.add_a(name, address);
+                house.dialer.serve(net::Endpoint(net::IpAddress::parse(address).value(), 25),
+                                   [server = servers.back().get(), host](std::unique_ptr<net::Stream> stream) {
+                                       return server->serve(std::move(stream), host);
+                                   });
+            }
+            for (int j = 0; j < 6; ++j) queued.push_back(house.submit({"r" + std::to_string(j) + "@" + domain}));
+        }
+        house.settle();
+        for (int step = 0; step < 400 && house.waiting() > 0; ++step) house.settle_after(std::chrono::minutes(2));
+        CHECK(house.waiting() == 0);
+        for (const auto id : queued) {
+            CHECK(house.events(id, EventKind::delivered) + house.events(id, EventKind::bounced) == 1);
+        }
+    }
+}
+
+}  // namespace posthouse::relay
