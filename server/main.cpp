@@ -17,6 +17,7 @@
 
 #include "admin/cli/cli.h"
 #include "admin/http/http.h"
+#include "admin/oidc/provider.h"
 #include "protocols/base/log.h"
 #include "protocols/base/random.h"
 #include "protocols/net/watch.h"
@@ -41,7 +42,6 @@ namespace posthouse::server {
 namespace {
 
 using namespace std::chrono_literals;
-
 constexpr std::chrono::milliseconds kGoodbyeMax = 30s;
 constexpr std::chrono::milliseconds kHeartbeat = 1s;
 constexpr std::size_t kImapPerNetworkMax = 200;  // an office behind one address, several clients each
@@ -55,6 +55,22 @@ dns::ResolverOptions dns_options(const Config& config) {
     std::ifstream anchor(config.dns_trust_anchor);
     out.trust_anchor_zone = dns::anchor_zone(std::string(std::istreambuf_iterator<char>(anchor), {}));
     out.ask_loopback = config.dns_ask_loopback;
+    return out;
+}
+
+relay::RelayDeps relay_deps(storage::Store& store, net::Loop& loop, net::ThreadPool& pool, const Config& config,
+                            Metrics& metrics) {
+    relay::RelayDeps out;
+    out.store = &store;
+    out.loop = &loop;
+    out.pool = &pool;
+    out.random = &system_random();
+    out.clock = &system_clock();
+    out.metrics = &metrics;
+    out.hostname = config.hostname;
+    out.options.allow_loopback = config.relay_allow_loopback_mx;
+    out.options.mx_port = config.relay_mx_port;
+    out.options.sts_port = config.relay_sts_port;
     return out;
 }
 
@@ -122,6 +138,8 @@ class House {
     // Pools end before the store and the loop do: their jobs use both.
     net::ThreadPool read_pool_{"read", kReadThreads};
     net::ThreadPool crypto_pool_{"crypto", kCryptoThreads, 256};
+    std::unique_ptr<admin::OidcProvider> oidc_;
+    net::ThreadPool web_pool_{"web", 2, 64};  ///< asks it
     TlsContexts tls_;
     std::unique_ptr<net::TlsClientContext> verified_tls_, opportunistic_tls_;
     std::unique_ptr<dns::Resolver> resolver_;
@@ -131,6 +149,7 @@ class House {
     std::unique_ptr<smtp::Backend> backend_;
     std::unique_ptr<smtp::AlignmentCheck> alignment_;
     std::unique_ptr<imap::Hub> hub_;
+    std::unique_ptr<imap::SwitchBoard> switches_;
     std::unique_ptr<relay::Relay> relay_;
     smtp::SmtpServiceOptions reception_, submission_;
     std::unique_ptr<Listeners> listeners_;
@@ -159,27 +178,20 @@ Result<> House::load_tls() {
 Result<> House::open_rooms() {
     TRY(resolver_, dns::make_unbound_resolver(loop_, dns_options(config_)));
     dialer_ = net::make_tcp_dialer(loop_);
-    authenticator_ = make_authenticator(*store_, loop_, crypto_pool_, system_clock(), metrics_);
+    oidc_ = std::make_unique<admin::OidcProvider>(*store_, system_clock(), admin::fetch_web);
+    AuthenticatorOptions tokens([oidc = oidc_.get()](const std::string& t) { return oidc->judge(t); }, web_pool_);
+    authenticator_ = make_authenticator(*store_, loop_, crypto_pool_, system_clock(), metrics_, std::move(tokens));
     TRY(directory_, Directory::open(*store_, loop_, read_pool_));
     backend_ = make_backend(*store_, loop_, read_pool_, *authenticator_, *directory_, config_.hostname, system_clock(),
                             metrics_);
     open_alignment();
     hub_ = imap::make_hub(*store_, loop_);
-    relay::RelayDeps relay;
-    relay.store = store_.get();
-    relay.loop = &loop_;
-    relay.pool = &read_pool_;
+    TRY(switches_, imap::SwitchBoard::open(*store_, loop_, read_pool_));
+    relay::RelayDeps relay = relay_deps(*store_, loop_, read_pool_, config_, metrics_);
     relay.dialer = dialer_.get();
     relay.resolver = resolver_.get();
-    relay.random = &system_random();
-    relay.clock = &system_clock();
-    relay.metrics = &metrics_;
-    relay.hostname = config_.hostname;
     relay.verified_tls = verified_tls_.get();
     relay.opportunistic_tls = opportunistic_tls_.get();
-    relay.options.allow_loopback = config_.relay_allow_loopback_mx;
-    relay.options.mx_port = config_.relay_mx_port;
-    relay.options.sts_port = config_.relay_sts_port;
     relay_ = std::make_unique<relay::Relay>(std::move(relay));
     return {};
 }
@@ -219,6 +231,7 @@ imap::ImapDeps House::imap_deps(net::TlsServerContext* starttls) {
     deps.read_pool = &read_pool_;
     deps.authenticator = authenticator_.get();
     deps.hub = hub_.get();
+    deps.switches = switches_.get();
     deps.cache = &imap_cache_;
     deps.announce_uidonly = config_.imap_announce_uidonly;
     deps.tls = starttls;
@@ -511,21 +524,11 @@ struct SmallRelay {
         TRY(resolver, dns::make_unbound_resolver(loop, dns_options(config)));
         TRY(verified, net::TlsClientContext::make(net::Verify::required, config.relay_ca_file));
         TRY(opportunistic, net::TlsClientContext::make(net::Verify::opportunistic, config.relay_ca_file));
-        relay::RelayDeps deps;
-        deps.store = &store;
-        deps.loop = &loop;
-        deps.pool = &pool;
+        relay::RelayDeps deps = relay_deps(store, loop, pool, config, metrics);
         deps.dialer = dialer.get();
         deps.resolver = resolver.get();
-        deps.random = &system_random();
-        deps.clock = &system_clock();
-        deps.metrics = &metrics;
-        deps.hostname = config.hostname;
         deps.verified_tls = verified.get();
         deps.opportunistic_tls = opportunistic.get();
-        deps.options.allow_loopback = config.relay_allow_loopback_mx;
-        deps.options.mx_port = config.relay_mx_port;
-        deps.options.sts_port = config.relay_sts_port;
         return deps;
     }
 

@@ -38,6 +38,7 @@ struct Account {
     std::uint64_t used_octets = 0;
     std::uint64_t used_messages = 0;
     Time created{};
+    bool file_sent = false;  ///< what it submits is filed in its Sent mailbox
 };
 
 /// An address that stands for others. "@example.org" is the catch-all of a domain.
@@ -99,6 +100,7 @@ class CatalogTx : public CatalogView {
                                           std::string_view display_name) = 0;
     virtual Result<> set_password_hash(AccountId id, std::string_view password_hash) = 0;
     virtual Result<> set_disabled(AccountId id, bool disabled) = 0;
+    virtual Result<> set_file_sent(AccountId id, bool file_sent) = 0;
     virtual Result<> set_quota(AccountId id, std::uint64_t octets, std::uint64_t messages) = 0;
     /// Of all accounts of the domain together.
     virtual Result<> set_domain_quota(DomainId id, std::uint64_t octets, std::uint64_t messages) = 0;

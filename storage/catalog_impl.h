@@ -31,6 +31,7 @@ class CatalogImpl final : public CatalogTx {
                                   std::string_view display_name) override;
     Result<> set_password_hash(AccountId id, std::string_view password_hash) override;
     Result<> set_disabled(AccountId id, bool disabled) override;
+    Result<> set_file_sent(AccountId id, bool file_sent) override;
     Result<> set_quota(AccountId id, std::uint64_t octets, std::uint64_t messages) override;
     Result<> set_domain_quota(DomainId id, std::uint64_t octets, std::uint64_t messages) override;
     Result<> remove_account(AccountId id) override;

@@ -132,12 +132,19 @@ Result<AccountId> CatalogImpl::add_account(std::string_view address, std::string
 }
 
 Result<> CatalogImpl::set_password_hash(AccountId id, std::string_view password_hash) {
+    // The old password must not prove itself any more (storage/credentials.h).
+    TRY_VOID(db_.query("DELETE FROM scram_keys WHERE account = ?1").bind(id).run());
     return change(db_.query("UPDATE accounts SET password_hash = ?2 WHERE id = ?1").bind(id, password_hash),
                   "there is no such account");
 }
 
 Result<> CatalogImpl::set_disabled(AccountId id, bool disabled) {
     return change(db_.query("UPDATE accounts SET disabled = ?2 WHERE id = ?1").bind(id, disabled),
+                  "there is no such account");
+}
+
+Result<> CatalogImpl::set_file_sent(AccountId id, bool file_sent) {
+    return change(db_.query("UPDATE accounts SET file_sent = ?2 WHERE id = ?1").bind(id, file_sent),
                   "there is no such account");
 }
 

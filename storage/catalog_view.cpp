@@ -8,7 +8,7 @@ namespace {
 
 #define ACCOUNT_COLUMNS                                                                                       \
     "id, domain, address, display_name, password_hash, disabled, quota_octets, quota_messages, used_octets, " \
-    "used_messages, created_ms"
+    "used_messages, created_ms, file_sent"
 #define DOMAIN_COLUMNS "id, name, created_ms, quota_octets, quota_messages"
 
 Account account_of(const Query& row) {
@@ -24,6 +24,7 @@ Account account_of(const Query& row) {
     account.used_octets = row.u64(8);
     account.used_messages = row.u64(9);
     account.created = row.time(10);
+    account.file_sent = row.flag(11);
     return account;
 }
 

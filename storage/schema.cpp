@@ -67,8 +67,17 @@ constexpr const char* kQueue4 = R"sql(
 ALTER TABLE queue_items ADD COLUMN class INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE queue_recipients ADD COLUMN cause INTEGER NOT NULL DEFAULT 0;
 )sql";
+<<<<<<< HEAD
 constexpr const char* kReplyClass4 = R"sql(
 ALTER TABLE queue_recipients ADD COLUMN last_class TEXT NOT NULL DEFAULT '';
+=======
+// SCRAM keys of app passwords.
+constexpr const char* kLogin4 = R"sql(
+ALTER TABLE app_passwords ADD COLUMN salt BLOB NOT NULL DEFAULT x'';
+ALTER TABLE app_passwords ADD COLUMN iterations INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE app_passwords ADD COLUMN stored_key BLOB NOT NULL DEFAULT x'';
+ALTER TABLE app_passwords ADD COLUMN server_key BLOB NOT NULL DEFAULT x'';
+>>>>>>> e6a81d6 (auth: Log in by app passwords and SCRAM-SHA-256)
 )sql";
 // A route of old is a rule and the way it named: each smarthost becomes a way of the route's name.
 constexpr const char* kRoutes4 = R"sql(
@@ -137,6 +146,7 @@ CREATE TABLE lanes (id INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQ
 CREATE TABLE queue_kicks (queue INTEGER PRIMARY KEY);
 )sql";
 constexpr const char* kToVersion4[] = {
+    kLogin4,
     kQueue4,
     kReplyClass4,
     kRoutes4,

@@ -412,6 +412,10 @@ CREATE TABLE app_passwords (
     digest     BLOB NOT NULL UNIQUE,               -- SHA-256 of the password, which is 128 random bits or more
     created_ms INTEGER NOT NULL,                   -- when it was made
     used_ms    INTEGER,                            -- when it was used last, to the hour; NULL: never
+    salt       BLOB NOT NULL DEFAULT x'',          -- as in scram_keys, and alike for all of an account
+    iterations INTEGER NOT NULL DEFAULT 0,         -- as in scram_keys; 0: it cannot be proved by SCRAM
+    stored_key BLOB NOT NULL DEFAULT x'',          -- as in scram_keys
+    server_key BLOB NOT NULL DEFAULT x'',          -- as in scram_keys
     UNIQUE (account, name)
 );
 

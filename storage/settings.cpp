@@ -11,6 +11,8 @@ namespace {
 using Kind = SettingRow::Kind;
 
 constexpr SettingRow kRows[] = {
+    {"auth.scram", Kind::text, "auto", 0, 0,
+     "offer SCRAM: on, off, or auto (once every account that may log in has keys for it)", "auto on off"},
     {"backup.directory", Kind::text, "", 0, 0, "where scheduled backups go; empty: none are made"},
     {"backup.every_hours", Kind::number, "24", 1, 24 * 31, "hours between two scheduled backups"},
     {"backup.keep_daily", Kind::number, "7", 0, 10000, "days whose newest scheduled backup stays"},
@@ -22,6 +24,14 @@ constexpr SettingRow kRows[] = {
     {"compact.octets_per_second", Kind::octets, "16777216", 65536, 1LL << 40, "how fast segments are rewritten"},
     {"dmarc.submission", Kind::text, "refuse", 0, 0,
      "refuse: mail that would fail DMARC at its receivers is not taken; warn: it is"},
+    {"oidc.audience", Kind::text, "", 0, 0, "what a token's aud must hold; empty: oidc.client_id, else any"},
+    {"oidc.ca_file", Kind::text, "", 0, 0, "PEM trust anchors for the OpenID provider; empty: the system's"},
+    {"oidc.claim", Kind::text, "email", 0, 0, "the claim of a token that names the account"},
+    {"oidc.client_id", Kind::text, "", 0, 0, "who we are at the provider's introspection"},
+    {"oidc.client_secret_file", Kind::text, "", 0, 0, "file with the secret that goes with it"},
+    {"oidc.introspection_url", Kind::text, "", 0, 0, "where to ask about tokens (RFC 7662); empty: they are JWTs"},
+    {"oidc.issuer", Kind::text, "", 0, 0, "URL of the OpenID provider whose tokens log in; empty: none do"},
+    {"oidc.jwks_url", Kind::text, "", 0, 0, "where its keys are; empty: as the provider's own metadata says"},
     {"purge.messages_per_second", Kind::number, "1000", 1, 1000000, "how fast messages past undelete are dropped"},
     {"search.generation", Kind::number, "0", 0, 1LL << 40, "any change of it has the search index built anew"},
     {"search.part_octets_max", Kind::octets, "2097152", 1024, 1LL << 30, "decoded text of a message that is indexed"},
@@ -33,6 +43,16 @@ constexpr SettingRow kRows[] = {
 bool parse_number(std::string_view text, std::int64_t& out) {
     const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), out);
     return failed == std::errc() && end == text.data() + text.size() && !text.empty();
+}
+
+// "a b c"
+bool is_choice(std::string_view choices, std::string_view value) {
+    while (!choices.empty()) {
+        const std::size_t end = std::min(choices.find(' '), choices.size());
+        if (choices.substr(0, end) == value) return true;
+        choices.remove_prefix(std::min(end + 1, choices.size()));
+    }
+    return false;
 }
 
 // "512M" -> octets; K, M, G, T are powers of 1024.
@@ -62,6 +82,9 @@ Result<std::string> check_setting(std::string_view key, std::string_view value) 
     const SettingRow* const row = find_setting(key);
     if (row == nullptr) {
         return Error(Errc::invalid, fmt::format("there is no setting {}; posthouse setting list shows them all", key));
+    }
+    if (!row->choices.empty() && !is_choice(row->choices, value)) {
+        return Error(Errc::invalid, fmt::format("{} takes one of: {}; not \"{}\"", key, row->choices, value));
     }
     if (row->kind == Kind::text) return std::string(value);
     std::int64_t number = 0;

@@ -21,7 +21,8 @@ struct SettingRow {
     std::string_view default_value;  ///< as it would be written
     std::int64_t least = 0;          ///< bounds of a number
     std::int64_t most = 0;
-    std::string_view help;  ///< one line: what it does, its unit
+    std::string_view help;          ///< one line: what it does, its unit
+    std::string_view choices = {};  ///< all values that a text may have, divided by blanks; empty: any
 };
 
 std::span<const SettingRow> setting_rows();

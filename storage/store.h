@@ -68,6 +68,7 @@ struct Delivery {
     std::string sender;           ///< reverse-path, for events
     std::string received_detail;  ///< event sentence: "from mx.b.example [192.0.2.1] over ESMTPS"
     std::vector<LocalCopy> local;
+    std::optional<AccountId> submitter;  ///< gets a copy in Sent, if it wants one (storage/sent_copy.h)
     std::optional<NewQueueItem> outgoing;
     Time first_attempt{};
     /// `promised`: each recipient was found to have room when it was taken (RCPT). A mailbox that filled up since gets

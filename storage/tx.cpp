@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include "storage/sent_copy.h"
+
 namespace posthouse::storage {
 
 // There is one implementation of each interface; the casts are the seam between the rooms of the store.
@@ -44,6 +46,11 @@ Result<Accepted> TxImpl::deliver(const Delivery& delivery) {
         event.detail = detail;
         TRY_VOID(write_event(context_, event, {}));
     }
+    // A null reverse-path is a report, which nobody wrote.
+    if (delivery.submitter && !delivery.sender.empty()) {
+        TRY(const auto filed, file_sent(*this, *delivery.submitter, placed->message, delivery.facts.message_id, size));
+        if (filed) TRY_VOID(write_filed(placed->message, delivery.sender, filed->uid));
+    }
     if (delivery.outgoing) {
         TRY(accepted.queue, parts_.queue().insert(placed->message, delivery.facts.message_id, size, *delivery.outgoing,
                                                   delivery.first_attempt));
@@ -66,6 +73,16 @@ Result<> TxImpl::write_received(const Delivery& delivery, MessageId message) {
         for (const NewRecipient& recipient : delivery.outgoing->recipients) keys.push_back(recipient.address);
     }
     return write_event(context_, event, keys);
+}
+
+Result<> TxImpl::write_filed(MessageId message, std::string_view sender, Uid uid) {
+    const std::string detail = fmt::format("a copy was filed in the sender's Sent mailbox as UID {}", uid);
+    NewEvent event;
+    event.kind = EventKind::stored;
+    event.message = message;
+    event.recipient = sender;
+    event.detail = detail;
+    return write_event(context_, event, {});
 }
 
 Result<> TxImpl::settle() {

@@ -71,6 +71,7 @@ class TxImpl final : public Tx {
 
  private:
     Result<> write_received(const Delivery& delivery, MessageId message);
+    Result<> write_filed(MessageId message, std::string_view sender, Uid uid);
 
     WriteState& state_;
     Context context_;

@@ -74,6 +74,8 @@ inline Error told_already() { return Error(Errc::refused, ""); }
 std::span<const Command> setup_commands();  // init, version
 std::span<const Command> domain_commands();
 std::span<const Command> account_commands();
+std::span<const Command> app_password_commands();
+std::span<const Command> capability_commands();
 std::span<const Command> alias_commands();
 std::span<const Command> route_commands();
 std::span<const Command> explain_commands();
@@ -101,7 +103,7 @@ std::span<const Command> tls_commands();  // tls, report
 /// sendmail has a grammar of its own, which programs expect: `arguments` are those after the name.
 int run_sendmail(std::span<const std::string> arguments, const CliHooks& hooks);
 
-/// What GROUP stands for in the help.
+/// What GROUP stands for in the help. "a b" is a group within "a", which stands before it.
 struct Group {
     std::string_view name;
     std::string_view summary;
@@ -109,6 +111,7 @@ struct Group {
 inline constexpr Group kGroups[] = {
     {"domain", "the domains that this server receives mail for"},
     {"account", "mailboxes and their owners"},
+    {"account app-password", "passwords of single programs, revoked one by one"},
     {"alias", "addresses that stand for others"},
     {"route", "which mail takes which ways out"},
     {"way", "the ways out: relays, and pools of own addresses"},
@@ -119,6 +122,7 @@ inline constexpr Group kGroups[] = {
     {"retention", "how long mail stays in a mailbox"},
     {"rights", "who else may use a mailbox"},
     {"setting", "values of policy that can be changed while the server runs"},
+    {"capability", "what IMAP does not offer, when a client trips over it"},
     {"token", "keys to the HTTP API"},
     {"tls", "the security of transport to other servers"},
     {"report", "what others report about our mail"},

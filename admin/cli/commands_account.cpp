@@ -5,10 +5,10 @@
 #include <iostream>
 
 #include "admin/cli/command.h"
+#include "admin/cli/password.h"
 #include "admin/cli/quota.h"
 #include "admin/cli/secret.h"
 #include "protocols/base/ascii.h"
-#include "protocols/crypto/crypto.h"
 #include "protocols/smtp/path.h"
 
 namespace posthouse::admin {
@@ -66,10 +66,10 @@ Result<> account_add(Invocation& call) {
         TRY(password,
             read_secret(call.get("--password-file"), kPasswordVariable, fmt::format("password for {}", address)));
     }
-    TRY(const std::string hash, crypto::hash_password(password));
+    TRY(const NewPassword made, make_password(*store, address, password));
     const auto added = store->write({}, [&](storage::Tx& tx) -> Result<> {
-        TRY([[maybe_unused]] const auto id, tx.catalog().add_account(address, hash, call.get("--name")));
-        return {};
+        TRY(const auto id, tx.catalog().add_account(address, made.hash, call.get("--name")));
+        return set_password(tx, id, made);
     });
     if (!added && added.error().code == Errc::not_found) {
         const std::string domain = address.substr(address.find('@') + 1);
@@ -116,8 +116,8 @@ Result<> account_password(Invocation& call) {
     TRY(const Account account, find_account(*store, call.get("ADDRESS")));
     TRY(const std::string password, read_secret(call.get("--password-file"), kPasswordVariable,
                                                 fmt::format("new password for {}", account.address)));
-    TRY(const std::string hash, crypto::hash_password(password));
-    TRY_VOID(store->write({}, [&](storage::Tx& tx) { return tx.catalog().set_password_hash(account.id, hash); }));
+    TRY(const NewPassword made, make_password(*store, account.address, password));
+    TRY_VOID(store->write({}, [&](storage::Tx& tx) { return set_password(tx, account.id, made); }));
     return done(call, "given the new password", account.address), Result<>();
 }
 
@@ -134,6 +134,23 @@ Result<> account_quota(Invocation& call) {
     TRY_VOID(read_quota(call, octets, messages));
     TRY_VOID(store->write({}, [&](storage::Tx& tx) { return tx.catalog().set_quota(account.id, octets, messages); }));
     return done(call, "given the quota", account.address), Result<>();
+}
+
+// account file-sent ADDRESS [on|off]
+Result<> account_file_sent(Invocation& call) {
+    const std::string state = call.get("STATE");
+    if (call.has("STATE") && state != "on" && state != "off") {
+        return Error(Errc::invalid, fmt::format("\"{}\" is neither on nor off", state));
+    }
+    TRY(storage::Store* const store, call.store());
+    TRY(Account account, find_account(*store, call.get("ADDRESS")));
+    if (call.has("STATE")) {
+        account.file_sent = state == "on";
+        TRY_VOID(store->write(
+            {}, [&](storage::Tx& tx) { return tx.catalog().set_file_sent(account.id, account.file_sent); }));
+    }
+    call.out().record(Record().add("address", account.address).add("file_sent", account.file_sent));
+    return {};
 }
 
 enum class Access { open, closed };
@@ -240,6 +257,8 @@ constexpr Argument kPasswordArguments[] = {kAddress, kPasswordFile};
 constexpr Argument kQuotaArguments[] = {kAddress,
                                         {Kind::option, "--size", "how much it may hold, such as 5G, or none"},
                                         {Kind::option, "--messages", "how many messages it may hold, or none"}};
+constexpr Argument kFileSentArguments[] = {
+    kAddress, {Kind::positional_optional, "STATE", "on or off; without it, what it is now"}};
 constexpr Argument kRemoveArguments[] = {kAddress, {Kind::flag, "--yes", "do not ask"}};
 constexpr Argument kSendersArguments[] = {kAddress,
                                           {Kind::positional_any, "DOMAIN", "domains in whose name it may send"},
@@ -256,12 +275,14 @@ constexpr Command kAccountRows[] = {
     {"account", "list", "list the accounts", "posthouse account list --json", {}, account_list},
     {"account", "show", "show one account and its mailboxes", "posthouse account show bob@example.org", kAddressOnly,
      account_show},
-    {"account", "password", "set a new password", "posthouse account password bob@example.org --password-file -",
-     kPasswordArguments, account_password},
+    {"account", "password", "set a new password; who is logged in with the old one is logged out",
+     "posthouse account password bob@example.org --password-file -", kPasswordArguments, account_password},
     {"account", "quota", "show or set how much an account may hold",
      "posthouse account quota bob@example.org --size 5G", kQuotaArguments, account_quota},
     {"account", "senders", "show or set the domains that an account may send for, such as another server's",
      "posthouse account senders relay@example.org example.net", kSendersArguments, account_senders},
+    {"account", "file-sent", "file a copy of what it submits in its Sent mailbox, or ask whether that is done",
+     "posthouse account file-sent bob@example.org on", kFileSentArguments, account_file_sent},
     {"account", "disable", "refuse logins; mail is still received", "posthouse account disable bob@example.org",
      kAddressOnly, account_disable},
     {"account", "enable", "allow logins again", "posthouse account enable bob@example.org", kAddressOnly,

@@ -12,6 +12,7 @@
 #include "admin/cli/command.h"
 #include "admin/cli/dns_facts.h"
 #include "admin/cli/keys.h"
+#include "admin/cli/password.h"
 #include "admin/cli/secret.h"
 #include "admin/cli/ways.h"
 #include "protocols/base/ascii.h"
@@ -193,10 +194,11 @@ std::string config_text(const Plan& plan) {
 
 Result<> fill_store(storage::Store& store, const Plan& plan, const std::string& password) {
     TRY(const auto keys, make_dkim_keys(store, plan.domain, system_clock().now()));
-    TRY(const std::string hash, crypto::hash_password(password));
+    TRY(const NewPassword made, make_password(store, plan.account, password));
     return store.write({}, [&](storage::Tx& tx) -> Result<> {
         TRY(const auto domain, tx.catalog().add_domain(plan.domain));
-        TRY([[maybe_unused]] const auto account, tx.catalog().add_account(plan.account, hash, ""));
+        TRY(const auto account, tx.catalog().add_account(plan.account, made.hash, ""));
+        TRY_VOID(set_password(tx, account, made));
         // RFC 5321 4.5.1 and RFC 2142: these must reach somebody.
         for (const std::string_view role : {"postmaster", "abuse"}) {
             const std::string address = fmt::format("{}@{}", role, plan.domain);

@@ -27,12 +27,12 @@ constexpr int kExitUsage = 2;
 std::vector<const Command*> all_commands() {
     std::vector<const Command*> out;
     for (const auto rows :
-         {setup_commands(),   domain_commands(),   account_commands(),   alias_commands(),   route_commands(),
-          explain_commands(), preset_commands(),   way_commands(),       address_commands(), client_commands(),
-          queue_commands(),   undelete_commands(), retention_commands(), rights_commands(),  setting_commands(),
-          backup_commands(),  trace_commands(),    export_commands(),    import_commands(),  import_imap_commands(),
-          dkim_commands(),    doctor_commands(),   fsck_commands(),      search_commands(),  token_commands(),
-          tls_commands()}) {
+         {setup_commands(),   domain_commands(),       account_commands(),   alias_commands(),   route_commands(),
+          explain_commands(), preset_commands(),       way_commands(),       address_commands(), client_commands(),
+          queue_commands(),   undelete_commands(),     retention_commands(), rights_commands(),  setting_commands(),
+          backup_commands(),  trace_commands(),        export_commands(),    import_commands(),  import_imap_commands(),
+          dkim_commands(),    doctor_commands(),       fsck_commands(),      search_commands(),  token_commands(),
+          tls_commands(),     app_password_commands(), capability_commands()}) {
         for (const Command& row : rows) out.push_back(&row);
     }
     return out;
@@ -122,7 +122,9 @@ int parse_and_run(int argc, const char* const* argv, const CliHooks& hooks) {
 
     std::map<std::string, CLI::App*, std::less<>> groups;
     for (const Group& group : kGroups) {
-        CLI::App* sub = app.add_subcommand(std::string(group.name), std::string(group.summary));
+        const std::size_t blank = group.name.rfind(' ');
+        CLI::App& above = blank == std::string_view::npos ? app : *groups.find(group.name.substr(0, blank))->second;
+        CLI::App* sub = above.add_subcommand(std::string(group.name.substr(blank + 1)), std::string(group.summary));
         sub->require_subcommand(1);
         groups.emplace(group.name, sub);
     }

@@ -10,6 +10,7 @@
 #include "protocols/base/log.h"
 #include "protocols/crypto/crypto.h"
 #include "protocols/sasl/sasl.h"
+#include "protocols/sasl/scram.h"
 
 namespace posthouse::transfer {
 namespace {
@@ -147,6 +148,8 @@ Result<> ImapClient::log_in(const std::string& password) {
         } else {
             TRY_VOID(done);
         }
+    } else if (can("AUTH=SCRAM-SHA-256") || can("AUTH=SCRAM-SHA-256-PLUS")) {
+        TRY_VOID(authenticate_scram(password));
     } else if (can("LOGINDISABLED")) {  // RFC 3501 6.2.3
         return Error(Errc::unsupported,
                      fmt::format("{} takes no password over this connection; use imaps://", url_.host));
@@ -165,6 +168,57 @@ Result<> ImapClient::authenticate_plain(const std::string& password) {
     if (can("SASL-IR")) return command("AUTHENTICATE PLAIN " + encoded, nullptr);
     TRY(const std::string tag, begin("AUTHENTICATE PLAIN"));
     return continue_with(tag, encoded + "\r\n");
+}
+
+Result<std::optional<std::string>> ImapClient::next_challenge(const std::string& tag, Result<>& verdict) {
+    for (;;) {
+        TRY(ImapEvent event, next());
+        if (event.kind == ImapEvent::Kind::tagged) {
+            if (event.response.tag != tag) {
+                return Error(Errc::invalid, fmt::format("{} answers a command that was never sent", url_.host));
+            }
+            verdict = event.verdict;
+            return std::optional<std::string>();
+        }
+        const auto* asked = std::get_if<imap::Continuation>(&event.response.data);
+        if (event.kind != ImapEvent::Kind::untagged || asked == nullptr) continue;
+        TRY(std::string challenge, crypto::base64_decode(ascii::trim(asked->text)));
+        return std::optional(std::move(challenge));
+    }
+}
+
+// RFC 5802, RFC 7677: where the server takes no PLAIN. It has to know the password's keys too, or it is an impostor.
+Result<> ImapClient::authenticate_scram(const std::string& password) {
+    constexpr std::size_t kNonceOctets = 18;
+    sasl::ChannelBinding binding;
+    binding.exporter = wire_->tls_binding().exporter;
+    sasl::ScramClient scram(url_.user, password, std::move(binding), can("AUTH=SCRAM-SHA-256-PLUS"),
+                            crypto::base64_encode(crypto::random_octets(kNonceOctets)));
+    TRY(const std::string tag, begin(fmt::format("AUTHENTICATE {}", scram.mechanism())));
+    bool believed = false;
+    Result<> verdict;
+    for (int step = 0;; ++step) {
+        TRY(const auto challenge, next_challenge(tag, verdict));
+        if (!challenge) break;
+        std::string answer;
+        switch (step) {
+            case 0: answer = scram.first(); break;
+            case 1: {
+                TRY(answer, scram.answer(*challenge));
+                break;
+            }
+            case 2: {
+                TRY_VOID(scram.check(*challenge));
+                believed = true;
+                break;
+            }
+            default: return Error(Errc::invalid, fmt::format("{} asks for more than was to be said", url_.host));
+        }
+        TRY_VOID(wire_->send(crypto::base64_encode(answer) + "\r\n"));
+    }
+    TRY_VOID(verdict);
+    if (believed) return {};
+    return Error(Errc::unauthenticated, fmt::format("{} did not show that it knows the password", url_.host));
 }
 
 // login = "LOGIN" SP userid SP password

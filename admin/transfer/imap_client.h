@@ -87,7 +87,10 @@ class ImapClient {
     Result<> learn_capabilities();
     Result<> log_in(const std::string& password);
     Result<> authenticate_plain(const std::string& password);
+    Result<> authenticate_scram(const std::string& password);
     Result<> plain_login(const std::string& password);
+    /// What the server asks, without its base64; nothing where it has answered the command, in `verdict`.
+    Result<std::optional<std::string>> next_challenge(const std::string& tag, Result<>& verdict);
     /// Sends `octets` when the server says "+"; the command's tag is `tag`.
     Result<> continue_with(const std::string& tag, std::string_view octets);
     Result<> wait_for(const std::string& tag, const Visitor& visit);

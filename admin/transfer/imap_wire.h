@@ -58,6 +58,7 @@ class ImapWire {
     /// Errc::invalid where the server sent something behind its answer to STARTTLS (it could be an attacker's).
     Result<> start_tls(net::TlsClientContext& context, const std::string& name);
     const std::optional<net::TlsFacts>& tls() const { return stream_->tls(); }
+    net::TlsBinding tls_binding() const { return stream_->tls_binding(); }
     std::uint64_t octets_in() const { return octets_in_; }
 
  private:

@@ -29,7 +29,7 @@ find_package(OpenSSL 3 REQUIRED)
 find_package(Threads REQUIRED)
 find_package(fmt REQUIRED)
 find_package(ZLIB REQUIRED)
-find_package(Poco REQUIRED COMPONENTS Foundation Net JSON)
+find_package(Poco REQUIRED COMPONENTS Foundation Net NetSSL JSON)
 find_package(CLI11 REQUIRED)
 # libunbound.pc needs libevent.pc, which we do not use: the plain library is found by name.
 foreach(name sodium sqlite3 unbound zstd deflate icuuc icui18n icudata spdlog)

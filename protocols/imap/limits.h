@@ -19,6 +19,7 @@ struct Limits {
     std::size_t before_login_literal_octets_max = 1024;
     unsigned before_login_bad_commands_max = 10;
     unsigned login_failures_max = 3;
+    std::size_t strangers_max = 5000;  ///< connections without a login, of all listeners together
     std::size_t sessions_per_account_max = 100;
     // Grammar.
     std::size_t sequence_ranges_max = 20'000;

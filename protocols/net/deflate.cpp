@@ -74,6 +74,7 @@ class Deflated final : public Stream {
         co_return Error(Errc::unsupported, "TLS cannot begin above compression");
     }
     const std::optional<TlsFacts>& tls() const override { return inner_->tls(); }
+    TlsBinding tls_binding() const override { return inner_->tls_binding(); }
     Endpoint peer() const override { return inner_->peer(); }
     Endpoint local() const override { return inner_->local(); }
     void acknowledge() override { inner_->acknowledge(); }

@@ -39,6 +39,12 @@ struct TlsFacts {
     std::string alpn;            ///< "" where none was agreed
 };
 
+/// What a TLS connection is known by at both of its ends (RFC 5056), so that a login is of no use on another one.
+struct TlsBinding {
+    std::string exporter;          ///< tls-exporter, RFC 9266: TLS 1.3 only; else ""
+    std::string server_end_point;  ///< tls-server-end-point, RFC 5929 4; "" where the certificate names no digest
+};
+
 class Stream {
  public:
     virtual ~Stream() = default;
@@ -61,6 +67,8 @@ class Stream {
     virtual Task<Result<>> start_tls_client(TlsClientContext& context, TlsPeer expected) = 0;
     /// Nothing while the stream is in clear.
     virtual const std::optional<TlsFacts>& tls() const = 0;
+    /// Made when it is asked for. Empty while the stream is in clear, and where there is no real TLS beneath.
+    virtual TlsBinding tls_binding() const { return {}; }
 
     virtual Endpoint peer() const = 0;
     virtual Endpoint local() const = 0;

@@ -327,6 +327,11 @@ class TcpStream final : public Stream {
         return start_client(connection_, context, std::move(expected));
     }
     const std::optional<TlsFacts>& tls() const override { return connection_->facts; }
+    TlsBinding tls_binding() const override {
+        SSL* const ssl = connection_->ssl.get();
+        if (ssl == nullptr || !connection_->facts) return {};
+        return binding_of(ssl, SSL_is_server(ssl) != 0 ? SSL_get_certificate(ssl) : SSL_get0_peer_certificate(ssl));
+    }
     Endpoint peer() const override { return peer_; }
     Endpoint local() const override { return local_; }
     void interrupt() override {

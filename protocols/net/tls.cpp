@@ -250,6 +250,30 @@ TlsFacts client_facts(SSL* ssl, const TlsPeer& expected) {
     return facts;
 }
 
+TlsBinding binding_of(SSL* ssl, const X509* certificate) {
+    constexpr std::string_view kLabel = "EXPORTER-Channel-Binding";  // RFC 9266 2: no context, 32 octets
+    TlsBinding out;
+    std::array<unsigned char, 32> exported{};
+    // Before TLS 1.3 the exporter is only as good as the extended master secret, which not every peer has.
+    if (SSL_version(ssl) >= TLS1_3_VERSION &&
+        SSL_export_keying_material(ssl, exported.data(), exported.size(), kLabel.data(), kLabel.size(), nullptr, 0,
+                                   0) == 1) {
+        out.exporter.assign(reinterpret_cast<const char*>(exported.data()), exported.size());
+    }
+    if (certificate == nullptr) return out;
+    // RFC 5929 4.1: the digest of the certificate's signature, SHA-256 in the place of the weak ones.
+    int digest = NID_undef;
+    if (OBJ_find_sigid_algs(X509_get_signature_nid(certificate), &digest, nullptr) != 1) return out;
+    if (digest == NID_md5 || digest == NID_sha1) digest = NID_sha256;
+    const EVP_MD* const algorithm = EVP_get_digestbynid(digest);
+    std::array<unsigned char, EVP_MAX_MD_SIZE> hash{};
+    unsigned length = 0;
+    if (algorithm != nullptr && X509_digest(certificate, algorithm, hash.data(), &length) == 1) {
+        out.server_end_point.assign(reinterpret_cast<const char*>(hash.data()), length);
+    }
+    return out;
+}
+
 // --- Server ---
 
 TlsServerContext::TlsServerContext() : impl_(std::make_unique<Impl>()) {}

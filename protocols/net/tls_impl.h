@@ -44,6 +44,8 @@ struct TlsClientContext::Impl {
 /// The facts of a finished handshake, as the server and as the client see it.
 TlsFacts server_facts(SSL* ssl);
 TlsFacts client_facts(SSL* ssl, const TlsPeer& expected);
+/// What the connection is known by; `certificate` is the server's, from either end.
+TlsBinding binding_of(SSL* ssl, const X509* certificate);
 /// Why the last OpenSSL call of this thread failed, in its words; empties the queue of errors.
 std::string take_tls_error();
 

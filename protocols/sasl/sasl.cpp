@@ -1,6 +1,8 @@
 #include "protocols/sasl/sasl.h"
 
 #include "protocols/base/ascii.h"
+#include "protocols/sasl/scram.h"
+#include "protocols/sasl/token.h"
 
 namespace posthouse::sasl {
 
@@ -74,14 +76,19 @@ Credentials::~Credentials() {
     for (std::size_t i = 0; i < password.size(); ++i) at[i] = '\0';
 }
 
-const std::vector<std::string_view>& server_mechanisms() {
-    static const std::vector<std::string_view> kNames{"PLAIN", "LOGIN"};
-    return kNames;
+Result<Step> ServerMechanism::take_keys(std::vector<crypto::ScramKeys>) {
+    return Error(Errc::internal, "this mechanism asked for no keys");
 }
 
-std::unique_ptr<ServerMechanism> make_server_mechanism(std::string_view name) {
+Result<Step> ServerMechanism::refuse_token() { return Error(Errc::unauthenticated, "this mechanism takes no token"); }
+
+std::unique_ptr<ServerMechanism> make_server_mechanism(std::string_view name, ServerSide side) {
     if (ascii::equals_ci(name, "PLAIN")) return std::make_unique<Plain>();
     if (ascii::equals_ci(name, "LOGIN")) return std::make_unique<Login>();
+    if (ascii::equals_ci(name, "SCRAM-SHA-256")) return make_scram_server(Binding::none, std::move(side));
+    if (ascii::equals_ci(name, "SCRAM-SHA-256-PLUS")) return make_scram_server(Binding::required, std::move(side));
+    if (ascii::equals_ci(name, "OAUTHBEARER")) return make_oauthbearer_server();
+    if (ascii::equals_ci(name, "XOAUTH2")) return make_xoauth2_server();
     return nullptr;
 }
 

@@ -48,8 +48,8 @@ Failures::Verdict Failures::judge(const std::string& login, net::IpAddress peer,
         look(from->second.minute.in(now, kMinute), limits_.network_minute_max, open);
         look(from->second.day.in(now, kDay), limits_.network_day_max, open);
     }
-    // Guessing from everywhere must not lock the owner out of where he always comes from.
-    if (is_known(login, network)) return out;
+    // Guessing from everywhere must not lock the owner out of where he always comes from. A token may name nobody.
+    if (login.empty() || is_known(login, network)) return out;
     const auto account = accounts_.values.find(login);
     if (account == accounts_.values.end()) return out;
     look(account->second.in(now, kHour), limits_.account_hour_max, judged(judged_accounts_, login));
@@ -58,7 +58,7 @@ Failures::Verdict Failures::judge(const std::string& login, net::IpAddress peer,
 
 Failures::Charge Failures::charge(const std::string& login, net::IpAddress peer, Time now) {
     Charge out(network_of(peer), login, false);
-    out.on_account = !is_known(login, out.network);
+    out.on_account = !login.empty() && !is_known(login, out.network);
     Network& from = networks_.get(out.network, limits_.entries_max);
     from.minute.add(now, kMinute);
     from.day.add(now, kDay);

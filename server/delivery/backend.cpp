@@ -8,6 +8,7 @@
 #include "protocols/base/log.h"
 #include "protocols/mime/facts.h"
 #include "protocols/mime/header.h"
+#include "server/auth/exchange.h"
 #include "server/delivery/client_login.h"
 #include "server/submission/rules.h"
 #include "storage/await.h"
@@ -87,6 +88,34 @@ class Spread {
     std::unordered_set<std::string> remote_;
 };
 
+// A dialogue of server/auth as sessions know it.
+class StoreExchange final : public smtp::AuthExchange {
+ public:
+    explicit StoreExchange(std::unique_ptr<LoginExchange> exchange) : exchange_(std::move(exchange)) {}
+
+    net::Task<Result<smtp::AuthStep>> start(std::optional<std::string> initial) override {
+        auto step = co_await exchange_->start(std::move(initial));
+        co_return translate(std::move(step));
+    }
+    net::Task<Result<smtp::AuthStep>> answer(std::string response) override {
+        auto step = co_await exchange_->answer(std::move(response));
+        co_return translate(std::move(step));
+    }
+
+ private:
+    static Result<smtp::AuthStep> translate(Result<LoginStep> step) {
+        if (!step) return Error(step.error());
+        smtp::AuthStep out;
+        out.challenge = std::move(step->challenge);
+        if (!step->identity) return out;
+        out.login.emplace(storage::raw(step->identity->account), step->identity->address);
+        out.login->proof = std::make_shared<Identity>(*std::move(step->identity));
+        return out;
+    }
+
+    std::unique_ptr<LoginExchange> exchange_;
+};
+
 class StoreBackend final : public smtp::Backend {
  public:
     StoreBackend(storage::Store& store, net::Loop& loop, net::ThreadPool& pool, Authenticator& authenticator,
@@ -129,12 +158,20 @@ class StoreBackend final : public smtp::Backend {
         co_return found.accounts.empty() ? smtp::RecipientKind::remote : smtp::RecipientKind::local;
     }
 
-    net::Task<Result<smtp::Login>> authenticate(std::string login, std::string password, net::IpAddress peer) override {
-        std::string service = "submission";
-        auto identity =
-            co_await authenticator_.authenticate(std::move(login), std::move(password), peer, std::move(service));
-        if (!identity) co_return Error(identity.error());
-        co_return smtp::Login(storage::raw(identity->account), identity->address);
+    std::vector<std::string> auth_mechanisms(const net::TlsBinding& binding) override {
+        return offered_mechanisms(authenticator_, binding);
+    }
+
+    std::unique_ptr<smtp::AuthExchange> begin_auth(std::string_view mechanism, smtp::AuthPeer peer) override {
+        auto exchange =
+            LoginExchange::begin(authenticator_, mechanism, std::move(peer.binding), peer.address, "submission");
+        if (!exchange) return nullptr;
+        return std::make_unique<StoreExchange>(std::move(exchange));
+    }
+
+    net::Task<Result<>> check_login(smtp::Login login) override {
+        if (!login.proof) co_return Result<>();
+        co_return co_await authenticator_.recheck(*static_cast<Identity*>(login.proof.get()));
     }
 
     std::optional<smtp::Login> client_at(const net::IpAddress& peer, std::string_view hello) override {
@@ -264,6 +301,9 @@ class StoreBackend final : public smtp::Backend {
             for (const std::string& target : found.remote) spread.add_remote(target, recipient, /*forwarded=*/true);
         }
         const Time now = clock_.now();
+        if (envelope.login && !envelope.login->is_relay_client()) {
+            delivery.submitter = storage::AccountId{envelope.login->account};
+        }
         delivery.sender = envelope.sender.spec();
         delivery.received_detail = envelope.received_detail;
         if (client_of(envelope)) delivery.received_detail += fmt::format(", relay client {}", envelope.login->address);

@@ -1,5 +1,7 @@
 #include "server/delivery/client_login.h"
 
+#include <algorithm>
+
 #include "protocols/base/log.h"
 #include "protocols/crypto/crypto.h"
 
@@ -36,6 +38,36 @@ net::Task<Result<Identity>> ClientLogin::authenticate(std::string login, std::st
     Identity out;
     out.address = client->name;
     co_return out;
+}
+
+net::Task<Result<ProofOffer>> ClientLogin::offer_proof(std::string login, net::IpAddress peer, std::string service) {
+    co_return co_await accounts_.offer_proof(std::move(login), peer, std::move(service));
+}
+
+net::Task<Result<Identity>> ClientLogin::judge_proof(ProofOffer offer, std::optional<std::size_t> proven,
+                                                     net::IpAddress peer, std::string service) {
+    co_return co_await accounts_.judge_proof(std::move(offer), proven, peer, std::move(service));
+}
+
+net::Task<Result<Identity>> ClientLogin::authenticate_token(std::string login, std::string token, net::IpAddress peer,
+                                                            std::string service) {
+    co_return co_await accounts_.authenticate_token(std::move(login), std::move(token), peer, std::move(service));
+}
+
+net::Task<Result<>> ClientLogin::recheck(Identity& identity) {
+    if (identity.account != storage::AccountId{}) co_return co_await accounts_.recheck(identity);
+    const storage::RelayClient* client = directory_.clients().by_name(identity.address);
+    if (client != nullptr && !client->disabled) co_return Result<>();
+    co_return Error(Errc::unauthenticated, "the relay client is disabled or gone");
+}
+
+std::vector<std::string_view> ClientLogin::mechanisms() const {
+    std::vector<std::string_view> out = accounts_.mechanisms();
+    const auto has_password = [](const storage::RelayClient& client) {
+        return !client.disabled && !client.password_digest.empty();
+    };
+    if (std::ranges::any_of(directory_.clients().clients(), has_password)) std::erase(out, "SCRAM-SHA-256");
+    return out;
 }
 
 }  // namespace posthouse::server

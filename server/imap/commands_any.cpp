@@ -36,9 +36,13 @@ net::Task<Reply> on_logout(Session& session, Cursor args) {
 }
 
 // id-params-list = "(" *(string SP nstring) ")" / nil; at most 30 pairs (RFC 2971 3.3).
-Result<std::string> take_id(Cursor& args) {
+struct ClientId {
+    std::string text;  // for the log
+    std::string name;
+};
+Result<ClientId> take_id(Cursor& args) {
     constexpr std::size_t kPairsMax = 30;
-    std::string out;
+    ClientId out;
     if (args.take_word("NIL")) return out;
     if (!args.take('(')) return Error(Errc::invalid, "List expected");
     for (std::size_t pairs = 0; !args.take(')'); ++pairs) {
@@ -47,7 +51,8 @@ Result<std::string> take_id(Cursor& args) {
         TRY(const std::string field, wire::take_string(args));
         TRY_VOID(wire::take_space(args));
         TRY(const auto value, wire::take_nstring(args));
-        out += (out.empty() ? "" : ", ") + field + "=" + value.value_or("NIL");
+        out.text += (out.text.empty() ? "" : ", ") + field + "=" + value.value_or("NIL");
+        if (ascii::equals_ci(field, "name")) out.name = value.value_or("");
     }
     return out;
 }
@@ -58,8 +63,9 @@ net::Task<Reply> on_id(Session& session, Cursor args) {
     if (!id) co_return syntax(id.error());
     const auto end = wire::take_end(args);
     if (!end) co_return syntax(end.error());
-    if (!id->empty()) log::info("imap", "client at {}: {}", session.stream().raw().peer().to_string(), *id);
+    if (!id->text.empty()) log::info("imap", "client at {}: {}", session.stream().raw().peer().to_string(), id->text);
     session.untagged("ID (\"name\" \"Posthouse\" \"version\" \"" POSTHOUSE_VERSION "\")");
+    if (session.set_client(id->name)) session.untagged("CAPABILITY " + session.capabilities());
     co_return Reply::ok("ID completed");
 }
 
@@ -70,7 +76,7 @@ net::Task<Reply> on_enable(Session& session, Cursor args) {
         const auto name = wire::take_atom(args);
         if (!name) co_return syntax(name.error());
         for (const Enabling& row : enablings()) {
-            if (ascii::equals_ci(row.name, *name)) known.push_back(&row);
+            if (ascii::equals_ci(row.name, *name) && session.offers(row.name)) known.push_back(&row);
         }
     } while (wire::take_space(args) && !args.at_end());
     const auto end = wire::take_end(args);

@@ -3,7 +3,7 @@
 
 #include "protocols/crypto/crypto.h"
 #include "protocols/imap/grammar.h"
-#include "protocols/sasl/sasl.h"
+#include "server/auth/exchange.h"
 #include "server/imap/session.h"
 
 namespace posthouse::server::imap {
@@ -30,20 +30,18 @@ net::Task<Reply> on_starttls(Session& session, Cursor args) {
     co_return Reply::said();
 }
 
-net::Task<Reply> check(Session& session, std::string login, std::string password) {
-    if (!session.may_login()) co_return Reply::no("PRIVACYREQUIRED", "Use TLS first");
-    const net::IpAddress peer = session.stream().raw().peer().address;
-    const std::string service = "imap";
-    const auto identity =
-        co_await session.deps().authenticator->authenticate(std::move(login), std::move(password), peer, service);
-    if (!identity) {
-        auto& failures = session.deps().metrics->counter("imap_login_failures_total", "IMAP logins that were refused");
-        failures.add();
-        if (session.count_login_failure()) co_return Reply::hang_up("Too many failed logins");
-        co_return reply_for(identity.error());
-    }
-    if (!session.log_in(*identity)) co_return Reply::no("LIMIT", "Too many sessions of this account");
-    co_return Reply::ok("CAPABILITY " + session.capabilities(), "Logged in");
+constexpr const char* kService = "imap";
+
+Reply welcome(Session& session, const Identity& identity) {
+    if (!session.log_in(identity)) return Reply::no("LIMIT", "Too many sessions of this account");
+    return Reply::ok("CAPABILITY " + session.capabilities(), "Logged in");
+}
+
+Reply refuse(Session& session, const Error& error) {
+    auto& failures = session.deps().metrics->counter("imap_login_failures_total", "IMAP logins that were refused");
+    failures.add();
+    if (session.count_login_failure()) return Reply::hang_up("Too many failed logins");
+    return reply_for(error);
 }
 
 // login = "LOGIN" SP userid SP password
@@ -56,7 +54,13 @@ net::Task<Reply> on_login(Session& session, Cursor args) {
     if (!password) co_return syntax(password.error());
     const auto end = wire::take_end(args);
     if (!end) co_return syntax(end.error());
-    co_return co_await check(session, *std::move(login), *std::move(password));
+    if (!session.may_login()) co_return Reply::no("PRIVACYREQUIRED", "Use TLS first");
+    const net::IpAddress peer = session.stream().raw().peer().address;
+    const std::string service = kService;
+    const auto identity =
+        co_await session.deps().authenticator->authenticate(*std::move(login), *std::move(password), peer, service);
+    if (!identity) co_return refuse(session, identity.error());
+    co_return welcome(session, *identity);
 }
 
 // One answer of the client, without its base64. Errc::denied where it cancels with "*".
@@ -65,7 +69,7 @@ net::Task<Result<std::string>> ask(Session& session, std::string challenge) {
     session.put(crypto::base64_encode(challenge));
     session.put("\r\n");
     CO_TRY_VOID(co_await session.flush());
-    const auto line = co_await session.stream().read_line(session.limits().before_login_octets_max);
+    const auto line = co_await session.reader().read_answer();
     if (!line) co_return Error(line.error());
     if (*line == "*") co_return Error(Errc::denied, "the client cancelled");
     co_return crypto::base64_decode(*line);
@@ -84,25 +88,27 @@ net::Task<Reply> on_authenticate(Session& session, Cursor args) {
         initial = *std::move(decoded);
     }
     if (!session.may_login()) co_return Reply::no("PRIVACYREQUIRED", "Use TLS first");
-    const auto mechanism = sasl::make_server_mechanism(*name);
-    if (!mechanism) co_return Reply::no("CANNOT", "Unknown authentication mechanism");
-    std::optional<std::string_view> first;
-    if (initial) first = *initial;
-    auto step = mechanism->start(first);
-    while (step && !step->credentials) {
+    const net::IpAddress peer = session.stream().raw().peer().address;
+    if (!session.offers("AUTH=" + *name)) co_return Reply::no("CANNOT", "Unknown authentication mechanism");
+    const auto exchange = LoginExchange::begin(*session.deps().authenticator, *name,
+                                               session.stream().raw().tls_binding(), peer, kService);
+    if (!exchange) co_return Reply::no("CANNOT", "Unknown authentication mechanism");
+    auto step = co_await exchange->start(std::move(initial));
+    while (step && !step->identity) {
         auto answer = co_await ask(session, std::move(step->challenge));
         if (!answer) {
             if (answer.error().code == Errc::denied) co_return Reply::bad("Authentication was cancelled");
             if (answer.error().code == Errc::invalid) co_return Reply::bad("Invalid base64");
-            co_return Reply::hang_up("");
+            const bool too_much = answer.error().code == Errc::too_large;
+            co_return Reply::hang_up(too_much ? "[TOOBIG] Too much before login" : "");
         }
-        step = mechanism->answer(*answer);
+        step = co_await exchange->answer(*std::move(answer));
     }
-    if (!step && step.error().code == Errc::invalid) co_return Reply::bad("Invalid authentication data");
-    if (!step) co_return Reply::no("AUTHORIZATIONFAILED", "Acting for others is not possible");
-    std::string login = step->credentials->login;
-    std::string password = step->credentials->password;
-    co_return co_await check(session, std::move(login), std::move(password));
+    if (step) co_return welcome(session, *step->identity);
+    if (step.error().code == Errc::invalid) co_return Reply::bad("Invalid authentication data");
+    if (step.error().code == Errc::too_large) co_return Reply::bad("Authentication data is too long");
+    if (step.error().code == Errc::denied) co_return Reply::no("AUTHORIZATIONFAILED", "Not allowed to log in so");
+    co_return refuse(session, step.error());
 }
 
 constexpr std::array<Command, 3> kCommands = {{

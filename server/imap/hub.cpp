@@ -24,6 +24,7 @@ struct Hub::State {
     std::map<Key, std::shared_ptr<Channel>> channels;  // guarded by mutex; those with a watch
     std::atomic<std::uint64_t> commits{0};
     std::map<storage::AccountId, std::vector<Seat*>> seats;  // the loop's thread only
+    std::size_t strangers = 0;                               // the loop's thread only
 };
 
 // On the loop's thread: wakes all that watch these channels.
@@ -57,35 +58,50 @@ Hub::Watch::~Watch() {
 
 std::uint64_t Hub::Watch::generation() const { return channel_->generation.load(std::memory_order_acquire); }
 
-Hub::Seat::Seat(std::shared_ptr<State> state, storage::AccountId account, std::function<void()> on_revoked)
-    : state_(std::move(state)), account_(account), on_revoked_(std::move(on_revoked)) {
-    state_->seats[account_].push_back(this);
+Hub::Visit::Visit(std::shared_ptr<State> state) : state_(std::move(state)) { ++state_->strangers; }
+
+Hub::Visit::~Visit() { --state_->strangers; }
+
+std::unique_ptr<Hub::Visit> Hub::let_in(std::size_t strangers_max) {
+    if (state_->strangers >= strangers_max) return nullptr;
+    return std::make_unique<Visit>(state_);
+}
+
+Hub::Seat::Seat(std::shared_ptr<State> state, Sitter sitter, std::function<void()> on_revoked)
+    : state_(std::move(state)), sitter_(sitter), on_revoked_(std::move(on_revoked)) {
+    state_->seats[sitter_.account].push_back(this);
 }
 
 Hub::Seat::~Seat() {
-    const auto at = state_->seats.find(account_);
+    const auto at = state_->seats.find(sitter_.account);
     std::erase(at->second, this);
     if (at->second.empty()) state_->seats.erase(at);
 }
 
-std::unique_ptr<Hub::Seat> Hub::take_seat(storage::AccountId account, std::size_t sessions_max,
-                                          std::function<void()> on_revoked) {
-    const auto at = state_->seats.find(account);
+std::unique_ptr<Hub::Seat> Hub::take_seat(Sitter sitter, std::size_t sessions_max, std::function<void()> on_revoked) {
+    const auto at = state_->seats.find(sitter.account);
     if (at != state_->seats.end() && at->second.size() >= sessions_max) return nullptr;
-    return std::make_unique<Seat>(state_, account, std::move(on_revoked));
+    return std::make_unique<Seat>(state_, sitter, std::move(on_revoked));
 }
 
-std::vector<storage::AccountId> Hub::seated() const {
-    std::vector<storage::AccountId> out;
-    for (const auto& [account, seats] : state_->seats) out.push_back(account);
+std::vector<Hub::Sitter> Hub::seated() const {
+    std::vector<Sitter> out;
+    for (const auto& [account, seats] : state_->seats) {
+        for (const Seat* seat : seats) out.push_back(seat->sitter_);
+    }
+    std::ranges::sort(out);
+    const auto rest = std::ranges::unique(out);
+    out.erase(rest.begin(), rest.end());
     return out;
 }
 
-void Hub::revoke(const std::shared_ptr<State>& state, storage::AccountId account) {
-    const auto at = state->seats.find(account);
+void Hub::revoke(const std::shared_ptr<State>& state, const Sitter& sitter) {
+    const auto at = state->seats.find(sitter.account);
     if (at == state->seats.end()) return;
     // An interrupted session ends later, on the loop: nobody leaves the list while it is walked.
-    for (const Seat* seat : at->second) seat->on_revoked_();
+    for (const Seat* seat : at->second) {
+        if (seat->sitter_ == sitter) seat->on_revoked_();
+    }
 }
 
 std::uint64_t Hub::commits() const { return state_->commits.load(std::memory_order_acquire); }

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "protocols/net/loop.h"
+#include "server/auth/credential.h"
 #include "storage/store.h"
 
 namespace posthouse::server::imap {
@@ -56,14 +57,22 @@ class Hub {
                                  std::function<void()> on_removed = nullptr);
     /// Commits seen so far: equal before and after a read means that nothing fell between.
     std::uint64_t commits() const;
-    /// A session's seat; null where `sessions_max` of this account are taken. `on_revoked` is called when the account
-    /// may not log in any more, until the seat ends. The loop's thread.
+    /// Who sits, and what he logged in with.
+    struct Sitter {
+        storage::AccountId account{};
+        Credential credential;
+        auto operator<=>(const Sitter&) const = default;
+    };
+    /// A session's seat; null where `sessions_max` of this account are taken. `on_revoked` is called when what it
+    /// logged in with is not good any more, until the seat ends. The loop's thread.
     class Seat;
-    std::unique_ptr<Seat> take_seat(storage::AccountId account, std::size_t sessions_max,
-                                    std::function<void()> on_revoked);
-    /// Accounts that hold seats, and the end of all seats of one. The loop's thread.
-    std::vector<storage::AccountId> seated() const;
-    static void revoke(const std::shared_ptr<State>& state, storage::AccountId account);
+    std::unique_ptr<Seat> take_seat(Sitter sitter, std::size_t sessions_max, std::function<void()> on_revoked);
+    /// A connection on which nobody has logged in; null where `strangers_max` are there.
+    class Visit;
+    std::unique_ptr<Visit> let_in(std::size_t strangers_max);
+    /// Those who hold seats, each once, and the end of all seats of one. The loop's thread.
+    std::vector<Sitter> seated() const;
+    static void revoke(const std::shared_ptr<State>& state, const Sitter& sitter);
     /// A commit's notice.
     void publish(const storage::CommitNotice& notice);
     /// The part that a store's listener may hold longer than the hub lives.
@@ -76,16 +85,27 @@ class Hub {
     std::shared_ptr<State> state_;
 };
 
+class Hub::Visit {
+ public:
+    explicit Visit(std::shared_ptr<State> state);
+    ~Visit();
+    Visit(const Visit&) = delete;
+    Visit& operator=(const Visit&) = delete;
+
+ private:
+    std::shared_ptr<State> state_;
+};
+
 class Hub::Seat {
  public:
-    Seat(std::shared_ptr<State> state, storage::AccountId account, std::function<void()> on_revoked);
+    Seat(std::shared_ptr<State> state, Sitter sitter, std::function<void()> on_revoked);
     ~Seat();
     Seat(const Seat&) = delete;
     Seat& operator=(const Seat&) = delete;
 
  private:
     std::shared_ptr<State> state_;
-    storage::AccountId account_;
+    Sitter sitter_;
     std::function<void()> on_revoked_;
     friend class Hub;
 };

@@ -64,6 +64,14 @@ net::Task<Result<ReadCommand>> CommandReader::read(Login login) {
     }
 }
 
+net::Task<Result<std::string>> CommandReader::read_answer() {
+    if (spent_ >= limits_.before_login_octets_max) co_return Error(Errc::too_large, "too much before login");
+    const auto line = co_await stream_.read_line(limits_.before_login_octets_max - spent_);
+    if (!line) co_return Error(line.error());
+    spent_ += line->size() + 2;
+    co_return std::string(*line);
+}
+
 net::Task<Result<>> CommandReader::take_literal(const wire::LiteralMark& mark, ReadCommand& command) {
     if (mark.synchronising) {
         stream_.put("+ OK\r\n");

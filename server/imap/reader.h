@@ -36,6 +36,8 @@ class CommandReader {
     /// Behind the octets of a message: the rest of the command, up to its end or the next octets of a message. `parser`
     /// stands where they ended. A refusal comes with the literal that was not read.
     net::Task<Result<ReadCommand>> read_on(posthouse::imap::AppendParser parser);
+    /// A line that answers "+" before login. Errc::too_large: all that is allowed before login is used up.
+    net::Task<Result<std::string>> read_answer();
     /// Reads and drops `octets`.
     net::Task<Result<>> swallow(std::uint64_t octets);
     /// After the message of an APPEND: the rest of its line with all that hangs on it. True where it was empty.

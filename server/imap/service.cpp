@@ -10,6 +10,7 @@ std::shared_ptr<const SessionDeps> session_deps(const ImapDeps& deps) {
     out->loop = deps.loop;
     out->authenticator = deps.authenticator;
     out->hub = deps.hub;
+    out->switches = deps.switches;
     out->tls = deps.tls;
     out->hostname = deps.hostname;
     out->limits = deps.limits;
@@ -29,21 +30,21 @@ net::Task<void> serve_connection(std::unique_ptr<net::Stream> stream, std::share
 }
 
 void drop_revoked(const ImapDeps& deps) {
-    auto accounts = deps.hub->seated();
-    if (accounts.empty()) return;
-    auto check = [&store = *deps.store, &loop = *deps.loop, state = deps.hub->state(), accounts = std::move(accounts)] {
-        std::vector<storage::AccountId> revoked;
+    if (deps.switches != nullptr) deps.switches->refresh();
+    auto sitters = deps.hub->seated();
+    if (sitters.empty()) return;
+    auto check = [&store = *deps.store, &loop = *deps.loop, state = deps.hub->state(), sitters = std::move(sitters)] {
+        std::vector<Hub::Sitter> revoked;
         const auto read = store.read([&](const storage::Snapshot& snapshot) -> Result<> {
-            for (const storage::AccountId id : accounts) {
-                const auto account = snapshot.catalog().account(id);
-                const bool gone = !account && account.error().code == Errc::not_found;
-                if (gone || (account && account->disabled)) revoked.push_back(id);
+            for (const Hub::Sitter& sitter : sitters) {
+                TRY(const bool good, is_good(snapshot, sitter.account, sitter.credential));
+                if (!good) revoked.push_back(sitter);
             }
             return {};
         });
         if (!read) return log::error("imap", "sessions could not be checked: {}", read.error().context);
         loop.post([state, revoked] {
-            for (const storage::AccountId id : revoked) Hub::revoke(state, id);
+            for (const Hub::Sitter& sitter : revoked) Hub::revoke(state, sitter);
         });
     };
     if (!deps.read_pool->submit(std::move(check)))

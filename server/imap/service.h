@@ -36,8 +36,9 @@ struct ImapDeps {
     net::ThreadPool* read_pool = nullptr;
     Authenticator* authenticator = nullptr;
     Hub* hub = nullptr;
-    MailboxCache* cache = nullptr;         ///< one for all loops of the process
-    net::TlsServerContext* tls = nullptr;  ///< for STARTTLS; null: not offered
+    SwitchBoard* switches = nullptr;  ///< null: everything is offered
+    MailboxCache* cache = nullptr;          ///< one for all loops of the process
+    net::TlsServerContext* tls = nullptr;   ///< for STARTTLS; null: not offered
     std::string hostname;
     posthouse::imap::Limits limits;
     const Clock* clock = nullptr;
@@ -61,8 +62,9 @@ inline net::Task<void> serve_connection(std::unique_ptr<net::Stream> stream, con
 /// The hub of one loop, subscribed to the store's notices. May be destroyed before the store.
 std::unique_ptr<Hub> make_hub(storage::Store& store, net::Loop& loop);
 
-/// After a change of the catalog: sessions whose account is gone or disabled end with BYE. Reads on the pool and
-/// returns at once. The loop's thread.
+/// After a change of the catalog: the switches are read anew, and sessions end with BYE whose account is gone or
+/// disabled, or whose password or app password is not the one they logged in with. Reads on the pool and returns at
+/// once. The loop's thread.
 void drop_revoked(const ImapDeps& deps);
 
 /// What a listener says to a connection over its limits.

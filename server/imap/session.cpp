@@ -1,11 +1,12 @@
 #include "server/imap/session.h"
 
+#include <algorithm>
 #include <array>
 
 #include "protocols/base/log.h"
 #include "protocols/imap/grammar.h"
 #include "protocols/net/deflate.h"
-#include "protocols/sasl/sasl.h"
+#include "server/auth/exchange.h"
 #include "server/imap/news_writer.h"
 
 namespace posthouse::server::imap {
@@ -54,9 +55,13 @@ bool Session::may_login() const {
 std::string Session::capabilities() const {
     std::string out;
     const auto add = [&](std::string_view text) {
-        if (text.empty()) return;
-        if (!out.empty()) out += ' ';
-        out += text;
+        while (!text.empty()) {
+            const std::string_view name = text.substr(0, text.find(' '));
+            text.remove_prefix(std::min(name.size() + 1, text.size()));
+            if (!offers(name)) continue;
+            if (!out.empty()) out += ' ';
+            out += name;
+        }
     };
     const auto announced = [&](std::uint8_t where) { return (where & static_cast<std::uint8_t>(phase_)) != 0; };
     for (const Extension& extension : extensions()) {
@@ -78,8 +83,29 @@ std::string Session::capabilities() const {
         add("LOGINDISABLED");
         return out;
     }
-    for (const std::string_view mechanism : sasl::server_mechanisms()) add("AUTH=" + std::string(mechanism));
+    for (const std::string& mechanism : offered_mechanisms(*deps_.authenticator, stream_.raw().tls_binding())) {
+        add("AUTH=" + mechanism);
+    }
     return out;
+}
+
+bool Session::offers(std::string_view capability) const {
+    if (deps_.switches == nullptr || deps_.switches->current().empty()) return true;
+    return !deps_.switches->current().is_off(capability, account_, client_);
+}
+
+bool Session::offers(const Command& row) const {
+    return deps_.switches == nullptr || !deps_.switches->current().is_off(row, account_, client_);
+}
+
+bool Session::set_client(std::string_view name) {
+    if (deps_.switches == nullptr || deps_.switches->current().empty()) {
+        client_ = ascii::to_lower(name);
+        return false;
+    }
+    const std::string before = capabilities();
+    client_ = ascii::to_lower(name);
+    return capabilities() != before;
 }
 
 bool Session::log_in(const Identity& identity) {
@@ -87,12 +113,14 @@ bool Session::log_in(const Identity& identity) {
         revoked_ = true;
         stream_.raw().interrupt();  // the running command ends; the next read says BYE
     };
-    seat_ = deps_.hub->take_seat(identity.account, deps_.limits.sessions_per_account_max, std::move(revoke));
+    const Hub::Sitter sitter{identity.account, identity.credential};
+    seat_ = deps_.hub->take_seat(sitter, deps_.limits.sessions_per_account_max, std::move(revoke));
     if (!seat_) return false;
     account_ = identity.account;
     account_address_ = identity.address;
     access_ = deps_.open_access(identity.account);
     enter(Phase::authenticated);
+    visit_.reset();
     log::info("imap", "{} logged in from {}", account_address_, stream_.raw().peer().to_string());
     return true;
 }
@@ -107,6 +135,7 @@ void Session::log_out() {
     enabled_ = 0;
     access_.reset();
     seat_.reset();
+    visit_ = deps_.hub->let_in(deps_.limits.strangers_max);  // one too many is let stay
     account_ = {};
     account_address_.clear();
     reader_.reset_budget();
@@ -119,7 +148,7 @@ void Session::compress() {
 }
 
 std::string_view Session::stop_reason() const {
-    if (revoked_) return "[AUTHORIZATIONFAILED] This account may not log in any more";
+    if (revoked_) return "[AUTHORIZATIONFAILED] This login is not valid any more";
     if (mailbox_removed_) return "[NONEXISTENT] The selected mailbox was deleted";
     return "[UNAVAILABLE] Server is stopping";
 }
@@ -334,6 +363,13 @@ net::Task<void> Session::run() {
 
 net::Task<void> Session::serve() {
     stream_.raw().expires_in(deps_.limits.before_login_max);
+    // Strangers never take all the places: those who belong here get in again as others leave or run out of time.
+    visit_ = deps_.hub->let_in(deps_.limits.strangers_max);
+    if (!visit_) {
+        deps_.metrics->counter("imap_strangers_refused_total", "IMAP connections refused: too many without a login")
+            .add();
+        co_return co_await say_bye("[UNAVAILABLE] Too many connections without a login; try again later");
+    }
     untagged("OK [CAPABILITY " + capabilities() + "] " + deps_.hostname + " Posthouse ready");
     const auto greeted = co_await stream_.flush();
     if (!greeted) co_return;
@@ -434,7 +470,7 @@ Result<Session::Asked> Session::parse(const ReadCommand& command) {
     }
     const Command* row = find_command(verb);
     if (!command.refusal.empty()) return refused(command.refusal);
-    if (row == nullptr) return refused("Unknown command");  // its text is never echoed
+    if (row == nullptr || !offers(*row)) return refused("Unknown command");  // its text is never echoed
     if ((row->phases & static_cast<std::uint8_t>(phase_)) == 0) return refused("Not allowed now");
     if (command.text.find('\0') != std::string::npos) return refused("NUL is not allowed");
     if (!in.at_end() && !wire::take_space(in)) return refused("Missing space");

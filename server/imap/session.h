@@ -34,6 +34,7 @@
 #include "server/imap/reply.h"
 #include "server/imap/search_contexts.h"
 #include "server/imap/selected.h"
+#include "server/imap/switches.h"
 
 namespace posthouse::server::imap {
 
@@ -44,7 +45,8 @@ struct SessionDeps {
     net::Loop* loop = nullptr;
     Authenticator* authenticator = nullptr;
     Hub* hub = nullptr;
-    net::TlsServerContext* tls = nullptr;  ///< for STARTTLS; null: not offered
+    SwitchBoard* switches = nullptr;  ///< null: everything is offered
+    net::TlsServerContext* tls = nullptr;   ///< for STARTTLS; null: not offered
     std::string hostname;
     posthouse::imap::Limits limits;
     const Clock* clock = nullptr;
@@ -93,6 +95,11 @@ class Session {
     bool may_login() const;
     bool offers_starttls() const { return !is_secure() && deps_.tls != nullptr; }
     std::string capabilities() const;
+    /// Whether nobody switched it off for this account and client.
+    bool offers(std::string_view capability) const;
+    bool offers(const Command& row) const;
+    /// The name in the client's ID. True where that changes what is offered.
+    bool set_client(std::string_view name);
     /// Takes the identity; false where the account has too many sessions.
     bool log_in(const Identity& identity);
     /// Back to the moment before login (RFC 8437): nothing of the account stays.
@@ -190,7 +197,9 @@ class Session {
 
     storage::AccountId account_{};
     std::string account_address_;
+    std::string client_;  // its name, lower case; "" before ID
     std::unique_ptr<Access> access_;
+    std::unique_ptr<Hub::Visit> visit_;  // until the login
     std::unique_ptr<Hub::Seat> seat_;
     bool revoked_ = false;          // the account may not log in any more
     bool mailbox_removed_ = false;  // the selected mailbox

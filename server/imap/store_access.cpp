@@ -7,6 +7,7 @@
 #include "server/imap/store_listing.h"
 #include "server/imap/store_search.h"
 #include "storage/await.h"
+#include "storage/sent_copy.h"
 
 namespace posthouse::server::imap {
 
@@ -388,6 +389,15 @@ class StoreAccess final : public Access {
             Appended out(target.id, target.uid_validity);
             for (std::size_t i = 0; i < messages.size(); ++i) {
                 TRY(const storage::MessageId message, tx.add_message(messages[i].body, facts[i]));
+                if (messages.size() == 1 && !replaced) {
+                    // The server filed it at submission: the client gets that one.
+                    TRY(const auto filed,
+                        storage::find_filed(tx, account, target, facts[i].message_id, messages[i].options));
+                    if (filed) {
+                        out.uids.push_back(filed->uid);
+                        continue;
+                    }
+                }
                 TRY(const Entry entry, mail.append(target.id, message, messages[i].options));
                 out.uids.push_back(entry.uid);
             }

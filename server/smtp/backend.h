@@ -14,6 +14,7 @@
 
 #include "protocols/base/result.h"
 #include "protocols/net/address.h"
+#include "protocols/net/stream.h"
 #include "protocols/net/task.h"
 #include "protocols/smtp/path.h"
 
@@ -25,6 +26,7 @@ namespace wire = ::posthouse::smtp;
 struct Login {
     std::int64_t account = 0;  ///< 0 for a relay client
     std::string address;       ///< of the account, or the name of the relay client
+    std::shared_ptr<void> proof;  ///< what it logged in with; the backend's own
 
     Login() = default;
     Login(std::int64_t id, std::string at) : account(id), address(std::move(at)) {}
@@ -77,6 +79,30 @@ struct AcceptedMessage {
     explicit AcceptedMessage(std::string name) : id(std::move(name)) {}
 };
 
+/// What a login comes over.
+struct AuthPeer {
+    net::IpAddress address;
+    net::TlsBinding binding;
+
+    AuthPeer(net::IpAddress at, net::TlsBinding tls) : address(at), binding(std::move(tls)) {}
+};
+
+/// The next of a SASL dialogue: send `challenge`, or it is over and `login` is who it is.
+struct AuthStep {
+    std::string challenge;  ///< raw octets
+    std::optional<Login> login;
+};
+
+/// One dialogue. Errors end it: unauthenticated, limit (too many failures), unavailable; invalid for bad syntax,
+/// denied for a foreign authorisation identity.
+class AuthExchange {
+ public:
+    virtual ~AuthExchange() = default;
+    /// `initial`: the initial response where there was one.
+    virtual net::Task<Result<AuthStep>> start(std::optional<std::string> initial) = 0;
+    virtual net::Task<Result<AuthStep>> answer(std::string response) = 0;
+};
+
 class Backend {
  public:
     virtual ~Backend() = default;
@@ -87,8 +113,12 @@ class Backend {
     /// unavailable. What was taken here is a promise: accept() delivers it though the mailbox filled up meanwhile.
     virtual net::Task<Result<RecipientKind>> lookup_recipient(wire::Path recipient, std::optional<Login> login,
                                                               std::uint64_t declared_octets) = 0;
-    /// Errc::unauthenticated, limit (too many failures) or unavailable.
-    virtual net::Task<Result<Login>> authenticate(std::string login, std::string password, net::IpAddress peer) = 0;
+    /// Names of mechanisms, the strongest first.
+    virtual std::vector<std::string> auth_mechanisms(const net::TlsBinding& binding) = 0;
+    /// Null for a mechanism that is not offered.
+    virtual std::unique_ptr<AuthExchange> begin_auth(std::string_view mechanism, AuthPeer peer) = 0;
+    /// Errc::unauthenticated: what it logged in with was revoked or changed.
+    virtual net::Task<Result<>> check_login(Login login) = 0;
     /// The relay client that comes from this address without a login, if any. `hello` is what it calls itself.
     virtual std::optional<Login> client_at(const net::IpAddress& peer, std::string_view hello);
     /// Errc::limit with a sentence for the client: it has had its share for now.

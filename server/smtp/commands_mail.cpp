@@ -23,6 +23,7 @@ net::Task<Reply> on_mail(Session& session, std::string_view args) {
         session.close_after_reply();
         co_return Reply(421, "4.7.0", "Too many messages in this session");
     }
+    if (auto ended = co_await session.check_login()) co_return *std::move(ended);
     Cursor in(args);
     if (!in.take_word("FROM:")) co_return Reply(501, "5.5.4", "Syntax: MAIL FROM:<address>");
     in.skip_blanks();  // not in the grammar, but sent by many (RFC 5321 4.1.1.2 warns of it)

@@ -33,18 +33,16 @@ net::Task<Reply> on_auth(Session& session, std::string_view args) {
     in.skip_blanks();
     const std::string_view initial = in.rest();
     if (name.empty()) co_return Reply(501, "5.5.4", "Syntax: AUTH mechanism [initial-response]");
-    auto mechanism = sasl::make_server_mechanism(name);
-    if (mechanism == nullptr) co_return Reply(504, "5.5.4", "This mechanism is not offered");
+    auto exchange = session.make_exchange(name);
+    if (exchange == nullptr) co_return Reply(504, "5.5.4", "This mechanism is not offered");
 
-    std::string decoded;
-    if (!initial.empty() && initial != "=") {
-        auto octets = crypto::base64_decode(initial);
+    std::optional<std::string> response;
+    if (!initial.empty()) {
+        auto octets = initial == "=" ? Result<std::string>(std::string()) : crypto::base64_decode(initial);
         if (!octets) co_return Reply(501, "5.5.2", "The response is no base64");
-        decoded = *std::move(octets);
+        response = *std::move(octets);
     }
-    Result<sasl::Step> step = initial.empty() ? mechanism->start(std::nullopt) : mechanism->start(decoded);
-    session.begin_auth(std::move(mechanism));
-    co_return co_await session.continue_auth(std::move(step));
+    co_return co_await session.begin_auth(std::move(exchange), std::move(response));
 }
 constexpr Command kAuth{.verb = "AUTH",
                         .phases = {Phase::ready},

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include "protocols/base/ascii.h"
-#include "protocols/sasl/sasl.h"
 
 namespace posthouse::server::smtp {
 
@@ -22,14 +21,7 @@ bool auth_offered(const ExtensionContext& context) {
 std::string size_arguments(const ExtensionContext& context) {
     return std::to_string(context.options->limits.message_octets_max);
 }
-std::string auth_arguments(const ExtensionContext&) {
-    std::string out;
-    for (const std::string_view name : sasl::server_mechanisms()) {
-        if (!out.empty()) out.push_back(' ');
-        out += name;
-    }
-    return out;
-}
+std::string auth_arguments(const ExtensionContext& context) { return context.mechanisms; }
 std::string limits_arguments(const ExtensionContext& context) {
     const SmtpLimits& limits = context.options->limits;
     return fmt::format("MAILMAX={} RCPTMAX={}", context.mails_max, limits.recipients_max);

@@ -22,6 +22,7 @@ struct ExtensionContext {
     bool tls_possible = false;  ///< a certificate is loaded
     bool logged_in = false;
     std::size_t mails_max = 0;  ///< transactions this session may have
+    std::string mechanisms;     ///< of AUTH, divided by blanks; only where EHLO is about to list them
 };
 
 /// Parameters of MAIL, gathered.

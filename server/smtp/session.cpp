@@ -56,6 +56,10 @@ ExtensionContext Session::extension_context() const {
     context.tls_possible = deps_.tls != nullptr;
     context.logged_in = login_.has_value();
     context.mails_max = mails_max();
+    if (options().kind != Kind::submission || !context.tls || context.logged_in) return context;
+    for (const std::string& name : deps_.backend->auth_mechanisms(stream_.raw().tls_binding())) {
+        context.mechanisms += (context.mechanisms.empty() ? "" : " ") + name;
+    }
     return context;
 }
 
@@ -226,55 +230,71 @@ net::Task<wire::Reply> Session::unknown_command(std::string_view verb) {
     co_return wire::Reply(500, "5.5.1", "Unknown command");
 }
 
-void Session::begin_auth(std::unique_ptr<sasl::ServerMechanism> mechanism) {
-    mechanism_ = std::move(mechanism);
+std::unique_ptr<AuthExchange> Session::make_exchange(std::string_view mechanism) {
+    const AuthPeer peer(stream_.raw().peer().address, stream_.raw().tls_binding());
+    return backend().begin_auth(mechanism, peer);
+}
+
+net::Task<wire::Reply> Session::begin_auth(std::unique_ptr<AuthExchange> exchange, std::optional<std::string> initial) {
+    exchange_ = std::move(exchange);
     enter(Phase::auth);
+    auto step = co_await exchange_->start(std::move(initial));
+    co_return continue_auth(std::move(step));
+}
+
+net::Task<std::optional<wire::Reply>> Session::check_login() {
+    if (!login_) co_return std::nullopt;
+    const auto good = co_await backend().check_login(*login_);
+    if (good) co_return std::nullopt;
+    if (good.error().code != Errc::unauthenticated) co_return reply_for(good.error());
+    ending_ = "what it logged in with is not good any more";
+    transaction_.reset();
+    enter(Phase::closing);
+    co_return wire::Reply(421, "4.7.0", "This login is not valid any more");
 }
 
 net::Task<wire::Reply> Session::answer_auth() {
     const auto line = co_await read_line(wire::kAuthLineOctetsMax);
     if (!line && line.error().code != Errc::too_large) co_return broken(line.error());
     if (!line) {
-        mechanism_.reset();
+        exchange_.reset();
         enter(Phase::ready);
         co_return wire::Reply(500, "5.5.6", "The line is too long");  // RFC 4954 4
     }
     if (*line == "*") {
-        mechanism_.reset();
+        exchange_.reset();
         enter(Phase::ready);
         co_return wire::Reply(501, "5.7.0", "Authentication cancelled");
     }
     auto octets = crypto::base64_decode(*line);
     if (!octets) {
-        mechanism_.reset();
+        exchange_.reset();
         enter(Phase::ready);
         co_return wire::Reply(501, "5.5.2", "The response is no base64");
     }
-    Result<sasl::Step> step = mechanism_->answer(*octets);
-    co_return co_await continue_auth(std::move(step));
+    auto step = co_await exchange_->answer(*std::move(octets));
+    co_return continue_auth(std::move(step));
 }
 
-net::Task<wire::Reply> Session::continue_auth(Result<sasl::Step> step) {
-    if (step && !step->credentials) co_return wire::Reply(334, crypto::base64_encode(step->challenge));
-    mechanism_.reset();
+wire::Reply Session::continue_auth(Result<AuthStep> step) {
+    if (step && !step->login) return wire::Reply(334, crypto::base64_encode(step->challenge));
+    exchange_.reset();
     enter(Phase::ready);
-    if (!step && step.error().code == Errc::invalid) co_return wire::Reply(501, "5.5.2", "A malformed response");
-    if (!step) co_return wire::Reply(535, "5.7.8", "Authentication failed");
-    sasl::Credentials& credentials = *step->credentials;
-    const net::IpAddress peer = stream_.raw().peer().address;
-    auto login = co_await backend().authenticate(std::move(credentials.login), std::move(credentials.password), peer);
-    if (login) {
-        login_ = *std::move(login);
-        co_return wire::Reply(235, "2.7.0", "Authentication succeeded");
+    if (step) {
+        login_ = std::move(step->login);
+        return wire::Reply(235, "2.7.0", "Authentication succeeded");
     }
+    const Errc code = step.error().code;
+    if (code == Errc::invalid) return wire::Reply(501, "5.5.2", "A malformed response");
+    if (code == Errc::denied || code == Errc::too_large) return wire::Reply(535, "5.7.8", "Authentication failed");
     count("smtp_auth_failures_total", "Logins that failed").add();
-    if (login.error().code == Errc::limit) co_return wire::Reply(454, "4.7.0", "Too many failures, try again later");
-    if (login.error().code != Errc::unauthenticated) co_return reply_for(login.error());
+    if (code == Errc::limit) return wire::Reply(454, "4.7.0", "Too many failures, try again later");
+    if (code != Errc::unauthenticated) return reply_for(step.error());
     if (++auth_failures_ >= options().limits.auth_failures_max) {
         enter(Phase::closing);
-        co_return wire::Reply(421, "4.7.0", "Too many failed logins");
+        return wire::Reply(421, "4.7.0", "Too many failed logins");
     }
-    co_return reply_for(login.error());
+    return reply_for(step.error());
 }
 
 net::Task<void> Session::start_tls() {

@@ -10,7 +10,6 @@
 #include <string_view>
 
 #include "protocols/net/buffered_stream.h"
-#include "protocols/sasl/sasl.h"
 #include "protocols/smtp/parameters.h"
 #include "server/smtp/command.h"
 #include "server/smtp/content.h"
@@ -75,9 +74,12 @@ class Session {
     void begin_content();
     /// The next input is one chunk (RFC 3030). A chunk without a transaction is swallowed and answered with `refusal`.
     void begin_chunk(wire::ChunkHeader chunk, std::optional<wire::Reply> refusal);
-    void begin_auth(std::unique_ptr<sasl::ServerMechanism> mechanism);
-    /// One step of the exchange: a 334, or the end of it.
-    net::Task<wire::Reply> continue_auth(Result<sasl::Step> step);
+    /// Null for a mechanism that is not offered.
+    std::unique_ptr<AuthExchange> make_exchange(std::string_view mechanism);
+    /// The dialogue of AUTH, up to its first challenge or its end.
+    net::Task<wire::Reply> begin_auth(std::unique_ptr<AuthExchange> exchange, std::optional<std::string> initial);
+    /// Nothing where the login is still good or there is none; else the last reply.
+    net::Task<std::optional<wire::Reply>> check_login();
     /// The reply that follows refuses a recipient; too many of them end the session.
     void mark_recipient_refused() { recipient_refused_ = true; }
     /// Ends the session after the reply.
@@ -91,6 +93,7 @@ class Session {
     std::optional<wire::Reply> check_row(const Command& row);
     net::Task<wire::Reply> unknown_command(std::string_view verb);
     net::Task<wire::Reply> answer_auth();
+    wire::Reply continue_auth(Result<AuthStep> step);
     net::Task<wire::Reply> receive_data();
     net::Task<wire::Reply> receive_chunk();
     net::Task<wire::Reply> finish_content();
@@ -118,7 +121,7 @@ class Session {
     std::optional<Login> login_;
     std::optional<Login> neighbour_;
     std::optional<Transaction> transaction_;
-    std::unique_ptr<sasl::ServerMechanism> mechanism_;
+    std::unique_ptr<AuthExchange> exchange_;
     wire::ChunkHeader chunk_;
     std::optional<wire::Reply> chunk_refusal_;
     std::chrono::steady_clock::time_point content_began_;

@@ -150,6 +150,7 @@ net::Task<wire::Reply> Session::accept_content() {
         }
         co_return *std::move(refusal);
     }
+    if (auto ended = co_await check_login()) co_return *std::move(ended);
     const Envelope& about = transaction_->envelope;
     // A report of another server of the house has no sender, and its author is that server.
     const bool is_report = about.login && about.login->is_relay_client() && about.sender.is_null();

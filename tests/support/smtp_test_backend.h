@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "protocols/base/ascii.h"
+#include "protocols/sasl/sasl.h"
 #include "server/smtp/backend.h"
 
 namespace posthouse::test {
@@ -35,12 +36,12 @@ class SmtpTestBackend final : public server::smtp::Backend {
         co_return Error(Errc::denied, "not our domain");
     }
 
-    net::Task<Result<server::smtp::Login>> authenticate(std::string login, std::string password,
-                                                        net::IpAddress) override {
-        const auto found = accounts.find(login);
-        if (found == accounts.end() || found->second != password) co_return Error(Errc::unauthenticated, "wrong");
-        co_return server::smtp::Login(1, login);
+    std::vector<std::string> auth_mechanisms(const net::TlsBinding&) override { return {"PLAIN", "LOGIN"}; }
+    std::unique_ptr<server::smtp::AuthExchange> begin_auth(std::string_view name, server::smtp::AuthPeer) override {
+        if (!ascii::equals_ci(name, "PLAIN") && !ascii::equals_ci(name, "LOGIN")) return nullptr;
+        return std::make_unique<Exchange>(accounts, sasl::make_server_mechanism(name, sasl::ServerSide()));
     }
+    net::Task<Result<>> check_login(server::smtp::Login) override { co_return Result<>(); }
 
     net::Task<Result<>> check_sender(server::smtp::Login login, posthouse::smtp::Path address) override {
         if (ascii::equals_ci(login.address, address.spec())) co_return Result<>();
@@ -62,6 +63,36 @@ class SmtpTestBackend final : public server::smtp::Backend {
     }
 
  private:
+    // Compares plain passwords.
+    class Exchange final : public server::smtp::AuthExchange {
+     public:
+        Exchange(const std::map<std::string, std::string>& accounts, std::unique_ptr<sasl::ServerMechanism> mechanism)
+            : accounts_(accounts), mechanism_(std::move(mechanism)) {}
+        net::Task<Result<server::smtp::AuthStep>> start(std::optional<std::string> initial) override {
+            std::optional<std::string_view> first;
+            if (initial) first = *initial;
+            co_return judge(mechanism_->start(first));
+        }
+        net::Task<Result<server::smtp::AuthStep>> answer(std::string response) override {
+            co_return judge(mechanism_->answer(response));
+        }
+
+     private:
+        Result<server::smtp::AuthStep> judge(Result<sasl::Step> step) const {
+            if (!step) return Error(step.error());
+            server::smtp::AuthStep out;
+            out.challenge = step->challenge;
+            if (!step->credentials) return out;
+            const auto found = accounts_.find(step->credentials->login);
+            if (found == accounts_.end() || found->second != step->credentials->password) {
+                return Error(Errc::unauthenticated, "wrong");
+            }
+            out.login.emplace(1, found->first);
+            return out;
+        }
+        const std::map<std::string, std::string>& accounts_;
+        std::unique_ptr<sasl::ServerMechanism> mechanism_;
+    };
     struct Sink final : server::smtp::BodySink {
         std::string octets;
         Result<> append(std::string_view more) override {

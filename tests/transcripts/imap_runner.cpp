@@ -4,6 +4,7 @@
 //              @set idle_keepalive_ms=50    @set message_octets_max=3000
 //              @set announce_uidonly=yes    @set notify_mailboxes_max=8
 //              @message mailbox text with \r\n escapes      (delivered to the first account)
+//              @switch off|on capability everyone|ADDRESS [part of the client's ID name]
 // In place:    @deliver mailbox text        @expunge mailbox uid    @flag mailbox uid   (another session's \Flagged)
 //              @fill mailbox octets         a message with a body line of that many octets
 //              @quota octets messages       of the first account; 0: none
@@ -43,6 +44,8 @@ class ImapWorld final : public World {
             host_.deps.limits.idle_keepalive = std::chrono::milliseconds(std::stoll(keepalive));
         }
         host_.deps.announce_uidonly = transcript.setting("announce_uidonly", "no") == "yes";
+        const std::string strangers = transcript.setting("strangers_max", "");
+        if (!strangers.empty()) host_.deps.limits.strangers_max = std::stoull(strangers);
         peer_ = must(net::IpAddress::parse(transcript.setting("peer", "127.0.0.1")));
         for (const Directive& directive : transcript.setup) {
             if (directive.name == "account") {
@@ -50,8 +53,12 @@ class ImapWorld final : public World {
                 if (!account_) account_ = id;
             } else if (directive.name == "message") {
                 deliver(directive);
+            } else if (directive.name == "switch") {
+                turn(directive);
             }
         }
+        switches_ = must(server::imap::SwitchBoard::open(*host_.store, host_.loop, *host_.pool));
+        host_.deps.switches = switches_.get();
     }
 
     net::Task<Result<std::unique_ptr<net::Stream>>> connect(int) override {
@@ -75,6 +82,8 @@ class ImapWorld final : public World {
             const std::uint64_t messages = std::stoull(directive.arguments.at(1));
             must(host_.store->write(
                 {}, [&](storage::Tx& tx) { return tx.catalog().set_quota(*account_, octets, messages); }));
+        } else if (directive.name == "switch") {
+            turn(directive);
         } else if (directive.name == "stop") {
             for (net::Stream* stream : streams_) stream->interrupt();
         } else {
@@ -91,6 +100,21 @@ class ImapWorld final : public World {
         const std::string& mailbox = directive.arguments.at(0);
         const std::string text = must(unescape(std::string_view(directive.rest).substr(mailbox.size() + 1)));
         must(host_.deliver(*account_, mailbox, text));
+    }
+    void turn(const Directive& directive) {
+        const auto& words = directive.arguments;
+        std::string client;
+        for (std::size_t i = 3; i < words.size(); ++i) client += (client.empty() ? "" : " ") + words[i];
+        must(host_.store->write({}, [&](storage::Tx& tx) -> Result<> {
+            storage::AccountId account{};
+            if (words.at(2) != "everyone") {
+                TRY(const auto found, tx.catalog().account(words.at(2)));
+                account = found.id;
+            }
+            storage::SwitchTx switches(tx);
+            return words.at(0) == "off" ? switches.switch_off(account, client, words.at(1))
+                                        : switches.switch_on(account, client, words.at(1));
+        }));
     }
     void change(const Directive& directive) {
         const storage::Uid uids[] = {static_cast<storage::Uid>(std::stoul(directive.arguments.at(1)))};
@@ -109,6 +133,7 @@ class ImapWorld final : public World {
     }
 
     ImapHost host_;
+    std::unique_ptr<server::imap::SwitchBoard> switches_;
     net::TaskGroup sessions_;
     net::IpAddress peer_;
     std::optional<storage::AccountId> account_;

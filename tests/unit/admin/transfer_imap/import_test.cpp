@@ -174,6 +174,16 @@ TEST_CASE("answers of servers that refuse, are busy, or are none") {
         CHECK(bench.server.count("LOGIN \"alice\" \"a \\\"b\\\" \\\\\"") == 1);
         CHECK(bench.here() == "2 4");
     }
+    SUBCASE("SCRAM where there is no PLAIN: a server that does not know the password is not believed") {
+        Bench bench(1);
+        bench.server.capabilities = "IMAP4rev1 AUTH=SCRAM-SHA-256";
+        bench.server.once["AUTHENTICATE SCRAM-SHA-256"] = "+ \r\n%t OK come in\r\n";
+        const auto outcome = bench.run();
+        REQUIRE_FALSE(outcome.verdict);
+        CHECK(outcome.verdict.error().code == Errc::unauthenticated);
+        CHECK(bench.server.count("LOGIN") == 0);
+        CHECK(bench.server.count("EXAMINE") == 0);
+    }
     SUBCASE("a server that asks for more than was to be said") {
         Bench bench(1);
         bench.server.capabilities = "IMAP4rev1 AUTH=PLAIN";

@@ -6,7 +6,9 @@ using namespace posthouse;
 using namespace std::string_view_literals;
 
 TEST_CASE("PLAIN, RFC 4616: identity, login and password") {
-    const auto check = [](std::string_view response) { return sasl::make_server_mechanism("plain")->start(response); };
+    const auto check = [](std::string_view response) {
+        return sasl::make_server_mechanism("plain", sasl::ServerSide())->start(response);
+    };
     const auto good = check("\0alice\0secret"sv);
     REQUIRE(good);
     REQUIRE(good->credentials);
@@ -24,7 +26,7 @@ TEST_CASE("PLAIN, RFC 4616: identity, login and password") {
 }
 
 TEST_CASE("LOGIN: two challenges, or one where the login came at once") {
-    auto mechanism = sasl::make_server_mechanism("LOGIN");
+    auto mechanism = sasl::make_server_mechanism("LOGIN", sasl::ServerSide());
     const auto first = mechanism->start(std::nullopt);
     REQUIRE(first);
     CHECK(first->challenge == "Username:");
@@ -34,5 +36,5 @@ TEST_CASE("LOGIN: two challenges, or one where the login came at once") {
     const auto last = mechanism->answer("secret");
     REQUIRE(last);
     CHECK(last->credentials->login == "alice");
-    CHECK(sasl::make_server_mechanism("CRAM-MD5") == nullptr);
+    CHECK(sasl::make_server_mechanism("CRAM-MD5", sasl::ServerSide()) == nullptr);
 }

@@ -1,0 +1,86 @@
+#include "storage/sent_copy.h"
+
+#include <algorithm>
+
+#include "protocols/base/log.h"
+#include "storage/context.h"
+
+namespace posthouse::storage {
+namespace {
+
+constexpr const char* kSentName = "Sent";
+
+Result<Mailbox> sent_mailbox(MailTx& mail) {
+    TRY(const std::vector<Mailbox> all, mail.mailboxes());
+    const auto found = std::ranges::find(all, SpecialUse::sent, &Mailbox::special_use);
+    if (found != all.end()) return *found;
+    // None is marked: the one with the usual name, made where it is missing.
+    const auto named = std::ranges::find(all, kSentName, &Mailbox::name);
+    if (named != all.end()) return *named;
+    return mail.create(kSentName, SpecialUse::sent);
+}
+
+// Among the newest entries, which are few: an index of Message-IDs would cost every delivery a page.
+Result<std::optional<Uid>> find_recent(Tx& tx, const Mailbox& mailbox, std::string_view message_id) {
+    if (message_id.empty()) return std::optional<Uid>();
+    const Uid first = mailbox.uid_next > kSentLookBackMax ? mailbox.uid_next - kSentLookBackMax : 1;
+    const std::int64_t since = to_unix_ms(tx.now() - kSentWindow) / 1000;
+    Query q = context_of(tx).db.query(
+        "SELECT e.uid FROM entries e JOIN messages m ON m.id = e.message WHERE e.mailbox = ?1 AND e.uid >= ?2 AND "
+        "e.save_date_s >= ?3 AND m.message_id = ?4 ORDER BY e.uid DESC LIMIT 1");
+    TRY(const bool found, q.bind(mailbox.id, first, since, message_id).row());
+    if (!found) return std::optional<Uid>();
+    return std::optional(q.u32(0));
+}
+
+Result<bool> wants_copies(Tx& tx, AccountId account) {
+    TRY(const Account found, tx.catalog().account(account));
+    return found.file_sent;
+}
+
+}  // namespace
+
+Result<std::optional<Entry>> file_sent(Tx& tx, AccountId account, MessageId message, std::string_view message_id,
+                                       std::uint64_t size_octets) {
+    const std::optional<Entry> none;
+    TRY(const bool wanted, wants_copies(tx, account));
+    if (!wanted) return none;
+    MailTx& mail = tx.mail(account);
+    TRY(const Mailbox sent, sent_mailbox(mail));
+    TRY(const auto there, find_recent(tx, sent, message_id));
+    if (there) return none;
+    const AccountId accounts[] = {account};
+    const auto room = check_quota(tx.catalog(), accounts, size_octets);
+    if (!room && room.error().code != Errc::over_quota && room.error().code != Errc::too_large) {
+        return Error(room.error());
+    }
+    if (!room) {
+        log::warn("storage", "a sent message was not filed: {}", room.error().context);
+        return none;
+    }
+    AppendOptions options;
+    options.flags = bit(Flag::seen);
+    TRY(const Entry entry, mail.append(sent.id, message, options));
+    return std::optional(entry);
+}
+
+Result<std::optional<Entry>> find_filed(Tx& tx, AccountId account, const Mailbox& mailbox, std::string_view message_id,
+                                        const AppendOptions& options) {
+    const std::optional<Entry> none;
+    if (mailbox.special_use != SpecialUse::sent || mailbox.account != account) return none;
+    TRY(const bool wanted, wants_copies(tx, account));
+    if (!wanted) return none;
+    TRY(const auto uid, find_recent(tx, mailbox, message_id));
+    if (!uid) return none;
+    MailTx& mail = tx.mail(account);
+    const Uid uids[] = {*uid};
+    FlagChange change;
+    change.flags = options.flags;
+    change.keywords = options.keywords;
+    TRY_VOID(mail.store(mailbox.id, uids, change, std::nullopt));
+    TRY(const std::vector<Entry> entries, mail.entries(mailbox.id, *uid, *uid));
+    if (entries.empty()) return none;
+    return std::optional(entries.front());
+}
+
+}  // namespace posthouse::storage

@@ -1,0 +1,29 @@
+#pragma once
+/// storage/sent_copy: the copy of a submitted message in its sender's Sent mailbox, for accounts that want one
+/// (Account::file_sent). A client may file its own: whoever comes second, within kSentWindow, finds the first by its
+/// Message-ID, so that there is one.
+/// Threads: the commit thread, within a write.
+#include <chrono>
+#include <optional>
+#include <string_view>
+
+#include "protocols/base/result.h"
+#include "storage/mail.h"
+
+namespace posthouse::storage {
+
+class Tx;
+
+inline constexpr std::chrono::minutes kSentWindow{60};
+inline constexpr Uid kSentLookBackMax = 200;  ///< entries of the mailbox that are compared, the newest
+
+/// Files `message`, which came in through this write, \Seen. Nothing where the account wants none, where one is there
+/// already, or where there is no room for it: the message itself is sent all the same.
+Result<std::optional<Entry>> file_sent(Tx& tx, AccountId account, MessageId message, std::string_view message_id,
+                                       std::uint64_t size_octets);
+/// The copy that stands in `mailbox` for a message which its owner is about to append there; it takes these flags on.
+/// Nothing where the mailbox is not the one for sent mail of an account that wants copies.
+Result<std::optional<Entry>> find_filed(Tx& tx, AccountId account, const Mailbox& mailbox, std::string_view message_id,
+                                        const AppendOptions& options);
+
+}  // namespace posthouse::storage
