@@ -102,3 +102,11 @@ TEST_CASE("a DNS that does not answer is no reason") {
     f.zone.fail("_dmarc.b.example", "");
     CHECK(f.ask("b.example", "b.example"));
 }
+
+TEST_CASE("a DNS that does not answer holds up a message once, not for every question") {
+    Fixture f;
+    f.add_key();
+    f.zone.fail("mail.a.example", "A");
+    CHECK(f.ask());
+    CHECK(f.zone.asked_txt().empty());
+}
