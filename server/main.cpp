@@ -16,6 +16,7 @@
 #include <optional>
 
 #include "admin/cli/cli.h"
+#include "admin/cli/dkim_rotation.h"
 #include "admin/http/http.h"
 #include "admin/oidc/provider.h"
 #include "protocols/base/log.h"
@@ -101,7 +102,6 @@ class House {
  private:
     Result<> load_tls();
     Result<> open_rooms();
-    void open_alignment();
     Result<> open_doors();
     Result<> open_http();
     Result<> announce();
@@ -184,7 +184,8 @@ Result<> House::open_rooms() {
     TRY(directory_, Directory::open(*store_, loop_, read_pool_));
     backend_ = make_backend(*store_, loop_, read_pool_, *authenticator_, *directory_, config_.hostname, system_clock(),
                             metrics_);
-    open_alignment();
+    alignment_ = make_alignment_check(
+        AlignmentDeps(*store_, loop_, read_pool_, *resolver_, system_clock(), metrics_, config_.hostname));
     hub_ = imap::make_hub(*store_, loop_);
     TRY(switches_, imap::SwitchBoard::open(*store_, loop_, read_pool_));
     relay::RelayDeps relay = relay_deps(*store_, loop_, read_pool_, config_, metrics_);
@@ -194,18 +195,6 @@ Result<> House::open_rooms() {
     relay.opportunistic_tls = opportunistic_tls_.get();
     relay_ = std::make_unique<relay::Relay>(std::move(relay));
     return {};
-}
-
-void House::open_alignment() {
-    AlignmentDeps deps;
-    deps.store = store_.get();
-    deps.loop = &loop_;
-    deps.pool = &read_pool_;
-    deps.resolver = resolver_.get();
-    deps.clock = &system_clock();
-    deps.metrics = &metrics_;
-    deps.hostname = config_.hostname;
-    alignment_ = make_alignment_check(std::move(deps));
 }
 
 Door House::smtp_door(const ListenRow& row, const smtp::SmtpServiceOptions& options, net::TlsServerContext* starttls,
@@ -297,6 +286,11 @@ void House::start_jobs() {
     background_.add(std::make_unique<storage::backup::BackupJob>(*store_, metrics_, config_.hostname, config_.file,
                                                                  system_clock()));
     background_.add(storage::make_compact_job(*store_, metrics_));
+    admin::Settings dns;  // what the job needs of them
+    dns.dns_servers = config_.dns_servers;
+    dns.dns_trust_anchor = config_.dns_trust_anchor;
+    dns.dns_ask_loopback = config_.dns_ask_loopback;
+    background_.add(admin::make_dkim_job(*store_, metrics_, system_clock(), std::move(dns)));
     // What the purge lets go of is what the compactor can give back to the disk.
     background_.add(
         storage::make_purge_job(*store_, metrics_, system_clock(), [this] { background_.poke("compact"); }));
@@ -313,6 +307,7 @@ void House::connect_wakeups() {
         if (!notice.catalog && !notice.external) return;
         // A setting or a rule of retention may be another one now.
         house->background_.poke("purge");
+        house->background_.poke("dkim");
         house->loop_.post([house] {
             house->authenticator_->refresh();
             imap::drop_revoked(house->imap_deps(nullptr));

@@ -48,6 +48,11 @@ struct Alias {
     std::vector<std::string> targets;  ///< local or remote addresses
 };
 
+/// pending -> active -> retiring -> retired: made ahead and to be published; signs; signs no more but stays in the DNS
+/// until what it signed has aged; gone, its private half with it.
+enum class DkimState : std::uint8_t { pending, active, retiring, retired };
+std::string_view to_string(DkimState state);
+
 struct DkimKey {
     DkimKeyId id{};
     DomainId domain{};
@@ -56,8 +61,11 @@ struct DkimKey {
     std::string algorithm;  ///< "rsa-sha256" or "ed25519-sha256"
     std::string sealed_pem;
     std::string dns_record;  ///< TXT value at selector._domainkey.domain
-    bool active = true;
+    bool active = true;      ///< signs
     Time created{};
+    DkimState state = DkimState::active;
+    Time changed{};  ///< since when it is in this state
+    Time seen{};     ///< pending: since when the DNS shows it; 0: not yet
 };
 
 /// How long mail stays in a mailbox. Of the rules that fit, the account's counts before the domain's before the one for
@@ -116,6 +124,9 @@ class CatalogTx : public CatalogView {
     /// Sets or replaces. Errc::invalid for a bad mailbox name or number of days, not_found for an unknown scope.
     virtual Result<> set_retention(const RetentionRule& rule) = 0;
     virtual Result<> remove_retention(std::string_view scope, std::string_view mailbox) = 0;
+    /// `active` follows; a retired key loses its private half.
+    virtual Result<> set_dkim_state(DkimKeyId id, DkimState state) = 0;
+    virtual Result<> set_dkim_seen(DkimKeyId id, Time seen) = 0;
 };
 
 /// Whether each of these accounts, and its domain, has room for a message of `octets` (0: not known, so that it must

@@ -38,6 +38,8 @@ class CatalogImpl final : public CatalogTx {
     Result<AliasId> add_alias(std::string_view address, const std::vector<std::string>& targets) override;
     Result<> remove_alias(std::string_view address) override;
     Result<DkimKeyId> add_dkim_key(const DkimKey& key) override;
+    Result<> set_dkim_state(DkimKeyId id, DkimState state) override;
+    Result<> set_dkim_seen(DkimKeyId id, Time seen) override;
     Result<> set_dkim_active(DkimKeyId id, bool active) override;
     Result<> set_setting(std::string_view key, std::string_view value) override;
     Result<> reset_setting(std::string_view key) override;

@@ -217,16 +217,27 @@ Result<DkimKeyId> CatalogImpl::add_dkim_key(const DkimKey& key) {
     TRY(const bool taken,
         any(db_.query("SELECT 1 FROM dkim_keys WHERE domain = ?1 AND selector = ?2").bind(home, selector)));
     if (taken) return Error(Errc::already_exists, fmt::format("there is a key with the selector {} already", selector));
-    TRY_VOID(change(
-        db_.query("INSERT INTO dkim_keys (domain, selector, algorithm, sealed_pem, dns_record, active, "
-                  "created_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")
-            .bind(home, selector, key.algorithm, Blob(key.sealed_pem), key.dns_record, key.active, context_.write->now),
-        ""));
+    TRY_VOID(change(db_.query("INSERT INTO dkim_keys (domain, selector, algorithm, sealed_pem, dns_record, active, "
+                              "created_ms, state, changed_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?7)")
+                        .bind(home, selector, key.algorithm, Blob(key.sealed_pem), key.dns_record,
+                              key.active && key.state == DkimState::active, context_.write->now, key.state),
+                    ""));
     return static_cast<DkimKeyId>(db_.last_id());
 }
 
 Result<> CatalogImpl::set_dkim_active(DkimKeyId id, bool active) {
     return change(db_.query("UPDATE dkim_keys SET active = ?2 WHERE id = ?1").bind(id, active), "there is no such key");
+}
+
+Result<> CatalogImpl::set_dkim_state(DkimKeyId id, DkimState state) {
+    return change(db_.query("UPDATE dkim_keys SET state = ?2, active = ?3, changed_ms = ?4, "
+                            "sealed_pem = CASE WHEN ?5 THEN x'' ELSE sealed_pem END WHERE id = ?1")
+                      .bind(id, state, state == DkimState::active, context_.write->now, state == DkimState::retired),
+                  "there is no such key");
+}
+
+Result<> CatalogImpl::set_dkim_seen(DkimKeyId id, Time seen) {
+    return change(db_.query("UPDATE dkim_keys SET seen_ms = ?2 WHERE id = ?1").bind(id, seen), "there is no such key");
 }
 
 Result<> CatalogImpl::set_setting(std::string_view key, std::string_view value) {

@@ -1,5 +1,7 @@
 #include <fmt/format.h>
 
+#include <array>
+
 #include "protocols/base/ascii.h"
 #include "storage/catalog_impl.h"
 
@@ -113,6 +115,11 @@ Result<std::vector<Alias>> CatalogImpl::aliases() const {
     }
 }
 
+std::string_view to_string(DkimState state) {
+    constexpr std::array<std::string_view, 4> kNames = {"pending", "active", "retiring", "retired"};
+    return kNames[static_cast<std::size_t>(state)];
+}
+
 Result<std::vector<DkimKey>> CatalogImpl::dkim_keys() const {
     const auto make = [](const Query& row) {
         DkimKey key;
@@ -125,11 +132,15 @@ Result<std::vector<DkimKey>> CatalogImpl::dkim_keys() const {
         key.dns_record = row.text(6);
         key.active = row.flag(7);
         key.created = row.time(8);
+        key.state = static_cast<DkimState>(row.i64(9));
+        key.changed = row.time(10);
+        key.seen = row.time(11);
         return key;
     };
     return collect<DkimKey>(
         db_.query("SELECT k.id, k.domain, d.name, k.selector, k.algorithm, k.sealed_pem, k.dns_record, k.active, "
-                  "k.created_ms FROM dkim_keys k JOIN domains d ON d.id = k.domain ORDER BY d.name, k.id"),
+                  "k.created_ms, k.state, k.changed_ms, k.seen_ms FROM dkim_keys k JOIN domains d ON d.id = k.domain "
+                  "ORDER BY d.name, k.id"),
         make);
 }
 

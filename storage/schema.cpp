@@ -67,17 +67,14 @@ constexpr const char* kQueue4 = R"sql(
 ALTER TABLE queue_items ADD COLUMN class INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE queue_recipients ADD COLUMN cause INTEGER NOT NULL DEFAULT 0;
 )sql";
-<<<<<<< HEAD
 constexpr const char* kReplyClass4 = R"sql(
 ALTER TABLE queue_recipients ADD COLUMN last_class TEXT NOT NULL DEFAULT '';
-=======
 // SCRAM keys of app passwords.
 constexpr const char* kLogin4 = R"sql(
 ALTER TABLE app_passwords ADD COLUMN salt BLOB NOT NULL DEFAULT x'';
 ALTER TABLE app_passwords ADD COLUMN iterations INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE app_passwords ADD COLUMN stored_key BLOB NOT NULL DEFAULT x'';
 ALTER TABLE app_passwords ADD COLUMN server_key BLOB NOT NULL DEFAULT x'';
->>>>>>> e6a81d6 (auth: Log in by app passwords and SCRAM-SHA-256)
 )sql";
 // A route of old is a rule and the way it named: each smarthost becomes a way of the route's name.
 constexpr const char* kRoutes4 = R"sql(
@@ -145,6 +142,12 @@ CREATE TABLE lanes (id INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQ
     spacing INTEGER NOT NULL, next_ms INTEGER NOT NULL, updated_ms INTEGER NOT NULL);
 CREATE TABLE queue_kicks (queue INTEGER PRIMARY KEY);
 )sql";
+constexpr const char* kDkim4 = R"sql(
+ALTER TABLE dkim_keys ADD COLUMN state INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE dkim_keys ADD COLUMN changed_ms INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE dkim_keys ADD COLUMN seen_ms INTEGER NOT NULL DEFAULT 0;
+UPDATE dkim_keys SET state = CASE WHEN active THEN 1 ELSE 3 END, changed_ms = created_ms;
+)sql";
 constexpr const char* kToVersion4[] = {
     kLogin4,
     kQueue4,
@@ -152,6 +155,7 @@ constexpr const char* kToVersion4[] = {
     kRoutes4,
     kTransport4,
     kLanes4,
+    kQueue4, kReplyClass4, kRoutes4, kTransport4, kLanes4, kDkim4,
 };
 
 constexpr Migration kMigrations[] = {{1, kToVersion2}, {2, kToVersion3}, {3, kToVersion4}};

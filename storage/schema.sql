@@ -149,6 +149,9 @@ CREATE TABLE dkim_keys (
     dns_record TEXT NOT NULL,                      -- TXT value to publish
     active     INTEGER NOT NULL,                   -- 1: signs
     created_ms INTEGER NOT NULL,                   -- when it was made
+    state      INTEGER NOT NULL DEFAULT 1,         -- 0 pending 1 active 2 retiring 3 retired
+    changed_ms INTEGER NOT NULL DEFAULT 0,         -- since when it is in this state
+    seen_ms    INTEGER NOT NULL DEFAULT 0,         -- pending: since when the DNS shows it; 0: not yet
     UNIQUE (domain, selector)
 );
 

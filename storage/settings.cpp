@@ -22,6 +22,8 @@ constexpr SettingRow kRows[] = {
     {"backup.key_file", Kind::text, "", 0, 0, "file with the key that encrypts scheduled backups; empty: in clear"},
     {"compact.dead_percent", Kind::number, "50", 10, 95, "a sealed segment is rewritten when this share of it is dead"},
     {"compact.octets_per_second", Kind::octets, "16777216", 65536, 1LL << 40, "how fast segments are rewritten"},
+    {"dkim.retire_days", Kind::number, "14", 6, 365, "days that a key which no longer signs stays in the DNS"},
+    {"dkim.rotate_days", Kind::number, "180", 0, 3650, "days after which the next signing key is made; 0: never"},
     {"dmarc.submission", Kind::text, "refuse", 0, 0,
      "refuse: mail that would fail DMARC at its receivers is not taken; warn: it is"},
     {"oidc.audience", Kind::text, "", 0, 0, "what a token's aud must hold; empty: oidc.client_id, else any"},

@@ -94,6 +94,7 @@ std::span<const Command> import_commands();
 std::span<const Command> import_imap_commands();
 std::span<const Command> trace_commands();
 std::span<const Command> dkim_commands();
+std::span<const Command> dkim_rotation_commands();
 std::span<const Command> doctor_commands();
 std::span<const Command> fsck_commands();
 std::span<const Command> search_commands();

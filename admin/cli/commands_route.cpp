@@ -142,7 +142,8 @@ Result<> dkim_list(Invocation& call) {
     for (const storage::DkimKey& key : keys) {
         Record row;
         row.add("domain", key.domain_name).add("selector", key.selector).add("algorithm", key.algorithm);
-        row.add("active", key.active).add("created", format_rfc3339(key.created));
+        row.add("state", storage::to_string(key.state)).add("active", key.active);
+        row.add("created", format_rfc3339(key.created)).add("since", format_rfc3339(key.changed));
         if (call.out().json()) row.add("record", key.dns_record);
         rows.push_back(std::move(row));
     }

@@ -22,7 +22,10 @@ Result<DomainFacts> load_domain_facts(storage::Store& store, const Settings& set
         if (sts) facts.sts_id = sts->id;
         facts.hostname = settings.hostname;
         for (const storage::DkimKey& key : keys) {
-            if (key.domain == found.id && key.active) facts.keys.push_back({key.selector, key.dns_record});
+            const bool shown =
+                key.active || key.state == storage::DkimState::pending || key.state == storage::DkimState::retiring;
+            if (key.domain != found.id || !shown) continue;
+            facts.keys.push_back({key.selector, key.dns_record, std::string(storage::to_string(key.state))});
         }
         // Where mail of this domain to the world at large goes: no recipient domain is named like this one.
         const std::string from = "postmaster@" + found.name;
@@ -38,6 +41,15 @@ Result<DomainFacts> load_domain_facts(storage::Store& store, const Settings& set
         }
         return facts;
     });
+}
+
+RecordStatus look_up_key(Lookup& lookup, const storage::DkimKey& key) {
+    DnsRecord wanted;
+    wanted.name = fmt::format("{}._domainkey.{}", key.selector, key.domain_name);
+    wanted.type = "TXT";
+    wanted.value = key.dns_record;
+    const auto found = lookup.ask(wanted.type, wanted.name);
+    return found ? judge_record(wanted, *found).status : RecordStatus::unknown;
 }
 
 Result<std::unique_ptr<Lookup>> make_lookup(const Settings& settings) {

@@ -53,6 +53,12 @@ Result<std::vector<storage::DkimKey>> make_dkim_keys(storage::Store& store, cons
     return out;
 }
 
+Result<std::vector<storage::DkimKey>> make_next_dkim_keys(storage::Store& store, const std::string& domain, Time now) {
+    TRY(auto keys, make_dkim_keys(store, domain, now));
+    for (storage::DkimKey& key : keys) key.state = storage::DkimState::pending;
+    return keys;
+}
+
 Result<> add_dkim_keys(storage::Tx& tx, storage::DomainId domain, const std::vector<storage::DkimKey>& keys) {
     for (storage::DkimKey key : keys) {
         key.domain = domain;

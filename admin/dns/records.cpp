@@ -151,8 +151,13 @@ std::vector<DnsRecord> expected_records(const DomainFacts& facts) {
     out.push_back({domain, "TXT", term.empty() ? "v=spf1 mx ~all" : fmt::format("v=spf1 mx {} ~all", term),
                    Need::required, through});
     for (const DomainFacts::Key& key : facts.keys) {
-        out.push_back({fmt::format("{}._domainkey.{}", key.selector, domain), "TXT", key.record, Need::required,
-                       "the public half of a key that signs your mail"});
+        const bool next = key.state == "pending";
+        const bool last = key.state == "retiring";
+        out.push_back({fmt::format("{}._domainkey.{}", key.selector, domain), "TXT", key.record,
+                       next || last ? Need::advised : Need::required,
+                       next   ? "the next key: it takes over the signing once the DNS shows it"
+                       : last ? "the last key: leave it until mail signed with it has aged"
+                              : "the public half of a key that signs your mail"});
     }
     out.push_back({fmt::format("_dmarc.{}", domain), "TXT",
                    fmt::format("v=DMARC1; p=none; rua=mailto:postmaster@{}", domain), Need::required,

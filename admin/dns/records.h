@@ -27,7 +27,8 @@ struct DomainFacts {
     std::string hostname;
     struct Key {
         std::string selector;
-        std::string record;  ///< TXT value
+        std::string record;            ///< TXT value
+        std::string state = "active";  ///< "pending": takes over once it is there; "retiring": may go after a while
     };
     std::vector<Key> keys;
     std::string relay_host;  ///< "" where mail goes out directly
