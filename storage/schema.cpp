@@ -155,7 +155,7 @@ constexpr const char* kToVersion4[] = {
     kRoutes4,
     kTransport4,
     kLanes4,
-    kQueue4, kReplyClass4, kRoutes4, kTransport4, kLanes4, kDkim4,
+    kDkim4,
 };
 
 constexpr Migration kMigrations[] = {{1, kToVersion2}, {2, kToVersion3}, {3, kToVersion4}};
