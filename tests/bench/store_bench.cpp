@@ -4,9 +4,10 @@
 // A case is (producers, octets); prints one JSON line a case. Lines of the mix also say how many bytes were written for
 // each byte of mail (/proc/self/io, the final checkpoint included).
 // usage: store_bench [--seconds N] [--directory DIR] [--producers N] [--octets N] [--memory]
-//        store_bench --mix [--messages N] [--producers N] [--seconds N] [--keep]
+//        store_bench --mix [--messages N] [--median OCTETS] [--producers N] [--seconds N] [--keep]
 //            mail of real sizes (lognormal, median 10 KB, up to 2 MB); with --messages it goes on to that many and
-//            tells the rate of every 50,000: how it changes as the store grows
+//            tells the rate of every 50,000: how it changes as the store grows. With a small median and a directory in
+//            memory that is told of mail.db alone
 //        store_bench --fill DATA --account ADDRESS --messages N
 //            puts N small messages into the INBOX of a store that is there
 #include <fmt/format.h>
@@ -15,6 +16,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cmath>
 #include <condition_variable>
 #include <cstdlib>
 #include <cstring>
@@ -42,6 +44,7 @@ struct Options {
     int producers = 0;
     std::size_t octets = 0;
     std::uint64_t messages = 0;
+    double median = 10'200;
     std::string fill;
     std::string account;
     bool memory = false;
@@ -247,8 +250,8 @@ class Case {
 /// Mail of real sizes into one store, in stretches.
 class Mix {
  public:
-    Mix(Store& store, const std::vector<AccountId>& accounts, int producers)
-        : deliveries_(store, producers), accounts_(accounts), text_(kOctetsMax, 'x') {
+    Mix(Store& store, const std::vector<AccountId>& accounts, int producers, double median)
+        : deliveries_(store, producers), accounts_(accounts), text_(kOctetsMax, 'x'), sizes_(std::log(median), 1.3) {
         // Not one octet repeated: what lies below could be cleverer than mail allows.
         std::mt19937_64 generator(1);
         for (char& c : text_) c = static_cast<char>('!' + generator() % 90);
@@ -296,8 +299,8 @@ class Mix {
     const std::vector<AccountId>& accounts_;
     std::string text_;
     std::mt19937_64 generator_{2};
-    // Median 10 KB; one message in 40,000 would pass 2 MB.
-    std::lognormal_distribution<double> sizes_{9.23, 1.3};
+    // With a median of 10 KB one message in 40,000 would pass 2 MB.
+    std::lognormal_distribution<double> sizes_;
     SteadyClock::time_point end_;
     std::uint64_t target_ = 0;
     std::uint64_t total_ = 0;
@@ -328,6 +331,8 @@ Options parse(int argc, char** argv) {
             options.octets = static_cast<std::size_t>(std::atoll(value));
         else if (name == "--messages")
             options.messages = static_cast<std::uint64_t>(std::atoll(value));
+        else if (name == "--median")
+            options.median = std::atof(value);
         else if (name == "--fill")
             options.fill = value;
         else if (name == "--account")
@@ -362,7 +367,7 @@ void run_mix(const Options& options, const std::string& directory) {
         auto store = Store::create(store_options);
         if (!store) die(store.error().context);
         const std::vector<AccountId> accounts = make_accounts(**store);
-        Mix mix(**store, accounts, options.producers == 0 ? 50 : options.producers);
+        Mix mix(**store, accounts, options.producers == 0 ? 50 : options.producers, options.median);
         if (options.messages == 0) mix.run(0, options.seconds);
         while (mix.total() < options.messages) mix.run(std::min(kStretch, options.messages - mix.total()), 0);
         octets = mix.octets();
