@@ -86,6 +86,7 @@ net::Task<Result<>> CommandReader::take_literal(const wire::LiteralMark& mark, R
         command.text += *piece;
         left -= piece->size();
     }
+    if (stream_.buffered().empty()) stream_.raw().acknowledge();
     co_return Result<>();
 }
 
