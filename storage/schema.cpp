@@ -69,6 +69,7 @@ ALTER TABLE queue_recipients ADD COLUMN cause INTEGER NOT NULL DEFAULT 0;
 )sql";
 constexpr const char* kReplyClass4 = R"sql(
 ALTER TABLE queue_recipients ADD COLUMN last_class TEXT NOT NULL DEFAULT '';
+)sql";
 // SCRAM keys of app passwords.
 constexpr const char* kLogin4 = R"sql(
 ALTER TABLE app_passwords ADD COLUMN salt BLOB NOT NULL DEFAULT x'';
