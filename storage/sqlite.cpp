@@ -203,7 +203,10 @@ Result<> Connection::checkpoint(Checkpoint how) {
 }
 
 Error Connection::error(int rc) {
-    const Errc code = code_of(rc);
+    // Every statement fits the schema, which was there when the database was opened: a table or column that is missing
+    // all of a sudden is a name with a flipped bit.
+    const bool schema_damaged = rc == SQLITE_ERROR && std::string_view(sqlite3_errmsg(handle_)).starts_with("no such ");
+    const Errc code = schema_damaged ? Errc::corrupt : code_of(rc);
     if (is_full(rc, sqlite3_system_errno(handle_))) {
         // Nothing of a write that failed can count; after a failed sync nobody knows.
         damaged_ = damaged_ || (code != Errc::no_space && rc != SQLITE_IOERR_WRITE);
