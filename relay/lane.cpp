@@ -172,8 +172,15 @@ void Lane::let_go(const Target& target, const std::vector<storage::RecipientId>&
 
 // The way has just been found wanting: those behind whose route names another need not wait for it.
 void Lane::reroute_others() {
-    const auto has_other = [&](const LaneEntry& entry) { return targets_[entry.target].has_other; };
-    for (const Parcel& parcel : schedule_.queue().extract(has_other, schedule_.queue().size())) {
+    reroute_those([&](const LaneEntry& entry) { return targets_[entry.target].has_other; });
+}
+
+void Lane::give_up(std::span<const storage::QueueId> queues) {
+    reroute_those([&](const LaneEntry& entry) { return std::ranges::find(queues, entry.queue) != queues.end(); });
+}
+
+void Lane::reroute_those(const std::function<bool(const LaneEntry&)>& wanted) {
+    for (const Parcel& parcel : schedule_.queue().extract(wanted, schedule_.queue().size())) {
         std::vector<storage::RecipientId> ids;
         for (const LaneEntry& entry : parcel.entries) ids.push_back(entry.recipient);
         core_.ways.released(target_of(parcel), ids.size());

@@ -61,6 +61,8 @@ class Lane : public std::enable_shared_from_this<Lane> {
     std::size_t busy() const { return schedule_.busy(); }
     std::size_t waiting() const { return schedule_.queue().size(); }
     bool holds(std::span<const storage::QueueId> queues);
+    /// Those of these messages that wait here are routed anew.
+    void give_up(std::span<const storage::QueueId> queues);
     /// Tries at once, whatever it waits for.
     void kick();
     /// Idle workers close their connections: others need the room.
@@ -105,6 +107,7 @@ class Lane : public std::enable_shared_from_this<Lane> {
     net::Task<void> take_lessons(const Job& job, std::vector<Settled>& settled);
     void let_go(const Target& target, const std::vector<storage::RecipientId>& ids);
     void reroute_others();
+    void reroute_those(const std::function<bool(const LaneEntry&)>& wanted);
     const Target& target_of(const Parcel& parcel) const { return targets_[parcel.entries.front().target]; }
     std::uint16_t number_of(const Target& target);
     net::Task<std::vector<Staying>> conclude(const Job& job, const Parcel& parcel, std::vector<Settled> settled,

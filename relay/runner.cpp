@@ -330,11 +330,14 @@ void Runner::reroute(const std::vector<storage::RecipientId>& ids) {
     wake_.set();
 }
 
-// `queue retry`: the lanes in which these wait try at once.
+// `queue retry`: the lanes in which these wait try at once; they themselves are routed anew, since what they waited for
+// may have been mended (another password, another way).
 void Runner::kick(const std::vector<storage::QueueId>& queues) {
     const std::vector<std::pair<std::string, std::shared_ptr<Lane>>> all(lanes_.begin(), lanes_.end());
     for (const auto& [key, lane] : all) {
-        if (lane->holds(queues)) lane->kick();
+        if (!lane->holds(queues)) continue;
+        lane->give_up(queues);
+        lane->kick();
     }
 }
 
