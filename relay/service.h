@@ -64,7 +64,7 @@ struct RelayDeps {
     std::string hostname;
     net::TlsClientContext* verified_tls = nullptr;       ///< Verify::required with the system's anchors
     net::TlsClientContext* opportunistic_tls = nullptr;  ///< Verify::opportunistic; null: MX delivery in clear
-    TokenDoor* token_door = nullptr;                     ///< null: relays with XOAUTH2 cannot be used
+    TokenDoor* token_door = nullptr;                     ///< how tokens are asked for; null: over HTTPS
     RelayOptions options;
     RelayDeps() = default;
 };

@@ -6,6 +6,7 @@
 #include "protocols/base/log.h"
 #include "protocols/crypto/crypto.h"
 #include "relay/core.h"
+#include "relay/token_door.h"
 #include "storage/await.h"
 
 namespace posthouse::relay {
@@ -61,11 +62,13 @@ net::Task<Result<std::string>> Tokens::get(Core& core, storage::Way way) {
     if (known != kept_.end() && known->second.made_for == made_for && known->second.until > core.now()) {
         co_return known->second.value;
     }
-    if (core.deps.token_door == nullptr) co_return Error(Errc::unsupported, "tokens cannot be fetched here");
     CO_TRY(const std::string secret, unsealed(core, way.sealed_secret));
     CO_TRY(const std::string refresh, unsealed(core, way.oauth.sealed_refresh));
     std::string form = token_form(way.oauth, secret, refresh);
-    auto answer = co_await core.deps.token_door->post(way.oauth.token_url, std::move(form));
+    const std::unique_ptr<TokenDoor> own =
+        core.deps.token_door == nullptr ? make_token_door(core.deps, core.https_open) : nullptr;
+    TokenDoor& door = own ? *own : *core.deps.token_door;
+    auto answer = co_await door.post(way.oauth.token_url, std::move(form));
     if (!answer) {
         co_return Error(answer.error().code,
                         fmt::format("no token from {}: {}", way.oauth.token_url, answer.error().context));
