@@ -5,13 +5,16 @@ import os
 import pathlib
 import pwd
 import shutil
+import socket
 import subprocess
 import tempfile
+import time
 
 from peers import free_port
 
 PLACE = pathlib.Path(os.environ.get("POSTHOUSE_EXIM", "/opt/exim-unpacked"))
 USER = "nobody"
+START_SECONDS_MAX = 30
 
 
 def why_no_exim():
@@ -119,7 +122,15 @@ class Exim:
         with open(self.log_file, "ab") as log:
             self.process = subprocess.Popen([str(PLACE / "usr/sbin/exim4"), "-C", str(self.config), "-bdf", "-q1h"],
                                             stdout=log, stderr=log, start_new_session=True)
-        return self
+        end = time.monotonic() + START_SECONDS_MAX
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port)).close()
+                return self
+            except ConnectionRefusedError:
+                if time.monotonic() > end or self.process.poll() is not None:
+                    raise RuntimeError("Exim did not start:\n" + self.log()) from None
+                time.sleep(0.02)
 
     def stop(self):
         if self.process is not None:
