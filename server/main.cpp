@@ -418,6 +418,7 @@ net::Task<void> House::stop_all() {
     tasks_.spawn("serve.cut", cut_after_goodbye());
     listeners_->stop();
     relay_->stop();
+    resolver_->interrupt();
     co_await listeners_->join();
     co_await relay_->join();
     stopped_.set();

@@ -71,6 +71,10 @@ class Resolver {
     virtual net::Task<DnssecState> test_dnssec() = 0;
     /// What the last test found.
     virtual DnssecState dnssec() const = 0;
+
+    /// Questions that wait for an answer end with Errc::cancelled: the server stops and will not wait for a resolver
+    /// that is silent. Later ones are asked as ever.
+    virtual void interrupt() {}
 };
 
 struct ResolverOptions {
@@ -81,9 +85,9 @@ struct ResolverOptions {
     ResolverOptions() = default;
 };
 
-/// libunbound behind the loop (its descriptor is watched, its thread does the work).
 /// The zone that the first record of a trust anchor file belongs to; "." where none can be read.
 std::string anchor_zone(std::string_view anchor_file);
+/// libunbound behind the loop (its descriptor is watched, its thread does the work).
 Result<std::unique_ptr<Resolver>> make_unbound_resolver(net::Loop& loop, ResolverOptions options);
 
 }  // namespace posthouse::dns

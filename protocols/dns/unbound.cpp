@@ -46,6 +46,7 @@ struct Query {
     int error = 0;
     Reply reply;
     int async_id = 0;
+    bool interrupted = false;  // nobody waits for the answer any more
 };
 
 // What outlives the resolver where a question is still being waited for.
@@ -99,7 +100,8 @@ class Asked {
     }
     ~Asked() {
         state_->queries.erase(query_);
-        if (!query_->done.is_set() && state_->context) ub_cancel(state_->context.get(), query_->async_id);
+        const bool open = query_->interrupted || !query_->done.is_set();
+        if (open && state_->context) ub_cancel(state_->context.get(), query_->async_id);
     }
     Asked(const Asked&) = delete;
     Asked& operator=(const Asked&) = delete;
@@ -171,7 +173,7 @@ net::Task<Result<>> finish(std::shared_ptr<State> state, std::shared_ptr<Query> 
                             fmt::format("no answer for {} within {} s", name, kQueryMax.count() / 1000));
         }
     }
-    if (!state->context) co_return Error(Errc::cancelled, "the resolver is stopping");
+    if (!state->context || query->interrupted) co_return Error(Errc::cancelled, "the resolver is stopping");
     co_return judge(name, *query);
 }
 
@@ -243,7 +245,16 @@ net::Task<Result<Answer<net::IpAddress>>> ask_addresses(std::shared_ptr<State> s
     co_return join_families(std::move(v4), std::move(v6));
 }
 
-// Ends what is under way; whoever waits is told that the resolver is stopping.
+// Whoever waits for an answer is told that the resolver is stopping.
+void end_questions(State& state) {
+    for (const auto& query : state.queries) {
+        if (query->done.is_set()) continue;
+        query->interrupted = true;
+        query->done.set();
+    }
+}
+
+// Ends what is under way, for good.
 void shut(State& state) {
     state.watch.reset();
     state.context.reset();  // ends libunbound's thread
@@ -396,6 +407,10 @@ class UnboundResolver final : public Resolver {
     }
     net::Task<Result<Answer<std::string>>> cname(std::string name) override {
         return ask<std::string>(contexts_->in_use(), std::move(name), Type::cname, parse_name);
+    }
+    void interrupt() override {
+        end_questions(*contexts_->validating);
+        if (contexts_->plain) end_questions(*contexts_->plain);
     }
     net::Task<DnssecState> test_dnssec() override { return test(contexts_); }
     DnssecState dnssec() const override { return contexts_->status; }

@@ -253,10 +253,13 @@ TEST_CASE("more questions than kQueriesInFlightMax wait their turn and are all a
     CHECK(good == kQuestions);
 }
 
-TEST_CASE("destroying the resolver cancels what waits for it") {
-    test::DnsServer server([](const std::string&, std::uint16_t) {
+TEST_CASE("destroying or interrupting the resolver cancels what waits for it") {
+    bool destroyed = false;
+    SUBCASE("destroyed") { destroyed = true; }
+    SUBCASE("interrupted") {}
+    test::DnsServer server([](const std::string& name, std::uint16_t) {
         DnsReply reply;
-        reply.silent = true;
+        reply.silent = name.starts_with("silent.");
         return reply;
     });
     net::Loop loop;
@@ -269,10 +272,21 @@ TEST_CASE("destroying the resolver cancels what waits for it") {
     net::TaskGroup group(loop);
     group.spawn("ask", expect_cancelled(**resolver, cancelled));
     loop.poll();
-    resolver->reset();
+    if (destroyed) {
+        resolver->reset();
+    } else {
+        (*resolver)->interrupt();
+    }
     loop.poll();
     CHECK(cancelled);
     CHECK(group.size() == 0);
+    if (destroyed) return;
+    int left = 1;
+    int good = 0;
+    group.spawn("ask", ask_many(loop, **resolver, 1, left, good));  // it goes on answering
+    loop.run();
+    loop.poll();
+    CHECK(good == 1);
 }
 
 TEST_CASE("bad options are errors at start, with a sentence") {
