@@ -34,7 +34,7 @@ LARGE_OCTETS = 9 << 20
 TRIALS_PER_HOUSE = 20
 ATTACH_SECONDS_MAX = 20
 ANSWER_SECONDS_MAX = 15.0
-EXIT_SECONDS_MAX = 10
+EXIT_SECONDS_MAX = 40  # a stop waits for connections and for questions to the DNS, 30 s at most
 SAMPLE_N_MAX = 12
 
 
