@@ -46,6 +46,9 @@ Result<> SwitchTx::switch_off(AccountId account, std::string_view client, std::s
                                                 "COMPRESS=DEFLATE",
                                                 capability));
     }
+    if (name == "LOGINDISABLED") {
+        return Error(Errc::invalid, "LOGINDISABLED cannot be switched off: clients would send passwords in clear");
+    }
     if (name == "IMAP4REV1") return Error(Errc::invalid, "IMAP4rev1 cannot be switched off: nothing would be left");
     if (part.size() > kClientOctetsMax || !ascii::is_valid_utf8(part) || std::ranges::any_of(part, ascii::is_control)) {
         return Error(Errc::invalid, fmt::format("a client's name is at most {} octets of text", kClientOctetsMax));

@@ -21,6 +21,9 @@ namespace posthouse::storage {
 
 class Parts;
 
+/// "Other Users" or "Shared": above the mailboxes of others.
+bool is_namespace(std::string_view name);
+
 class SharedMail final : public MailTx {
  public:
     SharedMail(const Parts& parts, Context& context, AccountId acting)

@@ -73,6 +73,8 @@ Result<> SharedMail::rename(std::string_view from, std::string_view to) {
     TRY(const auto source, place(from));
     if (mine || !source) {
         if (target) return Error(Errc::unsupported, "a mailbox cannot move to another account");
+        // What lies below would come to stand where others' mailboxes are shown.
+        if (is_namespace(to)) return Error(Errc::unsupported, fmt::format("\"{}\" is for what others share", to));
         return own().rename(from, to);
     }
     TRY(const Mailbox moved, mailbox(from));

@@ -83,6 +83,10 @@ Result<MailImpl*> SharedMail::reach(MailboxId mailbox, Rights needed) const {
     return &of(found.owner);
 }
 
+bool is_namespace(std::string_view name) {
+    return name == kOtherUsers.substr(0, kOtherUsers.size() - 1) || name == kShared.substr(0, kShared.size() - 1);
+}
+
 Result<Mailbox> SharedMail::seen_as(const Grant& grant, MailboxId mailbox) const {
     TRY(Mailbox out, of(grant.owner).mailbox(mailbox));
     if (grant.owner == acting_) return out;

@@ -19,6 +19,9 @@ Result<> turn(Invocation& call, Turn way) {
     const std::string capability = ascii::to_upper(call.get("CAPABILITY"));
     const std::string address = ascii::to_lower(call.get("--account"));
     const std::string client = call.get("--client");
+    if (call.has("--client") && client.empty()) {
+        return Error(Errc::invalid, "--client needs a part of the client's name; leave it out to mean every client");
+    }
     TRY(storage::Store* const store, call.store());
     const auto done = store->write({}, [&](storage::Tx& tx) -> Result<> {
         AccountId account{};
@@ -75,8 +78,8 @@ constexpr Argument kArguments[] = {{Kind::positional, "CAPABILITY", "as CAPABILI
                                    {Kind::option, "--client", "only for clients whose ID name holds this"}};
 
 constexpr Command kRows[] = {
-    {"capability", "off", "neither announce nor understand it", "posthouse capability off QRESYNC --client thunderbird",
-     kArguments, capability_off},
+    {"capability", "off", "announce it no more, and refuse its commands",
+     "posthouse capability off QRESYNC --client thunderbird", kArguments, capability_off},
     {"capability", "on", "offer it again", "posthouse capability on QRESYNC --client thunderbird", kArguments,
      capability_on},
     {"capability", "list", "list what is switched off", "posthouse capability list", {}, capability_list},

@@ -65,7 +65,8 @@ Result<std::string> OidcProvider::judge(const std::string& token) {
     const std::string address(claims.text(settings.claim));
     if (address.empty()) return refused(fmt::format("it has no claim {} (oidc.claim)", settings.claim));
     // Whoever may write any address into a profile would log in as anybody.
-    if (settings.claim == "email" && claims.text("email_verified") == "false") {
+    if (settings.claim == "email" && claims.texts.contains("email_verified") &&
+        claims.text("email_verified") != "true") {
         return refused(fmt::format("the provider has not verified the address {}", address));
     }
     return address;
@@ -146,8 +147,9 @@ Result<Claims> OidcProvider::introspect(const std::string& token, const Settings
     // Unlike a JWT the answer may leave these out (RFC 7662 2.2): the provider has judged them.
     if (!checked.texts.contains("exp")) checked.texts["exp"] = "1000000000000";
     if (!checked.texts.contains("iss")) wanted.issuer.clear();
+    // Whom it was made for has to be said: a token of another application must not open a mailbox.
     const bool has_audience = checked.texts.contains("aud") || checked.lists.contains("aud");
-    if (!has_audience) checked.texts["aud"] = wanted.audience = "?";
+    if (!has_audience) checked.texts["aud"] = std::string(checked.text("client_id"));
     TRY_VOID(check_claims(checked, wanted));
     if (answers_.size() >= kAnswersMax) answers_.clear();
     answers_[key] = {*claims, now + kAnswerKept};

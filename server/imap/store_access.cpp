@@ -389,10 +389,10 @@ class StoreAccess final : public Access {
             Appended out(target.id, target.uid_validity);
             for (std::size_t i = 0; i < messages.size(); ++i) {
                 TRY(const storage::MessageId message, tx.add_message(messages[i].body, facts[i]));
-                if (messages.size() == 1 && !replaced) {
+                if (messages.size() == 1 && (!replaced || replaced->mailbox != target.id)) {
                     // The server filed it at submission: the client gets that one.
                     TRY(const auto filed,
-                        storage::find_filed(tx, account, target, facts[i].message_id, messages[i].options));
+                        storage::find_filed(tx, account, target, facts[i], *messages[i].body, messages[i].options));
                     if (filed) {
                         out.uids.push_back(filed->uid);
                         continue;

@@ -16,15 +16,36 @@ def loose(home):
     return context
 
 
-def message(home, name):
+def message(home, name, text=None):
     return (f"From: {home.account}\r\nTo: {home.account}\r\nSubject: {name}\r\nMessage-ID: <{name}@home.example>\r\n"
-            f"Date: Mon, 23 Nov 2026 20:11:05 +0000\r\n\r\n{name}\r\n").encode()
+            f"Date: Mon, 23 Nov 2026 20:11:05 +0000\r\n\r\n{text or name}\r\n").encode()
 
 
 def submit(home, name, sender=None):
     with smtplib.SMTP_SSL("127.0.0.1", home.port("submissions"), context=loose(home)) as client:
         client.login(home.account, home.password)
         client.sendmail(home.account if sender is None else sender, [home.account], message(home, name))
+
+
+def check_kept(home, client, append):
+    """What is not the same, or stands for nothing any more, is kept beside the copy: an OK means that it is there."""
+    submit(home, "same")
+    client.select("Sent")
+    filed = int(client.uid("SEARCH", "SUBJECT", "same")[1][0])
+    client.unselect()
+    added = [append("Sent", "same", body="another text"), append("Sent", "never sent"),
+             append("Sent", "never sent", body="something else")]
+    client.select("Sent")
+    assert filed not in added and len(set(added)) == 3, (filed, added)
+    client.uid("STORE", str(filed), "+FLAGS", r"(\Deleted)")
+    added.append(append("Sent", "same"))
+    assert added[-1] != filed, (filed, added)
+    client.uid("EXPUNGE", str(filed))
+    found = client.uid("SEARCH", "OR", "SUBJECT", "same", "SUBJECT", '"never sent"')[1][0].split()
+    assert [int(uid) for uid in found] == added, (found, added)
+    client.uid("STORE", ",".join(map(str, added)), "+FLAGS", r"(\Deleted)")
+    client.expunge()
+    client.unselect()
 
 
 def main():
@@ -39,8 +60,8 @@ def main():
             return {re.search(rb"Subject: (\S+)", part[1])[1].decode(): part[0].decode()
                     for part in found if isinstance(part, tuple)}
 
-        def append(mailbox, name, flags=r"(\Seen)"):
-            kind, text = client.append(mailbox, flags, None, message(home, name))
+        def append(mailbox, name, flags=r"(\Seen)", body=None):
+            kind, text = client.append(mailbox, flags, None, message(home, name, body))
             assert kind == "OK", text
             return int(re.search(rb"\[APPENDUID \d+ (\d+)\]", text[0])[1])
 
@@ -61,6 +82,7 @@ def main():
         submit(home, "two")
         assert sorted(sent()) == ["one", "two"], sent()
         assert client.status("Sent", "(MESSAGES)")[1][0].split()[-1] == b"2)"
+        check_kept(home, client, append)
         # Elsewhere a message may lie twice, and a report files nothing.
         assert append("INBOX", "one") and append("INBOX", "one")
         home.cli("sendmail", "-f", home.account, home.account, stdin=message(home, "local"))

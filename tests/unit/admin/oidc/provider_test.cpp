@@ -127,6 +127,8 @@ TEST_CASE("everything that makes a token worth nothing") {
         f.signer.sign(kHeader, claims("", "\"mail\"", 1'799'999'900)),
         f.signer.sign(kHeader, claims(R"(,"nbf":1800000100)")),
         f.signer.sign(kHeader, claims(R"(,"email_verified":false)")),
+        f.signer.sign(kHeader, claims(R"(,"email_verified":"False")")),
+        f.signer.sign(kHeader, claims(R"(,"email_verified":0)")),
         f.signer.sign(kHeader, R"({"iss":"https://id.example","aud":"mail","email":"alice@a.example"})"),
         f.signer.sign(kHeader, R"({"iss":"https://evil.example","aud":"mail","exp":1800000600,"email":"a@a.example"})"),
         std::string(9000, 'a') + ".b.c",
@@ -175,7 +177,7 @@ TEST_CASE("introspection, RFC 7662: the provider is asked, and a yes is kept for
     f.set("oidc.introspection_url", "https://id.example/ask");
     f.set("oidc.client_id", "mail");
     f.set("oidc.client_secret_file", secret);
-    f.introspection = R"({"active":true,"email":"alice@a.example"})";
+    f.introspection = R"({"active":true,"email":"alice@a.example","client_id":"mail"})";
     CHECK(f.provider.judge("opaque+/").value() == "alice@a.example");
     CHECK(f.last.form == "token=opaque%2B%2F&token_type_hint=access_token");
     CHECK(f.last.authorization == "Basic " + crypto::base64_encode("mail:s3%20cret"));
@@ -185,6 +187,8 @@ TEST_CASE("introspection, RFC 7662: the provider is asked, and a yes is kept for
     CHECK(f.code("opaque+/") == Errc::unauthenticated);
     for (const char* answer : {R"({"active":true,"email":"a@a.example","aud":"other"})", R"({"active":"true "})", "{}",
                                R"({"active":true,"email":"a@a.example","exp":5})", R"({"active":true})",
+                               R"({"active":true,"email":"a@a.example"})",
+                               R"({"active":true,"email":"a@a.example","client_id":"another app"})",
                                R"({"active":true,"email":"a@a.example","iss":"https://evil.example"})"}) {
         CAPTURE(answer);
         f.introspection = answer;
