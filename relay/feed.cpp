@@ -22,8 +22,12 @@ net::Task<Result<Feed::Look>> Feed::look(bool added_only) {
         const storage::QueueView& queue = snapshot.queue();
         Look out;
         TRY(out.last, queue.last_recipient());
-        if (last && *last < out.last) {
-            TRY(out.added, queue.added_after(*last, now, kSlice));
+        // At the start the newest come first too: they have waited for nobody yet.
+        const std::int64_t newest =
+            std::max<std::int64_t>(storage::raw(out.last) - static_cast<std::int64_t>(kSlice), 0);
+        const auto from = last.value_or(static_cast<storage::RecipientId>(newest));
+        if (from < out.last) {
+            TRY(out.added, queue.added_after(from, now, kSlice));
         }
         if (!added_only) {
             TRY(out.due, queue.due_after(cursor, now, kSlice));

@@ -153,7 +153,7 @@ Result<> queue_show(Invocation& call) {
     item.add("subject", found->subject).add("message_id", found->item.message_id);
     item.add("size_octets", found->item.size_octets).add("created", format_rfc3339(found->item.created));
     item.add("expires", format_rfc3339(found->item.expires)).add("state", states(found->recipients));
-    item.add("class", storage::to_string(static_cast<storage::QueueClass>(found->item.mail_class)));
+    item.add("share", storage::to_string(static_cast<storage::QueueClass>(found->item.mail_class)));
     std::vector<Record> rows;
     for (const auto& recipient : found->recipients) {
         Record row;

@@ -1,6 +1,8 @@
 // Lanes at work: what waits in them, what a restart remembers, and the whole relay against stand-in sites.
 #include <algorithm>
 
+#include "relay/feed.h"
+
 #include "tests/support/relay_house.h"
 #include "tests/support/stand_in_server.h"
 
@@ -75,6 +77,22 @@ TEST_CASE("a new letter to an idle destination leaves at once though thousands w
     house.settle();
     CHECK(house.events(id, EventKind::delivered) == 1);
     CHECK(house.waiting() == 3'000);
+}
+
+TEST_CASE("at the start the newest mail is taken up with the oldest, however much lies between") {
+    House house;
+    add_dead(house);
+    std::vector<std::string> many;
+    for (int i = 0; i < 2'500; ++i) many.push_back("x" + std::to_string(i) + "@dead.example");
+    house.submit(many);
+    const auto last = house.submit({"bob@b.example"});
+    Core core(house.kept);
+    Feed feed(core);
+    const auto slice = test::run_task(house.loop, feed.next([](storage::RecipientId) { return false; }, false));
+    REQUIRE(slice);
+    CHECK(std::ranges::any_of(slice->recipients, [&](const auto& one) { return one.queue == last; }));
+    CHECK(slice->recipients.size() <= 2 * kSlice);
+    house.settle();
 }
 
 TEST_CASE("what waits in a lane can be held, released and cancelled") {
