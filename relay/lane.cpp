@@ -179,6 +179,10 @@ void Lane::give_up(std::span<const storage::QueueId> queues) {
     reroute_those([&](const LaneEntry& entry) { return std::ranges::find(queues, entry.queue) != queues.end(); });
 }
 
+void Lane::give_up_all() {
+    reroute_those([](const LaneEntry&) { return true; });
+}
+
 void Lane::reroute_those(const std::function<bool(const LaneEntry&)>& wanted) {
     for (const Parcel& parcel : schedule_.queue().extract(wanted, schedule_.queue().size())) {
         std::vector<storage::RecipientId> ids;

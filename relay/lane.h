@@ -63,6 +63,7 @@ class Lane : public std::enable_shared_from_this<Lane> {
     bool holds(std::span<const storage::QueueId> queues);
     /// Those of these messages that wait here are routed anew.
     void give_up(std::span<const storage::QueueId> queues);
+    void give_up_all();
     /// Tries at once, whatever it waits for.
     void kick();
     /// Idle workers close their connections: others need the room.

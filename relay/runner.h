@@ -9,6 +9,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -66,6 +67,7 @@ class Runner final : public LaneHost {
     void ring_alarms();
     bool is_quiet() const;
     net::Task<void> upkeep();
+    net::Task<void> follow_routes();
     net::Task<void> overdue(std::shared_ptr<Lane> lane, Parcel parcel);
     net::Task<void> write_down(std::vector<std::shared_ptr<Lane>> lanes, Marks marks);
     void count_lanes();
@@ -86,6 +88,14 @@ class Runner final : public LaneHost {
     std::deque<std::weak_ptr<Lane>> ready_;                         // want workers, in turn
     std::multimap<Time, std::weak_ptr<Lane>> alarms_;
     std::unordered_set<storage::RecipientId> held_;
+    /// By which what waits was routed; memory and counts are no part of it.
+    struct Rules {
+        std::vector<storage::Way> ways;
+        std::vector<storage::Route> routes;
+        std::vector<storage::SourceAddress> addresses;
+        bool operator==(const Rules&) const = default;
+    };
+    std::optional<Rules> rules_;
     std::size_t side_jobs_ = 0;  // refusals and notices under way
     bool starved_ = false;
     Time upkeep_at_{};

@@ -24,6 +24,7 @@ constexpr std::size_t kLearnedMax = 50'000;
 net::Task<void> Runner::upkeep() {
     const Time now = core_.now();
     upkeep_at_ = now + kUpkeepEvery;
+    co_await follow_routes();
     std::vector<std::shared_ptr<Lane>> dirty;
     std::vector<std::pair<std::shared_ptr<Lane>, std::vector<storage::RecipientId>>> marks;
     std::size_t budget = kMarksAtOnce;
@@ -52,6 +53,27 @@ net::Task<void> Runner::upkeep() {
     count_lanes();
     forget_finished();
     if (!dirty.empty() || !marks.empty()) co_await write_down(std::move(dirty), std::move(marks));
+}
+
+// Who changes a route or a way means the mail that waits, too: it is routed anew.
+net::Task<void> Runner::follow_routes() {
+    if (lanes_.empty() && rules_) co_return;
+    auto read = [](const storage::Snapshot& snapshot) -> Result<Rules> {
+        const storage::RouteView view(snapshot);
+        Rules out;
+        TRY(out.ways, view.ways());
+        TRY(out.routes, view.routes());
+        TRY(out.addresses, view.addresses());
+        return out;
+    };
+    auto found = co_await storage::read(*core_.deps.store, *core_.deps.pool, *core_.deps.loop, std::move(read));
+    if (!found) co_return;  // said by the next look at the queue
+    const bool changed = rules_ && *rules_ != *found;
+    rules_ = *std::move(found);
+    if (!changed) co_return;
+    log::info("relay", "the routes have changed: the mail that waits is routed anew");
+    const std::vector<std::pair<std::string, std::shared_ptr<Lane>>> all(lanes_.begin(), lanes_.end());
+    for (const auto& [key, lane] : all) lane->give_up_all();
 }
 
 net::Task<void> Runner::overdue(std::shared_ptr<Lane> lane, Parcel parcel) {

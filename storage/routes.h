@@ -55,6 +55,7 @@ struct WayOauth {
     std::string client_id;
     std::string scope;
     std::string sealed_refresh;  ///< sealed; "" for client credentials
+    bool operator==(const WayOauth&) const = default;
 };
 
 struct Way {
@@ -69,6 +70,7 @@ struct Way {
     std::string headers;        ///< "Name: value" lines set on what goes this way
     WayOauth oauth;
     WayLimits limits;
+    bool operator==(const Way&) const = default;
 };
 
 /// Some ways of equal rank, shared by weight: a step of a route.
@@ -98,12 +100,14 @@ struct Route {
     std::optional<std::uint8_t> mail_class;  ///< 0 interactive 1 transactional 2 bulk
     std::string client;                      ///< name of the relay client that handed it in; "" any
     std::vector<Step> steps;
+    bool operator==(const Route&) const = default;
 };
 
 struct SourceAddress {
     std::string address;  ///< in its usual spelling
     std::string pool;
     std::string ehlo;  ///< what it calls itself; "" for the server's name
+    bool operator==(const SourceAddress&) const = default;
 };
 
 /// One thing learned about a way.

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "relay/feed.h"
+#include "storage/routes.h"
 
 #include "tests/support/relay_house.h"
 #include "tests/support/stand_in_server.h"
@@ -93,6 +94,32 @@ TEST_CASE("at the start the newest mail is taken up with the oldest, however muc
     CHECK(std::ranges::any_of(slice->recipients, [&](const auto& one) { return one.queue == last; }));
     CHECK(slice->recipients.size() <= 2 * kSlice);
     house.settle();
+}
+
+TEST_CASE("a changed route is followed by what waits already") {
+    test::ScriptedRemote smarthost;
+    House house;
+    add_dead(house);
+    for (int i = 0; i < 10; ++i) house.submit({"x" + std::to_string(i) + "@dead.example"});
+    house.settle();
+    CHECK(house.waiting() == 10);
+    house.serve("10.0.0.9", smarthost);
+    REQUIRE(house.store->write({}, [](storage::Tx& tx) -> Result<> {
+        storage::RouteTx routes(tx);
+        storage::Way way;
+        way.name = "relay";
+        way.kind = storage::WayKind::smarthost;
+        way.url = "smtp+plain://10.0.0.9:25";
+        TRY_VOID(routes.add_way(way));
+        storage::Route route;
+        route.name = "all";
+        TRY(route.steps, storage::parse_steps("relay"));
+        return routes.add_route(route);
+    }));
+    house.settle_after(std::chrono::seconds(5));
+    house.settle_after(std::chrono::seconds(5));
+    CHECK(house.waiting() == 0);
+    CHECK(smarthost.messages.size() == 10);
 }
 
 TEST_CASE("what waits in a lane can be held, released and cancelled") {
