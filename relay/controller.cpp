@@ -108,7 +108,7 @@ void LaneController::refused_window(Time now, std::size_t open) {
     had_event_ = true;
     last_event_ = now;
     failures_ = 0;
-    if (open == 0) {
+    if (open == 0 || closed_) {
         close(now, kProbeFirstRefused);
     } else {
         step_down();
@@ -139,6 +139,7 @@ void LaneController::close(Time now, Milliseconds first) {
 }
 
 void LaneController::refused_rate(Time now, std::optional<Milliseconds> wait) {
+    connected(now);  // whoever says "too fast" can be reached
     ++refusals_;
     last_event_ = now;
     if (wait) paused_until_ = std::max(paused_until_, now + std::min(*wait, kPauseMax));
@@ -146,7 +147,9 @@ void LaneController::refused_rate(Time now, std::optional<Milliseconds> wait) {
     const Milliseconds grace = std::max(kRunGrace, rate_ > 0 ? from_seconds(kBurst / rate_) : kRunGrace);
     if (ceiling_ > 0 && now - last_cut_ < grace) return;
     const double measured = std::max(accepted_rate(now), kRateMin);
-    const double was = rate_ > 0 ? std::min(rate_, std::max(measured, rate_ * kRateCut)) : measured;
+    // The first cut on a lane where little went says next to nothing of what it would take.
+    const double was =
+        rate_ > 0 ? std::min(rate_, std::max(measured, rate_ * kRateCut)) : std::max(measured, kRateFirst);
     if (ceiling_ > 0 && was > ceiling_ * kRateNear * kRateNear) {
         rate_spacing_ = std::min(kSpacingMax, rate_spacing_ * 2);  // a probe at the ceiling was refused
     }

@@ -37,6 +37,7 @@ inline constexpr unsigned kSpacingMax = 64;
 inline constexpr double kRateCut = 0.7;
 inline constexpr double kRateNear = 0.97;  ///< of the ceiling: so far it comes back quickly
 inline constexpr double kRateMin = 1.0 / 300;
+inline constexpr double kRateFirst = 1.0 / 6;  ///< a second: where the first refusal came before anything was learned
 inline constexpr Milliseconds kProbeFirst{60'000};         ///< nobody was reached
 inline constexpr Milliseconds kProbeFirstRefused{15'000};  ///< somebody answered and let nobody in
 inline constexpr Milliseconds kProbeMax{30 * 60'000};

@@ -86,7 +86,11 @@ net::Task<bool> settle_unsent(Core& core, const Parcel& parcel, const Verdict& v
     std::vector<Settled> settled = settle_all(*job, verdict, "");
     for (Settled& one : settled) {
         one.after = judge(verdict, "", Stage::transaction, one.recipient.attempts, *core.deps.random);
-        one.after.stays_in_lane = false;  // there is none
+        // There is none; what is said of the ways may quote a remote, but is not about this attempt.
+        if (one.after.stays_in_lane) {
+            one.after.wait = retry_wait(bounce::ReplyClass::other, one.recipient.attempts + 1, *core.deps.random);
+        }
+        one.after.stays_in_lane = false;
         if (cause != storage::WaitCause::none) one.after.cause = cause;
         log::info("relay", "{} to {}: {}", storage::format_queue_id(job->item.id), one.recipient.address,
                   verdict.reply);

@@ -41,6 +41,7 @@ Lane::Lane(Core& core, LaneIdentity identity, LaneHost& host)
       more_(*core.deps.loop) {}
 
 void Lane::add(storage::QueueClass priority, const std::string& flow, const LaneEntry& entry, const Target& target) {
+    identity_.target.way = target.way;
     LaneEntry entered = entry;
     entered.target = number_of(target) & 0x7fffU;
     entered.entered_s = to_seconds(core_.now());
@@ -55,7 +56,10 @@ std::uint16_t Lane::number_of(const Target& target) {
         return one.route == target.route && one.has_other == target.has_other && one.probe == target.probe;
     };
     const auto found = std::ranges::find_if(targets_, same);
-    if (found != targets_.end()) return static_cast<std::uint16_t>(found - targets_.begin());
+    if (found != targets_.end()) {
+        *found = target;  // the way may have been given other headers or limits
+        return static_cast<std::uint16_t>(found - targets_.begin());
+    }
     if (targets_.size() > kMost) return 0;
     targets_.push_back(target);
     return static_cast<std::uint16_t>(targets_.size() - 1);
@@ -114,6 +118,15 @@ net::Task<void> Lane::work(std::shared_ptr<Lane> self) {
     self->host_.changed(self);
 }
 
+// What a way lets go in a minute is given out by the second: a job of many holds up a single letter for no longer.
+std::size_t Lane::recipients_at_once() const {
+    const storage::WayLimits& limits = identity_.target.way.limits;
+    std::size_t most = kRecipientsMax;
+    if (limits.recipients_max > 0) most = std::min<std::size_t>(most, limits.recipients_max);
+    if (limits.minute_max > 0) most = std::min<std::size_t>(most, (limits.minute_max + 59) / 60);
+    return most;
+}
+
 // The next parcel; with an open connection it is worth waiting for a while, for mail or for the lane's turn.
 net::Task<std::optional<Parcel>> Lane::take(Worker& worker) {
     const std::uint64_t round = release_round_;
@@ -121,8 +134,7 @@ net::Task<std::optional<Parcel>> Lane::take(Worker& worker) {
         if (core_.stopping.is_set()) co_return std::nullopt;
         const Time now = core_.now();
         if (workers_ > schedule_.controller().window()) co_return std::nullopt;
-        const std::size_t allowed = identity_.target.way.limits.recipients_max;
-        auto parcel = schedule_.take(now, allowed == 0 ? kRecipientsMax : std::min(allowed, kRecipientsMax));
+        auto parcel = schedule_.take(now, recipients_at_once());
         if (parcel) co_return parcel;
         const bool open = worker.connection && worker.connection->client().usable();
         if (!open || release_round_ != round || host_.is_starved()) co_return std::nullopt;

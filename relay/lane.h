@@ -100,6 +100,7 @@ class Lane : public std::enable_shared_from_this<Lane> {
     std::string written;            ///< the runner's: what the store knows
 
  private:
+    std::size_t recipients_at_once() const;
     struct Worker;
 
     net::Task<std::optional<Parcel>> take(Worker& worker);

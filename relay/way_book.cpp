@@ -184,12 +184,12 @@ void WayBook::apply_claims(storage::RoutePicture& picture) const {
 }
 
 void WayBook::taken(const Target& target, std::size_t recipients) {
-    if (target.way.limits.day_max != 0) under_way_[target.way.name] += recipients;
+    under_way_[target.way.name] += recipients;  // counted without a limit too: it may be given one meanwhile
 }
 
 void WayBook::released(const Target& target, std::size_t recipients) {
     const auto found = under_way_.find(target.way.name);
-    if (found == under_way_.end() || target.way.limits.day_max == 0) return;
+    if (found == under_way_.end()) return;
     found->second -= std::min<std::uint64_t>(found->second, recipients);
     if (found->second == 0) under_way_.erase(found);
 }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "protocols/base/ascii.h"
 #include "protocols/base/log.h"
 #include "server/smtp/header_rules.h"
 #include "server/smtp/replies.h"
@@ -153,7 +154,9 @@ net::Task<wire::Reply> Session::accept_content() {
     if (auto ended = co_await check_login()) co_return *std::move(ended);
     const Envelope& about = transaction_->envelope;
     // A report of another server of the house has no sender, and its author is that server.
-    const bool is_report = about.login && about.login->is_relay_client() && about.sender.is_null();
+    const bool is_report = about.login && about.login->is_relay_client() && about.sender.is_null() && intake.author() &&
+                           (ascii::equals_ci(intake.author()->local_part, "MAILER-DAEMON") ||
+                            ascii::equals_ci(intake.author()->local_part, "postmaster"));
     if (about.login && intake.author() && !is_report) {
         const auto owned = co_await backend().check_sender(*about.login, *intake.author());
         if (!owned && owned.error().code == Errc::denied) {

@@ -70,6 +70,45 @@ TEST_CASE("a closed lane: what was under way when it closed does not make the wa
     CHECK(controller.window() == 1);  // slow start
 }
 
+TEST_CASE(
+    "a probe of a closed lane that is told to wait, or turned away while another connection hangs, is not the last") {
+    const auto probed = [](auto answer) {
+        LaneController controller(Shaping{}, kStart);
+        for (int i = 0; i < 6; ++i) controller.unreachable(kStart, 1);
+        REQUIRE(controller.state(kStart) == LaneState::closed);
+        const Time probe = controller.earliest(kStart);
+        controller.take(probe);
+        answer(controller, probe);
+        return controller.earliest(probe) - probe;
+    };
+    const auto too_fast = [](LaneController& c, Time now) { c.refused_rate(now, Milliseconds(5'000)); };
+    const auto too_many = [](LaneController& c, Time now) { c.refused_window(now, 1); };
+    for (const Milliseconds wait : {probed(too_fast), probed(too_many)}) {
+        CHECK(wait > Milliseconds(0));
+        CHECK(wait <= std::chrono::minutes(2));
+    }
+    LaneController controller(Shaping{}, kStart);
+    for (int i = 0; i < 6; ++i) controller.unreachable(kStart, 1);
+    const Time probe = controller.earliest(kStart);
+    controller.take(probe);
+    controller.refused_rate(probe, Milliseconds(5'000));
+    CHECK(controller.may_take(probe + std::chrono::minutes(1)));  // it opens, not only seems about to
+}
+
+TEST_CASE("one word about speed on a quiet lane does not slow it to a crawl") {
+    LaneController controller(Shaping{}, kStart);
+    controller.refused_rate(kStart, std::nullopt);
+    Time now = kStart;
+    int delivered = 0;
+    while (now < kStart + std::chrono::minutes(10)) {
+        now = std::max(now, controller.earliest(now));
+        controller.take(now);
+        controller.delivered(now, 1);
+        ++delivered;
+    }
+    CHECK(delivered > 60);
+}
+
 TEST_CASE("a refused connection while others are open costs the window one, a whole cohort half") {
     LaneController controller(Shaping{}, kStart);
     controller.refused_window(kStart, 5);
