@@ -71,7 +71,7 @@ T must(Result<T> result) {
 class SmtpWorld final : public World {
  public:
     explicit SmtpWorld(const Transcript& transcript)
-        : transcript_(transcript), pool_("test", 2), options_(hostname(), kind()), group_(loop) {
+        : transcript_(transcript), options_(hostname(), kind()), pool_("test", 2), group_(loop) {
         must(crypto::init());
         apply_settings();
         storage::StoreOptions store_options;
@@ -291,10 +291,10 @@ class SmtpWorld final : public World {
 
     const Transcript& transcript_;
     TempDir dir_;
-    net::ThreadPool pool_;
     server::smtp::SmtpServiceOptions options_;
     Metrics metrics_;
     std::unique_ptr<storage::Store> store_;
+    net::ThreadPool pool_;  // its jobs use the store
     std::unique_ptr<net::TlsServerContext> tls_;
     std::unique_ptr<server::Authenticator> authenticator_;
     std::unique_ptr<server::Directory> directory_;
