@@ -74,7 +74,11 @@ Result<> SharedMail::rename(std::string_view from, std::string_view to) {
     if (mine || !source) {
         if (target) return Error(Errc::unsupported, "a mailbox cannot move to another account");
         // What lies below would come to stand where others' mailboxes are shown.
-        if (is_namespace(to)) return Error(Errc::unsupported, fmt::format("\"{}\" is for what others share", to));
+        TRY(const auto all, own().mailboxes());
+        const std::string above = fmt::format("{}/", from);
+        if (is_namespace(to) && std::ranges::any_of(all, [&](const Mailbox& m) { return m.name.starts_with(above); })) {
+            return Error(Errc::unsupported, fmt::format("\"{}\" is for what others share", to));
+        }
         return own().rename(from, to);
     }
     TRY(const Mailbox moved, mailbox(from));

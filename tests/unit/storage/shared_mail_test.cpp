@@ -219,3 +219,13 @@ TEST_CASE("shared mail: the rights go with the mailbox, and with the account tha
     REQUIRE(rows);
     CHECK(rows->empty());
 }
+
+TEST_CASE("a mailbox of one's own does not come to stand where another's is shown") {
+    Fixture f;
+    f.grant("lr");
+    CHECK(f.write([](MailTx& m) { return m.create("zz/alice@a.example/Work", SpecialUse::none); }) == kDone);
+    CHECK(f.write([](MailTx& m) { return m.rename("zz", "Other Users"); }) == Errc::unsupported);
+    CHECK(f.write([](MailTx& m) { return m.rename("zz", "Shared"); }) == Errc::unsupported);
+    CHECK(f.write([](MailTx& m) { return m.create("alone", SpecialUse::none); }) == kDone);
+    CHECK(f.write([](MailTx& m) { return m.rename("alone", "Shared"); }) == kDone);
+}
