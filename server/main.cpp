@@ -185,7 +185,7 @@ Result<> House::open_rooms() {
     backend_ = make_backend(*store_, loop_, read_pool_, *authenticator_, *directory_, config_.hostname, system_clock(),
                             metrics_);
     alignment_ = make_alignment_check(
-        AlignmentDeps(*store_, loop_, read_pool_, *resolver_, system_clock(), metrics_, config_.hostname));
+        AlignmentDeps(*store_, loop_, read_pool_, tasks_, *resolver_, system_clock(), metrics_, config_.hostname));
     hub_ = imap::make_hub(*store_, loop_);
     TRY(switches_, imap::SwitchBoard::open(*store_, loop_, read_pool_));
     relay::RelayDeps relay = relay_deps(*store_, loop_, read_pool_, config_, metrics_);
@@ -456,7 +456,10 @@ int House::run() {
     http_->stop();
     signals_.reset();
     // Tasks whose last wait has ended need a few more turns to leave.
-    while (tasks_.size() != 0) loop_.poll();
+    while (tasks_.size() != 0) {
+        resolver_->interrupt();
+        loop_.poll();
+    }
     listeners_.reset();
     relay_.reset();
     log::info("serve", "stopped");

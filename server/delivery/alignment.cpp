@@ -55,19 +55,23 @@ class StoreAlignment final : public smtp::AlignmentCheck {
         const auto kept = kept_.find(name);
         const Time now = deps_.clock->now();
         if (kept != kept_.end() && now < kept->second.until) co_return verdict(kept->second);
-        auto answer = co_await judge(name.first, name.second);
-        if (kept_.size() >= kAlignmentsMax) kept_.clear();
-        Kept& place = kept_[name];
-        place = std::move(answer);
-        place.until = now + kAlignmentKept;
-        if (place.answer.what != mailauth::Foresight::passes) {
-            weak_.add();
-            log::warn("submission", "mail from {}: {}", name.first, place.answer.sentence);
+        auto& asked = asking_[name];
+        if (!asked) {
+            asked = std::make_shared<net::Event>(*deps_.loop);
+            deps_.tasks->spawn("submission.alignment", ask(name, asked));
         }
-        co_return verdict(place);
+        const auto answered = asked;  // the map forgets it when the answer is there
+        static_cast<void>(co_await answered->wait_for(kAlignmentWaitMax));
+        const auto found = kept_.find(name);
+        if (found == kept_.end() || found->second.until <= deps_.clock->now()) {
+            log::info("submission", "mail from {}: taken unchecked, the DNS is slow", name.first);
+            co_return Result<>();
+        }
+        co_return verdict(found->second);
     }
 
  private:
+    using Names = std::pair<std::string, std::string>;  // author's domain, envelope's domain
     struct Kept {
         mailauth::ForeseeAnswer answer;
         bool refuse = true;
@@ -78,6 +82,21 @@ class StoreAlignment final : public smtp::AlignmentCheck {
         if (kept.answer.what != mailauth::Foresight::refused || !kept.refuse) return {};
         refused_.add();
         return Error(Errc::denied, kept.answer.sentence);
+    }
+
+    net::Task<void> ask(Names name, std::shared_ptr<net::Event> answered) {
+        auto answer = co_await judge(name.first, name.second);
+        if (kept_.size() >= kAlignmentsMax) kept_.clear();
+        Kept& place = kept_[name];
+        place = std::move(answer);
+        const bool refused = place.answer.what == mailauth::Foresight::refused;
+        place.until = deps_.clock->now() + (refused ? kRefusalKept : kAlignmentKept);
+        if (place.answer.what != mailauth::Foresight::passes) {
+            weak_.add();
+            log::warn("submission", "mail from {}: {}", name.first, place.answer.sentence);
+        }
+        asking_.erase(name);
+        answered->set();
     }
 
     net::Task<Kept> judge(std::string author, std::string envelope) {
@@ -114,7 +133,8 @@ class StoreAlignment final : public smtp::AlignmentCheck {
     AlignmentDeps deps_;
     Metrics::Value& refused_;
     Metrics::Value& weak_;
-    std::map<std::pair<std::string, std::string>, Kept> kept_;
+    std::map<Names, Kept> kept_;
+    std::map<Names, std::shared_ptr<net::Event>> asking_;
 };
 
 }  // namespace

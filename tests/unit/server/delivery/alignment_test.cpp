@@ -26,7 +26,10 @@ struct Fixture {
         zone.add("_dmarc.a.example", "TXT", "v=DMARC1; p=reject");
         zone.add("mail.a.example", "A", "192.0.2.1");
         check = server::make_alignment_check(
-            server::AlignmentDeps(*store, loop, pool, zone, clock, metrics, "mail.a.example"));
+            server::AlignmentDeps(*store, loop, pool, tasks, zone, clock, metrics, "mail.a.example"));
+    }
+    ~Fixture() {
+        while (tasks.size() != 0) loop.poll();
     }
     Result<> ask(std::string author = "a.example", std::string envelope = "a.example") {
         return test::run_task(loop, check->check(std::move(author), std::move(envelope)));
@@ -46,8 +49,9 @@ struct Fixture {
     }
 
     net::Loop loop;
-    net::ThreadPool pool{"read", 1};
+    net::TaskGroup tasks{loop};
     test::TempStore store;
+    net::ThreadPool pool{"read", 1};
     test::ZoneResolver zone;
     TestClock clock;
     Metrics metrics;
