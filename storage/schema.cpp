@@ -159,7 +159,15 @@ constexpr const char* kToVersion4[] = {
     kDkim4,
 };
 
-constexpr Migration kMigrations[] = {{1, kToVersion2}, {2, kToVersion3}, {3, kToVersion4}};
+// 5: what becomes of a message. One script for each of its rooms.
+constexpr const char* kReturnPath5 = R"sql(
+ALTER TABLE ways ADD COLUMN return_path TEXT NOT NULL DEFAULT '';
+)sql";
+constexpr const char* kToVersion5[] = {
+    kReturnPath5,
+};
+
+constexpr Migration kMigrations[] = {{1, kToVersion2}, {2, kToVersion3}, {3, kToVersion4}, {4, kToVersion5}};
 
 Result<int> version_of(Connection& db) {
     TRY(const std::int64_t version, db.value("PRAGMA user_version"));

@@ -1,4 +1,4 @@
--- Posthouse: the schema of DATA/mail.db, version 4 (PRAGMA user_version).
+-- Posthouse: the schema of DATA/mail.db, version 5 (PRAGMA user_version).
 --
 -- Read it with the stock tool: sqlite3 -readonly DATA/mail.db
 -- Times ending in _ms are Unix milliseconds UTC, in _s Unix seconds UTC. Addresses and domains are lower case.
@@ -91,7 +91,8 @@ CREATE TABLE ways (
     minute_max         INTEGER NOT NULL DEFAULT 0,         -- recipients a minute; 0: none
     day_max            INTEGER NOT NULL DEFAULT 0,         -- recipients a UTC day; 0: none
     message_octets_max INTEGER NOT NULL DEFAULT 0,         -- size of a message; 0: none
-    recipients_max     INTEGER NOT NULL DEFAULT 0          -- recipients a transaction; 0: none
+    recipients_max     INTEGER NOT NULL DEFAULT 0,         -- recipients a transaction; 0: none
+    return_path        TEXT NOT NULL DEFAULT ''            -- domain of the reverse-path of what goes this way; '' leaves the sender's
 );
 
 -- Local addresses that direct ways send from.

@@ -147,8 +147,10 @@ class OldStore {
             }
             old.exec("DETACH newer");
             fill_the_rest(old);
+            if (version < 4) fill_old_routes(old);
             if (version >= 2) fill_version_2(old);
             if (version >= 3) fill_version_3(old);
+            if (version >= 4) fill_version_4(old);
             for (const std::string& table : old.rows("SELECT name FROM sqlite_schema WHERE type = 'table'")) {
                 CAPTURE(table);
                 CHECK(!old.rows("SELECT 1 FROM " + table + " LIMIT 1").empty());
@@ -177,10 +179,6 @@ class OldStore {
         db.exec("INSERT INTO aliases (address, created_ms) VALUES ('info@a.example', 5)");
         db.exec("INSERT INTO alias_targets VALUES (1, 0, 'alice@a.example')");
         db.exec(
-            "INSERT INTO routes (name, priority, sender_domain, recipient_domain, way, sealed_password, ca_file) "
-            "VALUES ('main', 10, '', 'b.example', 'direct', x'', ''), ('relay', 20, 'a.example', '', "
-            "'smtp://u@h.example:587', x'00ff', '/ca.pem'), ('hold', 30, '', '', 'smtps://h.example:465', x'', '')");
-        db.exec(
             "INSERT INTO dkim_keys (domain, selector, algorithm, sealed_pem, dns_record, active, created_ms) "
             "VALUES (1, 's1', 'ed25519-sha256', x'0102', 'v=DKIM1', 1, 6)");
         db.exec("INSERT INTO expunged VALUES (1, 3, 77)");
@@ -196,6 +194,12 @@ class OldStore {
             "VALUES (1, 'bob@b.example', 'b.example', '', 0, 4, 9)");
         db.exec("UPDATE messages SET refs = 3 WHERE id = 1");
     }
+    static void fill_old_routes(Raw& db) {
+        db.exec(
+            "INSERT INTO routes (name, priority, sender_domain, recipient_domain, way, sealed_password, ca_file) "
+            "VALUES ('main', 10, '', 'b.example', 'direct', x'', ''), ('relay', 20, 'a.example', '', "
+            "'smtp://u@h.example:587', x'00ff', '/ca.pem'), ('hold', 30, '', '', 'smtps://h.example:465', x'', '')");
+    }
     static void fill_version_2(Raw& db) {
         db.exec("INSERT INTO deleted_mailboxes VALUES (1, 1700000000000, 99, 'Old', 0, 1)");
         db.exec("INSERT INTO retention_rules VALUES ('', '\\Junk', 30)");
@@ -209,6 +213,29 @@ class OldStore {
         db.exec("INSERT INTO annotations VALUES (1, 0, '/comment', x'05')");
         db.exec("INSERT INTO mailbox_rights VALUES (1, 'bob@a.example', 'lr')");
         db.exec("INSERT INTO capability_switches VALUES (0, 'phone', 'UIDONLY')");
+    }
+    static void fill_version_4(Raw& db) {
+        db.exec(
+            "INSERT INTO ways (name, kind, url, sealed_secret, ca_file) VALUES ('relay', 'smarthost', "
+            "'smtp://u@h.example:587', x'00ff', '/ca.pem'), ('migrated.route.3', 'smarthost', "
+            "'smtps://h.example:465', x'', '')");
+        db.exec(
+            "INSERT INTO routes (name, priority, sender, recipient, ways) VALUES ('main', 10, '', 'b.example', "
+            "'direct'), ('relay', 20, 'a.example', '', 'relay'), ('hold', 30, '', '', 'migrated.route.3')");
+        db.exec("INSERT INTO source_addresses VALUES ('192.0.2.1', 'pool', 'mx.a.example')");
+        db.exec("INSERT INTO route_memory VALUES ('direct', '192.0.2.1', 'google', 5, 6, 1, '550 5.7.1 blocked')");
+        db.exec("INSERT INTO way_use VALUES ('relay', 20000, 7)");
+        db.exec(
+            "INSERT INTO relay_clients (name, password_digest, addresses, sender_domains, minute_max, day_max, class, "
+            "created_ms) VALUES ('nas', '', '192.0.2.7', 'a.example', 10, 100, 1, 5)");
+        db.exec("INSERT INTO lanes VALUES (1, 'k', 'n', 'open', '', 1, 5, 0, 5, 0, 4, 0, 5)");
+        db.exec("INSERT INTO queue_kicks VALUES (1)");
+        db.exec("INSERT INTO sts_policies VALUES ('b.example', '1', 'version: STSv1', 5, 6)");
+        db.exec("INSERT INTO sts_served VALUES (1, 2, 1, '')");
+        db.exec("INSERT INTO tls_sessions VALUES (20000, 'b.example', 1, 0, '', '', '', '', '', '', 3)");
+        db.exec(
+            "INSERT INTO tls_reports VALUES (1, 5, 'Org', 'r1', 'a.example', '2026-01-01T00:00:00Z', "
+            "'2026-01-02T00:00:00Z', 3, 1, '{}')");
     }
 };
 
@@ -263,6 +290,7 @@ TEST_CASE("a store of an older version opens with every row and all its mail, an
     SUBCASE("1") { version = 1; }
     SUBCASE("2") { version = 2; }
     SUBCASE("3") { version = 3; }
+    SUBCASE("4") { version = 4; }
     OldStore old(version);
     // What an earlier migration kept goes, once the new copy is there.
     std::ofstream(old.database() + ".before-v0") << "older";
@@ -303,7 +331,7 @@ TEST_CASE("a newer schema is refused in one clear sentence and left as it is") {
     REQUIRE(!opened);
     CHECK(opened.error().code == Errc::unsupported);
     CHECK(opened.error().context ==
-          "the store was written by a newer Posthouse (schema 99, this one knows 4): install that version or a later "
+          "the store was written by a newer Posthouse (schema 99, this one knows 5): install that version or a later "
           "one");
     CHECK(version_of(store.path() + "/mail.db") == "99");
 }
