@@ -29,6 +29,7 @@ find_package(OpenSSL 3 REQUIRED)
 find_package(Threads REQUIRED)
 find_package(fmt REQUIRED)
 find_package(ZLIB REQUIRED)
+find_package(EXPAT REQUIRED)
 find_package(Poco REQUIRED COMPONENTS Foundation Net NetSSL JSON)
 find_package(CLI11 REQUIRED)
 # libunbound.pc needs libevent.pc, which we do not use: the plain library is found by name.

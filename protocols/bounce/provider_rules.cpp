@@ -74,6 +74,9 @@ constexpr ReplyRule kRules[] = {
      google},
     {"google-destinations", envelope_split, 4, "x.3.0", "multiple destination domains", {}, google, true},
 
+    {"google-groups", recipient_policy, 5, {}, "groups google com support"},
+    {"google-send-as", sender_fault, 5, {}, "send mail as"},
+
     // Microsoft: Outlook.com speaks in tags, Exchange Online in codes of its own.
     {"microsoft-list", ip_blocked, 0, {}, "s3150|s3140|s3115|on our block list"},
     {"microsoft-rate", throttled, 0, "x.7.650 x.7.651 x.7.652 x.7.500 x.7.508 x.7.705 x.2.122 x.2.121 x.1.90"},
@@ -153,6 +156,7 @@ constexpr ReplyRule kRules[] = {
 
     // Filters in front of others: the page they name decides.
     {"proofpoint-address", ip_blocked, 0, {}, "ipcheck proofpoint com"},
+    {"messagelabs-unknown", recipient_unknown, 542, {}, "rejected"},
     {"cloudmark-address", ip_blocked, 0, {}, "csi cloudmark com"},
     {"mimecast-network", ip_blocked, 0, {}, "host network not allowed"},
 };

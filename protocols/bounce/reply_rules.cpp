@@ -26,7 +26,8 @@ constexpr std::string_view kUnknown =
     "no longer valid|nobody by that name|no one by that name|wurde nicht gefunden|utilisateur inconnu|"
     "destinataire invalide|unbekannter empfaenger|usuario desconocido|is not a user|isnt a valid|address invalid|"
     "not recognized|did not match any|unknown username|could not be found|couldnt be found|wasnt found|cannot be found|"
-    "recipient address rejected no such|reject address|address rejected|not find a user|user name is wrong";
+    "recipient address rejected no such|reject address|address rejected$|not find a user|user name is wrong|"
+    "final delivery userid";
 
 constexpr std::string_view kDisabled =
     "disabled|deactivated|suspended|inactive|account is blocked|recipient account is blocked|is frozen|mailbox frozen|"
@@ -44,7 +45,8 @@ constexpr std::string_view kFull =
     "insufficient system storage|insufficient storage|insufficient disk|not enough space|not enough storage|"
     "not enough disk|no space left|disk quota|disk full|quota full|full mailbox|maildir over|maildrop full|"
     "mail quota|user is over|over its quota|over the maximum allowed|mailbox size|exceeding quota|too much mail data|"
-    "exceeded its|over limit|mailbox exceeded|mailbox exceeds|account is full|quotaexceeded|account full";
+    "exceeded its|over limit|mailfolder is full|folder is full|mailbox exceeded|mailbox exceeds|account is "
+    "full|quotaexceeded|account full";
 
 constexpr std::string_view kTooBig =
     "message size|message too large|message is too large|message too big|mail too big|mail too large|size limit|"
@@ -73,7 +75,7 @@ constexpr std::string_view kPtr =
     "reverse dns|rdns|ptr record|ptr records|no ptr|cannot find your hostname|cannot find your reverse|"
     "reverse lookup|reverse hostname|no reverse|ptr lookup|fcrdns|fix reverse|invalid ptr|missing ptr|"
     "cannot resolve your|helo command rejected host not found|unable to resolve your|resolve ptr|does not resolve|"
-    "must have a valid ptr|not have a reverse";
+    "must have a valid ptr|not have a reverse|unverifyable sending";
 
 constexpr std::string_view kAuthWords =
     "spf|dkim|dmarc|sender policy framework|domainkeys|unauthenticated|fails authentication|failed authentication|"
@@ -115,7 +117,8 @@ constexpr std::string_view kContent =
     "bad header|message headers|contains invalid|undesirable|filter|filtered|spam like|high spam|score";
 constexpr std::string_view kPolicy =
     "policy|policies|prohibited|not accepted|administrative prohibition|access denied|denied|refused|rejected|"
-    "not permitted|not allowed|blocked|relay access denied|relaying denied|reject|unacceptable|unwilling";
+    "you cannot send|not a member|not permitted|not allowed|blocked|relay access denied|relaying "
+    "denied|reject|unacceptable|unwilling";
 constexpr std::string_view kRelay =
     "relay access denied|relaying denied|unable to relay|do not relay|not permitted to relay|relay not permitted|"
     "relaying not permitted|relaying not allowed|no relaying|cannot relay|relay denied|insecure mail relay|"
@@ -127,7 +130,8 @@ constexpr std::string_view kSender =
     "sender domain|domain of sender|sender address domain|envelope sender|return path|sender verify failed|"
     "sender verification|sender unknown|senders domain|sender is unknown|mail from command|sender address verification|"
     "could not verify sender|callback|callout|bad address syntax in from|invalid from|from address|null sender|"
-    "empty envelope|blocked sender|sender blocked|domain does not resolve|sender not|mail from domain";
+    "empty envelope|blocked sender|sender blocked|domain does not resolve|sender not|mail from domain|"
+    "provide a valid from";
 constexpr std::string_view kClosed =
     "internal senders|only accepts|accepts mail only|members only|recipient preferences|recipients preferences|"
     "does not accept mail from|not accept messages|not accept mail from|not allowed to send to|permission to send|"
@@ -144,7 +148,8 @@ constexpr std::string_view kNoDomain =
     "host unknown|unknown host|host not found|domain name not found|no such domain|domain not found|unknown domain|"
     "invalid domain|domain does not exist|domain doesnt exist|illegal host domain|the domain|nonexistent domain|"
     "domain is not valid|name service error|nxdomain|bad domain|host does not exist|no such host|not a domain|"
-    "all relevant mx records point to non existent hosts|is not a domain|unrouteable mail domain|"
+    "find any host named|find a mail exchanger|all relevant mx records point to non existent hosts|is not a "
+    "domain|unrouteable mail domain|"
     "cannot find any hosts|domain not exist";
 constexpr std::string_view kNetworkWords =
     "connection refused|connection timed out|timed out|timeout|no route|unreachable|connection reset|lost connection|"
@@ -171,8 +176,11 @@ constexpr std::string_view kProtocolWords =
 constexpr ReplyRule kRules[] = {
     // 1. Lists and our address: whatever the code, these words tell whose fault it is. A listed *domain* or link is not
     //    the address.
+    {"local-mailer", other, 5, {}, "couldnt create"},
+    {"no-route", domain_no_mail, 5, "vague", "account or domain may not exist"},
     {"listed-domain", content, 0, {}, "dbl spamhaus|surbl|uribl|url listed|uri listed|dbl"},
     {"greylist-words", greylisted, 4, {}, kGreylist},
+    {"format", content, 5, "vague", "duplicate header"},
     {"listed", ip_blocked, 5, "vague x.1.3 x.7.4 x.7.7 x.7.8 x.7.5 x.5.4", kListNames},
     {"listed", ip_blocked, 4, "vague", kListNames},
     {"listed", ip_blocked, 5, "none x.0.0 x.1.0 x.2.0 x.3.0 x.5.0 x.7.0 x.7.1 x.7.9 x.1.8", kListNames},
@@ -233,15 +241,20 @@ constexpr ReplyRule kRules[] = {
     {"content-code", content, 0, "x.6.1 x.6.2 x.6.3 x.6.5 x.6.6 x.6.7 x.7.6 x.7.7"},
 
     // 4. Words, where the code says little or there is none.
+    {"full-words", mailbox_full, 0, "vague", "mailbox is full|mailbox full|over quota|quota exceeded"},
     {"expired-words", expired, 0, "vague", kExpiredWords},
     {"starttls-words", tls, 0, "vague", kTlsWords},
+    {"too-big-words", too_big, 0, "vague", "mail size limit|message size limit|maximum message size"},
     {"throttled-words", throttled, 0, "vague x.2.0", kThrottled},
     {"too-big-words", too_big, 0, "vague", kTooBig},
     {"full-words", mailbox_full, 0, "vague", kFull},
     {"sender-words", sender_fault, 0, "vague", kSender},
-    {"no-mail-words", domain_no_mail, 5, "vague", "null mx|doesnt receive email|does not accept mail|takes no mail"},
+    {"no-mail-words", domain_no_mail, 5, "vague",
+     "null mx|doesnt receive email|does not accept mail|takes no mail|no mx record found|indicated no smtp service"},
     {"disabled-words", recipient_disabled, 0, "vague", kDisabled},
     {"closed-words", recipient_policy, 5, "x.7.1 x.7.0 x.7.9 x.2.0 none x.0.0", kClosed},
+    // 7.1 is a policy's code: a filter that says "unknown" for a user it does not want.
+    {"unknown-by-policy", recipient_policy, 5, "x.7.1", "user unknown|unknown user"},
     {"unknown-words", recipient_unknown, 0, "vague", kUnknown},
     {"moved", recipient_disabled, 5, "vague", kMoved},
     {"unknown-words", recipient_unknown, 5, "vague", "unknown|unavailable account", "user|account|mailbox|recipient"},

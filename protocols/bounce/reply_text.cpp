@@ -29,7 +29,7 @@ std::string words_of(std::string_view text) {
 std::uint32_t PhraseIndex::key_of(std::string_view word) {
     std::uint32_t key = 0;
     for (std::size_t i = 0; i < 4; ++i) {
-        const bool inside = i < word.size() && word[i] != ' ' && word[i] != '*';
+        const bool inside = i < word.size() && word[i] != ' ' && word[i] != '*' && word[i] != '$';
         if (!inside) break;
         key = key << 8U | static_cast<unsigned char>(word[i]);
     }
@@ -53,8 +53,10 @@ std::vector<bool> PhraseIndex::find(std::string_view words) const {
             for (const std::uint16_t number : candidates->second) {
                 std::string_view phrase = phrases_[number];
                 const bool open_end = phrase.ends_with('*');
-                if (open_end) phrase.remove_suffix(1);
+                const bool at_end = phrase.ends_with('$');
+                if (open_end || at_end) phrase.remove_suffix(1);
                 // words ends with a blank, so a whole phrase is followed by one
+                if (at_end && rest.size() != phrase.size() + 1) continue;
                 if (rest.starts_with(phrase) && (open_end || rest.substr(phrase.size()).starts_with(' '))) {
                     found[number] = true;
                 }

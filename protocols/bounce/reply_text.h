@@ -3,7 +3,8 @@
 ///   "550-5.7.1 [192.0.2.1] Block-listed, see http://www.spamhaus.org"
 ///     -> " 550 5.7.1 192.0.2.1 block listed see http www spamhaus org "
 /// Words are letters and digits in lower case; a dot stays between digits, an apostrophe goes without a trace, 8-bit
-/// octets are letters. A phrase is words with single blanks; "word*" at its end is the beginning of a word.
+/// octets are letters. A phrase is words with single blanks; "word*" at its end is the beginning of a word,
+/// "word$" the end of the text.
 /// Threads: pure; the index is built once and read only.
 #include <array>
 #include <cstdint>
