@@ -2,7 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "protocols/base/ascii.h"
+#include "protocols/base/random.h"
 #include "protocols/crypto/crypto.h"
 
 namespace posthouse::relay {
@@ -62,6 +65,8 @@ Verdict broken(std::string_view during, const Error& error) {
     // RFC 3463 3.5: 4.4.2 is a bad connection.
     return Verdict(Fate::deferred, "4.4.2", fmt::format("The connection broke {}: {}", during, error.context));
 }
+
+constexpr std::size_t kScramNonceOctets = 18;
 
 // 454, 502 and the like: STARTTLS did not happen, the dialogue goes on. 421 and 221 end it, 2xx and 3xx make no sense.
 bool refused_plainly(const smtp::Reply& reply) {
@@ -203,8 +208,8 @@ net::Task<std::optional<OpenFailure>> Client::authenticate() {
             Verdict(Fate::deferred, "4.7.0",
                     fmt::format("The password for {} was not sent: the connection is not secure", remote_name())));
     }
-    const std::unique_ptr<sasl::ClientMechanism> mechanism = choose_mechanism();
-    if (!mechanism) {
+    const std::vector<std::unique_ptr<sasl::ClientMechanism>> offered = offered_mechanisms();
+    if (offered.empty()) {
         std::string names;
         for (const auto name : sasl::client_mechanisms(*options_.credentials)) {
             names += fmt::format("{}{}", names.empty() ? "" : ", ", name);
@@ -217,7 +222,19 @@ net::Task<std::optional<OpenFailure>> Client::authenticate() {
         dialogue_->hide(secret);
         dialogue_->hide(crypto::base64_encode(secret));
     }
-    const auto reply = co_await log_in(*mechanism);
+    auto reply = co_await log_in(*offered.front());
+    const bool was_scram = sasl::is_scram(offered.front()->name());
+    const auto plain = std::ranges::find_if(offered, [](const auto& one) { return !sasl::is_scram(one->name()); });
+    if (was_scram && reply && reply->is_permanent() && plain != offered.end()) {
+        // Many announce SCRAM for accounts of which they have no such keys. Their certificate was checked.
+        dialogue_->note("SCRAM was refused: the password is sent");
+        reply = co_await log_in(**plain);
+    }
+    if (!reply && reply.error().code == Errc::unauthenticated) {
+        Verdict impostor(Fate::deferred, "4.7.8", fmt::format("{}: {}", remote_name(), reply.error().context));
+        impostor.said = reply.error().context;
+        co_return failure(std::move(impostor));
+    }
     if (!reply) co_return failure(broken("at AUTH", reply.error()));
     if (reply->is_success()) co_return std::nullopt;
     // Even a 535 is put off: the fault lies in our settings, the message is not to blame.
@@ -228,11 +245,18 @@ net::Task<std::optional<OpenFailure>> Client::authenticate() {
     co_return failure(std::move(verdict));
 }
 
-std::unique_ptr<sasl::ClientMechanism> Client::choose_mechanism() const {
+// Those that the server offers, the best first.
+std::vector<std::unique_ptr<sasl::ClientMechanism>> Client::offered_mechanisms() const {
+    sasl::ScramSide side;
+    side.binding.exporter = stream_.raw().tls_binding().exporter;
+    side.plus_offered = capabilities_.has_auth("SCRAM-SHA-256-PLUS");
+    side.nonce = system_random().token(kScramNonceOctets);
+    std::vector<std::unique_ptr<sasl::ClientMechanism>> out;
     for (const std::string_view name : sasl::client_mechanisms(*options_.credentials)) {
-        if (capabilities_.has_auth(name)) return sasl::make_client_mechanism(name, *options_.credentials);
+        if (!capabilities_.has_auth(name)) continue;
+        if (auto made = sasl::make_client_mechanism(name, *options_.credentials, side)) out.push_back(std::move(made));
     }
-    return nullptr;
+    return out;
 }
 
 // AUTH mechanism [initial-response], then challenges and answers            RFC 4954 4
@@ -250,8 +274,10 @@ net::Task<Result<smtp::Reply>> Client::log_in(sasl::ClientMechanism& mechanism) 
         stream_.put(answer ? crypto::base64_encode(*answer) + "\r\n" : std::string("*\r\n"));
         dialogue_->client(!answer ? "*\r\n" : answer->empty() ? "\r\n" : "****\r\n");
         reply = co_await hear(options_.timeouts.command);
-        if (!answer && reply && reply->code == 334) co_return Error(answer.error());
+        const bool is_impostor = !answer && answer.error().code == Errc::unauthenticated;
+        if (is_impostor || (!answer && reply && reply->code == 334)) co_return Error(answer.error());
     }
+    if (reply && reply->is_success()) CO_TRY_VOID(mechanism.finish());
     co_return reply;
 }
 

@@ -69,7 +69,7 @@ enum class Fate {
     delivered,
     deferred,
     failed,
-    again,  ///< the server wants this recipient in the next transaction (452 after others were taken)
+    again,  ///< the server wants this recipient in the next transaction (452 or 552 while others were taken)
 };
 
 /// What became of a recipient or of a whole connection.
@@ -151,11 +151,12 @@ class Client {
     net::Task<std::optional<OpenFailure>> handshake();
     net::Task<std::optional<OpenFailure>> authenticate();
     net::Task<Result<smtp::Reply>> log_in(sasl::ClientMechanism& mechanism);
-    std::unique_ptr<sasl::ClientMechanism> choose_mechanism() const;
+    std::vector<std::unique_ptr<sasl::ClientMechanism>> offered_mechanisms() const;
     net::Task<void> envelope_in_step(Transaction& t);
     net::Task<void> envelope_pipelined(Transaction& t);
     net::Task<void> hear_mail(Transaction& t);
     net::Task<void> hear_recipient(Transaction& t, std::size_t index);
+    void judge_too_many(Transaction& t);
     net::Task<void> reset();
     net::Task<void> send_data(Transaction& t, MessageSource& message);
     net::Task<bool> send_octets(Transaction& t, MessageSource& message);

@@ -32,6 +32,7 @@ struct Client::Transaction {
     std::vector<std::string> lines;  // RCPT lines; "" where none can be said
     std::string mail_line;
     std::vector<bool> taken = std::vector<bool>(verdicts.size());
+    std::vector<bool> fewer = std::vector<bool>(verdicts.size());  // refused because there are too many of them
     bool over = false;      // everybody has a verdict, or will get none any more
     bool dot_sent = false;  // the whole message went out
 };
@@ -111,12 +112,28 @@ net::Task<void> Client::envelope_in_step(Transaction& t) {
         say(t.lines[i]);
         co_await hear_recipient(t, i);
     }
+    judge_too_many(t);
     if (t.over) co_return;
     if (t.any_taken()) {
         say("DATA\r\n");
         co_return;
     }
     t.over = true;
+}
+
+// RFC 5321 4.5.3.1.10: whoever is refused for there being too many goes in the next transaction, at once where this one
+// takes somebody; and is never lost for it, whether they say 452 or 552.
+void Client::judge_too_many(Transaction& t) {
+    const auto count = static_cast<std::size_t>(std::ranges::count(t.taken, true));
+    bool at_the_end = true;  // all behind those that were taken
+    for (std::size_t i = 0; i < t.fewer.size(); ++i) {
+        if (!t.fewer[i]) continue;
+        t.verdicts[i]->fate = count > 0 ? Fate::again : Fate::deferred;
+        at_the_end = at_the_end &&
+                     std::find(t.taken.begin() + static_cast<std::ptrdiff_t>(i), t.taken.end(), true) == t.taken.end();
+    }
+    const bool is_limit = count > 0 && at_the_end && std::ranges::find(t.fewer, true) != t.fewer.end();
+    if (is_limit) capabilities_.recipients_max = count;  // as if it had said LIMITS RCPTMAX
 }
 
 // RSET: the connection is fit for the next message                         RFC 5321 4.1.1.5
@@ -140,6 +157,7 @@ net::Task<void> Client::envelope_pipelined(Transaction& t) {
     for (std::size_t i = 0; i < t.lines.size() && usable_; ++i) {
         if (!t.lines[i].empty()) co_await hear_recipient(t, i);
     }
+    judge_too_many(t);
     if (!usable_ || (t.any_taken() && !refused)) co_return;
     t.over = true;
     const auto reply = co_await hear(options_.timeouts.data_start);
@@ -174,10 +192,17 @@ net::Task<void> Client::hear_mail(Transaction& t) {
 
 namespace {
 
-// RFC 5321 4.5.3.1.10: too many recipients is 452, and 552 of old servers means the same.
-bool wants_fewer(const smtp::Reply& reply) {
+// RFC 5321 4.5.3.1.10: too many recipients is 452, and 552 of old servers means the same. Without an enhanced code both
+// may mean a full mailbox as well: only where there are several of us, or the words say it, is it about our number.
+bool wants_fewer(const smtp::Reply& reply, std::size_t recipients) {
     if (reply.enhanced == "4.5.3" || reply.enhanced == "5.5.3") return true;
-    return reply.enhanced.empty() && (reply.code == 452 || reply.code == 552);
+    if (reply.code != 452 && reply.code != 552) return false;
+    const std::string words = ascii::to_lower(reply.to_string());
+    if (words.contains("too many recipients")) return true;
+    for (const std::string_view room : {"mailbox", "quota", "storage", "space", "full"}) {
+        if (words.contains(room)) return false;
+    }
+    return reply.enhanced.empty() && recipients > 1;
 }
 
 }  // namespace
@@ -191,7 +216,7 @@ net::Task<void> Client::hear_recipient(Transaction& t, std::size_t index) {
     if (reply->is_success()) t.taken[index] = true;
     if (t.verdicts[index] || t.taken[index]) co_return;  // where MAIL was refused, this only says so once more
     Verdict verdict = Verdict::of(*reply);
-    if (wants_fewer(*reply) && t.any_taken()) verdict.fate = Fate::again;
+    t.fewer[index] = wants_fewer(*reply, t.lines.size());
     t.verdicts[index] = std::move(verdict);
     if (reply->code < 400) usable_ = false;
     if (!usable_) t.settle(Verdict(Fate::deferred, "4.4.2", "The server closed the connection: " + reply->to_string()));

@@ -311,7 +311,9 @@ net::Task<void> connect_relay(Attempt& attempt) {
         const net::Endpoint to(address, url.port);
         ClientOptions client = *options;
         if (co_await try_address(attempt, shown, to, std::move(client), HostTls())) co_return;
-        if (!attempt.result.verdict.said.empty()) attempt.core.tokens.drop(attempt.target.way.name);
+        if (!attempt.result.verdict.said.empty() && options->credentials) {
+            attempt.core.tokens.drop(attempt.target.way.name, options->credentials->token);
+        }
     }
 }
 

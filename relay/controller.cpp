@@ -45,7 +45,7 @@ LaneController::LaneController(const Shaping& shaping, Time now)
       bold_at_(now) {}
 
 Time LaneController::earliest(Time now) const {
-    if (closed_) return probing_closed_ ? now + probe_delay_ : probe_at_;
+    if (closed_) return probing_closed_ ? now + probe_delay_ : std::max(probe_at_, paused_until_);
     Time at = paused_until_;
     if (rate_ > 0) at = std::max(at, tat_ - from_seconds((kBurst - 1) / rate_));
     return at;
@@ -69,7 +69,6 @@ void LaneController::connected(Time now) {
     if (!closed_) return;
     closed_ = false;
     probing_closed_ = false;
-    probe_delay_ = Milliseconds(0);
     window_safe_ = std::max<std::size_t>(window_, 1);
     window_ = 1;
     credit_ = 0;
@@ -80,7 +79,9 @@ void LaneController::connected(Time now) {
 void LaneController::delivered(Time now, std::size_t busy) {
     connected(now);
     idle_day(now);
+    probe_delay_ = Milliseconds(0);
     run_ = 0;
+    bare_run_ = 0;
     note_accepted(now);
     window_clean(busy);
     rate_clean(now);
@@ -103,14 +104,28 @@ void LaneController::window_clean(std::size_t busy) {
     probing_ = had_event_ && !slow_start_;
 }
 
-void LaneController::refused_window(Time now, std::size_t open) {
+void LaneController::refused_window(Time now, std::size_t others) {
     ++refusals_;
     had_event_ = true;
     last_event_ = now;
     failures_ = 0;
-    if (open == 0 || closed_) {
+    if (others == 0 || closed_) {
         close(now, kProbeFirstRefused);
     } else {
+        step_down();
+    }
+}
+
+void LaneController::turned_away(Time now, std::size_t others) {
+    ++refusals_;
+    last_event_ = now;
+    failures_ = 0;
+    if (others == 0 || closed_) {
+        bare_run_ = 0;
+        close(now, kProbeFirstRefused);
+    } else if (++bare_run_ >= window_) {
+        bare_run_ = 0;
+        had_event_ = true;
         step_down();
     }
 }
@@ -132,17 +147,18 @@ void LaneController::step_down() {
 
 void LaneController::close(Time now, Milliseconds first) {
     if (closed_ && !probing_closed_) return;  // what was under way when it closed says nothing new
-    probe_delay_ = closed_ ? std::min(probe_delay_ * 2, kProbeMax) : first;
+    // Let in and turned away again is no better than not let in.
+    probe_delay_ = std::clamp(probe_delay_ * 2, first, kProbeMax);
+    if (!closed_) ++closings_;
     closed_ = true;
     probing_closed_ = false;
     probe_at_ = now + probe_delay_;
 }
 
-void LaneController::refused_rate(Time now, std::optional<Milliseconds> wait) {
+void LaneController::refused_rate(Time now) {
     connected(now);  // whoever says "too fast" can be reached
     ++refusals_;
     last_event_ = now;
-    if (wait) paused_until_ = std::max(paused_until_, now + std::min(*wait, kPauseMax));
     // What was sent before the last cut came back: no news.
     const Milliseconds grace = std::max(kRunGrace, rate_ > 0 ? from_seconds(kBurst / rate_) : kRunGrace);
     if (ceiling_ > 0 && now - last_cut_ < grace) return;
@@ -183,11 +199,11 @@ void LaneController::rate_clean(Time now) {
     if (shaping_.rate_max > 0) rate_ = std::min(rate_, shaping_.rate_max);
 }
 
-bool LaneController::unreachable(Time now, std::size_t open) {
+bool LaneController::unreachable(Time now, std::size_t others) {
     ++refusals_;
     ++failures_;
     last_event_ = now;
-    if (closed_ || open == 0 || failures_ >= std::max(kFailuresToClose, window_)) {
+    if (closed_ || others == 0 || failures_ >= std::max(kFailuresToClose, window_)) {
         close(now, kProbeFirst);
     } else {
         step_down();

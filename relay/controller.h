@@ -78,19 +78,27 @@ class LaneController {
     void connected(Time now);
     /// A transaction went through; `busy` connections were in use.
     void delivered(Time now, std::size_t busy);
-    /// "Too many connections", refused connections, 421 at the banner, while `open` connections were let in. With none
-    /// of ours open there is nothing to give back: the lane closes for a while.
-    void refused_window(Time now, std::size_t open);
-    /// "Too fast". `wait`: the time that the reply named.
-    void refused_rate(Time now, std::optional<Milliseconds> wait);
-    /// No host could be reached while `open` connections were. Whether the lane is closed now.
-    bool unreachable(Time now, std::size_t open);
+    /// "Too many connections", refused connections, 421 at the banner, while `others` of ours are let in. With none
+    /// there is nothing to give back: the lane closes for a while.
+    void refused_window(Time now, std::size_t others);
+    /// "421 closing" inside a dialogue, and no word why: a server that starts anew says so to everybody. Nothing is
+    /// learned of it before it was said as often as the window is wide; but with no other connection the lane closes.
+    void turned_away(Time now, std::size_t others);
+    /// "Too fast".
+    void refused_rate(Time now);
+    /// The reply named a time.
+    void pause(Time now, Milliseconds wait) {
+        paused_until_ = std::max(paused_until_, now + std::min(wait, kPauseMax));
+    }
+    /// No host could be reached while `others` were. Whether the lane is closed now.
+    bool unreachable(Time now, std::size_t others);
     /// A probe of a closed lane ended without a word on the network: the next may begin.
     void probe_over() { probing_closed_ = false; }
     /// Somebody asks to try now: what is waited for is over, but what was learned stays.
     void kick(Time now) {
         paused_until_ = std::min(paused_until_, now);
         probe_at_ = std::min(probe_at_, now);
+        probing_closed_ = false;  // the one under way may hang
         tat_ = std::min(tat_, now);
     }
     /// Oldest job of the backlog: what waits long is worth bolder probes.
@@ -102,6 +110,8 @@ class LaneController {
     double rate() const { return rate_; }
     double rate_ceiling() const { return ceiling_; }
     unsigned spacing() const { return spacing_; }
+    /// How often the lane was closed: what began before the last time may hang and says nothing of how it stands now.
+    std::uint64_t closings() const { return closings_; }
     /// Refusals so far, for tests and metrics.
     std::uint64_t refusals() const { return refusals_; }
 
@@ -126,6 +136,7 @@ class LaneController {
     std::size_t credit_ = 0;      // clean deliveries towards the next step
     std::size_t run_ = 0;         // refusals in a row
     std::size_t run_window_ = 1;  // the window at which the run began
+    std::size_t bare_run_ = 0;    // turned away without a reason, in a row
     unsigned spacing_ = kSpacingMin;
     bool had_event_ = false;
     bool probing_ = false;     // the window is one more than what is known to be good
@@ -146,7 +157,8 @@ class LaneController {
     bool closed_ = false;
     bool probing_closed_ = false;
     Time probe_at_{};
-    Milliseconds probe_delay_{0};
+    Milliseconds probe_delay_{0};  // grows until something was delivered
+    std::uint64_t closings_ = 0;
     std::size_t failures_ = 0;  // connections that failed in a row
     Time bold_at_{};
     std::uint64_t refusals_ = 0;

@@ -11,6 +11,16 @@ namespace posthouse::relay {
 
 namespace {
 constexpr storage::LaneId kNoLane{};
+constexpr Milliseconds kLookMin{1'000};
+constexpr Milliseconds kLookMax{3'600'000};  // the routes may have been changed by then
+
+// Nobody was asked, so no attempt is used up. Those that wait for the same do not come all at once.
+void wait_until(Aftermath& after, Time until, const Core& core) {
+    const Milliseconds span = std::clamp(until - core.now(), kLookMin, kLookMax);
+    const std::uint64_t spread = core.deps.random->below(1 + static_cast<std::uint64_t>(span.count()) / 10);
+    after.wait = span + Milliseconds(static_cast<std::int64_t>(spread));
+    after.counts = false;
+}
 }  // namespace
 
 // Recipients that are no longer waiting (held, cancelled, another worker) drop out. False where none is left.
@@ -71,7 +81,8 @@ std::vector<Settled> settle_all(const Job& job, const Verdict& verdict, const st
     return out;
 }
 
-net::Task<bool> settle_unsent(Core& core, const Parcel& parcel, const Verdict& verdict, storage::WaitCause cause) {
+net::Task<bool> settle_unsent(Core& core, const Parcel& parcel, const Unsent& unsent) {
+    const Verdict& verdict = unsent.verdict;
     // The report quotes the header, so a failure needs the message too.
     const Loading what = verdict.fate == Fate::failed ? Loading::rows_and_message : Loading::rows;
     const Target nowhere;
@@ -91,7 +102,8 @@ net::Task<bool> settle_unsent(Core& core, const Parcel& parcel, const Verdict& v
             one.after.wait = retry_wait(bounce::ReplyClass::other, one.recipient.attempts + 1, *core.deps.random);
         }
         one.after.stays_in_lane = false;
-        if (cause != storage::WaitCause::none) one.after.cause = cause;
+        if (unsent.cause != storage::WaitCause::none) one.after.cause = unsent.cause;
+        if (unsent.until != Time{}) wait_until(one.after, unsent.until, core);
         log::info("relay", "{} to {}: {}", storage::format_queue_id(job->item.id), one.recipient.address,
                   verdict.reply);
     }

@@ -37,8 +37,14 @@ enum class Started {
 net::Task<Started> start_attempt(Core& core, Job& job);
 /// The same verdict for every recipient.
 std::vector<Settled> settle_all(const Job& job, const Verdict& verdict, const std::string& remote);
-/// An attempt that ends before anybody was dialled: no such domain, no usable route. `cause`: for what is put off.
-/// False where the store could not be asked: it is due still.
-net::Task<bool> settle_unsent(Core& core, const Parcel& parcel, const Verdict& verdict, storage::WaitCause cause);
+/// Why a parcel goes to nobody: no such domain, no usable route.
+struct Unsent {
+    explicit Unsent(Verdict said) : verdict(std::move(said)) {}
+    Verdict verdict;
+    storage::WaitCause cause = storage::WaitCause::none;  ///< for what is put off
+    Time until{};                                         ///< likewise: when it may be otherwise; none: nobody knows
+};
+/// An attempt that ends before anybody was dialled. False where the store could not be asked: it is due still.
+net::Task<bool> settle_unsent(Core& core, const Parcel& parcel, const Unsent& unsent);
 
 }  // namespace posthouse::relay

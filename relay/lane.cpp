@@ -53,7 +53,8 @@ void Lane::add(storage::QueueClass priority, const std::string& flow, const Lane
 std::uint16_t Lane::number_of(const Target& target) {
     constexpr std::size_t kMost = 0x7fff;
     const auto same = [&](const Target& one) {
-        return one.route == target.route && one.has_other == target.has_other && one.probe == target.probe;
+        return one.route == target.route && one.has_other == target.has_other && one.has_end == target.has_end &&
+               one.probe == target.probe;
     };
     const auto found = std::ranges::find_if(targets_, same);
     if (found != targets_.end()) {
@@ -67,12 +68,25 @@ std::uint16_t Lane::number_of(const Target& target) {
 
 bool Lane::wants_worker(Time now) const {
     const std::size_t waiting = schedule_.queue().size();
-    if (waiting <= idle_ + starting_ || schedule_.earliest(now) > now) return false;
-    return workers_ < schedule_.connections_wanted(now);
+    if (waiting <= idle_ + starting_ || earliest(now) > now) return false;
+    return workers_that_count() < schedule_.connections_wanted(now);
+}
+
+// What the site bears, and what the way lets go in a minute.
+Time Lane::earliest(Time now) const {
+    return std::max(schedule_.earliest(now), core_.ways.turn(identity_.target.way, now));
+}
+
+// Who has been under way since before the lane was closed may hang for minutes. The probe, and what follows when it
+// found somebody, does not wait for that.
+std::size_t Lane::workers_that_count() const {
+    const std::uint64_t round = schedule_.controller().closings();
+    const auto hangs = [&](const Worker* worker) { return worker->round != round; };
+    return workers_ - static_cast<std::size_t>(std::ranges::count_if(at_work_, hangs));
 }
 
 std::optional<Time> Lane::alarm(Time now) const {
-    const Time next = schedule_.earliest(now);
+    const Time next = earliest(now);
     if (schedule_.queue().empty() || next <= now) return std::nullopt;
     return next;
 }
@@ -80,7 +94,7 @@ std::optional<Time> Lane::alarm(Time now) const {
 bool Lane::holds(std::span<const storage::QueueId> queues) {
     bool found = false;
     schedule_.queue().for_each([&](const LaneEntry& entry) {
-        found = std::ranges::find(queues, entry.queue) != queues.end();
+        found = std::ranges::binary_search(queues, entry.queue);
         return !found;
     });
     return found;
@@ -108,7 +122,10 @@ net::Task<void> Lane::work(std::shared_ptr<Lane> self) {
     for (;;) {
         const auto parcel = co_await self->take(worker);
         if (!parcel) break;
+        worker.round = self->schedule_.controller().closings();
+        self->at_work_.push_back(&worker);
         co_await self->carry(worker, *parcel);
+        std::erase(self->at_work_, &worker);
         self->schedule_.done();
         self->host_.changed(self);
     }
@@ -133,14 +150,18 @@ net::Task<std::optional<Parcel>> Lane::take(Worker& worker) {
     for (;;) {
         if (core_.stopping.is_set()) co_return std::nullopt;
         const Time now = core_.now();
-        if (workers_ > schedule_.controller().window()) co_return std::nullopt;
-        auto parcel = schedule_.take(now, recipients_at_once());
-        if (parcel) co_return parcel;
+        if (workers_that_count() > schedule_.controller().window()) co_return std::nullopt;
+        std::optional<Parcel> parcel;
+        if (earliest(now) <= now) parcel = schedule_.take(now, recipients_at_once());
+        if (parcel) {
+            core_.ways.take_turn(identity_.target.way, parcel->entries.size(), now);
+            co_return parcel;
+        }
         const bool open = worker.connection && worker.connection->client().usable();
         if (!open || release_round_ != round || host_.is_starved()) co_return std::nullopt;
         Milliseconds wait = core_.deps.options.idle;
         if (!schedule_.queue().empty()) {
-            const Milliseconds turn = std::max(schedule_.earliest(now) - now, Milliseconds(1));
+            const Milliseconds turn = std::max(earliest(now) - now, Milliseconds(1));
             if (turn > wait) co_return std::nullopt;
             wait = turn;
         }
@@ -188,7 +209,7 @@ void Lane::reroute_others() {
 }
 
 void Lane::give_up(std::span<const storage::QueueId> queues) {
-    reroute_those([&](const LaneEntry& entry) { return std::ranges::find(queues, entry.queue) != queues.end(); });
+    reroute_those([&](const LaneEntry& entry) { return std::ranges::binary_search(queues, entry.queue); });
 }
 
 void Lane::give_up_all() {
@@ -229,8 +250,6 @@ net::Task<std::vector<Staying>> Lane::attempt(Worker& worker, Job& job, const Pa
     if (identity_.target.is_mx()) {
         job.plan = co_await host_.plan_of(parcel.entries.front().domain);
     }
-    const auto turn = core_.ways.turn(job.target.way, job.recipients.size());
-    if (turn.count() > 0) static_cast<void>(co_await net::sleep_for(*core_.deps.loop, turn, &core_.stopping));
     if (core_.stopping.is_set()) co_return stay_all(parcel);
     const Started started = co_await start_attempt(core_, job);
     if (started != Started::yes) {
@@ -281,6 +300,7 @@ net::Task<std::vector<Staying>> Lane::conclude(const Job& job, const Parcel& par
     const auto after = schedule_.settle(said, host, settled.front().stage, core_.now(), *core_.deps.random);
     for (std::size_t i = 0; i < settled.size(); ++i) settled[i].after = after[i];
     switch (gravest_of(after)) {
+        case LaneSignal::turned_away:
         case LaneSignal::window: core_.slowed[0]->add(); break;
         case LaneSignal::rate: core_.slowed[1]->add(); break;
         case LaneSignal::unreachable: core_.slowed[2]->add(); break;
@@ -377,7 +397,7 @@ storage::LaneRecord Lane::record(Time now) const {
     out.learned_window = learned.window;
     out.learned_rate_milli = milli(learned.rate);
     out.spacing = learned.spacing;
-    out.next = std::max(schedule_.earliest(now), Time{});
+    out.next = std::max(earliest(now), Time{});
     return out;
 }
 

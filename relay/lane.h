@@ -60,6 +60,7 @@ class Lane : public std::enable_shared_from_this<Lane> {
     std::size_t workers() const { return workers_; }
     std::size_t busy() const { return schedule_.busy(); }
     std::size_t waiting() const { return schedule_.queue().size(); }
+    /// Whether one of these messages waits here. `queues` in order, also below.
     bool holds(std::span<const storage::QueueId> queues);
     /// Those of these messages that wait here are routed anew.
     void give_up(std::span<const storage::QueueId> queues);
@@ -100,8 +101,10 @@ class Lane : public std::enable_shared_from_this<Lane> {
     std::string written;            ///< the runner's: what the store knows
 
  private:
-    std::size_t recipients_at_once() const;
     struct Worker;
+    std::size_t recipients_at_once() const;
+    Time earliest(Time now) const;
+    std::size_t workers_that_count() const;
 
     net::Task<std::optional<Parcel>> take(Worker& worker);
     net::Task<void> carry(Worker& worker, const Parcel& parcel);
@@ -133,6 +136,7 @@ class Lane : public std::enable_shared_from_this<Lane> {
     std::size_t workers_ = 0;
     std::size_t starting_ = 0;
     std::size_t idle_ = 0;
+    std::vector<const Worker*> at_work_;  // each has a parcel
     std::uint64_t release_round_ = 0;
 };
 

@@ -48,6 +48,9 @@ Envelope make_envelope(const Job& job, const std::vector<std::size_t>& which) {
     return out;
 }
 
+// 421: the connection is gone because they want it so.
+bool is_stalled(const Verdict& verdict) { return verdict.from_remote && verdict.code == 421; }
+
 }  // namespace
 
 Destination Lane::destination(const Job& job) const {
@@ -110,6 +113,16 @@ net::Task<std::vector<Settled>> Lane::send(Worker& worker, const Job& job, Dialo
             out[now[i]] = std::move(settled[i]);
         }
         rest.insert(rest.begin(), again.begin(), again.end());
+        // Turned away in the middle: the others would be, too, and the lane must hear of it first.
+        const auto stalled = std::ranges::find_if(now, [&](std::size_t i) { return is_stalled(out[i].verdict); });
+        if (stalled != now.end()) {
+            const Settled turned = out[*stalled];
+            for (const std::size_t i : rest) {
+                out[i] = turned;
+                out[i].recipient = job.recipients[i];
+            }
+            break;
+        }
         if (rest.empty() || (worker.connection && worker.connection->client().usable())) continue;
         const auto refused = co_await ensure_connection(worker, job, dialogue);
         if (!refused) continue;

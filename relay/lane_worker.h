@@ -9,7 +9,8 @@ namespace posthouse::relay {
 
 struct Lane::Worker {
     std::unique_ptr<Connection> connection;
-    std::string remote;  ///< who was dialled last
+    std::string remote;       ///< who was dialled last
+    std::uint64_t round = 0;  ///< how often the lane had been closed when it took its parcel
 };
 
 }  // namespace posthouse::relay

@@ -99,7 +99,7 @@ OutcomePlan plan_outcome(const RelayOptions& options, const std::string& hostnam
             const Milliseconds wait = stays || one.another_way ? Milliseconds(0) : one.after.wait;
             row.outcome.next_attempt = std::min(now + wait, base.item.expires);
             row.outcome.cause = one.after.cause;
-            row.outcome.uses_attempt = !stays;
+            row.outcome.uses_attempt = !stays && one.after.counts;
             if (stays) row.outcome.lane = lane;
             row.stays_in_lane = stays;
             const bool late = now - item.created >= options.delay_notice_after;

@@ -79,10 +79,8 @@ Aftermath judge(const Verdict& verdict, std::string_view host, Stage stage, std:
     out.named = found.wait;
     if (found.what == ReplyClass::throttled && !found.permanent) {
         const bool connections = stage == Stage::opening || speaks_of_connections(verdict.reply);
-        out.signal = connections ? LaneSignal::window : LaneSignal::rate;
-        out.cause = connections ? WaitCause::lane_window : WaitCause::lane_rate;
-        // A window needs no pause, but where the reply names a time it means it.
-        if (out.named) out.signal = LaneSignal::rate;
+        out.signal = connections ? LaneSignal::window : found.is_bare ? LaneSignal::turned_away : LaneSignal::rate;
+        out.cause = out.signal == LaneSignal::rate ? WaitCause::lane_rate : WaitCause::lane_window;
         out.stays_in_lane = true;
         return out;
     }

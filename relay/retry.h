@@ -5,6 +5,8 @@
 ///   greylisted          5, 7, 8, 15 min               the same address of ours (RFC 6647)
 ///   mailbox full        1, 4, 8 h
 ///   throttled           stays first in its lane       the lane's window or rate decides; no attempt is used up
+///     421 or "too many connections" to a connection: the window; words about a rate: the rate; 421, 4.7.0 or 4.3.2
+///     without a word why: the lane steps back a little, and learns nothing from the first
 ///   nobody reached      stays in its lane, closed     one probe after 1, 2, 4 .. 30 min; no attempt is used up
 ///   DNS                 2, 5, 10 min .. 1 h
 ///   all else            5, 10, 20, 40 min, 1, 2, 4 h, then every 4 h
@@ -27,7 +29,14 @@ inline constexpr Milliseconds kWaitMax{4 * 3'600'000LL};
 enum class Stage : std::uint8_t { opening, transaction };
 
 /// What the lane learns from it.
-enum class LaneSignal : std::uint8_t { none, clean, window, rate, unreachable };
+enum class LaneSignal : std::uint8_t {
+    none,
+    clean,
+    turned_away,  ///< "421 closing": not now, and not a word why
+    window,
+    rate,
+    unreachable,
+};
 
 struct Aftermath {
     bounce::ReplyClass what = bounce::ReplyClass::other;
@@ -36,6 +45,7 @@ struct Aftermath {
     storage::WaitCause cause = storage::WaitCause::none;
     bool stays_in_lane = false;  ///< waits there, without an attempt used up
     Milliseconds wait{0};        ///< until the next attempt, where it does not
+    bool counts = true;          ///< as an attempt: somebody was asked
     Aftermath() = default;
 };
 

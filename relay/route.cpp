@@ -25,7 +25,7 @@ storage::ChoiceInput choice_input(const storage::QueueItem& item, const storage:
     out.mail.mail_class = item.mail_class;
     out.mail.client = item.client;
     out.site = site;
-    out.released = recipient.last_reply.starts_with(storage::kHeldByRoute);
+    out.released = recipient.released;
     out.now = now;
     out.ticket = static_cast<std::uint64_t>(storage::raw(item.id));
     return out;
@@ -36,6 +36,7 @@ Result<Target> make_target(const storage::Choice& choice, std::string_view recip
     out.route = choice.route;
     out.way = choice.way;
     out.has_other = choice.has_other;
+    out.has_end = choice.has_end;
     out.probe = choice.probe;
     if (choice.source) {
         TRY(out.source, net::IpAddress::parse(choice.source->address));
@@ -53,6 +54,12 @@ Result<Target> make_target(const storage::Choice& choice, std::string_view recip
 
 std::string why_waiting(const storage::Choice& choice) {
     std::string out = fmt::format("None of the ways of route \"{}\" can take it now", choice.route);
+    for (const std::string& why : choice.passed_over) out += "; " + why;
+    return out;
+}
+
+std::string why_failed(const storage::Choice& choice) {
+    std::string out = fmt::format("This server does not send such mail (route \"{}\")", choice.route);
     for (const std::string& why : choice.passed_over) out += "; " + why;
     return out;
 }

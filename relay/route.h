@@ -20,6 +20,7 @@ struct Target {
     std::optional<net::IpAddress> source;  ///< local address to dial from; none: the system chooses
     std::string ehlo_name;                 ///< what we call ourselves from there; "": the server's name
     bool has_other = false;                ///< the route names other ways as well
+    bool has_end = false;                  ///< behind its ways the route says "hold" or "fail"
     bool probe = false;                    ///< this message tries a way that was refused
 
     Target() = default;
@@ -37,5 +38,7 @@ storage::ChoiceInput choice_input(const storage::QueueItem& item, const storage:
 Result<Target> make_target(const storage::Choice& choice, std::string_view recipient_domain);
 /// Why nothing can take it now: one sentence of all that were passed over.
 std::string why_waiting(const storage::Choice& choice);
+/// Why the route says "fail" to it: likewise.
+std::string why_failed(const storage::Choice& choice);
 
 }  // namespace posthouse::relay

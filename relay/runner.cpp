@@ -13,6 +13,7 @@ namespace posthouse::relay {
 namespace {
 
 constexpr std::chrono::milliseconds kLookAtLeastEvery{60'000};
+constexpr Milliseconds kKickLives{60'000};
 constexpr std::size_t kPlanningMax = 2'000;  // domains being looked up before more mail is taken from the disk
 
 // Who takes turns with whom: the account or client that submitted it, else the sender's address.
@@ -193,11 +194,14 @@ void Runner::route(const Unrouted& mail, const DomainPlan* plan) {
     const std::string site = plan != nullptr ? plan->site : std::string();
     const std::string_view provider =
         plan != nullptr && plan->provider != nullptr ? plan->provider->name : std::string_view();
+    const bool asked = takes_kick(mail.item.id, mail.recipients.front().domain);
     Parcel refused;  // recipients of one message next to each other are one attempt and one report
     Target refused_target;
+    std::vector<std::shared_ptr<Lane>> kicked;  // once all are in their places
     for (const storage::QueueRecipient& recipient : mail.recipients) {
-        const storage::Choice choice =
-            storage::choose_way(routes_, choice_input(mail.item, recipient, site, provider, core_.now()));
+        storage::ChoiceInput input = choice_input(mail.item, recipient, site, provider, core_.now());
+        input.asked = asked;
+        const storage::Choice choice = storage::choose_way(routes_, input);
         if (choice.kind != storage::Choice::Kind::take) {
             refuse(choice, mail.item, recipient.id);
             continue;
@@ -205,8 +209,9 @@ void Runner::route(const Unrouted& mail, const DomainPlan* plan) {
         auto target = make_target(choice, recipient.domain);
         if (!target) {
             // A way that cannot be read is the administrator's to mend; the mail waits and says why.
-            const Verdict verdict(Fate::deferred, "4.3.5", "No way to send this: " + target.error().context);
-            settle(parcel_of(mail.item, recipient.id), Target(), verdict, storage::WaitCause::route);
+            Unsent unsent(Verdict(Fate::deferred, "4.3.5", "No way to send this: " + target.error().context));
+            unsent.cause = storage::WaitCause::route;
+            settle(parcel_of(mail.item, recipient.id), Target(), unsent);
             continue;
         }
         core_.ways.taken(*target, 1);
@@ -221,9 +226,11 @@ void Runner::route(const Unrouted& mail, const DomainPlan* plan) {
             refused_target = *target;
             continue;
         }
-        enter(*target, mail.item, recipient, target->is_mx() ? plan : nullptr);
+        const auto& lane = enter(*target, mail.item, recipient, target->is_mx() ? plan : nullptr);
+        if (asked && (kicked.empty() || kicked.back() != lane)) kicked.push_back(lane);
     }
-    if (!refused.entries.empty()) settle(std::move(refused), refused_target, *plan->refusal, storage::WaitCause::none);
+    for (const auto& lane : kicked) lane->kick();
+    if (!refused.entries.empty()) settle(std::move(refused), refused_target, Unsent(*plan->refusal));
 }
 
 // What the route does not hand to anybody: hold, fail, or wait for one of its ways.
@@ -237,11 +244,11 @@ void Runner::refuse(const storage::Choice& choice, const storage::QueueItem& ite
     }
     const bool fails = choice.kind == storage::Choice::Kind::fail;
     // RFC 3463 3.8: X.7.1 is "delivery not authorised", X.3.2 "not accepting for now".
-    const Verdict verdict =
-        fails ? Verdict(Fate::failed, "5.7.1",
-                        fmt::format("This server does not send such mail (route \"{}\")", choice.route))
-              : Verdict(Fate::deferred, "4.3.2", why_waiting(choice));
-    settle(parcel_of(item, id), Target(), verdict, storage::WaitCause::route);
+    Unsent unsent(fails ? Verdict(Fate::failed, "5.7.1", why_failed(choice))
+                        : Verdict(Fate::deferred, "4.3.2", why_waiting(choice)));
+    unsent.cause = storage::WaitCause::route;
+    if (!fails) unsent.until = choice.until;
+    settle(parcel_of(item, id), Target(), unsent);
 }
 
 net::Task<void> Runner::hold(storage::RecipientId id, std::string why) {
@@ -289,17 +296,18 @@ std::shared_ptr<Lane>& Runner::lane_for(const Target& target, const DomainPlan* 
     return lane;
 }
 
-void Runner::enter(const Target& target, const storage::QueueItem& item, const storage::QueueRecipient& recipient,
-                   const DomainPlan* plan) {
+std::shared_ptr<Lane>& Runner::enter(const Target& target, const storage::QueueItem& item,
+                                     const storage::QueueRecipient& recipient, const DomainPlan* plan) {
     LaneEntry entry;
     entry.recipient = recipient.id;
     entry.queue = item.id;
     entry.cost = recipient_cost(item.size_octets);
     entry.check_at_s = check_time(core_.deps.options, item, recipient.delay_told);
     if (plan != nullptr) entry.domain = domains_.number_of(plan->domain);
-    const auto& lane = lane_for(target, plan);
+    auto& lane = lane_for(target, plan);
     lane->add(static_cast<storage::QueueClass>(item.mail_class), flow_of(item), entry, target);
     if (touched_.empty() || touched_.back() != lane) touched_.push_back(lane);
+    return lane;
 }
 
 // Workers come when all entries of a slice are in their lanes.
@@ -307,14 +315,14 @@ void Runner::tell_touched() {
     for (const auto& lane : std::exchange(touched_, {})) changed(lane);
 }
 
-void Runner::settle(Parcel parcel, const Target& target, const Verdict& verdict, storage::WaitCause cause) {
+void Runner::settle(Parcel parcel, const Target& target, const Unsent& unsent) {
     ++side_jobs_;
-    tasks_.spawn("relay.refused", settle_one(std::move(parcel), target, verdict, cause));
+    tasks_.spawn("relay.refused", settle_one(std::move(parcel), target, unsent));
 }
 
-net::Task<void> Runner::settle_one(Parcel parcel, Target target, Verdict verdict, storage::WaitCause cause) {
+net::Task<void> Runner::settle_one(Parcel parcel, Target target, Unsent unsent) {
     bool settled = true;
-    if (!core_.stopping.is_set()) settled = co_await settle_unsent(core_, parcel, verdict, cause);
+    if (!core_.stopping.is_set()) settled = co_await settle_unsent(core_, parcel, unsent);
     if (!settled) feed_.rescan();
     --side_jobs_;
     std::vector<storage::RecipientId> ids;
@@ -330,15 +338,26 @@ void Runner::reroute(const std::vector<storage::RecipientId>& ids) {
     wake_.set();
 }
 
-// `queue retry`: the lanes in which these wait try at once; they themselves are routed anew, since what they waited for
-// may have been mended (another password, another way).
-void Runner::kick(const std::vector<storage::QueueId>& queues) {
+// `queue retry`: the lanes in which these wait, or which they enter now, try at once; they themselves are routed anew,
+// since what they waited for may have been mended (another password, another way).
+void Runner::kick(std::vector<storage::QueueId> queues) {
+    std::ranges::sort(queues);
+    const Time now = core_.now();
+    std::erase_if(kicks_, [&](const auto& kick) { return kick.second.until <= now; });
+    for (const storage::QueueId queue : queues) kicks_[queue] = Kick{now + kKickLives, {}};
     const std::vector<std::pair<std::string, std::shared_ptr<Lane>>> all(lanes_.begin(), lanes_.end());
     for (const auto& [key, lane] : all) {
         if (!lane->holds(queues)) continue;
         lane->give_up(queues);
         lane->kick();
     }
+}
+
+// Once for each domain of the message: a way that is refused again is not asked in circles.
+bool Runner::takes_kick(storage::QueueId queue, const std::string& domain) {
+    const auto kick = kicks_.find(queue);
+    if (kick == kicks_.end() || kick->second.until <= core_.now()) return false;
+    return kick->second.done.insert(domain).second;
 }
 
 // A lane that may want a worker stands in the line once; one that must wait is looked at again when its time comes.

@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -53,14 +54,15 @@ class Runner final : public LaneHost {
     void arrive(Feed::Slice slice);
     void route(const Unrouted& mail, const DomainPlan* plan);
     net::Task<void> plan(std::string domain);
-    void enter(const Target& target, const storage::QueueItem& item, const storage::QueueRecipient& recipient,
-               const DomainPlan* plan);
+    std::shared_ptr<Lane>& enter(const Target& target, const storage::QueueItem& item,
+                                 const storage::QueueRecipient& recipient, const DomainPlan* plan);
     void tell_touched();
     void refuse(const storage::Choice& choice, const storage::QueueItem& item, storage::RecipientId id);
-    void settle(Parcel parcel, const Target& target, const Verdict& verdict, storage::WaitCause cause);
-    net::Task<void> settle_one(Parcel parcel, Target target, Verdict verdict, storage::WaitCause cause);
+    void settle(Parcel parcel, const Target& target, const Unsent& unsent);
+    net::Task<void> settle_one(Parcel parcel, Target target, Unsent unsent);
     net::Task<void> hold(storage::RecipientId id, std::string why);
-    void kick(const std::vector<storage::QueueId>& queues);
+    void kick(std::vector<storage::QueueId> queues);
+    bool takes_kick(storage::QueueId queue, const std::string& domain);
     std::shared_ptr<Lane>& lane_for(const Target& target, const DomainPlan* plan);
     void pump();
     void release_idle();
@@ -88,6 +90,12 @@ class Runner final : public LaneHost {
     std::deque<std::weak_ptr<Lane>> ready_;                         // want workers, in turn
     std::multimap<Time, std::weak_ptr<Lane>> alarms_;
     std::unordered_set<storage::RecipientId> held_;
+    /// Messages that somebody wants tried now, from the hand's stroke until they are in their lanes.
+    struct Kick {
+        Time until{};
+        std::set<std::string> done;  ///< domains that have had it
+    };
+    std::map<storage::QueueId, Kick> kicks_;
     /// By which what waits was routed; memory and counts are no part of it.
     struct Rules {
         std::vector<storage::Way> ways;

@@ -11,9 +11,10 @@ int gravity(LaneSignal signal) {
     switch (signal) {
         case LaneSignal::none: return 0;
         case LaneSignal::clean: return 1;
-        case LaneSignal::window: return 2;
-        case LaneSignal::rate: return 3;
-        case LaneSignal::unreachable: return 4;
+        case LaneSignal::turned_away: return 2;
+        case LaneSignal::window: return 3;
+        case LaneSignal::rate: return 4;
+        case LaneSignal::unreachable: return 5;
     }
     return 0;
 }
@@ -43,13 +44,17 @@ void LaneSchedule::opened(Time now) {
 }
 
 // False where the lane goes on although nobody was reached: then it is that message's trouble.
-bool LaneSchedule::learn(LaneSignal signal, std::optional<Milliseconds> named, Time now) {
-    switch (signal) {
+bool LaneSchedule::learn(const Aftermath& after, Stage stage, Time now) {
+    // Besides the one that was refused, which counts as open until its worker has closed it.
+    const std::size_t others = stage == Stage::opening || open_ == 0 ? open_ : open_ - 1;
+    if (after.named && after.stays_in_lane) controller_.pause(now, *after.named);
+    switch (after.signal) {
         case LaneSignal::none: controller_.probe_over(); break;
         case LaneSignal::clean: controller_.delivered(now, busy_); break;
-        case LaneSignal::window: controller_.refused_window(now, open_); break;
-        case LaneSignal::rate: controller_.refused_rate(now, named); break;
-        case LaneSignal::unreachable: return controller_.unreachable(now, open_);
+        case LaneSignal::window: controller_.refused_window(now, others); break;
+        case LaneSignal::turned_away: controller_.turned_away(now, others); break;
+        case LaneSignal::rate: controller_.refused_rate(now); break;
+        case LaneSignal::unreachable: return controller_.unreachable(now, others);
     }
     return true;
 }
@@ -64,7 +69,7 @@ std::vector<Aftermath> LaneSchedule::settle(std::span<const Said> all, std::stri
     }
     if (out.empty()) return out;
     const LaneSignal signal = out[gravest].signal;
-    const bool lane_has_it = learn(signal, out[gravest].named, now);
+    const bool lane_has_it = learn(out[gravest], stage, now);
     if (gravity(signal) > gravity(LaneSignal::clean)) {
         why_ = all[gravest].verdict.reply;
         cause_ = out[gravest].cause;

@@ -59,7 +59,7 @@ class LaneSchedule {
     std::size_t busy() const { return busy_; }
 
  private:
-    bool learn(LaneSignal signal, std::optional<Milliseconds> named, Time now);
+    bool learn(const Aftermath& after, Stage stage, Time now);
 
     Shaping shaping_;
     FairQueue queue_;

@@ -56,12 +56,38 @@ std::string token_form(const storage::WayOauth& oauth, std::string_view secret, 
     return out;
 }
 
+struct Tokens::Fetch {
+    explicit Fetch(net::Loop& loop) : done(loop) {}
+    net::Event done;
+    Result<std::string> token = Error(Errc::cancelled, "the server is stopping");
+};
+
+void Tokens::drop(std::string_view way, std::string_view token) {
+    const auto known = kept_.find(way);
+    if (known != kept_.end() && known->second.value == token) kept_.erase(known);
+}
+
 net::Task<Result<std::string>> Tokens::get(Core& core, storage::Way way) {
-    const std::string made_for = way.oauth.token_url + way.oauth.client_id + way.sealed_secret + way.oauth.scope;
+    std::string made_for = way.oauth.token_url + way.oauth.client_id + way.sealed_secret + way.oauth.scope;
     const auto known = kept_.find(way.name);
     if (known != kept_.end() && known->second.made_for == made_for && known->second.until > core.now()) {
         co_return known->second.value;
     }
+    const std::string key = way.name + '\0' + made_for;
+    if (const auto other = under_way_.find(key); other != under_way_.end()) {
+        const std::shared_ptr<Fetch> same = other->second;
+        co_await same->done.wait();
+        co_return same->token;
+    }
+    const auto mine = std::make_shared<Fetch>(*core.deps.loop);
+    under_way_.emplace(key, mine);
+    mine->token = co_await fetch(core, std::move(way), std::move(made_for));
+    under_way_.erase(key);
+    mine->done.set();
+    co_return mine->token;
+}
+
+net::Task<Result<std::string>> Tokens::fetch(Core& core, storage::Way way, std::string made_for) {
     CO_TRY(const std::string secret, unsealed(core, way.sealed_secret));
     CO_TRY(const std::string refresh, unsealed(core, way.oauth.sealed_refresh));
     std::string form = token_form(way.oauth, secret, refresh);

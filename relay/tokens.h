@@ -7,7 +7,9 @@
 ///             2. Secrets go to https:// endpoints whose certificate was checked.
 /// Threads: the loop's.   Limits: kTokenMarginS, kTokenAnswerOctetsMax.
 #include <cstdint>
+#include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -48,17 +50,21 @@ std::string token_form(const storage::WayOauth& oauth, std::string_view secret, 
 
 class Tokens {
  public:
+    /// However many connections ask at once, the endpoint is asked once; all get its answer, or its error.
     net::Task<Result<std::string>> get(Core& core, storage::Way way);
-    /// The server did not take it: the next get() fetches another.
-    void drop(std::string_view way) { kept_.erase(std::string(way)); }
+    /// The server did not take this token: the next get() fetches another, where there is none yet.
+    void drop(std::string_view way, std::string_view token);
 
  private:
+    struct Fetch;
+    net::Task<Result<std::string>> fetch(Core& core, storage::Way way, std::string made_for);
     struct Kept {
         std::string value;
         std::string made_for;  ///< the settings it was fetched with
         Time until{};
     };
-    std::map<std::string, Kept> kept_;
+    std::map<std::string, Kept, std::less<>> kept_;
+    std::map<std::string, std::shared_ptr<Fetch>> under_way_;  // by way and settings
 };
 
 }  // namespace posthouse::relay

@@ -79,7 +79,8 @@ Lesson learn_relay(const Target& target, const Verdict& verdict, bool first_cont
     const bounce::Classification found = classify(target, verdict, said, first_contact);
     // What the far side thinks of our address says: this relay is of no use from here.
     if (found.what == ReplyClass::ip_blocked) return lesson(Lesson::Kind::down, words);
-    if (found.what == ReplyClass::throttled) return lesson(Lesson::Kind::too_fast, words, found.wait);
+    // Who closes without a reason may be starting anew: the lane looks again in a while, the way is not passed over.
+    if (found.what == ReplyClass::throttled && !found.is_bare) return lesson(Lesson::Kind::too_fast, words, found.wait);
     return {};
 }
 
@@ -209,15 +210,22 @@ void WayBook::claim(const Target& target, std::string_view site, Time until) {
         std::erase_if(claims_, [&](const auto& one) { return one.second + kRefusedRest < until; });
 }
 
-std::chrono::milliseconds WayBook::turn(const storage::Way& way, std::size_t recipients) {
-    if (way.limits.minute_max == 0) return std::chrono::milliseconds(0);
-    const auto now = std::chrono::steady_clock::now();
-    auto& next = next_turn_[way.name];
-    // A second's worth may go at once (GCRA with a burst), so that a short letter never waits for nothing.
-    const auto each = std::chrono::nanoseconds(std::chrono::minutes(1)) / way.limits.minute_max;
-    const auto burst = std::max<std::chrono::nanoseconds>(std::chrono::seconds(1), each);
-    next = std::max(next, now - burst) + each * static_cast<std::int64_t>(recipients);
-    return std::max(std::chrono::ceil<std::chrono::milliseconds>(next - now), std::chrono::milliseconds(0));
+Time WayBook::turn(const storage::Way& way, Time now) const {
+    if (way.limits.minute_max == 0) return now;
+    const auto found = next_turn_.find(way.name);
+    // Farther off lies only what a clock left behind that was set back.
+    const bool counts = found != next_turn_.end() && found->second <= now + std::chrono::hours(2);
+    return counts ? std::max(found->second, now) : now;
+}
+
+void WayBook::take_turn(const storage::Way& way, std::size_t recipients, Time now) {
+    if (way.limits.minute_max == 0) return;
+    const Milliseconds each(60'000 / way.limits.minute_max);
+    const Milliseconds all(static_cast<std::int64_t>(recipients * 60'000 / way.limits.minute_max));
+    const Time saved = now - std::max(Milliseconds(1'000) - each, Milliseconds(0));
+    const Time before = turn(way, now);
+    Time& next = next_turn_[way.name];
+    next = (before > now ? before : std::clamp(next, saved, now)) + all;
 }
 
 bool WayBook::silent(const Target& target, std::string_view site) {
@@ -239,13 +247,14 @@ net::Task<std::vector<bool>> keep_lessons(Core& core, Target target, std::string
             core.ways.answered(target);
         if (target.is_mx() && learned.kind == Lesson::Kind::down && !core.ways.silent(target, site)) continue;
         if (learned.kind == Lesson::Kind::works) ++note.delivered;
-        if (!learned.is_trouble()) continue;
-        again[i] = target.has_other;
+        // A way without a second is tried whatever is remembered of it: only what the route has an answer to is news.
+        const bool has_answer = target.has_other || (target.has_end && learned.is_refusal());
+        if (!learned.is_trouble() || !has_answer) continue;
+        again[i] = true;
         if (!note.lesson.is_trouble()) note.lesson = std::move(learned);
     }
     const bool counts = note.delivered > 0 && (target.way.limits.day_max != 0 || core.ways.is_suspect(target));
-    // A way without a second is tried whatever is remembered of it: only that it is slow would be worth knowing.
-    if (!counts && !(note.lesson.is_trouble() && target.has_other)) co_return again;
+    if (!counts && !note.lesson.is_trouble()) co_return again;
     if (note.lesson.is_trouble()) {
         core.ways.suspect(target);
         log::warn("relay", "way {} is passed over{}: {}", target.way.name,

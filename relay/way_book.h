@@ -6,7 +6,8 @@
 ///                  time; by MX only where kSilentSites sites in a row did not answer (port 25 is blocked)
 ///   too fast       an account-level rate reply: the whole way rests a little, or until its allowance is new
 ///   sender         the service does not know this sender's domain: it rests for that domain
-/// Where the route names another way, the message takes it at once; where not, the usual schedule holds.
+/// Where the route names another way, the message takes it at once; where not, the usual schedule holds. "hold" and
+/// "fail" behind a way are such another for the first and the last of these only.
 /// Invariants  1. What is learned is on disk before the outcome of the attempt: the next choice knows it.
 ///             2. A probe is one message: it is claimed when it is chosen, not when it has failed.
 /// Threads: the loop's; learn() is pure.
@@ -35,6 +36,8 @@ struct Lesson {
     std::optional<Milliseconds> wait;  ///< what the remote asked for
     /// Another way may do better; this message need not be lost for it.
     bool is_trouble() const { return kind != Kind::nothing && kind != Kind::works; }
+    /// It would say so tomorrow, too: what "hold" and "fail" behind a way are for.
+    bool is_refusal() const { return kind == Kind::refused_here || kind == Kind::sender; }
 };
 
 /// What one verdict says about the way it came by.
@@ -54,8 +57,10 @@ class WayBook {
     void suspect(const Target& target);
     /// One message probes; others go on by the other ways until `until`.
     void claim(const Target& target, std::string_view site, Time until);
-    /// How long until so many recipients may go by this way (WayLimits::minute_max), counted from when that is.
-    std::chrono::milliseconds turn(const storage::Way& way, std::size_t recipients);
+    /// When recipients may go by this way again (WayLimits::minute_max); at most `now` where at once.
+    Time turn(const storage::Way& way, Time now) const;
+    /// So many go. A second's worth may go at once, so that a short letter never waits for nothing.
+    void take_turn(const storage::Way& way, std::size_t recipients, Time now);
     /// By MX: nobody answered at `site`. True where that makes the way as a whole suspect.
     bool silent(const Target& target, std::string_view site);
     void answered(const Target& target);
@@ -65,7 +70,7 @@ class WayBook {
     std::map<Key, Time> claims_;
     std::set<std::pair<std::string, std::string>> suspects_;  // way and source
     std::map<std::string, std::uint64_t, std::less<>> under_way_;
-    std::map<std::string, std::chrono::steady_clock::time_point, std::less<>> next_turn_;
+    std::map<std::string, Time, std::less<>> next_turn_;                // GCRA: theoretical arrival time
     std::map<std::string, std::set<std::string>, std::less<>> silent_;  // sites by way and source
 };
 

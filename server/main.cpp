@@ -204,6 +204,7 @@ Door House::smtp_door(const ListenRow& row, const smtp::SmtpServiceOptions& opti
     door.endpoints = config_.listen.*(row.list);
     door.implicit_tls = implicit;
     door.over_limit = smtp::kTooManyConnections;
+    door.limits = smtp::listen_limits(options.kind);
     smtp::SessionDeps deps(options, *backend_, starttls, metrics_);
     if (options.kind == smtp::Kind::submission) deps.alignment = alignment_.get();
     door.handler = [deps](std::unique_ptr<net::Stream> stream) {
@@ -255,7 +256,7 @@ Result<> House::open_doors() {
         if (row.service == "imap") doors.push_back(imap_door(row, tls_.imap.get(), nullptr));
         if (row.service == "imaps") doors.push_back(imap_door(row, nullptr, tls_.imaps.get()));
     }
-    TRY(listeners_, Listeners::open(loop_, std::move(doors)));
+    TRY(listeners_, Listeners::open(loop_, std::move(doors), metrics_));
     return {};
 }
 

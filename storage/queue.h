@@ -115,6 +115,7 @@ struct QueueRecipient {
     bool delay_told = false;  ///< a delay notice has gone out
     WaitCause cause = WaitCause::none;
     LaneId lane{};  ///< where it waits its turn; 0: nowhere, or not for long
+    bool released = false;  ///< somebody let it go: no hold of a route keeps it any more
 };
 
 /// One waiting recipient in the order of the due index.
@@ -207,6 +208,7 @@ class QueueTx : public QueueView {
     virtual Result<> hold(QueueId id) = 0;
     /// waiting or sending -> held, without an attempt counted; `why` is shown as the last reply.
     virtual Result<> hold_recipients(std::span<const RecipientId> recipients, std::string_view why) = 0;
+    /// held -> waiting, for good: whatever it meets on its way, no hold of a route keeps it again (hold() does).
     virtual Result<> release(QueueId id) = 0;
     /// Takes the message out of the queue without a notice to the sender.
     virtual Result<> cancel(QueueId id) = 0;

@@ -145,8 +145,9 @@ Result<> QueueImpl::shift(QueueId id, const Shift& shift) {
     for (const QueueRecipient& one : all) {
         if (one.state != shift.from && one.state != shift.also_from) continue;
         const Time next = shift.to == RecipientState::waiting ? context_.write->now : one.next_attempt;
-        TRY_VOID(db_.query("UPDATE queue_recipients SET state = ?2, next_attempt_ms = ?3 WHERE id = ?1")
-                     .bind(one.id, shift.to, next)
+        const bool released = one.released || shift.kind == EventKind::released;
+        TRY_VOID(db_.query("UPDATE queue_recipients SET state = ?2, next_attempt_ms = ?3, released = ?4 WHERE id = ?1")
+                     .bind(one.id, shift.to, next, released)
                      .run());
         NewEvent event;
         event.kind = shift.kind;
@@ -193,8 +194,9 @@ Result<> QueueImpl::hold_recipients(std::span<const RecipientId> recipients, std
 }
 
 Result<> QueueImpl::release(QueueId id) {
-    return shift(id, Shift{RecipientState::held, RecipientState::held, RecipientState::waiting, EventKind::released,
-                           "released, due at once"});
+    TRY_VOID(shift(id, Shift{RecipientState::held, RecipientState::held, RecipientState::waiting, EventKind::released,
+                             "released, due at once"}));
+    return db_.query("INSERT OR IGNORE INTO queue_kicks (queue) VALUES (?1)").bind(id).run();
 }
 
 Result<> QueueImpl::cancel(QueueId id) {

@@ -13,7 +13,7 @@ namespace {
     "expires_ms, coalesce((SELECT c.name FROM relay_clients c WHERE c.id = queue_items.client), ''), class, tls"
 #define RECIPIENT_COLUMNS                                                                                    \
     "id, queue, address, domain, orcpt, notify, state, next_attempt_ms, attempts, last_reply, last_remote, " \
-    "delay_told, last_class, cause, lane"
+    "delay_told, last_class, cause, lane, released"
 
 constexpr std::array<std::string_view, 6> kStateNames = {"waiting", "sending", "delivered",
                                                          "failed",  "held",    "cancelled"};
@@ -55,6 +55,7 @@ QueueRecipient recipient_of(const Query& row) {
     recipient.last_class = row.text(12);
     recipient.cause = static_cast<WaitCause>(row.i64(13));
     recipient.lane = row.id<LaneId>(14);
+    recipient.released = row.flag(15);
     return recipient;
 }
 

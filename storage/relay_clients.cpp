@@ -67,16 +67,35 @@ RelayClient client_of(const Query& row) {
 
 std::string client_password_digest(std::string_view password) { return crypto::hex(crypto::sha256(password)); }
 
+std::uint64_t used_this_minute(const RelayClient& client, Time now) {
+    const std::int64_t minutes = std::chrono::floor<std::chrono::minutes>(now - client.minute).count();
+    if (minutes < 0) return 0;  // the clock was set back
+    if (minutes == 0 || client.minute_max == 0) return minutes == 0 ? client.minute_used : 0;
+    const auto passed = static_cast<std::uint64_t>(minutes);
+    if (passed > client.minute_used / client.minute_max) return 0;
+    return client.minute_used - passed * client.minute_max;
+}
+
+std::optional<std::string> never_fits(const RelayClient& client, std::uint64_t recipients) {
+    if (client.day_max == 0 || recipients <= client.day_max) return std::nullopt;
+    return fmt::format(
+        "{} may send to {} recipients a day, and this message alone is for {}: send it to fewer at a time", client.name,
+        client.day_max, recipients);
+}
+
 std::optional<std::string> over_limit(const RelayClient& client, std::uint64_t recipients, Time now) {
-    const std::uint64_t in_minute = client.minute == minute_of(now) ? client.minute_used : 0;
+    const std::uint64_t in_minute = used_this_minute(client, now);
     const std::uint64_t in_day = client.day == day_of(now) ? client.day_used : 0;
     if (client.day_max != 0 && in_day + recipients > client.day_max) {
         const auto left = std::chrono::floor<std::chrono::days>(now) + std::chrono::days(1) - now;
         return fmt::format("{} may send to {} recipients a day and has sent to {}; try again in {} minutes",
                            client.name, client.day_max, in_day, std::chrono::ceil<std::chrono::minutes>(left).count());
     }
-    if (client.minute_max != 0 && in_minute + recipients > client.minute_max) {
-        const auto left = minute_of(now) + std::chrono::minutes(1) - now;
+    // What fits into no minute needs a place in one.
+    const std::uint64_t needs = recipients > client.minute_max ? 1 : recipients;
+    if (client.minute_max != 0 && in_minute + needs > client.minute_max) {
+        const std::uint64_t minutes = (in_minute + needs - 1) / client.minute_max;
+        const auto left = minute_of(now) + std::chrono::minutes(static_cast<std::int64_t>(minutes)) - now;
         return fmt::format("{} may send to {} recipients a minute and has sent to {}; try again in {} seconds",
                            client.name, client.minute_max, in_minute,
                            std::chrono::ceil<std::chrono::seconds>(left).count());
@@ -190,8 +209,9 @@ Result<> RelayClientTx::charge(RelayClientId id, std::uint64_t recipients) {
     TRY_VOID(client);
     if (client->disabled) return Error(Errc::denied, fmt::format("the relay client {} is disabled", client->name));
     const Time now = tx_.now();
+    if (auto why = never_fits(*client, recipients)) return Error(Errc::denied, *std::move(why));
     if (auto why = over_limit(*client, recipients, now)) return Error(Errc::limit, *std::move(why));
-    const std::uint64_t in_minute = (client->minute == minute_of(now) ? client->minute_used : 0) + recipients;
+    const std::uint64_t in_minute = used_this_minute(*client, now) + recipients;
     const std::uint64_t in_day = (client->day == day_of(now) ? client->day_used : 0) + recipients;
     // No notice: counting is no change of what the administrator set.
     return db_.query("UPDATE relay_clients SET minute_ms = ?2, minute_used = ?3, day = ?4, day_used = ?5 WHERE id = ?1")

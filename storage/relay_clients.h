@@ -66,7 +66,8 @@ class RelayClientTx final : public RelayClientView {
     Result<> set_password_digest(std::string_view name, std::string_view password_digest);
     Result<> set_disabled(std::string_view name, bool disabled);
     Result<> remove(std::string_view name);
-    /// Counts `recipients` of one message, or refuses it: Errc::limit, denied where the client is gone or disabled.
+    /// Counts `recipients` of one message, or refuses it: Errc::limit for now, denied for good: the client is gone or
+    /// disabled, or may not send so much on any day.
     Result<> charge(RelayClientId id, std::uint64_t recipients);
     /// Its addresses are not believed any more, and why; "" believes them again.
     Result<> set_distrust(std::string_view name, std::string_view why);
@@ -79,7 +80,12 @@ class RelayClientTx final : public RelayClientView {
 
 /// What is kept of a password.
 std::string client_password_digest(std::string_view password);
-/// Whether a message for `recipients` more would be too much now: the sentence to show, or nothing.
+/// Whether a message for `recipients` more would be too much now: the sentence to show, or nothing. A message for more
+/// than a minute takes goes while anything of the minute is left, and uses up the minutes behind it: the rate holds.
 std::optional<std::string> over_limit(const RelayClient& client, std::uint64_t recipients, Time now);
+/// Whether it would be too much on any day: likewise.
+std::optional<std::string> never_fits(const RelayClient& client, std::uint64_t recipients);
+/// Of the minute's recipients, what is used up, with what large messages of earlier minutes took of it.
+std::uint64_t used_this_minute(const RelayClient& client, Time now);
 
 }  // namespace posthouse::storage

@@ -27,9 +27,7 @@ class Chooser {
                                    conditions_of(*route));
             steps_ = route->steps;
         }
-        std::size_t named = 0;
-        for (const Step& step : steps_) named += step.shares.size();
-        out_.has_other = named > 1;
+        count_ways();
         for (std::size_t i = 0; i < steps_.size(); ++i) {
             // Where nothing stands behind it, a message that was let go is held again: no other way is named.
             skips_hold_ = input_.released && i + 1 < steps_.size();
@@ -47,6 +45,20 @@ class Chooser {
         std::optional<SourceAddress> source;
         bool probe = false;
     };
+
+    // Ways that carry mail, and whether something stands behind them for what none may carry.
+    void count_ways() {
+        std::size_t carry = 0;
+        for (const Step& step : steps_) {
+            for (const Step::Share& share : step.shares) {
+                const auto way = find_way(picture_.ways, share.way);
+                const bool ends = way && (way->kind == WayKind::hold || way->kind == WayKind::fail);
+                if (!ends) ++carry;
+                if (ends && carry > 0) out_.has_end = true;
+            }
+        }
+        out_.has_other = carry > 1;
+    }
 
     // The shares that can be taken now, one of them by weight. A probe goes before all: it is due once a day.
     bool take_step(const Step& step) {
@@ -80,7 +92,10 @@ class Chooser {
         if (!way) return pass("{}: there is no such way any more", share.way);
         out.way = *std::move(way);
         if (out.way.kind == WayKind::hold && skips_hold_) return pass("{}: it was released", share.way);
-        if (out.way.kind == WayKind::hold || out.way.kind == WayKind::fail) return out;
+        if (out.way.kind == WayKind::hold || out.way.kind == WayKind::fail) {
+            if (resting_) return pass("{}: it is not for ways that only rest for a while", share.way);
+            return out;
+        }
         const WayLimits& limits = out.way.limits;
         if (limits.message_octets_max != 0 && input_.mail.size_octets > limits.message_octets_max) {
             return pass("{}: it takes messages of at most {} octets, this one has {}", share.way,
@@ -89,12 +104,13 @@ class Chooser {
         const auto used = picture_.used_today.find(share.way);
         if (limits.day_max != 0 && used != picture_.used_today.end() && used->second >= limits.day_max) {
             later(from_unix_ms((day_number(input_.now) + 1) * kDayMs));
+            resting_ = true;
             return pass("{}: its allowance of {} recipients a day is used up", share.way, limits.day_max);
         }
         if (out.way.kind == WayKind::direct) return judge_direct(std::move(out));
-        if (!out_.has_other) return out;
         for (const std::string& site : {std::string(), sender_site(input_.mail.sender)}) {
-            const Memory* const known = remembered(share.way, "", site);
+            const bool matters = out_.has_other || (out_.has_end && !site.empty());
+            const Memory* const known = matters ? remembered(share.way, "", site) : nullptr;
             if (known == nullptr) continue;
             if (!is_due(*known)) return pass_remembered(*known);
             out.probe = true;
@@ -117,7 +133,8 @@ class Chooser {
         const Memory* refused = nullptr;
         for (const SourceAddress& address : pool) {
             const Memory* const known = refusal(out.way.name, address.address);
-            if (known == nullptr || (!out_.has_other && pool.size() == 1)) {
+            const bool is_only = !out_.has_other && !ends_for(known) && pool.size() == 1;
+            if (known == nullptr || is_only) {
                 open.push_back(address);
             } else if (is_due(*known)) {
                 out.probe = true;
@@ -129,7 +146,7 @@ class Chooser {
             }
         }
         // Nobody else would take it: waiting would not make the address better.
-        if (open.empty() && !out_.has_other) open = pool;
+        if (open.empty() && !out_.has_other && !ends_for(refused)) open = pool;
         if (open.empty()) return pass_remembered(*refused);
         const SourceAddress& chosen = open[input_.ticket % open.size()];
         if (!chosen.address.empty()) out.source = chosen;
@@ -148,7 +165,9 @@ class Chooser {
         });
         return found == picture_.memory.end() ? nullptr : &*found;
     }
-    bool is_due(const Memory& memory) const { return memory.probe <= input_.now; }
+    bool is_due(const Memory& memory) const { return input_.asked || memory.probe <= input_.now; }
+    // A refusal, not an outage: "hold" or "fail" is what the route says to it.
+    bool ends_for(const Memory* memory) const { return out_.has_end && memory != nullptr && !memory->site.empty(); }
 
     void later(Time at) {
         if (out_.until == Time{} || at < out_.until) out_.until = at;
@@ -165,6 +184,7 @@ class Chooser {
     }
     std::nullopt_t pass_remembered(const Memory& memory) {
         later(memory.probe);
+        if (memory.site.empty()) resting_ = true;
         note(memory);
         return std::nullopt;
     }
@@ -179,6 +199,7 @@ class Chooser {
     const ChoiceInput& input_;
     std::vector<Step> steps_;
     bool skips_hold_ = false;
+    bool resting_ = false;  // a way before was passed over that will do again soon
     Choice out_;
 };
 

@@ -5,6 +5,9 @@
 /// A way is passed over while it is remembered as refused at this site for our address's fault, as not working at all,
 /// when its allowance of the day is used up, or when the message is too big for it. Once a day (route_memory.probe) one
 /// message tries a refused way again. A route that names a single way knows no second choice: its memory is not asked.
+/// "hold" and "fail" behind other ways are for what is refused: by the way for good (too big for it, no such way), by
+/// the site for our address's fault, by the service for its sender. A way that is down for a while, too fast, or out of
+/// its allowance is waited for instead: an outage of an hour neither bounces mail nor calls for an administrator.
 /// Invariants  1. No way is ever taken that the route does not name (fail closed).
 ///             2. The same ticket makes the same choice: a message does not wander between ways of equal rank.
 #include <cstdint>
@@ -23,6 +26,7 @@ struct ChoiceInput {
     Time now{};
     std::uint64_t ticket = 0;  ///< spreads messages over weights and addresses
     bool released = false;     ///< held by a route and let go since: what stands behind "hold" takes it
+    bool asked = false;        ///< somebody wants it tried now: ways that rest are probed
     ChoiceInput() = default;
 };
 
@@ -39,12 +43,13 @@ struct Choice {
     std::optional<SourceAddress> source;  ///< direct, from a pool
     bool probe = false;                   ///< this message tries a way that was refused
     bool has_other = false;               ///< the route names other ways as well
+    bool has_end = false;                 ///< behind its ways the route says "hold" or "fail"
     Time until{};
     std::vector<std::string> passed_over;  ///< why not the ways before: a sentence each
     std::string why;                       ///< "route \"all\" (priority 100): it takes all mail"
 };
 
-/// What a recipient that a route holds is told; by it the release is recognised.
+/// What a recipient that a route holds is told.
 inline constexpr std::string_view kHeldByRoute = "Held by route";
 
 Choice choose_way(const RoutePicture& picture, const ChoiceInput& input);

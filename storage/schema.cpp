@@ -163,7 +163,13 @@ constexpr const char* kToVersion4[] = {
 constexpr const char* kReturnPath5 = R"sql(
 ALTER TABLE ways ADD COLUMN return_path TEXT NOT NULL DEFAULT '';
 )sql";
+// What a route held and somebody released said so in its last reply, which the next reply replaced.
+constexpr const char* kReleased5 = R"sql(
+ALTER TABLE queue_recipients ADD COLUMN released INTEGER NOT NULL DEFAULT 0;
+UPDATE queue_recipients SET released = 1 WHERE state IN (0, 1) AND last_reply LIKE 'Held by route%';
+)sql";
 constexpr const char* kToVersion5[] = {
+    kReleased5,
     kReturnPath5,
 };
 

@@ -315,7 +315,8 @@ CREATE TABLE queue_recipients (
     delay_told      INTEGER NOT NULL DEFAULT 0,         -- 1: the sender knows of the delay
     cause           INTEGER NOT NULL DEFAULT 0,         -- why it waits: position in WaitCause (storage/queue.h)
     last_class      TEXT NOT NULL DEFAULT '',           -- what last_reply meant: 'mailbox-full'; '' before an attempt
-    lane            INTEGER NOT NULL DEFAULT 0          -- lanes.id where it waits its turn (the row may be gone); 0: none
+    lane            INTEGER NOT NULL DEFAULT 0,         -- lanes.id where it waits its turn (the row may be gone); 0: none
+    released        INTEGER NOT NULL DEFAULT 0          -- 1: somebody let it go, no hold of a route keeps it any more
 );
 CREATE INDEX queue_recipients_by_queue ON queue_recipients (queue);
 CREATE INDEX queue_recipients_due ON queue_recipients (next_attempt_ms) WHERE state = 0;

@@ -124,14 +124,13 @@ Record row_of(const RelayClient& client) {
         return most == 0 ? std::string("no limit") : fmt::format("{} of {}", used, most);
     };
     const Time now = system_clock().now();
-    const bool same_minute = client.minute == std::chrono::floor<std::chrono::minutes>(now);
     const bool same_day = client.day == std::chrono::floor<std::chrono::days>(now).time_since_epoch().count();
     Record row;
     row.add("name", client.name);
     row.add("state", client.disabled ? "disabled" : !client.distrust.empty() ? "address not believed" : "active");
     row.add("password", !client.password_digest.empty()).add("addresses", client.addresses);
     row.add("sender_domains", client.sender_domains);
-    row.add("this_minute", limit(client.minute_max, same_minute ? client.minute_used : 0));
+    row.add("this_minute", limit(client.minute_max, storage::used_this_minute(client, now)));
     row.add("today", limit(client.day_max, same_day ? client.day_used : 0));
     row.add("class", storage::class_name(client.mail_class));
     return row;
@@ -205,7 +204,9 @@ constexpr Argument kAdd[] = {
      "it is known by this address or network (192.0.2.0/28) on port 25, without a "
      "login; may be repeated"},
     {Kind::option_many, "--sender-domain", "a domain that it may write as; may be repeated"},
-    {Kind::option, "--rate", "at most so many recipients a minute, such as 30/min"},
+    {Kind::option, "--rate",
+     "at most so many recipients a minute, such as 30/min; a message for more goes whole, and the "
+     "next ones wait for it"},
     {Kind::option, "--per-day", "at most so many recipients a day (UTC)"},
     {Kind::option, "--class", "interactive, transactional (the default) or bulk: its share where mail waits"}};
 constexpr Argument kName[] = {{Kind::positional, "NAME", "the client's name"}};

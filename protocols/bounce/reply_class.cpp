@@ -169,6 +169,8 @@ Classification classify(const ReplyFacts& reply) {
         out.what = rule->what;
         out.rule = rule->name;
         if (rule->soft) out.permanent = false;
+        // 421, x.7.0 and x.3.2 are said by servers that start anew as well as by those that have had enough.
+        out.is_bare = out.what == throttled && (rule->name == "closing" || rule->name == "throttled-code");
     }
     // RFC 6647 2: who does not know us yet says "not now" in a hundred ways; the second attempt tells the truth.
     const bool vague_refusal = out.what == other || out.what == policy || out.what == recipient_policy;

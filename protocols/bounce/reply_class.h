@@ -59,6 +59,7 @@ struct Classification {
     bool permanent = false;            ///< hard: trying again will not help
     std::optional<Milliseconds> wait;  ///< "try again in 300 seconds": what the text asks for
     std::string_view rule;             ///< name of the rule that decided, for traces
+    bool is_bare = false;              ///< throttled by a code that is used for much else, and not a word says why
     Classification() = default;
 };
 Classification classify(const ReplyFacts& reply);

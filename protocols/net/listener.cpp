@@ -14,6 +14,7 @@
 #include <map>
 
 #include "protocols/base/log.h"
+#include "protocols/net/connect_rate.h"
 #include "protocols/net/tcp.h"
 
 namespace posthouse::net {
@@ -53,7 +54,12 @@ class SpareDescriptor {
 // Shared by the listener and its tasks.
 struct State {
     State(Loop& on, std::string called, ListenLimits bounds)
-        : loop(on), name(std::move(called)), limits(bounds), acceptor(on.impl().context), stopping(on) {}
+        : loop(on),
+          name(std::move(called)),
+          limits(bounds),
+          acceptor(on.impl().context),
+          stopping(on),
+          rate(bounds.new_per_minute_max) {}
 
     Loop& loop;
     std::string name;
@@ -68,6 +74,7 @@ struct State {
     std::shared_ptr<StreamRegistry> registry = std::make_shared<StreamRegistry>();
     std::size_t connections = 0;
     std::map<IpAddress, std::size_t> per_network;
+    ConnectRate rate;
     std::size_t turned_away = 0;  // since the log was last told
     std::chrono::steady_clock::time_point turned_away_told{};
 };
@@ -104,6 +111,10 @@ bool over_limit(const State& state, const IpAddress& peer) {
     return at != state.per_network.end() && at->second >= state.limits.connections_per_network_max;
 }
 
+bool too_often(State& state, const IpAddress& peer) {
+    return !peer.is_loopback() && state.rate.too_often(network_of(peer), std::chrono::steady_clock::now());
+}
+
 Task<void> run_session(std::shared_ptr<State> state, [[maybe_unused]] Slot slot, std::unique_ptr<Stream> stream) {
     if (state->implicit_tls != nullptr) {
         stream->expires_in(kHandshakeMax);
@@ -131,12 +142,13 @@ void turn_away(const State& state, int descriptor) {
 }
 
 // One line in ten seconds: who floods us must not fill the log as well.
-void note_turned_away(State& state, const IpAddress& peer) {
+void note_turned_away(State& state, const IpAddress& peer, std::string_view why) {
     ++state.turned_away;
+    if (state.limits.turned_away != nullptr) state.limits.turned_away->add();
     const auto now = std::chrono::steady_clock::now();
     if (now < state.turned_away_told + kTurnedAwayPause) return;
-    log::warn("net", "{}: too many connections, {} turned away, {} the last", state.name, state.turned_away,
-              peer.to_string());
+    log::warn("net", "{}: too many connections, {} turned away, {} the last, which {}", state.name, state.turned_away,
+              peer.to_string(), why);
     state.turned_away = 0;
     state.turned_away_told = now;
 }
@@ -163,8 +175,9 @@ Accepted accept_one(const std::shared_ptr<State>& state, TaskGroup& sessions) {
     asio::ip::tcp::endpoint from;
     std::memcpy(from.data(), &address, std::min<std::size_t>(length, from.capacity()));
     const IpAddress peer = from_asio(from).address;
-    if (over_limit(*state, peer)) {
-        note_turned_away(*state, peer);
+    const bool is_full = over_limit(*state, peer);
+    if (is_full || too_often(*state, peer)) {
+        note_turned_away(*state, peer, is_full ? "has too many open, or all have" : "comes too often");
         turn_away(*state, descriptor);
         return Accepted::one;
     }
@@ -188,6 +201,7 @@ Accepted shed_one(State& state) {
     const int descriptor = ::accept4(state.acceptor.native_handle(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
     const int number = errno;
     if (descriptor >= 0) turn_away(state, descriptor);
+    if (descriptor >= 0 && state.limits.turned_away != nullptr) state.limits.turned_away->add();
     state.spare.take();
     if (descriptor < 0 && (number == EAGAIN || number == EWOULDBLOCK)) return Accepted::none_left;
     log::error("net", "{}: out of file descriptors, a connection is turned away; raise the limit (LimitNOFILE)",

@@ -2,7 +2,8 @@
 /// protocols/net/listener: accepting connections, and stopping without losing a sentence.
 ///
 /// The accept loop never dies: on error it logs, counts, waits 100 ms and goes on; a spare descriptor lets it accept
-/// and close at EMFILE instead of spinning. Limits are held before a session exists: in all and per /32 or /64.
+/// and close at EMFILE instead of spinning. Limits are held before a session exists: in all, and per /32 or /64 those
+/// that are open and those that come in a minute.
 /// Stop is two steps: stop() closes the port and interrupts every stream (the sessions say goodbye); cut() closes them.
 /// Threads: the loop's.
 #include <cstddef>
@@ -10,6 +11,7 @@
 #include <memory>
 #include <string>
 
+#include "protocols/base/metrics.h"
 #include "protocols/net/loop.h"
 #include "protocols/net/stream.h"
 
@@ -18,6 +20,8 @@ namespace posthouse::net {
 struct ListenLimits {
     std::size_t connections_max = 10'000;
     std::size_t connections_per_network_max = 30;  ///< one /32 or /64; loopback is exempt
+    std::size_t new_per_minute_max = 1'200;        ///< likewise; so many at once, then evenly. 0: no limit
+    Metrics::Value* turned_away = nullptr;         ///< counts those for whom there was no room
     ListenLimits() = default;
 };
 

@@ -4,7 +4,7 @@
 
 #include "protocols/base/ascii.h"
 #include "protocols/crypto/hmac_md5.h"
-#include "protocols/sasl/sasl.h"
+#include "protocols/sasl/scram.h"
 
 namespace posthouse::sasl {
 
@@ -86,7 +86,36 @@ class Xoauth2 final : public ClientMechanism {
     bool answered_ = false;
 };
 
-constexpr std::string_view kWithPassword[] = {"PLAIN", "LOGIN", "CRAM-MD5"};
+class Scram final : public ClientMechanism {
+ public:
+    Scram(const ClientLogin& login, const ScramSide& side)
+        : client_(login.user, login.password, side.binding, side.plus_offered, side.nonce) {}
+    std::string_view name() const override { return client_.mechanism(); }
+    Result<std::optional<std::string>> initial() override { return std::optional(client_.first()); }
+    Result<std::string> answer(std::string_view challenge) override {
+        switch (step_++) {
+            case 0: return client_.answer(challenge);
+            case 1: {
+                if (challenge.starts_with("e=")) return std::string();  // it refuses the proof, and will say so
+                TRY_VOID(client_.check(challenge));
+                proven_ = true;
+                return std::string();
+            }
+            default: return asked_too_much();
+        }
+    }
+    Result<> finish() const override {
+        if (proven_) return {};
+        return Error(Errc::unauthenticated, "the server did not prove that it knows the password");
+    }
+
+ private:
+    ScramClient client_;
+    std::size_t step_ = 0;
+    bool proven_ = false;
+};
+
+constexpr std::string_view kWithPassword[] = {"SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "PLAIN", "LOGIN", "CRAM-MD5"};
 constexpr std::string_view kWithToken[] = {"XOAUTH2"};
 
 }  // namespace
@@ -101,7 +130,16 @@ std::span<const std::string_view> client_mechanisms(const ClientLogin& login) {
     return kWithPassword;
 }
 
-std::unique_ptr<ClientMechanism> make_client_mechanism(std::string_view name, const ClientLogin& login) {
+bool is_scram(std::string_view mechanism) { return ascii::starts_with_ci(mechanism, "SCRAM-SHA-256"); }
+
+std::unique_ptr<ClientMechanism> make_client_mechanism(std::string_view name, const ClientLogin& login,
+                                                       const ScramSide& side) {
+    if (is_scram(name)) {
+        if (side.nonce.empty()) return nullptr;
+        auto scram = std::make_unique<Scram>(login, side);
+        // With nothing to bind to there is no -PLUS.
+        return ascii::equals_ci(scram->name(), name) ? std::move(scram) : nullptr;
+    }
     if (ascii::equals_ci(name, "PLAIN")) return std::make_unique<Plain>(login);
     if (ascii::equals_ci(name, "LOGIN")) return std::make_unique<Login>(login);
     if (ascii::equals_ci(name, "CRAM-MD5")) return std::make_unique<CramMd5>(login);

@@ -1,9 +1,9 @@
 #pragma once
 /// protocols/sasl/client: the client's side of the mechanisms that a relay may ask for:
-///   PLAIN (RFC 4616), LOGIN (draft-murchison-sasl-login-00), CRAM-MD5 (RFC 2195), XOAUTH2 (Google's and Microsoft's
-///   form of a bearer token)
-/// A password is given to whoever holds a verified certificate, so the plainest mechanism that is offered comes first:
-/// servers announce the others without having what they need for them.
+///   SCRAM-SHA-256 and -PLUS (RFC 5802, RFC 7677), PLAIN (RFC 4616), LOGIN (draft-murchison-sasl-login-00), CRAM-MD5
+///   (RFC 2195), XOAUTH2 (Google's and Microsoft's form of a bearer token)
+/// SCRAM comes first: the server proves that it knows the password, and learns nothing of it. Many announce it without
+/// having what they need for it; then comes the plainest of the others, for their certificate was checked.
 /// Invariants  1. A mechanism sees decoded octets only; its transport does base64.
 ///             2. What was learned of a secret is wiped when its holder goes.
 /// Threads: values.   Limits: kCredentialOctetsMax a field.
@@ -14,6 +14,7 @@
 #include <string_view>
 
 #include "protocols/base/result.h"
+#include "protocols/sasl/sasl.h"
 
 namespace posthouse::sasl {
 
@@ -40,11 +41,23 @@ class ClientMechanism {
     virtual Result<std::optional<std::string>> initial() = 0;
     /// Errc::invalid where the server asks for more than the mechanism has to say.
     virtual Result<std::string> answer(std::string_view challenge) = 0;
+    /// The server says that it let us in. Errc::unauthenticated where it owes a proof of its own.
+    virtual Result<> finish() const { return {}; }
+};
+
+/// What SCRAM needs besides a login.
+struct ScramSide {
+    ChannelBinding binding;     ///< of the TLS connection
+    bool plus_offered = false;  ///< the server announced -PLUS
+    std::string nonce;          ///< random, printable; "": no SCRAM
+    ScramSide() = default;
 };
 
 /// Names in the order of preference for this login.
 std::span<const std::string_view> client_mechanisms(const ClientLogin& login);
+bool is_scram(std::string_view mechanism);
 /// Null for an unknown name.
-std::unique_ptr<ClientMechanism> make_client_mechanism(std::string_view name, const ClientLogin& login);
+std::unique_ptr<ClientMechanism> make_client_mechanism(std::string_view name, const ClientLogin& login,
+                                                       const ScramSide& side = ScramSide());
 
 }  // namespace posthouse::sasl

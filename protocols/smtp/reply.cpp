@@ -11,6 +11,8 @@ namespace posthouse::smtp {
 
 namespace {
 
+constexpr std::size_t kReadAheadOctets = 64UL * 1024;
+
 // textstring = 1*(%d09 / %d32-126), RFC 5321 4.2; UTF-8 is let through (RFC 6531 3.7.4).
 void append_clean(std::string& out, std::string_view text) {
     for (const char c : text) out.push_back(ascii::is_control(c) && c != '\t' ? '?' : c);
@@ -101,10 +103,40 @@ Reply ReplyParser::take() {
     return out;
 }
 
-net::Task<Result<Reply>> read_reply(net::BufferedStream& stream) {
+namespace {
+
+// A line that ends with LF, whether a CR stands before it or not; taken from the stream with its end, given without.
+net::Task<Result<std::string>> read_line_to_lf(net::BufferedStream& stream) {
+    std::size_t searched = 0;
+    for (;;) {
+        const std::string_view held = stream.buffered();
+        const std::size_t end = held.find('\n', searched);
+        if (end != std::string_view::npos) {
+            std::string line(held.substr(0, end));
+            if (line.ends_with('\r')) line.pop_back();
+            stream.consume(end + 1);
+            co_return line;
+        }
+        if (held.size() >= kReplyLineOctetsMax) co_return Error(Errc::too_large, "a reply line is too long");
+        searched = held.size();
+        // Room for replies to pipelined commands, which come in one packet.
+        CO_TRY_VOID(co_await stream.fill_more(kReadAheadOctets));
+    }
+}
+
+net::Task<Result<std::string>> read_line(net::BufferedStream& stream, LineEnds ends) {
+    if (ends == LineEnds::lf_too) co_return co_await read_line_to_lf(stream);
+    const auto line = co_await stream.read_line(kReplyLineOctetsMax);
+    if (!line) co_return Error(line.error());
+    co_return std::string(*line);
+}
+
+}  // namespace
+
+net::Task<Result<Reply>> read_reply(net::BufferedStream& stream, LineEnds ends) {
     ReplyParser parser;
     for (;;) {
-        const auto line = co_await stream.read_line(kReplyLineOctetsMax);
+        const auto line = co_await read_line(stream, ends);
         if (!line) co_return Error(line.error());
         const auto last = parser.add_line(*line);
         if (!last) co_return Error(last.error());

@@ -49,9 +49,15 @@ class ReplyParser {
     std::size_t count_ = 0;
 };
 
-/// Reads one whole reply: at most kReplyLinesMax lines of kReplyLineOctetsMax octets. A bare LF or CR inside a line is
-/// Errc::invalid. Errors of the stream pass through. The deadline is the stream's.
-net::Task<Result<Reply>> read_reply(net::BufferedStream& stream);
+/// How a line of a reply may end. RFC 5321 2.3.8 knows CRLF alone.
+enum class LineEnds {
+    crlf,
+    lf_too,  ///< printers, sensors and hand-written servers end theirs with a bare LF
+};
+
+/// Reads one whole reply: at most kReplyLinesMax lines of kReplyLineOctetsMax octets. What is left of a bare LF or CR
+/// inside a line is Errc::invalid. Errors of the stream pass through. The deadline is the stream's.
+net::Task<Result<Reply>> read_reply(net::BufferedStream& stream, LineEnds ends = LineEnds::lf_too);
 
 /// "4.2.2 rest" -> "4.2.2"; "" where the text does not begin with an enhanced code of class `code_class` (RFC 3463 2).
 std::string_view leading_enhanced_code(std::string_view text, char code_class);

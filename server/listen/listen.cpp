@@ -6,9 +6,11 @@
 
 namespace posthouse::server {
 
-Result<std::unique_ptr<Listeners>> Listeners::open(net::Loop& loop, std::vector<Door> doors) {
+Result<std::unique_ptr<Listeners>> Listeners::open(net::Loop& loop, std::vector<Door> doors, Metrics& metrics) {
     auto out = std::make_unique<Listeners>();
-    for (const Door& door : doors) {
+    for (Door& door : doors) {
+        door.limits.turned_away = &metrics.counter("connections_turned_away_total", "Connections there was no room for",
+                                                   fmt::format("service=\"{}\"", door.service));
         for (const net::Endpoint& endpoint : door.endpoints) {
             auto opened = net::Listener::open(loop, door.service, endpoint, door.limits, door.implicit_tls,
                                               door.over_limit, door.handler);

@@ -28,8 +28,9 @@ struct Door {
 
 class Listeners {
  public:
-    /// Binds every endpoint of every door. Errors name the address and what to do.
-    static Result<std::unique_ptr<Listeners>> open(net::Loop& loop, std::vector<Door> doors);
+    /// Binds every endpoint of every door. Errors name the address and what to do. Who is turned away is counted for
+    /// each service in `metrics`.
+    static Result<std::unique_ptr<Listeners>> open(net::Loop& loop, std::vector<Door> doors, Metrics& metrics);
 
     struct Open {
         std::string service;

@@ -31,6 +31,7 @@ struct Command {
     Pipelining pipelining = Pipelining::anywhere;
     Offered offered = Offered::always;
     Payload payload = Payload::none;
+    bool is_idle = false;  ///< moves no mail: so many in a row are a flood
     Handler run = nullptr;
     std::string_view help;  ///< one line, printed by HELP
     std::string_view rfc;

@@ -33,6 +33,7 @@ net::Task<Reply> on_ehlo(Session& session, std::string_view args) {
 }
 constexpr Command kEhlo{.verb = "EHLO",
                         .pipelining = Pipelining::last,
+                        .is_idle = true,
                         .run = on_ehlo,
                         .help = "EHLO hostname: opens the session and lists the extensions",
                         .rfc = "5321 4.1.1.1"};
@@ -45,13 +46,15 @@ net::Task<Reply> on_helo(Session& session, std::string_view args) {
 }
 constexpr Command kHelo{.verb = "HELO",
                         .pipelining = Pipelining::last,
+                        .is_idle = true,
                         .run = on_helo,
                         .help = "HELO hostname: opens the session without extensions",
                         .rfc = "5321 4.1.1.1"};
 
 // noop = "NOOP" [ SP String ] CRLF: the argument is ignored            RFC 5321 4.1.1.9
 net::Task<Reply> on_noop(Session&, std::string_view) { co_return Reply(250, "2.0.0", "Ok"); }
-constexpr Command kNoop{.verb = "NOOP", .run = on_noop, .help = "NOOP: does nothing", .rfc = "5321 4.1.1.9"};
+constexpr Command kNoop{
+    .verb = "NOOP", .is_idle = true, .run = on_noop, .help = "NOOP: does nothing", .rfc = "5321 4.1.1.9"};
 
 // rset = "RSET" CRLF                                                   RFC 5321 4.1.1.5
 net::Task<Reply> on_rset(Session& session, std::string_view args) {
@@ -59,15 +62,19 @@ net::Task<Reply> on_rset(Session& session, std::string_view args) {
     session.drop_transaction();
     co_return Reply(250, "2.0.0", "Ok");
 }
-constexpr Command kRset{.verb = "RSET", .run = on_rset, .help = "RSET: forgets the transaction", .rfc = "5321 4.1.1.5"};
+constexpr Command kRset{
+    .verb = "RSET", .is_idle = true, .run = on_rset, .help = "RSET: forgets the transaction", .rfc = "5321 4.1.1.5"};
 
 // vrfy = "VRFY" SP String CRLF: tells nobody who lives here            RFC 5321 3.5.3, 7.3
 net::Task<Reply> on_vrfy(Session&, std::string_view args) {
     if (ascii::trim(args).empty()) co_return Reply(501, "5.5.4", "Syntax: VRFY address");
     co_return Reply(252, "2.1.5", "Cannot verify; send some mail and it will be tried");
 }
-constexpr Command kVrfy{
-    .verb = "VRFY", .run = on_vrfy, .help = "VRFY address: is always answered 252", .rfc = "5321 4.1.1.6"};
+constexpr Command kVrfy{.verb = "VRFY",
+                        .is_idle = true,
+                        .run = on_vrfy,
+                        .help = "VRFY address: is always answered 252",
+                        .rfc = "5321 4.1.1.6"};
 
 bool is_shown(const Command& row, const Session& session) {
     if (row.offered == Offered::submission_only) return session.options().kind == Kind::submission;
@@ -91,8 +98,11 @@ net::Task<Reply> on_help(Session& session, std::string_view args) {
     reply.lines.emplace_back("HELP with a command tells more");
     co_return reply;
 }
-constexpr Command kHelp{
-    .verb = "HELP", .run = on_help, .help = "HELP [command]: lists or explains", .rfc = "5321 4.1.1.8"};
+constexpr Command kHelp{.verb = "HELP",
+                        .is_idle = true,
+                        .run = on_help,
+                        .help = "HELP [command]: lists or explains",
+                        .rfc = "5321 4.1.1.8"};
 
 // quit = "QUIT" CRLF                                                   RFC 5321 4.1.1.10
 net::Task<Reply> on_quit(Session& session, std::string_view args) {

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <string>
 
+#include "protocols/net/listener.h"
+
 namespace posthouse::server::smtp {
 
 enum class Kind {
@@ -18,6 +20,7 @@ struct SmtpLimits {
     std::size_t mails_max = 100;                             ///< LIMITS MAILMAX, transactions a session
     std::size_t mails_of_this_host_max = 1'000'000;          ///< the same for clients on loopback
     std::size_t errors_max = 10;                             ///< bad commands, then 421
+    std::size_t idle_commands_max = 100;                     ///< RSET, NOOP and their like without a message between
     std::size_t recipient_errors_max = 50;                   ///< refused recipients, then 421
     std::size_t auth_failures_max = 3;                       ///< a connection
     std::size_t header_octets_max = 1024UL * 1024;
@@ -44,5 +47,15 @@ struct SmtpServiceOptions {
         if (service == Kind::submission) limits.mails_max = 1000;
     }
 };
+
+/// Strangers may take half of the room, and come two a second; people at home behind one address come as they like.
+inline net::ListenLimits listen_limits(Kind kind) {
+    net::ListenLimits out;
+    if (kind == Kind::reception) {
+        out.connections_max /= 2;
+        out.new_per_minute_max = 120;
+    }
+    return out;
+}
 
 }  // namespace posthouse::server::smtp

@@ -193,6 +193,11 @@ net::Task<wire::Reply> Session::dispatch(std::string_view line) {
         }
         ++errors_;  // RFC 2920 3.1: these end a group of commands
     }
+    if (row->is_idle && ++idle_commands_ > options().limits.idle_commands_max) {
+        ending_ = "too many commands without a message";
+        enter(Phase::closing);
+        co_return wire::Reply(421, "4.7.0", "Too many commands without a message");
+    }
     in.skip_blanks();
     co_return co_await row->run(*this, in.rest());
 }

@@ -129,6 +129,7 @@ class Session {
     std::size_t mails_ = 0;
     std::size_t accepted_ = 0;
     std::size_t errors_ = 0;
+    std::size_t idle_commands_ = 0;  // since the last message
     std::size_t recipient_errors_ = 0;
     std::size_t auth_failures_ = 0;
     bool recipient_refused_ = false;

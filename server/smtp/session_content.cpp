@@ -186,12 +186,16 @@ net::Task<wire::Reply> Session::accept_content() {
     if (!accepted && accepted.error().code == Errc::limit) {
         co_return wire::Reply(451, "4.7.1", accepted.error().context);  // a relay client's share
     }
+    if (!accepted && accepted.error().code == Errc::denied) {
+        co_return wire::Reply(554, "5.7.1", accepted.error().context);  // likewise, on any day
+    }
     if (!accepted) {
         log::warn("smtp", "session {}: message {} from <{}> not taken: {}", id_, transaction_->id, sender,
                   accepted.error().context);
         co_return reply_for(accepted.error());
     }
     ++accepted_;
+    idle_commands_ = 0;
     errors_ = 0;
     recipient_errors_ = 0;
     count("smtp_messages_total", "Messages accepted").add();

@@ -135,13 +135,14 @@ class StandInLane {
             const bool silent = broken && replies.front().empty();
             const Milliseconds wait = silent ? options_.data_end_max : Milliseconds(0);
             time_.in(wait, [this, parcel, sent, broken, replies = std::move(replies)] {
+                if (broken) site_.disconnect();
+                finish(parcel, replies, relay::Stage::transaction);
                 if (broken) {
-                    site_.disconnect();
                     schedule_.closed();
                     hang_up();
+                } else {
+                    go_on(sent + 1);
                 }
-                finish(parcel, replies, relay::Stage::transaction);
-                if (!broken) go_on(sent + 1);
                 pump();
             });
         });

@@ -2,7 +2,8 @@
 ///
 /// Set-up:  @server smtp|submission   @tls   @account address password   @alias address target...   @domain name
 ///          @misaligned DOMAIN (receivers will not believe mail from there)
-///          @set hostname= message_octets_max= recipients_max= mails_max= errors_max= idle_ms= starttls=no
+///          @set hostname= message_octets_max= recipients_max= mails_max= errors_max= idle_commands_max= idle_ms=
+///               starttls=no
 /// Steps:   @check mailbox ADDRESS FOLDER COUNT         @check queue COUNT (recipients waiting)
 ///          @check message ADDRESS N contains|lacks|starts|ends TEXT (escapes as in @raw; N counts from 1, INBOX)
 ///          @check count ADDRESS N TIMES TEXT           @check recipient ADDRESS NOTIFYBITS ORCPT
@@ -134,6 +135,7 @@ class SmtpWorld final : public World {
         limits.recipients_max = number("recipients_max", limits.recipients_max);
         limits.mails_max = number("mails_max", limits.mails_max);
         limits.errors_max = number("errors_max", limits.errors_max);
+        limits.idle_commands_max = number("idle_commands_max", limits.idle_commands_max);
         limits.idle = std::chrono::milliseconds(number("idle_ms", 20'000));
     }
 

@@ -1,5 +1,6 @@
 posthouse_unit_test(NAME protocols_net
-  SOURCES protocols/net/address_test.cpp protocols/net/buffered_stream_test.cpp protocols/net/dane_test.cpp
+  SOURCES protocols/net/address_test.cpp protocols/net/buffered_stream_test.cpp protocols/net/connect_rate_test.cpp
+          protocols/net/dane_test.cpp
           protocols/net/deflate_test.cpp
           protocols/net/listener_test.cpp
           protocols/net/loop_test.cpp protocols/net/offload_test.cpp protocols/net/tcp_test.cpp

@@ -196,6 +196,29 @@ TEST_CASE("a server without EHLO is spoken to with HELO; RCPT 452 after others i
     CHECK(e.verdicts[1].fate == Fate::again);
 }
 
+TEST_CASE("RFC 5321 4.5.3.1.10: 552 and 452 for too many recipients are for now, whoever they hit") {
+    for (const bool pipelining : {true, false}) {
+        for (const char* const reply : {"552 Too many recipients", "452 4.5.3 too many", "552 5.5.3 too many"}) {
+            CAPTURE(pipelining);
+            CAPTURE(reply);
+            test::ScriptedRemote first;
+            if (!pipelining) first.keywords = {"8BITMIME"};
+            first.always("RCPT TO:<b@", reply);
+            const Exchange e = run(first, in_clear(), envelope_to({"b@b.example", "c@b.example"}));
+            CHECK(e.verdicts[0].fate == Fate::again);
+            CHECK(e.verdicts[1].fate == Fate::delivered);
+            test::ScriptedRemote nobody;
+            if (!pipelining) nobody.keywords = {"8BITMIME"};
+            nobody.always("RCPT", reply);
+            CHECK(fate_of(nobody) == Fate::deferred);
+        }
+    }
+    // A full mailbox says 552, too.
+    test::ScriptedRemote full;
+    full.always("RCPT TO:<b@", "552 Requested mail action aborted: exceeded storage allocation");
+    CHECK(run(full, in_clear(), envelope_to({"b@b.example", "c@b.example"})).verdicts[0].fate == Fate::failed);
+}
+
 TEST_CASE("pipelined DATA without a recipient sends nothing but a dot, RFC 2920 3.1") {
     test::ScriptedRemote remote;
     remote.always("RCPT", "550 5.1.1 unknown");
@@ -312,6 +335,40 @@ TEST_CASE("S23, CVE-2021-38371: octets behind the 220 are dropped; EHLO is said 
     CHECK_FALSE(e.dialogue.text().contains("sesame-street"));
     CHECK_FALSE(e.dialogue.text().contains(crypto::base64_encode(std::string("\0alice\0sesame-street", 20))));
     CHECK(e.dialogue.text().contains("C: AUTH PLAIN ****"));
+}
+
+TEST_CASE(
+    "SCRAM is tried before PLAIN; refused, the password goes over the checked connection; an impostor gets none") {
+    Contexts contexts;
+    ClientOptions options;
+    options.tls = TlsUse::required;
+    options.context = contexts.client.get();
+    options.credentials = sasl::ClientLogin("alice", "sesame-street");
+    const auto remote_with = [&](std::string answer) {
+        auto remote = std::make_unique<test::ScriptedRemote>();
+        remote->keywords = {"STARTTLS"};
+        remote->keywords_tls = {"AUTH PLAIN SCRAM-SHA-256"};
+        remote->tls = contexts.server.get();
+        remote->once("AUTH SCRAM-SHA-256", std::move(answer));
+        return remote;
+    };
+    const auto refusing = remote_with("535 5.7.8 no keys");
+    const Exchange e = run(*refusing, options, envelope_to({"bob@b.example"}));
+    CAPTURE(e.dialogue.text());
+    REQUIRE_FALSE(e.failure);
+    CHECK(e.verdicts[0].fate == Fate::delivered);
+    REQUIRE(refusing->count("AUTH") == 2);
+    CHECK(refusing->count("AUTH PLAIN") == 1);
+    CHECK_FALSE(e.dialogue.text().contains("sesame"));
+    const auto busy = remote_with("454 4.7.0 not now");
+    CHECK(run(*busy, options, envelope_to({"bob@b.example"})).failure->verdict.fate == Fate::deferred);
+    CHECK(busy->count("AUTH PLAIN") == 0);
+    const auto impostor = remote_with("235 2.7.0 come in");
+    const Exchange let_in = run(*impostor, options, envelope_to({"bob@b.example"}));
+    REQUIRE(let_in.failure);
+    CHECK(let_in.failure->verdict.reply.contains("did not prove"));
+    CHECK(impostor->count("AUTH PLAIN") == 0);
+    CHECK(impostor->count("MAIL") == 0);
 }
 
 TEST_CASE("a login that is refused, or not offered, puts the mail off and says so") {

@@ -81,7 +81,10 @@ TEST_CASE(
         answer(controller, probe);
         return controller.earliest(probe) - probe;
     };
-    const auto too_fast = [](LaneController& c, Time now) { c.refused_rate(now, Milliseconds(5'000)); };
+    const auto too_fast = [](LaneController& c, Time now) {
+        c.pause(now, Milliseconds(5'000));
+        c.refused_rate(now);
+    };
     const auto too_many = [](LaneController& c, Time now) { c.refused_window(now, 1); };
     for (const Milliseconds wait : {probed(too_fast), probed(too_many)}) {
         CHECK(wait > Milliseconds(0));
@@ -91,13 +94,13 @@ TEST_CASE(
     for (int i = 0; i < 6; ++i) controller.unreachable(kStart, 1);
     const Time probe = controller.earliest(kStart);
     controller.take(probe);
-    controller.refused_rate(probe, Milliseconds(5'000));
+    controller.refused_rate(probe);
     CHECK(controller.may_take(probe + std::chrono::minutes(1)));  // it opens, not only seems about to
 }
 
 TEST_CASE("one word about speed on a quiet lane does not slow it to a crawl") {
     LaneController controller(Shaping{}, kStart);
-    controller.refused_rate(kStart, std::nullopt);
+    controller.refused_rate(kStart);
     Time now = kStart;
     int delivered = 0;
     while (now < kStart + std::chrono::minutes(10)) {
@@ -119,6 +122,60 @@ TEST_CASE("a refused connection while others are open costs the window one, a wh
     CHECK(controller.window() == 2);
 }
 
+TEST_CASE(
+    "421 without a reason: nothing is learned from the first; the last connection's closes the lane for a while") {
+    LaneController controller(Shaping{}, kStart);
+    controller.delivered(kStart, 5);
+    for (int i = 0; i < 4; ++i) controller.turned_away(kStart, 4);
+    CHECK(controller.window() == 5);
+    CHECK(controller.rate() == 0);
+    CHECK_FALSE(controller.has_learned());
+    controller.turned_away(kStart, 4);  // a whole window in a row is no coincidence
+    CHECK(controller.window() == 4);
+
+    LaneController alone(Shaping{}, kStart);
+    Time now = kStart;
+    std::vector<Milliseconds> waits;
+    for (int i = 0; i < 3; ++i) {
+        alone.connected(now);  // they let us in, and turn us away at the first word
+        alone.turned_away(now, 0);
+        CHECK(alone.state(now) == LaneState::closed);
+        waits.push_back(alone.earliest(now) - now);
+        now = alone.earliest(now);
+        alone.take(now);
+    }
+    CHECK(waits == std::vector<Milliseconds>{kProbeFirstRefused, kProbeFirstRefused * 2, kProbeFirstRefused * 4});
+    alone.delivered(now, 1);
+    alone.turned_away(now, 0);
+    CHECK(alone.earliest(now) - now == kProbeFirstRefused);
+    CHECK(alone.rate() == 0);
+}
+
+TEST_CASE("too many connections, said to the only one that is open, closes the lane: nothing could be given back") {
+    test::SeededRandom random(1);
+    LaneSchedule schedule(Shaping{}, kStart);
+    schedule.add(storage::QueueClass::interactive, "a", LaneEntry());
+    REQUIRE(schedule.take(kStart, 1));
+    schedule.opened(kStart);
+    LaneSchedule::Said one;
+    one.verdict = said(Fate::deferred, 421, "4.7.0", "Too many connections, come back in 5 minutes");
+    const auto after = schedule.settle(std::vector{one}, "mx.b.example", Stage::transaction, kStart, random);
+    CHECK(after.front().stays_in_lane);
+    CHECK(schedule.controller().state(kStart) == LaneState::closed);
+    CHECK(schedule.controller().rate_ceiling() == 0);  // a time for connections is no rate
+    CHECK(schedule.earliest(kStart) - kStart == std::chrono::minutes(5));
+}
+
+TEST_CASE("somebody asks to try now: a lane is probed though its probe hangs") {
+    LaneController controller(Shaping{}, kStart);
+    controller.unreachable(kStart, 0);
+    const Time probe = controller.earliest(kStart);
+    controller.take(probe);
+    CHECK_FALSE(controller.may_take(probe + std::chrono::minutes(3)));
+    controller.kick(probe);
+    CHECK(controller.may_take(probe));
+}
+
 TEST_CASE("retry by cause: what follows from what was said") {
     test::SeededRandom random(1);
     const auto minutes = [](Milliseconds span) { return static_cast<double>(span.count()) / 60'000.0; };
@@ -137,6 +194,17 @@ TEST_CASE("retry by cause: what follows from what was said") {
                   "mx.b.example", Stage::transaction, 0, random);
     CHECK(after.signal == LaneSignal::rate);
     CHECK(after.named == std::chrono::seconds(300));
+    after = judge(said(Fate::deferred, 421, "4.7.0", "Messages temporarily deferred due to rate limits"),
+                  "mx.b.example", Stage::transaction, 0, random);
+    CHECK(after.signal == LaneSignal::rate);
+    for (const char* const bare : {"", "4.3.2", "4.7.0"}) {
+        CAPTURE(bare);
+        after = judge(said(Fate::deferred, 421, bare, "Closing"), "mx.b.example", Stage::transaction, 0, random);
+        CHECK(after.signal == LaneSignal::turned_away);
+        CHECK(after.stays_in_lane);
+        after = judge(said(Fate::deferred, 421, bare, "Closing"), "mx.b.example", Stage::opening, 0, random);
+        CHECK(after.signal == LaneSignal::window);
+    }
     after = judge(Verdict(Fate::deferred, "4.4.1", "No connection to mx.b.example port 25: refused"), "mx.b.example",
                   Stage::opening, 0, random);
     CHECK(after.signal == LaneSignal::unreachable);

@@ -18,6 +18,16 @@ std::vector<storage::LaneRecord> lanes(House& house) {
     return house.store->read([](const storage::Snapshot& s) { return s.queue().lanes(); }).value();
 }
 
+// Says nothing; leaves at once, or when it is let go.
+net::Task<void> hang_up(std::unique_ptr<net::Stream> stream, net::Event* let_go) {
+    if (let_go != nullptr) co_await let_go->wait();
+    stream->close();
+}
+
+net::Task<void> until(House& house, std::function<bool()> done) {
+    while (!done()) co_await net::sleep_for(house.loop, std::chrono::milliseconds(1), nullptr);
+}
+
 void add_dead(House& house) {
     house.resolver.add_mx("dead.example", 10, "mx.dead.example");
     house.resolver.add_a("mx.dead.example", "192.0.2.9");
@@ -162,12 +172,12 @@ TEST_CASE("a restart remembers how fast a site may be sent to") {
     CHECK(lanes(house)[0].learned_rate_milli >= learned);
 }
 
-TEST_CASE("a remote whose lines end with LF alone says nothing that counts: the mail waits, and the lane is closed") {
+TEST_CASE("a remote whose lines end with LF alone is understood") {
     test::StandInTraits traits;
     traits.lf_only = true;
     test::StandInSite site(traits, 1);
     std::unique_ptr<test::StandInServer> server;  // outlives the house and its connections
-    House house([](RelayOptions& options) { options.timeouts.greeting = std::chrono::milliseconds(30); });
+    House house;
     server = std::make_unique<test::StandInServer>(site, house.clock);
     house.resolver.add_mx("lf.example", 10, "mx.lf.example");
     house.resolver.add_a("mx.lf.example", "192.0.2.8");
@@ -175,9 +185,80 @@ TEST_CASE("a remote whose lines end with LF alone says nothing that counts: the 
                        [&](std::unique_ptr<net::Stream> stream) { return server->serve(std::move(stream), 0); });
     const auto id = house.submit({"bob@lf.example"});
     house.settle();
-    CHECK(only(house, id).cause == storage::WaitCause::network);
+    CHECK(house.events(id, EventKind::delivered) == 1);
+    CHECK(site.taken_total() == 1);
+}
+
+TEST_CASE("a closed lane is probed, and goes on, while another connection of it hangs") {
+    test::ScriptedRemote back;  // outlives the house and its connections
+    House house;
+    add_dead(house);
+    net::Event let_go(house.loop);
+    std::size_t connections = 0;
+    bool answers = false;
+    house.dialer.serve(net::Endpoint(net::IpAddress::parse("192.0.2.9").value(), 25),
+                       [&](std::unique_ptr<net::Stream> stream) -> net::Task<void> {
+                           ++connections;
+                           if (answers) return back.serve(std::move(stream));
+                           return hang_up(std::move(stream), connections == 1 ? &let_go : nullptr);
+                       });
+    for (int i = 0; i < 20; ++i) house.submit({"x" + std::to_string(i) + "@dead.example"});
+    house.relay->wake();
+    test::run_task(house.loop, until(house, [&] { return connections >= 2 && house.waiting() == 19; }));
+    answers = true;
+    house.clock.advance(std::chrono::seconds(61));
+    house.relay->wake();
+    test::run_task(house.loop, until(house, [&] { return back.messages.size() == 19; }));
+    let_go.set();
+    house.settle();
+    house.settle_after(std::chrono::minutes(10));
+    CHECK(back.messages.size() == 20);
+    CHECK(house.waiting() == 0);
+}
+
+TEST_CASE("queue retry opens the lane that a message enters, though it waited for a timer of its own") {
+    House house;
+    house.remote.once("RCPT", "450 4.2.0 Greylisted, come back later");
+    const auto grey = house.submit({"bob@b.example"});
+    house.settle();
+    CHECK(only(house, grey).cause == storage::WaitCause::greylist);
+    house.remote.always("(greeting)", "421 4.3.2 closing for a while" + std::string(kHangUp));
+    const auto other = house.submit({"carol@b.example"});
+    house.settle();
+    CHECK(house.events(other, EventKind::delivered) == 0);
+    house.remote.always("(greeting)", "220 back");
+    REQUIRE(house.store->write({}, [&](storage::Tx& tx) { return tx.queue().retry_now(grey); }));
+    house.settle();
+    CHECK(house.events(grey, EventKind::delivered) == 1);
+    CHECK(house.events(other, EventKind::delivered) == 1);
+}
+
+TEST_CASE("421 in the middle, without a reason: no rate is learned, and the mail goes in a quarter of a minute") {
+    House house;
+    house.remote.once("MAIL", "421 4.3.2 closing" + std::string(kHangUp));
+    const auto id = house.submit({"bob@b.example"});
+    house.settle();
     CHECK(only(house, id).attempts == 0);
-    CHECK(site.taken_total() == 0);
+    house.settle_after(std::chrono::seconds(16));
+    CHECK(house.events(id, EventKind::delivered) == 1);
+    house.submit({"bob@b.example"});
+    house.settle();
+    house.settle_after(std::chrono::seconds(3));
+    for (const auto& lane : lanes(house)) CHECK(lane.learned_rate_milli == 0);
+    CHECK(house.waiting() == 0);
+}
+
+TEST_CASE("a server that takes few recipients at a time is given as many messages as it takes, at once") {
+    House house;
+    house.remote.once("RCPT TO:<r0@", "552 Too many recipients");
+    for (int i = 3; i < 6; ++i) house.remote.once("RCPT TO:<r" + std::to_string(i) + "@", "452 4.5.3 Too many");
+    const auto id =
+        house.submit({"r0@b.example", "r1@b.example", "r2@b.example", "r3@b.example", "r4@b.example", "r5@b.example"});
+    house.settle();
+    CHECK(house.events(id, EventKind::delivered) == 6);
+    CHECK(house.events(id, EventKind::bounced) == 0);
+    CHECK(house.events(id, EventKind::attempted) == 0);
+    CHECK(house.remote.messages.size() >= 2);
 }
 
 TEST_CASE("the whole relay against stand-in sites: each recipient ends in one way, whatever they do") {

@@ -1,8 +1,73 @@
 #include "relay/tokens.h"
 
-#include <doctest/doctest.h>
+#include <fmt/format.h>
+
+#include "relay/core.h"
+#include "tests/support/relay_house.h"
 
 namespace posthouse::relay {
+namespace {
+
+// Answers when it is told to, and counts who asked.
+class SlowDoor final : public TokenDoor {
+ public:
+    explicit SlowDoor(net::Loop& loop) : answer(loop) {}
+    net::Task<Result<Answer>> post(std::string, std::string) override {
+        ++asked;
+        co_await answer.wait();
+        Answer out;
+        out.status = status;
+        out.body = fmt::format(R"({{"access_token":"t{}"}})", asked);
+        co_return out;
+    }
+    net::Event answer;
+    int asked = 0;
+    int status = 200;
+};
+
+net::Task<void> ask(Core& core, storage::Way way, std::vector<std::string>& got) {
+    const auto token = co_await core.tokens.get(core, way);
+    got.push_back(token ? *token : "none");
+}
+
+net::Task<void> let_answer(SlowDoor& door) {
+    door.answer.set();
+    co_return;
+}
+
+std::vector<std::string> ask_often(Core& core, SlowDoor& door, const storage::Way& way) {
+    std::vector<std::string> got;
+    door.answer.reset();
+    net::TaskGroup tasks(*core.deps.loop);
+    for (int i = 0; i < 5; ++i) tasks.spawn("ask", ask(core, way, got));
+    tasks.spawn("answer", let_answer(door));  // once all have asked
+    test::run_task(*core.deps.loop, tasks.join());
+    return got;
+}
+
+}  // namespace
+
+TEST_CASE("many connections that want a token at once ask the endpoint once, and share its refusal") {
+    House house;
+    SlowDoor door(house.loop);
+    RelayDeps deps = house.kept;
+    deps.token_door = &door;
+    Core core(deps);
+    storage::Way way;
+    way.name = "office";
+    way.oauth.token_url = "https://login.example/token";
+    CHECK(ask_often(core, door, way) == std::vector<std::string>(5, "t1"));
+    CHECK(door.asked == 1);
+    CHECK(ask_often(core, door, way) == std::vector<std::string>(5, "t1"));
+    CHECK(door.asked == 1);
+    core.tokens.drop("office", "t0");  // refused, but another one is there by now
+    CHECK(ask_often(core, door, way).front() == "t1");
+    core.tokens.drop("office", "t1");
+    door.status = 401;
+    CHECK(ask_often(core, door, way) == std::vector<std::string>(5, "none"));
+    CHECK(door.asked == 2);
+    house.settle();
+}
 
 TEST_CASE("token endpoints: what is asked, RFC 6749 4.4 and 6") {
     storage::WayOauth oauth;

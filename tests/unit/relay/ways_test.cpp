@@ -20,7 +20,8 @@ struct Others {
 
 // Mail goes directly, or by a relay on a private network. Nobody pipelines: what is refused brings no empty message.
 struct RoutedHouse : Others, House {
-    explicit RoutedHouse(std::string_view steps = "direct,relay", std::string preset = "") {
+    explicit RoutedHouse(std::string_view steps = "direct,relay", std::string preset = "",
+                         const std::vector<storage::Way>& more = {}) {
         for (test::ScriptedRemote* const one : {&remote, &smarthost, &other}) one->keywords = {"8BITMIME", "DSN"};
         serve("10.0.0.9", smarthost);
         REQUIRE(store->write({}, [&](storage::Tx& tx) -> Result<> {
@@ -31,6 +32,7 @@ struct RoutedHouse : Others, House {
             way.url = "smtp+plain://10.0.0.9:25";
             way.preset = preset;
             TRY_VOID(routes.add_way(way));
+            for (const storage::Way& one : more) TRY_VOID(routes.add_way(one));
             storage::Route route;
             route.name = "all";
             TRY(route.steps, storage::parse_steps(steps));
@@ -41,6 +43,14 @@ struct RoutedHouse : Others, House {
         return store->read([](const storage::Snapshot& s) { return storage::RouteView(s).memory(); }).value();
     }
 };
+
+storage::Way smarthost(std::string name, std::string url) {
+    storage::Way out;
+    out.name = std::move(name);
+    out.kind = storage::WayKind::smarthost;
+    out.url = std::move(url);
+    return out;
+}
 
 Verdict said(std::string_view reply) {
     Verdict out;
@@ -232,12 +242,91 @@ TEST_CASE("a way's rate: a burst of a second, then one after the other") {
     WayBook book;
     storage::Way way;
     way.name = "slow";
-    CHECK(book.turn(way, 100).count() == 0);
+    const Time now = from_unix_ms(1'764'000'000'000);
+    book.take_turn(way, 100, now);
+    CHECK(book.turn(way, now) == now);
     way.limits.minute_max = 60;
-    CHECK(book.turn(way, 1).count() == 0);
-    const auto next = book.turn(way, 1);
-    CHECK(next > std::chrono::milliseconds(900));
-    CHECK(next <= std::chrono::milliseconds(1000));
+    CHECK(book.turn(way, now) == now);
+    book.take_turn(way, 1, now);
+    CHECK(book.turn(way, now) == now + std::chrono::seconds(1));
+    book.take_turn(way, 3, now + std::chrono::minutes(5));
+    CHECK(book.turn(way, now + std::chrono::minutes(5)) == now + std::chrono::seconds(303));
+    CHECK(book.turn(way, now - std::chrono::hours(24)) == now - std::chrono::hours(24));  // the clock was set back
+    way.name = "quick";
+    way.limits.minute_max = 600;
+    book.take_turn(way, 10, now);
+    CHECK(book.turn(way, now) == now + std::chrono::milliseconds(100));
+}
+
+TEST_CASE("what a way lets go in a minute is not taken before its turn: a single letter overtakes the job behind it") {
+    storage::Way slow = smarthost("slow", "smtp+plain://10.0.0.9:25");
+    slow.limits.minute_max = 60;
+    RoutedHouse house("slow", "", {slow});
+    std::vector<std::string> many;
+    for (int i = 0; i < 200; ++i) many.push_back("x" + std::to_string(i) + "@b.example");
+    house.submit(many);
+    house.settle();
+    CHECK(house.smarthost.messages.size() == 1);
+    const auto letter = house.submit({"bob@b.example"}, "carol@home.example");
+    for (int second = 0; second < 17; ++second) house.settle_after(std::chrono::seconds(1));
+    CHECK(house.events(letter, EventKind::delivered) == 1);
+    CHECK(house.smarthost.messages.size() == 18);
+}
+
+TEST_CASE("a release is for good: put off on its way, the message is not held again") {
+    RoutedHouse house("hold,relay");
+    house.smarthost.once("RCPT", "451 4.3.0 not now");
+    const auto id = house.submit({"bob@b.example"});
+    house.settle();
+    CHECK(house.events(id, EventKind::held) == 1);
+    REQUIRE(house.store->write({}, [&](storage::Tx& tx) { return tx.queue().release(id); }));
+    house.settle();
+    CHECK(house.smarthost.count("RCPT") == 1);
+    house.settle_after(std::chrono::minutes(20));
+    CHECK(house.events(id, EventKind::held) == 1);
+    CHECK(house.smarthost.messages.size() == 1);
+}
+
+TEST_CASE("fail and hold behind a way are for refusals; an outage is waited for") {
+    RoutedHouse down("relay,fail");
+    down.smarthost.always("(greeting)", std::string(kHangUp));
+    const auto waits = down.submit({"bob@b.example"});
+    down.settle();
+    CHECK(down.waiting() == 1);
+    CHECK(down.events(waits, EventKind::bounced) == 0);
+    down.smarthost.always("(greeting)", "220 back");
+    down.settle_after(std::chrono::minutes(2));
+    CHECK(down.smarthost.messages.size() == 1);
+
+    // Two ways that are down, and "fail" behind them: the same.
+    RoutedHouse both("relay,second,fail", "", {smarthost("second", "smtp+plain://10.0.0.8:25")});
+    both.serve("10.0.0.8", both.other);
+    for (test::ScriptedRemote* const one : {&both.smarthost, &both.other}) {
+        one->always("(greeting)", std::string(kHangUp));
+    }
+    const auto later = both.submit({"bob@b.example"});
+    both.settle();
+    CHECK(both.waiting() == 1);
+    CHECK(both.events(later, EventKind::bounced) == 0);
+    both.other.always("(greeting)", "220 back");
+    both.settle_after(std::chrono::minutes(2));
+    CHECK(both.other.messages.size() == 1);
+
+    RoutedHouse refused("direct,fail");
+    refused.remote.always("RCPT", std::string(kBlocked));
+    const auto failed = refused.submit({"bob@b.example"});
+    refused.settle();
+    CHECK(refused.events(failed, EventKind::bounced) == 1);
+    REQUIRE(refused.inbox().size() == 1);
+    CHECK(refused.inbox()[0].contains("does not send such mail"));
+    CHECK(refused.inbox()[0].contains("spamhaus"));
+
+    RoutedHouse kept("direct,hold");
+    kept.remote.always("RCPT", std::string(kBlocked));
+    const auto held = kept.submit({"bob@b.example"});
+    kept.settle();
+    CHECK(kept.events(held, EventKind::held) == 1);
+    CHECK(kept.events(held, EventKind::bounced) == 0);
 }
 
 TEST_CASE("fields meant for another service do not leave; the way's own are set once") {

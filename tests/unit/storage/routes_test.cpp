@@ -201,6 +201,34 @@ TEST_CASE("fail closed: where no way that the route names is left, the message w
     CHECK(choose_way(picture, input()).kind == Choice::Kind::fail);
 }
 
+TEST_CASE("fail and hold behind ways: for what is refused, not for ways that only rest") {
+    const Time soon = kNow + std::chrono::minutes(1);
+    RoutePicture picture;
+    picture.ways = {smarthost("a"), smarthost("b")};
+    picture.routes = {route("all", "a,fail")};
+    ChoiceInput in = input();
+    picture.memory = {refused("a", "", soon)};
+    CHECK(choose_way(picture, in).way.name == "a");  // its lane is the place to wait
+    CHECK_FALSE(choose_way(picture, in).has_other);
+    picture.routes = {route("all", "a,b,fail")};
+    picture.memory.push_back(refused("b", "", soon));
+    CHECK(choose_way(picture, in).kind == Choice::Kind::wait);
+    CHECK(choose_way(picture, in).until == soon);
+    in.asked = true;  // somebody wants it tried now
+    CHECK(choose_way(picture, in).kind == Choice::Kind::take);
+    CHECK(choose_way(picture, in).probe);
+    in.asked = false;
+    picture.memory = {refused("a", "from:a.example", soon), refused("b", "from:a.example", soon)};
+    CHECK(choose_way(picture, in).kind == Choice::Kind::fail);
+    picture.memory.clear();
+    picture.ways[0].limits.day_max = picture.ways[1].limits.day_max = 1;
+    picture.used_today["a"] = picture.used_today["b"] = 1;
+    CHECK(choose_way(picture, in).kind == Choice::Kind::wait);
+    picture.routes = {route("all", "direct,hold")};
+    picture.memory = {refused("direct", "mx.b.example ", soon)};
+    CHECK(choose_way(picture, in).kind == Choice::Kind::hold);
+}
+
 TEST_CASE("hold keeps a message until it is released; then what stands behind takes it") {
     RoutePicture picture;
     picture.ways = {smarthost("relay")};
@@ -311,6 +339,25 @@ TEST_CASE("relay clients: a limit holds in the minute and in the day, and over a
     CHECK(charge(1).error().context.contains("5 recipients a day"));
     clock.advance(std::chrono::hours(24));
     CHECK(charge(1));
+    // For more than a minute takes it goes whole, and the minutes behind it are used up; for more than a day, never.
+    clock.advance(std::chrono::hours(24));
+    CHECK(charge(1));
+    CHECK(charge(4));
+    clock.advance(std::chrono::hours(24));
+    CHECK(charge(5));
+    RelayClient busy = client;
+    busy.minute = std::chrono::floor<std::chrono::minutes>(clock.now());
+    busy.minute_used = 8;
+    for (const auto& [minutes, used] : {std::pair(-1, 0), {0, 8}, {1, 5}, {2, 2}, {3, 0}, {1'000'000, 0}}) {
+        CHECK(used_this_minute(busy, busy.minute + std::chrono::minutes(minutes)) == static_cast<std::uint64_t>(used));
+    }
+    CHECK(over_limit(busy, 1, busy.minute)->contains("in 120 seconds"));
+    CHECK_FALSE(over_limit(busy, 1, busy.minute + std::chrono::minutes(2)));
+    CHECK_FALSE(over_limit(busy, 4, busy.minute + std::chrono::minutes(2)));
+    CHECK(over_limit(busy, 2, busy.minute + std::chrono::minutes(2)));
+    clock.advance(std::chrono::hours(24));
+    CHECK(charge(6).error().code == Errc::denied);
+    CHECK(charge(6).error().context.contains("send it to fewer"));
     CHECK(store->write({}, [](Tx& tx) -> Result<> { return RelayClientTx(tx).set_disabled("nas", true); }));
     CHECK(charge(1).error().code == Errc::denied);
     const auto found = store->read([](const Snapshot& s) { return RelayClientView(s).by_name("Nas"); });

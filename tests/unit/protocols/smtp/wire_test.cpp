@@ -13,13 +13,13 @@ using namespace posthouse;
 
 namespace {
 
-Result<smtp::Reply> hear(std::string_view octets) {
+Result<smtp::Reply> hear(std::string_view octets, smtp::LineEnds ends = smtp::LineEnds::lf_too) {
     net::Loop loop;
     auto pair = net::make_memory_pair(loop, net::Endpoint(), net::Endpoint());
     REQUIRE(test::run_task(loop, pair.second->write_all(octets)));
     pair.second->close();
     net::BufferedStream stream(std::move(pair.first));
-    return test::run_task(loop, smtp::read_reply(stream));
+    return test::run_task(loop, smtp::read_reply(stream, ends));
 }
 
 }  // namespace
@@ -47,13 +47,23 @@ TEST_CASE("replies: what is none, and what is too much") {
     CHECK(hear("25x x\r\n").error().code == Errc::invalid);
     CHECK(hear("250x\r\n").error().code == Errc::invalid);
     CHECK(hear("250-a\r\n251 b\r\n").error().code == Errc::invalid);
-    CHECK(hear("250 a\nb\r\n").error().code == Errc::invalid);
+    CHECK(hear("250 a\nb\r\n", smtp::LineEnds::crlf).error().code == Errc::invalid);
     CHECK(hear("250 cut").error().code == Errc::closed);
     CHECK(hear("250 " + std::string(507, 'a') + "\r\n").error().code == Errc::too_large);
     CHECK(hear("250 " + std::string(506, 'a') + "\r\n"));
     std::string long_reply;
     for (int i = 0; i < 101; ++i) long_reply += "250-x\r\n";
     CHECK(hear(long_reply + "250 x\r\n").error().code == Errc::limit);
+}
+
+TEST_CASE("replies, leniency LineEnds::lf_too: lines that end with LF alone are read, as CRLF in between") {
+    const auto reply = hear("250-mx.example\n250-SIZE 10\r\n250 DSN\n");
+    REQUIRE(reply);
+    CHECK(reply->lines == std::vector<std::string>{"mx.example", "SIZE 10", "DSN"});
+    CHECK(hear("250-a\nDSN\r\n").error().code == Errc::invalid);
+    CHECK(hear("250 a\rb\n").error().code == Errc::invalid);
+    CHECK(hear("250 " + std::string(600, 'a')).error().code == Errc::too_large);
+    CHECK(hear("250 ok\n", smtp::LineEnds::crlf).error().code == Errc::closed);
 }
 
 TEST_CASE("replies: nothing that is put into the text can break its lines") {
