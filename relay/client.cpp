@@ -164,7 +164,8 @@ OpenFailure Client::refuse_clear(std::string_view why) {
 
 // "TLSv1.3 TLS_AES_256_GCM_SHA384, certificate verified by DANE"
 std::string Client::describe_tls(const net::TlsFacts& facts) const {
-    std::string out = fmt::format("{} {}, certificate ", facts.version, facts.cipher);
+    std::string out =
+        fmt::format("{} {}{}, certificate ", facts.version, facts.cipher, facts.resumed ? ", session resumed" : "");
     if (facts.dane) return out + "verified by DANE";
     if (facts.peer_verified) {
         return out + (options_.demanded_by.empty() ? "verified" : "verified for " + options_.demanded_by);
@@ -182,6 +183,9 @@ net::Task<std::optional<OpenFailure>> Client::handshake() {
     }
     stream_.raw().expires_in(options_.timeouts.handshake);
     net::TlsPeer expected = options_.peer ? *options_.peer : net::TlsPeer(options_.server_name);
+    // Never across different demands: what satisfied one may not satisfy another.
+    expected.session_scope =
+        fmt::format("{} {} {}", stream_.raw().peer().to_string(), static_cast<int>(options_.tls), options_.demanded_by);
     const auto done = co_await stream_.raw().start_tls_client(*options_.context, std::move(expected));
     const auto& facts = stream_.raw().tls();
     if (done && facts && (facts->peer_verified || !verified)) {

@@ -37,6 +37,7 @@ struct TlsFacts {
     CertificateFault fault = CertificateFault::none;  ///< the same for code
     std::string server_name;     ///< SNI, as sent or received
     std::string alpn;            ///< "" where none was agreed
+    bool resumed = false;        ///< a session of before: what was found of the certificate then holds
 };
 
 /// What a TLS connection is known by at both of its ends (RFC 5056), so that a login is of no use on another one.

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "protocols/net/tls_impl.h"
+#include "protocols/net/tls_sessions.h"
 
 namespace posthouse::net {
 
@@ -293,8 +294,14 @@ Task<Result<>> start_client(SharedConnection connection, TlsClientContext& conte
     CO_TRY_VOID(connection->read_fault());
     if (connection->ssl) co_return Error(Errc::invalid, "TLS is already active");
     CO_TRY(connection->ssl, context.impl().make_connection(connection->socket.native_handle(), expected));
-    CO_TRY_VOID(co_await run_handshake(connection));
-    connection->facts = client_facts(connection->ssl.get(), expected);
+    const auto shaken = co_await run_handshake(connection);
+    if (!shaken) {
+        if (connection->ssl) TlsSessions::failed(connection->ssl.get());
+        co_return Error(shaken.error());
+    }
+    TlsFacts facts = client_facts(connection->ssl.get(), expected);
+    TlsSessions::finished(connection->ssl.get(), facts);
+    connection->facts = std::move(facts);
     co_return Result<>();
 }
 

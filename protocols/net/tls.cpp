@@ -13,6 +13,7 @@
 #include <ctime>
 
 #include "protocols/net/tls_impl.h"
+#include "protocols/net/tls_sessions.h"
 
 namespace posthouse::net {
 
@@ -161,6 +162,7 @@ TlsFacts common_facts(SSL* ssl) {
     facts.version = SSL_get_version(ssl);
     facts.cipher = SSL_get_cipher_name(ssl);
     facts.bits = static_cast<unsigned>(SSL_get_cipher_bits(ssl, nullptr));
+    facts.resumed = SSL_session_reused(ssl) == 1;
     const unsigned char* alpn = nullptr;
     unsigned alpn_length = 0;
     SSL_get0_alpn_selected(ssl, &alpn, &alpn_length);
@@ -230,6 +232,7 @@ TlsFacts server_facts(SSL* ssl) {
 TlsFacts client_facts(SSL* ssl, const TlsPeer& expected) {
     TlsFacts facts = common_facts(ssl);
     facts.server_name = expected.server_name;
+    if (facts.resumed) return facts;  // TlsSessions::finished() knows what was found
     const long verdict = SSL_get_verify_result(ssl);
     if (SSL_get0_peer_certificate(ssl) == nullptr) {
         facts.verify_error = "the peer showed no certificate";
@@ -327,6 +330,8 @@ Result<std::unique_ptr<TlsClientContext>> TlsClientContext::make(Verify verify, 
     impl.context.reset(SSL_CTX_new(TLS_client_method()));
     if (!impl.context) return refuse("no TLS context");
     set_common(impl.context.get());
+    impl.sessions = std::make_shared<TlsSessions>();
+    TlsSessions::listen(impl.context.get());
     if (SSL_CTX_dane_enable(impl.context.get()) != 1) return refuse("no DANE");
     if (SSL_CTX_set_cipher_list(impl.context.get(), kClientCiphers) != 1) return refuse("no cipher is left");
     const int loaded = ca_file.empty() ? SSL_CTX_set_default_verify_paths(impl.context.get())
@@ -337,6 +342,21 @@ Result<std::unique_ptr<TlsClientContext>> TlsClientContext::make(Verify verify, 
     return out;
 }
 
+namespace {
+
+// Everything that the certificate was checked against, beside the context's anchors.
+std::string session_key(const TlsPeer& expected) {
+    std::string out = fmt::format("{}\n{}\n", expected.session_scope, expected.server_name);
+    for (const std::string& name : expected.other_names) out += name + "\n";
+    for (const TlsaRecord& record : expected.tlsa) {
+        out += fmt::format("{} {} {} {}:", record.usage, record.selector, record.matching, record.data.size());
+        out += record.data;
+    }
+    return out;
+}
+
+}  // namespace
+
 Result<SslPtr> TlsClientContext::Impl::make_connection(int descriptor, const TlsPeer& expected) {
     const std::string name = without_final_dot(expected.server_name);
     if (name.empty() && verify == Verify::required) {
@@ -345,6 +365,7 @@ Result<SslPtr> TlsClientContext::Impl::make_connection(int descriptor, const Tls
     SslPtr ssl = make_ssl(context.get(), descriptor);
     if (!ssl) return refuse("no TLS connection");
     SSL_set_connect_state(ssl.get());
+    if (!expected.session_scope.empty()) sessions->prepare(ssl.get(), session_key(expected));
     X509_VERIFY_PARAM* checks = SSL_get0_param(ssl.get());
     X509_VERIFY_PARAM_set_hostflags(checks, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);  // RFC 9525 6.3
     if (name.empty()) return ssl;

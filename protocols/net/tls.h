@@ -2,7 +2,7 @@
 /// protocols/net/tls: certificates, verification and policy of TLS; the handshakes run inside Stream.
 /// TLS 1.2 and 1.3 with AEAD ciphers only (RFC 8997, RFC 9325), no renegotiation, no compression, strict ALPN where a
 /// client offers it, ticket keys and session id context per context (so a ticket of one listener is no good at
-/// another).
+/// another). Client contexts keep the sessions that servers give (tls_sessions.h).
 /// Threads: a context is used on one loop's thread; reload() too.
 #include <memory>
 #include <string>

@@ -10,6 +10,8 @@
 
 namespace posthouse::net {
 
+class TlsSessions;
+
 struct SslFree {
     void operator()(SSL* ssl) const { SSL_free(ssl); }
 };
@@ -38,6 +40,7 @@ struct TlsClientContext::Impl {
     Result<SslPtr> make_connection(int descriptor, const TlsPeer& expected);
 
     Verify verify = Verify::required;
+    std::shared_ptr<TlsSessions> sessions;
     SslContextPtr context;
 };
 

@@ -22,6 +22,9 @@ struct TlsPeer {
     std::string server_name;               ///< SNI, and the name the certificate must bear; for DANE the TLSA base
     std::vector<std::string> other_names;  ///< names that count as well (RFC 7672 3.2.2)
     std::vector<TlsaRecord> tlsa;          ///< those that can be used: usage 2 and 3 only
+    /// A session of an earlier connection is resumed where it was made in the same scope: the place, and what is
+    /// demanded there. "": none is.
+    std::string session_scope;
 
     TlsPeer(std::string name) : server_name(std::move(name)) {}
     TlsPeer(const char* name) : server_name(name) {}

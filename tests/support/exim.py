@@ -1,4 +1,4 @@
-"""Exim as a smarthost, run from where tests/interop/unpack_exim put it: TLS, AUTH, every recipient in one Maildir. It
+"""Exim as a smarthost or as a mail exchanger, run from where tests/interop/unpack_exim put it: TLS, AUTH, every recipient in one Maildir. It
 changes user, so it needs root; callers print "skipped: why".
 """
 import os
@@ -51,12 +51,16 @@ auth_advertise_hosts = ${{if def:tls_in_cipher {{*}}{{}}}}
 smtp_accept_max = 50
 acl_smtp_rcpt = judge
 acl_smtp_data = accept
+log_selector = +smtp_connection
+{more}
 begin acl
 judge:
   deny  local_parts = refused
         message = no such user here
+  defer local_parts = later
+        message = come back later
   accept authenticated = *
-  deny  message = relay not permitted
+{judge}  deny  message = relay not permitted
 begin routers
 every:
   driver = accept
@@ -84,9 +88,9 @@ AUTHENTICATORS = {
 
 
 class Exim:
-    """`files`: settings of peers.Authority.issue(); `mechanisms`: which logins it offers."""
+    """`files`: settings of peers.Authority.issue(); `mechanisms`: which logins it offers; `takes_all`: from anybody."""
 
-    def __init__(self, files, user, password, mechanisms=("PLAIN", "LOGIN", "CRAM-MD5")):
+    def __init__(self, files, user, password, mechanisms=("PLAIN", "LOGIN", "CRAM-MD5"), takes_all=False):
         self.root = pathlib.Path(tempfile.mkdtemp(prefix="posthouse-exim-"))
         os.chmod(self.root, 0o755)
         self.port, self.process = free_port(), None
@@ -95,7 +99,7 @@ class Exim:
             folder.mkdir()
             shutil.chown(folder, USER)
         shutil.chown(self.root, USER)
-        self.user, self.password = user, password
+        self.user, self.password, self.takes_all = user, password, takes_all
         self.keys = [self.readable(files[name]) for name in ("smtpd_tls_cert_file", "smtpd_tls_key_file")]
         self.set(mechanisms)
 
@@ -106,13 +110,14 @@ class Exim:
         shutil.chown(copy, USER)
         return copy
 
-    def set(self, mechanisms):
-        """Offers these logins from now on."""
+    def set(self, mechanisms, more=()):
+        """Offers these logins from now on; `more` are lines of the main part of its configuration."""
         was_running = self.process is not None
         self.stop()
         self.config.write_text(EXIM.format(
             program=PLACE / "usr/sbin/exim4", user=USER, root=self.root, port=self.port, mail=self.mailbox,
-            certificate=self.keys[0], key=self.keys[1],
+            certificate=self.keys[0], key=self.keys[1], more="\n".join(more),
+            judge="  accept\n" if self.takes_all else "",
             authenticators="".join(AUTHENTICATORS[name].format(self.user, self.password) for name in mechanisms)))
         os.chmod(self.config, 0o644)
         if was_running:

@@ -132,6 +132,35 @@ Met meet_with(const Shown& shown, Verify verify, TlsPeer expected) {
     return out;
 }
 
+Task<void> meet_and_read(Stream& stream, TlsClientContext& context, TlsPeer expected) {
+    const auto done = co_await stream.start_tls_client(context, std::move(expected));
+    if (!done) stream.close();
+    if (done) static_cast<void>(co_await read_octets(stream, 2));  // a ticket of TLS 1.3 comes with what is read
+}
+
+Task<void> serve_and_write(Stream& stream, TlsServerContext& context) {
+    const auto done = co_await stream.start_tls_server(context);
+    if (done) static_cast<void>(co_await stream.write_all("ok"));
+}
+
+// One connection after the other from one client context.
+struct Visitor {
+    explicit Visitor(const Shown& shown) : server(shown.server()) {
+        client = TlsClientContext::make(Verify::opportunistic, "").value();
+    }
+    TlsFacts visit(TlsPeer expected) {
+        Loop loop;
+        TcpPair pair(loop);
+        run_task(loop, run_both(loop, serve_and_write(*pair.ends.server, *server),
+                                meet_and_read(*pair.ends.client, *client, std::move(expected))));
+        const auto facts = pair.ends.client->tls();
+        pair.ends.client->close();
+        return facts.value_or(TlsFacts());
+    }
+    std::unique_ptr<TlsServerContext> server;
+    std::unique_ptr<TlsClientContext> client;
+};
+
 TlsaRecord altered(TlsaRecord record) {
     record.data.front() = static_cast<char>(record.data.front() ^ 1);
     return record;
@@ -214,4 +243,49 @@ TEST_CASE("a plain client tells what is wrong with a certificate") {
     REQUIRE(met.outcome);
     CHECK(met.facts->fault == CertificateFault::untrusted);
     CHECK_FALSE(met.facts->dane);
+}
+
+TEST_CASE("TLS sessions: resumed in the same scope, with what was found of the certificate; never across demands") {
+    const Shown shown(30);
+    Visitor visitor(shown);
+    TlsPeer plain("mx.test");
+    plain.session_scope = "192.0.2.1:25 opportunistic";
+    TlsPeer dane = plain;
+    dane.session_scope = "192.0.2.1:25 required DANE";
+    dane.tlsa = {shown.record(3, 1)};
+    CHECK_FALSE(visitor.visit(plain).resumed);
+    const TlsFacts again = visitor.visit(plain);
+    CHECK(again.resumed);
+    CHECK_FALSE(again.peer_verified);  // no anchor knows its authority: a resumed session does not forget that
+    CHECK(again.fault == CertificateFault::untrusted);
+    CHECK_FALSE(visitor.visit(dane).resumed);
+    const TlsFacts verified = visitor.visit(dane);
+    CHECK(verified.resumed);
+    CHECK(verified.peer_verified);
+    CHECK(verified.dane);
+    TlsPeer rolled = dane;
+    rolled.tlsa.push_back(shown.record(2, 0));
+    CHECK_FALSE(visitor.visit(rolled).resumed);  // other records: the certificate is looked at again
+    TlsPeer other = plain;
+    other.server_name = "mx.other.test";
+    CHECK_FALSE(visitor.visit(other).resumed);
+    TlsPeer sts = plain;
+    sts.session_scope = "192.0.2.1:25 required MTA-STS";
+    CHECK_FALSE(visitor.visit(sts).resumed);
+    CHECK_FALSE(visitor.visit(TlsPeer("mx.test")).resumed);  // without a scope nothing is kept
+    CHECK_FALSE(visitor.visit(TlsPeer("mx.test")).resumed);
+    CHECK(visitor.visit(plain).resumed);
+    // The server forgot its ticket keys: a whole handshake, and the next one is short again.
+    REQUIRE(visitor.server->reload());
+    CHECK_FALSE(visitor.visit(plain).resumed);
+    CHECK(visitor.visit(plain).resumed);
+}
+
+TEST_CASE("TLS sessions: none outlives its certificate") {
+    const Shown ended(-1);
+    Visitor visitor(ended);
+    TlsPeer plain("mx.test");
+    plain.session_scope = "here";
+    CHECK_FALSE(visitor.visit(plain).resumed);
+    CHECK_FALSE(visitor.visit(plain).resumed);
 }

@@ -1,0 +1,97 @@
+"""OpenSMTPD, run from where tests/interop/unpack_opensmtpd put it: every recipient but refused@ in one Maildir.
+
+The places of its queue and helpers are built into it: it gets a mount namespace of its own, in which they are its own.
+Debian's 6.8.0p2 is built against OpenSSL 3, with which its key-holding process cannot sign: it announces STARTTLS and
+breaks off every handshake ("EVP lib", "internal error"; RSA and ECDSA keys, TLS 1.2 and 1.3). What it can be asked is
+therefore mail in clear, and how a server is met whose TLS is broken.
+"""
+import os
+import pathlib
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+from peers import free_port
+
+PLACE = pathlib.Path(os.environ.get("POSTHOUSE_OPENSMTPD", "/opt/opensmtpd-unpacked"))
+START_SECONDS_MAX = 30
+
+
+def why_no_opensmtpd():
+    """A sentence where it cannot be run here, else None."""
+    if not (PLACE / "usr" / "sbin" / "smtpd").exists():
+        return f"OpenSMTPD is not unpacked in {PLACE}: run tests/interop/unpack_opensmtpd"
+    if os.geteuid() != 0 or subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode != 0:
+        return "OpenSMTPD needs root and a mount namespace to start"
+    for user in ("opensmtpd", "opensmtpq"):
+        try:
+            pwd.getpwnam(user)
+        except KeyError:
+            return f"there is no user {user}, whom OpenSMTPD wants to know: run tests/interop/unpack_opensmtpd"
+    return None
+
+
+CONFIG = """\
+pki house cert "{certificate}"
+pki house key "{key}"
+table all {{ "@" = "nobody" }}
+listen on 127.0.0.1 port {port} hostname opensmtpd.example tls pki house
+action "keep" maildir "{mail}" virtual <all>
+match from any for rcpt-to regex "^refused@" reject
+match from any for any action "keep"
+"""
+# Whatever is built in gets an empty place, and the helpers theirs.
+START = """\
+set -e
+for place in /usr/libexec /var/spool /var/lib; do mount -t tmpfs none "$place"; done
+mkdir -p /usr/libexec/opensmtpd /var/spool/smtpd /var/lib/opensmtpd/empty
+chmod 711 /var/spool/smtpd
+mount --bind "$1/usr/libexec/opensmtpd" /usr/libexec/opensmtpd
+exec "$1/usr/sbin/smtpd" -d -f "$2"
+"""
+
+
+class OpenSmtpd:
+    """`files`: settings of peers.Authority.issue()."""
+
+    def __init__(self, files):
+        self.root = pathlib.Path(tempfile.mkdtemp(prefix="posthouse-opensmtpd-"))
+        os.chmod(self.root, 0o755)
+        self.port, self.process = free_port(), None
+        self.mailbox, self.log_file, self.config = self.root / "mail", self.root / "log", self.root / "smtpd.conf"
+        self.mailbox.mkdir()
+        shutil.chown(self.mailbox, "nobody")
+        names = ("smtpd_tls_cert_file", "smtpd_tls_key_file")
+        keys = [pathlib.Path(shutil.copy(files[name], self.root)) for name in names]
+        os.chmod(keys[1], 0o600)
+        self.config.write_text(CONFIG.format(certificate=keys[0], key=keys[1], port=self.port, mail=self.mailbox))
+
+    def start(self):
+        with open(self.log_file, "ab") as log:
+            self.process = subprocess.Popen(["unshare", "-m", "bash", "-c", START, "start", str(PLACE), str(self.config)],
+                                            stdout=log, stderr=log, start_new_session=True)
+        end = time.monotonic() + START_SECONDS_MAX
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port)).close()
+                return self
+            except ConnectionRefusedError:
+                if time.monotonic() > end or self.process.poll() is not None:
+                    raise RuntimeError("OpenSMTPD did not start:\n" + self.log()) from None
+                time.sleep(0.02)
+
+    def remove(self):
+        if self.process is not None:
+            os.killpg(self.process.pid, signal.SIGTERM)
+            self.process.wait(timeout=30)
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    def log(self):
+        return self.log_file.read_text(errors="replace").replace("\0", "") if self.log_file.exists() else ""
+
+    def mail(self):
+        return [path.read_bytes() for path in sorted(self.mailbox.glob("**/new/*"))]
