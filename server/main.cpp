@@ -33,7 +33,9 @@
 #include "server/imap/service.h"
 #include "server/listen/listen.h"
 #include "server/listen/supervisor.h"
+#include "server/listen/tls_contexts.h"
 #include "server/smtp/service.h"
+#include "server/web/web.h"
 #include "storage/background.h"
 #include "storage/backup/job.h"
 #include "storage/search/search_index.h"
@@ -75,14 +77,6 @@ relay::RelayDeps relay_deps(storage::Store& store, net::Loop& loop, net::ThreadP
     return out;
 }
 
-/// TLS of one service: contexts are apart, so that a ticket of one is no good at another.
-struct TlsContexts {
-    std::unique_ptr<net::TlsServerContext> smtp, submission, submissions, imap, imaps;
-    std::vector<net::TlsServerContext*> all() {
-        return {smtp.get(), submission.get(), submissions.get(), imap.get(), imaps.get()};
-    }
-};
-
 /// The house while it is open. Members are destroyed from the last to the first: who uses comes after what is used.
 class House {
  public:
@@ -114,6 +108,7 @@ class House {
                    net::TlsServerContext* implicit);
     imap::ImapDeps imap_deps(net::TlsServerContext* starttls);
     Door imap_door(const ListenRow& row, net::TlsServerContext* starttls, net::TlsServerContext* implicit);
+    Door web_door(const ListenRow& row);
     net::Task<void> stop_all();
     net::Task<void> cut_after_goodbye();
     net::Task<void> heartbeat();
@@ -162,14 +157,7 @@ class House {
 };
 
 Result<> House::load_tls() {
-    const auto load = [this](std::string name, std::vector<std::string> alpn) {
-        return net::TlsServerContext::load(std::move(name), config_.tls_certificate, config_.tls_key, std::move(alpn));
-    };
-    TRY(tls_.smtp, load("smtp", {"smtp"}));
-    TRY(tls_.submission, load("submission", {"smtp"}));
-    TRY(tls_.submissions, load("submissions", {"smtp"}));
-    TRY(tls_.imap, load("imap", {"imap"}));
-    TRY(tls_.imaps, load("imaps", {"imap"}));
+    TRY(tls_, TlsContexts::load(config_.tls_certificate, config_.tls_key));
     TRY(verified_tls_, net::TlsClientContext::make(net::Verify::required, config_.relay_ca_file));
     TRY(opportunistic_tls_, net::TlsClientContext::make(net::Verify::opportunistic, config_.relay_ca_file));
     return {};
@@ -245,6 +233,17 @@ Door House::imap_door(const ListenRow& row, net::TlsServerContext* starttls, net
     return door;
 }
 
+Door House::web_door(const ListenRow& row) {
+    Door door;
+    door.service = row.service;
+    door.endpoints = config_.listen.*(row.list);
+    door.limits = web_listen_limits();
+    door.implicit_tls = tls_.https.get();
+    WebDeps deps(*store_, loop_, read_pool_, metrics_, config_.hostname);
+    door.handler = [deps](std::unique_ptr<net::Stream> stream) { return serve_web(std::move(stream), deps); };
+    return door;
+}
+
 Result<> House::open_doors() {
     reception_ = smtp::SmtpServiceOptions(config_.hostname, smtp::Kind::reception);
     submission_ = smtp::SmtpServiceOptions(config_.hostname, smtp::Kind::submission);
@@ -255,6 +254,7 @@ Result<> House::open_doors() {
         if (row.service == "submissions") doors.push_back(smtp_door(row, submission_, nullptr, tls_.submissions.get()));
         if (row.service == "imap") doors.push_back(imap_door(row, tls_.imap.get(), nullptr));
         if (row.service == "imaps") doors.push_back(imap_door(row, nullptr, tls_.imaps.get()));
+        if (row.service == "https") doors.push_back(web_door(row));
     }
     TRY(listeners_, Listeners::open(loop_, std::move(doors), metrics_));
     return {};

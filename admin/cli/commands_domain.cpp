@@ -226,11 +226,13 @@ Result<> domain_mta_sts(Invocation& call) {
         out.add("record", record);
         return call.out().record(out), Result<>();
     }
-    call.out().say(fmt::format("{} now has an MTA-STS policy in mode {}. Set this record:\n\n", served.domain,
+    call.out().say(fmt::format("{} now has an MTA-STS policy in mode {}. Set this record:\n", served.domain,
                                policy::to_string(*mode)));
-    call.out().say(fmt::format("  _mta-sts.{}. TXT \"{}\"\n\n", served.domain, record));
-    call.out().say(fmt::format("and let https://mta-sts.{}{} lead to the http service here.\n", served.domain,
-                               policy::kStsTarget));
+    call.out().say(fmt::format("  _mta-sts.{}. TXT \"{}\"\n", served.domain, record));
+    call.out().say(
+        fmt::format("and let https://mta-sts.{}{} lead here: to the https service of [listen], with a certificate that "
+                    "names mta-sts.{}, or through a web server of yours to the http service.",
+                    served.domain, policy::kStsTarget, served.domain));
     return {};
 }
 

@@ -9,10 +9,6 @@
 namespace posthouse::admin {
 namespace {
 
-// RFC 8461 3.2: weeks for a policy that holds; a day while it is tried out or taken back.
-constexpr std::chrono::seconds kEnforceMaxAge{14 * 86'400};
-constexpr std::chrono::seconds kOtherMaxAge{86'400};
-
 HttpAnswer answer_mta_sts(Call& call) {
     constexpr std::string_view kPrefix = "mta-sts.";
     const std::string host = ascii::to_lower(call.request.host.substr(0, call.request.host.find(':')));
@@ -22,11 +18,8 @@ HttpAnswer answer_mta_sts(Call& call) {
         [&](const storage::Snapshot& snapshot) { return storage::TransportView(snapshot).sts_served(domain); });
     if (!served) return problem(served.error());
     if (!*served) return problem(404, "This domain publishes no MTA-STS policy.");
-    policy::StsPolicy policy;
-    policy.mode = static_cast<policy::StsMode>((*served)->mode);
-    policy.max_age = policy.mode == policy::StsMode::enforce ? kEnforceMaxAge : kOtherMaxAge;
-    policy.mx = (*served)->mx;
-    if (policy.mx.empty()) policy.mx.push_back(call.deps.hostname);
+    const auto mode = static_cast<policy::StsMode>((*served)->mode);
+    const policy::StsPolicy policy = policy::hosted_sts_policy(mode, (*served)->mx, call.deps.hostname);
     HttpAnswer out;
     out.type = "text/plain; charset=utf-8";
     out.body = policy::format_sts_policy(policy);

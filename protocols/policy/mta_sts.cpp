@@ -156,6 +156,16 @@ bool sts_mx_matches(std::span<const std::string> patterns, std::string_view host
 
 std::string format_sts_record(std::string_view id) { return fmt::format("v={}; id={}", kVersion, id); }
 
+StsPolicy hosted_sts_policy(StsMode mode, std::vector<std::string> mx, std::string_view hostname) {
+    constexpr std::chrono::seconds kDay{86'400};
+    StsPolicy out;
+    out.mode = mode;
+    out.max_age = mode == StsMode::enforce ? 14 * kDay : kDay;
+    out.mx = std::move(mx);
+    if (out.mx.empty()) out.mx.emplace_back(hostname);
+    return out;
+}
+
 std::string format_sts_policy(const StsPolicy& policy) {
     std::string out = fmt::format("version: {}\r\nmode: {}\r\n", kVersion, to_string(policy.mode));
     for (const std::string& mx : policy.mx) out += fmt::format("mx: {}\r\n", mx);

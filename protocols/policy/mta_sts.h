@@ -41,6 +41,9 @@ Result<StsPolicy> parse_sts_policy(std::string_view text);
 bool sts_mx_matches(std::span<const std::string> patterns, std::string_view host);
 
 std::string format_sts_record(std::string_view id);
+/// The policy of a domain at home: good for two weeks once it holds, for a day while it is tried out or taken back
+/// (RFC 8461 3.2). Where `mx` is empty it names `hostname`.
+StsPolicy hosted_sts_policy(StsMode mode, std::vector<std::string> mx, std::string_view hostname);
 /// Ends every line with CRLF.
 std::string format_sts_policy(const StsPolicy& policy);
 /// The fields of `text` one by one, as a report about it lists them (RFC 8460 4.4, policy-string).

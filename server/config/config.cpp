@@ -269,6 +269,7 @@ constexpr Key kKeys[] = {
     {"listen", "imap", Presence::optional, "", set_listen},
     {"listen", "imaps", Presence::optional, "", set_listen},
     {"listen", "http", Presence::optional, "", set_listen},
+    {"listen", "https", Presence::optional, "", set_listen},
     {"tls", "certificate", Presence::required, "\"/etc/posthouse/certificate.pem\"",
      set_path<&Config::tls_certificate>},
     {"tls", "key", Presence::required, "\"/etc/posthouse/key.pem\"", set_path<&Config::tls_key>},

@@ -29,6 +29,7 @@ struct ListenConfig {
     std::vector<net::Endpoint> imap;         ///< reading, STARTTLS, RFC 3501; port 143
     std::vector<net::Endpoint> imaps;        ///< the same with TLS from the start, RFC 8314 3.2; port 993
     std::vector<net::Endpoint> http;         ///< health and metrics; loopback only
+    std::vector<net::Endpoint> https;        ///< MTA-STS policies of the domains at home, for everybody; port 443
 };
 
 struct Config {
@@ -69,6 +70,7 @@ inline constexpr ListenRow kListenRows[] = {
     {"imap", &ListenConfig::imap, false, 143},
     {"imaps", &ListenConfig::imaps, true, 993},
     {"http", &ListenConfig::http, false, 8025},
+    {"https", &ListenConfig::https, true, 443},
 };
 
 /// Errc::not_found, io or invalid; the context is the whole sentence to show.

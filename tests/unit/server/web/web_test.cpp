@@ -1,0 +1,91 @@
+#include "server/web/web.h"
+
+#include <doctest/doctest.h>
+
+#include "protocols/net/memory.h"
+#include "storage/transport.h"
+#include "tests/support/loop_runner.h"
+#include "tests/support/temp_store.h"
+
+using namespace posthouse;
+using namespace posthouse::server;
+
+namespace {
+
+net::Task<void> ask(net::Stream& stream, std::string octets, std::string& answer) {
+    static_cast<void>(co_await stream.write_all(octets));
+    std::string buffer(4096, '\0');
+    for (;;) {
+        const auto got = co_await stream.read_some(std::span<char>(buffer.data(), buffer.size()));
+        if (!got) co_return;
+        answer.append(buffer, 0, *got);
+    }
+}
+
+struct Web {
+    std::string send(const std::string& octets, WebLimits limits = WebLimits()) {
+        auto pair = net::make_memory_pair(loop, net::Endpoint(), net::Endpoint());
+        WebDeps deps(*store, loop, pool, metrics, "mail.a.example");
+        deps.limits = limits;
+        std::string out;
+        net::TaskGroup tasks(loop);
+        tasks.spawn("web", serve_web(std::move(pair.first), deps));
+        tasks.spawn("ask", ask(*pair.second, octets, out));
+        test::run_task(loop, tasks.join());
+        return out;
+    }
+    std::string get(std::string_view target, std::string_view host) {
+        return send("GET " + std::string(target) + " HTTP/1.1\r\nHost: " + std::string(host) + "\r\n\r\n");
+    }
+    net::Loop loop;
+    test::TempStore store;
+    net::ThreadPool pool{"test", 1};
+    Metrics metrics;
+};
+
+constexpr std::string_view kPolicy = "/.well-known/mta-sts.txt";
+
+}  // namespace
+
+TEST_CASE("https: the MTA-STS policy of a domain at home, and nothing else (RFC 8461 3.2)") {
+    Web web;
+    REQUIRE(web.store->write({}, [](storage::Tx& tx) -> Result<> {
+        TRY_VOID(tx.catalog().add_domain("a.example"));
+        TRY_VOID(storage::TransportTx(tx).serve_sts("a.example", 2, {}));
+        return {};
+    }));
+    const std::string policy = web.get(kPolicy, "MTA-STS.a.example:443");
+    CHECK(policy.starts_with("HTTP/1.1 200 OK\r\nContent-Type: text/plain"));
+    CHECK(policy.ends_with("\r\n\r\nversion: STSv1\r\nmode: enforce\r\nmx: mail.a.example\r\nmax_age: 1209600\r\n"));
+    CHECK(policy.contains("Connection: close\r\n"));
+    const std::string head = web.send("HEAD /.well-known/mta-sts.txt HTTP/1.1\r\nHost: mta-sts.a.example\r\n\r\n");
+    CHECK(head.contains("Content-Length: 69\r\n"));
+    CHECK(head.ends_with("\r\n\r\n"));
+    for (const char* host : {"a.example", "mta-sts.b.example", "mta-sts.", "x.mta-sts.a.example"}) {
+        CAPTURE(host);
+        CHECK(web.get(kPolicy, host).starts_with("HTTP/1.1 404"));
+    }
+    for (const char* target :
+         {"/", "/metrics", "/healthz", "/v1/queue", "/.well-known/mta-sts.txt?x", "/../etc/passwd"}) {
+        CAPTURE(target);
+        CHECK(web.get(target, "mta-sts.a.example").starts_with("HTTP/1.1 404"));
+    }
+    CHECK(web.send("POST /.well-known/mta-sts.txt HTTP/1.1\r\nHost: mta-sts.a.example\r\n\r\n").contains("405"));
+}
+
+TEST_CASE("https: what is no request, or too much of one, is told so and ends") {
+    Web web;
+    for (const char* octets : {"EHLO client.test\r\n", "GET /\r\n\r\n", "GET http://a/ HTTP/1.1\r\n\r\n",
+                               "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "GET / HTTP/1.1\r\nHost : a\r\n\r\n",
+                               "GET / HTTP/1.1\r\nnonsense\r\n\r\n", "GET / HTTP/2\r\n\r\n"}) {
+        CAPTURE(octets);
+        CHECK(web.send(octets).starts_with("HTTP/1.1 400"));
+    }
+    CHECK(web.send("GET /" + std::string(4000, 'a') + " HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 400"));
+    std::string many = "GET / HTTP/1.1\r\n";
+    for (int i = 0; i < 100; ++i) many += "X: y\r\n";
+    CHECK(web.send(many + "\r\n").starts_with("HTTP/1.1 400"));
+    WebLimits hurried;
+    hurried.request_max = std::chrono::milliseconds(20);
+    CHECK(web.send("GET / HTTP/1.1\r\n", hurried).empty());
+}
