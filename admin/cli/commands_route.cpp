@@ -179,7 +179,8 @@ constexpr Argument kRouteAdd[] = {
     {Kind::positional, "WAY",
      "what takes the mail, in order: direct, hold, fail, the name of a way, or one URL (smtp://user@host:587, "
      "smtps://user@host:465, smtp+plain://host:25, preset:NAME:user). \"direct,backup\" sends directly and takes "
-     "backup where our address is refused; \"a*3+b*1\" shares by weight"},
+     "backup where our address is refused; \"a*3+b*1\" shares by weight; fail or hold behind ways take what those "
+     "refuse, and wait out an outage"},
     {Kind::option, "--from", "only mail from this address, domain or *.example.org"},
     {Kind::option, "--to", "only mail to this address, domain or *.example.org"},
     {Kind::option, "--provider", "only to domains whose mail is kept by google, microsoft, yahoo, ..."},

@@ -10,6 +10,9 @@
 //        relay_bench --data DIR --standing
 //          starts on what is queued: tells how long until the first look was over, and the memory when all is in hand;
 //          then a new letter for the route's host is queued, and how long it takes to leave
+//        relay_bench --data DIR --job N [--letters N]
+//          a message to N recipients at the route's host is under way; how long do letters of somebody else take that
+//          are queued one after the other meanwhile, until their outcome is on disk
 #include <fmt/format.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -37,6 +40,8 @@ struct Options {
     std::size_t octets = 10'240;
     std::size_t domains = 0;
     std::size_t fill = 0;
+    std::size_t job = 0;
+    std::size_t letters = 200;
     std::uint16_t mx_port = 25;
     std::size_t connections = 0;
     std::size_t lane = 0;
@@ -109,6 +114,33 @@ void queue(storage::Store& store, const std::string& text, std::size_t count, st
         });
         if (!written) die(written.error().context);
     }
+}
+
+// One message to many.
+storage::QueueId queue_one(storage::Store& store, const std::string& text, std::size_t recipients,
+                           const std::string& sender) {
+    const auto writer = store.stage();
+    if (!writer->append(text)) die("no room");
+    const auto body = writer->finish().value();
+    const auto accepted = store.write_value({body}, [&](storage::Tx& tx) {
+        storage::Delivery delivery;
+        delivery.body = body;
+        delivery.facts = mime::compute_facts(text);
+        delivery.sender = sender;
+        delivery.first_attempt = tx.now();
+        storage::NewQueueItem item;
+        item.reverse_path = sender;
+        item.expires = tx.now() + std::chrono::hours(24 * 5);
+        for (std::size_t i = 0; i < recipients; ++i) {
+            storage::NewRecipient recipient;
+            recipient.address = fmt::format("r{}@far.example", i);
+            item.recipients.push_back(recipient);
+        }
+        delivery.outgoing = item;
+        return tx.deliver(delivery);
+    });
+    if (!accepted) die(accepted.error().context);
+    return accepted->queue.value();
 }
 
 struct Bench {
@@ -207,6 +239,44 @@ void stand(Bench& bench) {
     test::run_task(bench.loop, relay.join());
 }
 
+void run_job(Bench& bench) {
+    const std::string text = message(2'000);
+    const auto left = [&](storage::QueueId id) {
+        return bench.store->read([&](const storage::Snapshot& s) { return s.queue().item(id); }).has_value();
+    };
+    const storage::QueueId job = queue_one(*bench.store, text, bench.options.job, "news@home.example");
+    const auto began = SteadyClock::now();
+    relay::Relay relay(bench.deps);
+    relay.start();
+    relay.wake();
+    const auto& delivered = bench.metrics.counter("relay_delivered_total", "Recipients handed over");
+    while (delivered.get() == 0 && seconds_since(began) < 30) bench.loop.poll();
+    std::vector<double> letters;
+    while (letters.size() < bench.options.letters && left(job)) {
+        const auto from = SteadyClock::now();
+        const storage::QueueId letter = queue_one(*bench.store, text, 1, "alice@home.example");
+        // Looked at between the relay's steps, at most a thousand times a second.
+        for (auto look = from; left(letter) && seconds_since(from) < 30; look = SteadyClock::now()) {
+            while (SteadyClock::now() - look < std::chrono::milliseconds(1)) bench.loop.poll();
+        }
+        letters.push_back(seconds_since(from) * 1000);
+    }
+    const std::size_t done = static_cast<std::size_t>(delivered.get());
+    const bool beside = left(job);
+    relay.wake();
+    test::run_task(bench.loop, relay.drained());
+    const double all = seconds_since(began);
+    std::ranges::sort(letters);
+    if (letters.empty()) die("the job was over before the first letter");
+    fmt::print(
+        "{{\"bench\":\"relay_job\",\"recipients\":{},\"letters\":{},\"delivered_meanwhile\":{},\"job_still_running\":{},"
+        "\"letter_ms_median\":{:.1f},\"letter_ms_p99\":{:.1f},\"letter_ms_max\":{:.1f},\"all_s\":{:.1f}}}\n",
+        bench.options.job, letters.size(), done, beside, letters[letters.size() / 2],
+        letters[letters.size() * 99 / 100], letters.back(), all);
+    relay.stop();
+    test::run_task(bench.loop, relay.join());
+}
+
 Options parse(int argc, char** argv) {
     Options out;
     for (int i = 1; i < argc; ++i) {
@@ -229,6 +299,10 @@ Options parse(int argc, char** argv) {
             out.lane = number();
         else if (word == "--fill")
             out.fill = number();
+        else if (word == "--job")
+            out.job = number();
+        else if (word == "--letters")
+            out.letters = number();
         else if (word == "--standing")
             out.standing = true;
         else
@@ -247,6 +321,8 @@ int main(int argc, char** argv) {
         queue(*bench.store, message(1'000), options.fill, std::max<std::size_t>(options.domains, 100));
     } else if (options.standing) {
         stand(bench);
+    } else if (options.job > 0) {
+        run_job(bench);
     } else {
         drain(bench);
     }

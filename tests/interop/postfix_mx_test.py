@@ -83,6 +83,16 @@ def check_delivered(world):
     assert "Anonymous TLS connection established from" in world.postfix.log() or "TLS connection" in world.postfix.log()
 
 
+def check_resumed(world):
+    """A second connection takes up the TLS session of the first."""
+    until("the first connection to be closed", lambda: "disconnect from" in world.postfix.log())
+    submit(world.home, "resumed", "bob@far.example")
+    event = trace(world.home, "resumed").wait("delivered")
+    assert "session resumed" in event["dialogue"] and "C: STARTTLS" in event["dialogue"], event["dialogue"]
+    assert "certificate not verified" in event["dialogue"], "what was found at first still holds: " + event["dialogue"]
+    world.arrived("resumed")
+
+
 def check_without_tls(world):
     submit(world.home, "clear", "bob@clear.example")
     event = trace(world.home, "clear").wait("delivered")
@@ -205,7 +215,7 @@ def main():
         postfix.start()
         world.home = House(config={**world.dns_settings(),
                                    "relay": {"mx_port": str(port), "allow_loopback_mx": "true"}})
-        world.run(ZONE, check_delivered, check_without_tls, check_broken_tls, check_deferred, check_down, check_refused,
+        world.run(ZONE, check_delivered, check_resumed, check_without_tls, check_broken_tls, check_deferred, check_down, check_refused,
                   check_silent, check_domains, check_smtputf8)
 
 
