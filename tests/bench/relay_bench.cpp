@@ -269,7 +269,8 @@ void run_job(Bench& bench) {
     std::ranges::sort(letters);
     if (letters.empty()) die("the job was over before the first letter");
     fmt::print(
-        "{{\"bench\":\"relay_job\",\"recipients\":{},\"letters\":{},\"delivered_meanwhile\":{},\"job_still_running\":{},"
+        "{{\"bench\":\"relay_job\",\"recipients\":{},\"letters\":{},\"delivered_meanwhile\":{},\"job_still_running\":{}"
+        ","
         "\"letter_ms_median\":{:.1f},\"letter_ms_p99\":{:.1f},\"letter_ms_max\":{:.1f},\"all_s\":{:.1f}}}\n",
         bench.options.job, letters.size(), done, beside, letters[letters.size() / 2],
         letters[letters.size() * 99 / 100], letters.back(), all);

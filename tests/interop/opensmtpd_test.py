@@ -54,8 +54,8 @@ def check_many(home, other):
 def check_required(home, other):
     """REQUIRETLS: rather not at all than in clear."""
     submit(home, "required", "bob@far.example", mail_options=["REQUIRETLS"])
-    event = trace(home, "required").wait("attempted")
-    assert "TLS" in event["detail"], event
+    event = trace(home, "required").wait("bounced")
+    assert "requires TLS" in event["detail"], event
     assert not any(b"<required@home.example>" in octets for octets in other.mail())
 
 

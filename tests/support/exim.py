@@ -49,6 +49,7 @@ tls_certificate = {certificate}
 tls_privatekey = {key}
 auth_advertise_hosts = ${{if def:tls_in_cipher {{*}}{{}}}}
 smtp_accept_max = 50
+smtp_accept_queue_per_connection = 0
 acl_smtp_rcpt = judge
 acl_smtp_data = accept
 log_selector = +smtp_connection

@@ -117,7 +117,7 @@ TEST_CASE("20,000 random commands are answered as the model says") {
     for (int session = 0; session < kSessions; ++session) {
         test::SmtpTestBackend backend;
         server::smtp::SmtpServiceOptions options("mx.home.example", server::smtp::Kind::reception);
-        options.limits.errors_max = options.limits.recipient_errors_max = 1000;
+        options.limits.errors_max = options.limits.recipient_errors_max = options.limits.idle_commands_max = 1000;
         server::smtp::SessionDeps deps;
         deps.options = &options;
         deps.backend = &backend;
