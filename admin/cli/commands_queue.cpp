@@ -1,6 +1,7 @@
 // posthouse queue ...: mail that waits to go out.
 #include <fmt/format.h>
 
+#include <cstdint>
 #include <map>
 
 #include "admin/cli/command.h"
@@ -17,6 +18,7 @@ using storage::Snapshot;
 
 constexpr std::size_t kListMax = 1000;  // where --limit says nothing
 constexpr std::size_t kLimitMax = 100'000;
+constexpr std::size_t kRecipientsShown = 10;  // of a message, by queue list; queue show lists all
 
 Result<QueueId> take_id(Invocation& call) {
     const std::string text = call.get("ID");
@@ -41,16 +43,18 @@ std::string states(const std::vector<QueueRecipient>& recipients) {
     return out;
 }
 
-Record item_record(const QueueItem& item, const std::vector<QueueRecipient>& recipients) {
+// `shown_max`: of the recipients; a job of a hundred thousand would fill the screen alone.
+Record item_record(const QueueItem& item, const std::vector<QueueRecipient>& recipients, std::size_t shown_max) {
     Record out;
     out.add("id", storage::format_queue_id(item.id)).add("from", item.reverse_path.empty() ? "<>" : item.reverse_path);
     std::vector<std::string> to;
     const QueueRecipient* next = nullptr;
     for (const auto& recipient : recipients) {
-        to.push_back(recipient.address);
+        if (to.size() < shown_max) to.push_back(recipient.address);
         const bool waits = recipient.state == storage::RecipientState::waiting;
         if (waits && (next == nullptr || recipient.next_attempt < next->next_attempt)) next = &recipient;
     }
+    if (recipients.size() > to.size()) to.push_back(fmt::format("and {} more", recipients.size() - to.size()));
     out.add("to", std::move(to)).add("client", item.client).add("state", states(recipients));
     out.add("next_attempt", next == nullptr ? std::string() : format_rfc3339(next->next_attempt));
     std::string reply;
@@ -82,12 +86,13 @@ Result<> queue_list(Invocation& call) {
     TRY(const std::size_t limit, take_limit(call));
     TRY(const QueueId after, take_after(call));
     TRY(storage::Store* const store, call.store());
+    const std::size_t shown_max = call.out().json() ? SIZE_MAX : kRecipientsShown;
     TRY(const auto rows, store->read([&](const Snapshot& snapshot) -> Result<std::vector<Record>> {
         TRY(const auto items, snapshot.queue().list(after, limit));
         std::vector<Record> out;
         for (const QueueItem& item : items) {
             TRY(const auto recipients, snapshot.queue().recipients(item.id));
-            out.push_back(item_record(item, recipients));
+            out.push_back(item_record(item, recipients, shown_max));
         }
         return out;
     }));
