@@ -186,6 +186,7 @@ net::Task<std::optional<OpenFailure>> Client::handshake() {
     // Never across different demands: what satisfied one may not satisfy another.
     expected.session_scope =
         fmt::format("{} {} {}", stream_.raw().peer().to_string(), static_cast<int>(options_.tls), options_.demanded_by);
+    const bool offers_session = options_.context->has_session(expected);
     const auto done = co_await stream_.raw().start_tls_client(*options_.context, std::move(expected));
     const auto& facts = stream_.raw().tls();
     if (done && facts && (facts->peer_verified || !verified)) {
@@ -202,6 +203,7 @@ net::Task<std::optional<OpenFailure>> Client::handshake() {
                                       fmt::format("TLS with {} failed: {}{}{}", remote_name(), why, whose,
                                                   strict ? "; nothing was sent to it" : "")));
     out.retry_in_clear = !strict;
+    out.retry_whole = !done && offers_session;
     co_return out;
 }
 

@@ -90,6 +90,7 @@ struct Verdict {
 struct OpenFailure {
     Verdict verdict;
     bool retry_in_clear = false;  ///< TLS broke this connection; a new one without TLS may work (opportunistic only)
+    bool retry_whole = false;     ///< it broke with a session of before: a new one with a whole handshake may work
 
     OpenFailure() = default;
 };

@@ -115,12 +115,13 @@ net::Task<bool> try_address(Attempt& attempt, std::string host, net::Endpoint to
     }
     attempt.dialogue.note(fmt::format("connected to {} port {}", attempt.result.remote, to.port));
     const bool may_retry = options.tls == TlsUse::opportunistic;
-    ClientOptions in_clear = options;
+    ClientOptions again = options;
     auto connection =
         std::make_unique<Connection>(attempt.core, std::make_unique<Client>(*std::move(stream), std::move(options)),
                                      attempt.result.remote, host.empty() ? to.address.to_string() : host, asked);
     auto failed = co_await connection->client().open(attempt.dialogue);
-    tell_how_tls_went(attempt, asked, host, connection->client());
+    const bool again_whole = failed && failed->retry_whole && attempt.dials < kDialsMax;
+    if (!again_whole) tell_how_tls_went(attempt, asked, host, connection->client());
     if (!failed) {
         if (auto refused = refuse_require_tls(attempt, connection->client())) {
             attempt.dialogue.note(refused->reply);
@@ -132,11 +133,15 @@ net::Task<bool> try_address(Attempt& attempt, std::string host, net::Endpoint to
         co_return true;
     }
     connection.reset();
+    if (again_whole) {
+        attempt.dialogue.note("trying again with a whole TLS handshake");
+        co_return co_await try_address(attempt, std::move(host), to, std::move(again), std::move(asked));
+    }
     attempt.missed(std::move(failed->verdict));
     if (!failed->retry_in_clear || !may_retry) co_return false;
     attempt.dialogue.note("trying again without TLS");
-    in_clear.tls = TlsUse::never;
-    co_return co_await try_address(attempt, std::move(host), to, std::move(in_clear), std::move(asked));
+    again.tls = TlsUse::never;
+    co_return co_await try_address(attempt, std::move(host), to, std::move(again), std::move(asked));
 }
 
 ClientOptions base_options(const Core& core, const Target& target) {

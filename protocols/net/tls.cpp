@@ -357,6 +357,10 @@ std::string session_key(const TlsPeer& expected) {
 
 }  // namespace
 
+bool TlsClientContext::has_session(const TlsPeer& expected) const {
+    return !expected.session_scope.empty() && impl_->sessions->knows(session_key(expected));
+}
+
 Result<SslPtr> TlsClientContext::Impl::make_connection(int descriptor, const TlsPeer& expected) {
     const std::string name = without_final_dot(expected.server_name);
     if (name.empty() && verify == Verify::required) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "protocols/base/result.h"
+#include "protocols/net/tls_peer.h"
 
 namespace posthouse::net {
 
@@ -41,6 +42,8 @@ class TlsClientContext {
     /// `ca_file`: PEM trust anchors, or empty for the system's.
     static Result<std::unique_ptr<TlsClientContext>> make(Verify verify, std::string ca_file);
     ~TlsClientContext();
+    /// A handshake with this peer would offer a session of before. Where it fails, that may be why; the next is whole.
+    bool has_session(const TlsPeer& expected) const;
 
     struct Impl;
     Impl& impl() { return *impl_; }

@@ -31,6 +31,7 @@ class TlsSessions : public std::enable_shared_from_this<TlsSessions> {
 
     /// Lets a context's connections give their sessions here.
     static void listen(SSL_CTX* context);
+    bool knows(const std::string& key) const { return places_.contains(key); }
     /// Before the handshake: offers a session, where there is one, and takes those that come. `key` not empty.
     void prepare(SSL* ssl, std::string key);
     /// After it: what was found of the certificate. For a resumed connection that of the first one is put in.

@@ -253,7 +253,10 @@ TEST_CASE("TLS sessions: resumed in the same scope, with what was found of the c
     TlsPeer dane = plain;
     dane.session_scope = "192.0.2.1:25 required DANE";
     dane.tlsa = {shown.record(3, 1)};
+    CHECK_FALSE(visitor.client->has_session(plain));
     CHECK_FALSE(visitor.visit(plain).resumed);
+    CHECK(visitor.client->has_session(plain));
+    CHECK_FALSE(visitor.client->has_session(dane));
     const TlsFacts again = visitor.visit(plain);
     CHECK(again.resumed);
     CHECK_FALSE(again.peer_verified);  // no anchor knows its authority: a resumed session does not forget that
@@ -279,6 +282,22 @@ TEST_CASE("TLS sessions: resumed in the same scope, with what was found of the c
     REQUIRE(visitor.server->reload());
     CHECK_FALSE(visitor.visit(plain).resumed);
     CHECK(visitor.visit(plain).resumed);
+}
+
+TEST_CASE("TLS sessions: one that was offered where the handshake failed is not offered again") {
+    const Shown shown(30);
+    Visitor visitor(shown);
+    TlsPeer plain("mx.test");
+    plain.session_scope = "here";
+    visitor.visit(plain);
+    REQUIRE(visitor.client->has_session(plain));
+    Loop loop;
+    TcpPair pair(loop);
+    pair.ends.server->close();
+    Result<> outcome;
+    run_task(loop, meet(*pair.ends.client, *visitor.client, plain, outcome));
+    CHECK_FALSE(outcome);
+    CHECK_FALSE(visitor.client->has_session(plain));
 }
 
 TEST_CASE("TLS sessions: none outlives its certificate") {
