@@ -27,10 +27,10 @@ void wait_until(Aftermath& after, Time until, const Core& core) {
 net::Task<Started> start_attempt(Core& core, Job& job) {
     std::vector<storage::RecipientId> ids;
     for (const auto& recipient : job.recipients) ids.push_back(recipient.id);
-    std::vector<storage::StagedBodyPtr> no_bodies;
     auto begin = [ids](storage::Tx& tx) { return tx.queue().start(ids); };
-    const auto started =
-        co_await storage::commit(*core.deps.store, *core.deps.loop, std::move(no_bodies), std::move(begin));
+    // Ordered is enough: where a power cut forgets the start, the recipient still waits and is tried again, as it would be
+    // with the start known. What a `queue hold` answered before us is seen all the same.
+    const auto started = co_await storage::commit_ordered(*core.deps.store, *core.deps.loop, std::move(begin));
     if (!started) {
         log::error("relay", "an attempt cannot be recorded, so it is not made: {}", started.error().context);
         static_cast<void>(co_await net::sleep_for(*core.deps.loop, Milliseconds(1'000), &core.stopping));

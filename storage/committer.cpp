@@ -77,8 +77,9 @@ Result<> Committer::open_database() {
 }
 
 void Committer::submit(std::vector<StagedBodyPtr> bodies, Store::WriteFn write, CompletionQueue* where,
-                       Store::Done done) {
+                       Store::Done done, Durability durability) {
     Pending pending;
+    pending.durability = durability;
     pending.bodies = std::move(bodies);
     pending.write = std::move(write);
     pending.where = where;
@@ -213,6 +214,10 @@ Result<> Committer::append_bodies(Batch& batch) {
 }
 
 Result<> Committer::transact(Batch& batch, CommitNotice& notice) {
+    // Never two in a row that are not: the look at the log after a crash (storage/wal_check.h) counts on it.
+    const auto is_synced = [](const Pending& pending) { return pending.durability == Durability::synced; };
+    const bool syncs = unsynced_ || std::ranges::any_of(batch, is_synced);
+    TRY_VOID(db_->sync_commits(syncs));
     // IMMEDIATE: a lock taken late could not be waited for once the transaction has read.
     TRY_VOID(db_->exec("BEGIN IMMEDIATE"));
     std::size_t succeeded = 0;
@@ -231,6 +236,7 @@ Result<> Committer::transact(Batch& batch, CommitNotice& notice) {
         if (committed.error().code != Errc::no_space || db_->damaged()) writer_.in_doubt();
         return committed;
     }
+    unsynced_ = !syncs;
     POSTHOUSE_FAIL_POINT("after-commit");
     writer_.committed();
     writer_.settle_doubts(*db_);

@@ -3,6 +3,8 @@
 ///
 ///   submit -> pending_ -> take_batch -> append bodies -> one fdatasync -> BEGIN IMMEDIATE -> a savepoint a write
 ///          -> COMMIT -> completions (one post a queue) -> listeners -> checkpoint when the WAL is long
+///   COMMIT syncs the WAL, unless every write of the batch is content with its place in it (Durability::ordered) and
+///   the commit before it was synced.
 ///
 /// State of the store:  good -(I/O error)-> suspect -(reopened, a self-check was committed)-> good
 ///                      suspect -(kFailuresMax in a row)-> failed, for good.
@@ -27,6 +29,9 @@
 
 namespace posthouse::storage {
 
+/// Whether a write is answered when it is on disk, or when it has its place in the log (Store::submit_ordered).
+enum class Durability { synced, ordered };
+
 class Committer {
  public:
     Committer(std::shared_ptr<Directory> directory, const StoreOptions& options, SegmentReaders& segments);
@@ -38,7 +43,8 @@ class Committer {
     void stop();
 
     /// `where` null: `done` is called on the commit thread itself.
-    void submit(std::vector<StagedBodyPtr> bodies, Store::WriteFn write, CompletionQueue* where, Store::Done done);
+    void submit(std::vector<StagedBodyPtr> bodies, Store::WriteFn write, CompletionQueue* where, Store::Done done,
+                Durability durability);
     void subscribe(std::function<void(const CommitNotice&)> listener);
     Result<> check_room(std::uint64_t octets);
     Health health() const;
@@ -51,6 +57,7 @@ class Committer {
         Store::WriteFn write;
         CompletionQueue* where = nullptr;
         Store::Done done;
+        Durability durability = Durability::synced;
         std::vector<PlacedBody> placed;
         std::optional<Error> failure;
     };
@@ -92,6 +99,7 @@ class Committer {
     std::int64_t data_version_ = 0;
     int failures_ = 0;
     bool suspect_ = false;
+    bool unsynced_ = false;  ///< the last commit was
 
     std::mutex mutex_;
     std::condition_variable wake_;

@@ -185,6 +185,15 @@ Result<> Connection::exec_text(const char* script) {
     return {};
 }
 
+// NORMAL leaves out the sync of each COMMIT, and nothing else: the next one with FULL syncs all of the WAL, and so does
+// a checkpoint before it copies.
+Result<> Connection::sync_commits(bool wanted) {
+    if (wanted == syncs_commits_) return {};
+    TRY_VOID(wanted ? exec("PRAGMA synchronous=FULL") : exec("PRAGMA synchronous=NORMAL"));
+    syncs_commits_ = wanted;
+    return {};
+}
+
 Result<std::int64_t> Connection::value(Sql sql) {
     Query q = query(sql);
     TRY(const bool found, q.row());

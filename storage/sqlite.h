@@ -128,6 +128,8 @@ class Connection {
     std::int64_t changes() const { return sqlite3_changes64(handle_); }
     std::int64_t last_id() const { return sqlite3_last_insert_rowid(handle_); }
     bool in_transaction() const { return sqlite3_get_autocommit(handle_) == 0; }
+    /// Whether a COMMIT from here on syncs the WAL: it does in the beginning. Not within a transaction.
+    Result<> sync_commits(bool wanted);
     /// Pages in the WAL after the last commit of this connection.
     int wal_pages() const { return wal_pages_; }
     enum class Checkpoint { passive, restart };
@@ -147,6 +149,7 @@ class Connection {
     sqlite3* handle_ = nullptr;
     std::unordered_map<const char*, CachedStatement> statements_;
     int wal_pages_ = 0;
+    bool syncs_commits_ = true;
     bool damaged_ = false;
 };
 

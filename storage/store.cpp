@@ -40,19 +40,23 @@ class StoreImpl final : public Store {
     std::unique_ptr<BodyWriter> stage() override { return make_body_writer(directory_, options_.free_octets_min); }
 
     void submit(std::vector<StagedBodyPtr> bodies, WriteFn write, CompletionQueue& where, Done done) override {
-        committer_.submit(std::move(bodies), std::move(write), &where, std::move(done));
+        committer_.submit(std::move(bodies), std::move(write), &where, std::move(done), Durability::synced);
+    }
+    void submit_ordered(WriteFn write, CompletionQueue& where, Done done) override {
+        committer_.submit({}, std::move(write), &where, std::move(done), Durability::ordered);
     }
 
     Result<> write(std::vector<StagedBodyPtr> bodies, WriteFn write) override {
         std::mutex mutex;
         std::condition_variable released;
         std::optional<Result<>> result;
-        committer_.submit(std::move(bodies), std::move(write), nullptr, [&](Result<> done) {
+        Done done = [&](Result<> ended) {
             // Notified under the lock: the waiter's frame must not go before this call is over.
             const std::lock_guard lock(mutex);
-            result.emplace(std::move(done));
+            result.emplace(std::move(ended));
             released.notify_one();
-        });
+        };
+        committer_.submit(std::move(bodies), std::move(write), nullptr, std::move(done), Durability::synced);
         std::unique_lock lock(mutex);
         released.wait(lock, [&] { return result.has_value(); });
         return *std::move(result);

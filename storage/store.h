@@ -2,7 +2,8 @@
 /// storage: the shared message store. The truth is DATA/mail.db (SQLite, WAL, synchronous=FULL), the octets of messages
 /// lie in DATA/segments; see storage/schema.sql and storage/segment_format.md.
 ///
-/// The promise: `done` of a write is called with success only when what it wrote would survive a power cut.
+/// The promise: `done` of a write is called with success only when what it wrote would survive a power cut
+/// (submit_ordered excepted: nobody outside is ever told of what that wrote).
 /// How: one commit thread drains the pending writes: all bodies are appended (steps of 256 KiB), one fdatasync, then
 /// one transaction for all writes, then every waiter is completed, one post per queue and batch (group commit).
 /// Invariants  1. Bytes first: a row never names octets that are not synced.
@@ -150,7 +151,10 @@ class Store {
     virtual std::unique_ptr<BodyWriter> stage() = 0;
     /// Queues a write. `done` is posted to `where` when it is durable or has failed.
     virtual void submit(std::vector<StagedBodyPtr> bodies, WriteFn write, CompletionQueue& where, Done done) = 0;
-    /// The same, waiting (command line, HTTP threads, tests). Never on a loop's thread.
+    /// The same for what may be forgotten in a power cut, but not in a crash: when it is answered every reader and every
+    /// process sees it, and whatever is durable later makes it durable too. It waits for no disk.
+    virtual void submit_ordered(WriteFn write, CompletionQueue& where, Done done) = 0;
+    /// submit(), waiting (command line, HTTP threads, tests). Never on a loop's thread.
     virtual Result<> write(std::vector<StagedBodyPtr> bodies, WriteFn write) = 0;
 
     /// Runs `fn(const Snapshot&)`, which returns a Result, on a consistent snapshot on the calling thread.

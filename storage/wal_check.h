@@ -2,8 +2,9 @@
 /// storage/wal_check (internal): was the end of mail.db-wal lost? SQLite takes a log up to the first frame that does
 /// not
 /// check out and forgets the rest without a word. After a crash that rest is at most the one commit that was under way
-/// and never acknowledged; where two or more commits lie behind a bad frame, or the log ends within a frame, somebody
-/// damaged the file, and what was acknowledged is missing.
+/// and never acknowledged, and before it one that nobody outside was told of (Store::submit_ordered); where more commits
+/// lie behind a bad frame, or the log ends within a frame, somebody damaged the file, and what was acknowledged is
+/// missing.
 ///
 /// Source: https://www.sqlite.org/fileformat2.html#the_write_ahead_log
 /// Threads: pure function of the file; nobody else may have the database open.
@@ -15,12 +16,14 @@
 
 namespace posthouse::storage {
 
+inline constexpr std::uint64_t kUnsyncedMax = 2;  ///< commits that a crash may leave behind a bad frame
+
 struct WalFacts {
     std::uint64_t frames = 0;          ///< that check out, up to the last commit among them
     std::uint64_t commits_behind = 0;  ///< of this log, behind the first frame that does not check out
     std::uint64_t octets_behind = 0;   ///< at the end, less than a frame
     bool header_bad = false;
-    bool damaged() const { return header_bad || commits_behind > 1; }
+    bool damaged() const { return header_bad || commits_behind > kUnsyncedMax; }
 };
 
 /// Errc::io. An empty or missing log is `WalFacts()`.

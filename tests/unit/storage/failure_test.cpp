@@ -3,12 +3,14 @@
 
 #include "storage/fail_point.h"
 #include "storage/sqlite.h"
+#include "tests/support/hand_queue.h"
 #include "tests/support/temp_store.h"
 
 #ifdef POSTHOUSE_FAIL_POINTS
 
 using namespace posthouse;
 using namespace posthouse::storage;
+using posthouse::test::HandQueue;
 using posthouse::test::TempStore;
 
 namespace {
@@ -81,6 +83,35 @@ TEST_CASE("when it keeps failing the store is failed for good, and reading goes 
     CHECK(store->health() == Health::good);
     REQUIRE(store.deliver(alice, "0123456789"));
     check_whole(store, alice, 2);
+}
+
+// Store::submit_ordered: the promise needs no sync for it, but what comes after is as sure as ever.
+TEST_CASE("an ordered write waits for no disk, two in a row are synced, and a durable one syncs what was before it") {
+    const Disarm disarm;
+    TempStore store;
+    HandQueue queue;
+    int count = 0;  // a row that stays the same is not written
+    const auto put = [&](Tx& tx) { return tx.catalog().set_setting("a", std::to_string(++count)); };
+    const auto ordered = [&] {
+        std::optional<Result<>> out;
+        store->submit_ordered(put, queue, [&](Result<> done) { out.emplace(std::move(done)); });
+        while (!out) queue.run(1);
+        return out->has_value();
+    };
+    const auto durable = [&] { return store->write({}, put).has_value(); };
+    REQUIRE(durable());
+    // Every sync of the database's files fails from here on.
+    fail_point::arm_errno("db-sync", EIO, 1, 1'000'000);
+    CHECK(ordered());
+    CHECK(store->health() == Health::good);
+    CHECK(store->read([](const Snapshot& s) { return s.catalog().setting("a"); }).value() == "2");
+    SUBCASE("a second one") { CHECK_FALSE(ordered()); }
+    SUBCASE("a durable one") { CHECK_FALSE(durable()); }
+    CHECK(store->health() == Health::suspect);
+    fail_point::disarm();
+    CHECK(durable());
+    CHECK(ordered());
+    CHECK(store->health() == Health::good);
 }
 
 TEST_CASE("a full disk refuses what adds, is no damage, and ends by itself") {

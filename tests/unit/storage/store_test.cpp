@@ -13,10 +13,12 @@
 
 #include "storage/schema.h"
 #include "storage/sqlite.h"
+#include "tests/support/hand_queue.h"
 #include "tests/support/temp_store.h"
 
 using namespace posthouse;
 using namespace posthouse::storage;
+using posthouse::test::HandQueue;
 using posthouse::test::TempDirectory;
 using posthouse::test::TempStore;
 
@@ -44,32 +46,6 @@ std::string body_of(Store& store, AccountId account, const std::string& name, Ui
     if (!text) FAIL(text.error().context);
     return *text;
 }
-
-/// Runs completions on the thread that calls run().
-class HandQueue final : public CompletionQueue {
- public:
-    void post_batch(std::vector<Completion> batch) override {
-        const std::lock_guard lock(mutex_);
-        ++batches;
-        for (Completion& completion : batch) waiting_.push_back(std::move(completion));
-        posted_.notify_all();
-    }
-    void run(std::size_t count) {
-        std::vector<Completion> ready;
-        {
-            std::unique_lock lock(mutex_);
-            posted_.wait(lock, [&] { return waiting_.size() >= count; });
-            ready.swap(waiting_);
-        }
-        for (Completion& completion : ready) completion();
-    }
-    int batches = 0;
-
- private:
-    std::mutex mutex_;
-    std::condition_variable posted_;
-    std::vector<Completion> waiting_;
-};
 
 }  // namespace
 
