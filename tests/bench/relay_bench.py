@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """The relay beside Postfix in the same run: draining a queue, and how soon a letter is at the remote after its 250.
 
-  tests/bench/relay_bench.py [--messages 20000] [--cases smarthost,domains,signed,latency]
+  tests/bench/relay_bench.py [--messages 20000] [--cases smarthost,domains,signed,tls,signed-tls,latency]
 
 Prints one JSON line a case. The remote is smtp-sink (Debian's postfix); for the latency a sink of this script, which sees
 the final dot of both alike. Draining: the mail is queued first and nothing else runs; the clock stops when the sink has
-it all (Postfix), or when all of it is recorded as delivered too (Posthouse).
+it all (Postfix), or when all of it is recorded as delivered too (Posthouse). Signed means both keys at Posthouse, and one
+RSA-2048 key at Postfix: opendkim as its milter knows no other. Over TLS both speak to the same stunnel before the sink.
 POSTHOUSE_BINARY and POSTHOUSE_RELAY_BENCH name the programs (release and bench builds).
 """
 import argparse
@@ -17,12 +18,14 @@ import pty
 import re
 import shutil
 import smtplib
+import socket
 import socketserver
 import sqlite3
 import ssl
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -37,6 +40,16 @@ OCTETS = 10240
 
 def tell(case, **more):
     print(json.dumps({"bench": "relay", "case": case, **more}), flush=True)
+
+
+def listening(port, seconds=10):
+    until = time.monotonic() + seconds
+    while True:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+            return
+        if time.monotonic() > until:
+            raise RuntimeError(f"nothing listens on port {port}")
+        time.sleep(0.01)
 
 
 class Sink:
@@ -80,10 +93,35 @@ def sink(address="127.0.0.1"):
         one.close()
 
 
-def posthouse_drain(case, messages, domains=0, signed=False):
+@contextlib.contextmanager
+def tls_before(remote, wanted):
+    """The port to send to, and the certificate to trust: TLS from the first octet before the sink, or the sink itself."""
+    if not wanted:
+        yield remote.port, None
+        return
+    authority = peers.Authority("Bench CA")
+    authority.issue("localhost")
+    port, folder = peers.free_port(), authority.folder
+    folder.chmod(0o755)
+    (folder / "both.pem").write_text((folder / "localhost.key").read_text() + (folder / "localhost.pem").read_text())
+    (folder / "stunnel.conf").write_text(
+        f"foreground = yes\npid =\ndebug = err\nsyslog = no\n[sink]\naccept = 127.0.0.1:{port}\n"
+        f"connect = 127.0.0.1:{remote.port}\ncert = {folder / 'both.pem'}\n")
+    process = subprocess.Popen(["stunnel4", str(folder / "stunnel.conf")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        listening(port)
+        yield port, authority.certificate
+    finally:
+        process.terminate()
+        process.wait()
+        authority.remove()
+
+
+def posthouse_drain(case, messages, domains=0, signed=False, tls=False):
     address = "127.0.0.1"
-    with sink(address) as remote:
-        home = House(relay=None if domains else f"smtp+plain://127.0.0.1:{remote.port}")
+    with sink(address) as remote, tls_before(remote, tls) as (port, trust):
+        relay = f"smtps://localhost:{port}" if tls else f"smtp+plain://127.0.0.1:{port}"
+        home = House(relay=None if domains else relay, relay_ca=trust)
         try:
             if not signed:
                 with contextlib.closing(sqlite3.connect(home.data / "mail.db")) as db, db:
@@ -98,10 +136,37 @@ def posthouse_drain(case, messages, domains=0, signed=False):
             shutil.rmtree(home.folder, ignore_errors=True)
 
 
-def postfix_drain(case, messages, domains=0):
-    with sink("0.0.0.0" if domains else "127.0.0.1") as remote:
-        server = peers.Postfix({"default_transport": f"smtp:[127.0.0.1]:{remote.port}", "defer_transports": "smtp",
-                                "smtp_tls_security_level": "none"})
+@contextlib.contextmanager
+def opendkim(wanted):
+    """main.cf settings for an opendkim that signs with an RSA-2048 key; none where nothing is to be signed."""
+    if not wanted:
+        yield {}
+        return
+    with tempfile.TemporaryDirectory() as name:
+        folder, port = pathlib.Path(name), peers.free_port()
+        subprocess.run(["opendkim-genkey", "-b", "2048", "-s", "s1", "-d", "sender.example", "-D", name], check=True)
+        (folder / "opendkim.conf").write_text(
+            f"Domain sender.example\nSelector s1\nKeyFile {folder / 's1.private'}\nSocket inet:{port}@127.0.0.1\n"
+            "Mode s\nBackground no\nSyslog no\nCanonicalization relaxed/relaxed\nOversignHeaders From\n"
+            "InternalHosts 127.0.0.1\n")
+        process = subprocess.Popen(["opendkim", "-f", "-x", str(folder / "opendkim.conf")], stderr=subprocess.DEVNULL)
+        try:
+            listening(port)
+            yield {"smtpd_milters": f"inet:127.0.0.1:{port}", "milter_default_action": "tempfail"}
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def postfix_drain(case, messages, domains=0, signed=False, tls=False):
+    with (sink("0.0.0.0" if domains else "127.0.0.1") as remote, tls_before(remote, tls) as (port, trust),
+          opendkim(signed) as milter):
+        security = {"smtp_tls_security_level": "none"}
+        if tls:
+            security = {"smtp_tls_security_level": "secure", "smtp_tls_wrappermode": "yes", "smtp_tls_CAfile": trust,
+                        "smtp_tls_secure_cert_match": "nexthop", "smtp_host_lookup": "native"}
+        server = peers.Postfix({"default_transport": f"smtp:[{'localhost' if tls else '127.0.0.1'}]:{port}",
+                                "defer_transports": "smtp", **security, **milter})
         if domains:  # a next hop of its own for each: loopback has addresses enough
             table = server.config / "transport"
             table.write_text("".join(f"d{i}.example smtp:[127.0.{1 + i // 250}.{1 + i % 250}]:{remote.port}\n"
@@ -214,7 +279,7 @@ def latencies():
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--messages", type=int, default=20000)
-    parser.add_argument("--cases", default="smarthost,domains,signed,latency")
+    parser.add_argument("--cases", default="smarthost,domains,signed,tls,signed-tls,latency")
     wanted = parser.parse_args()
     need("smtp-sink", "smtp-source")
     cases = wanted.cases.split(",")
@@ -227,8 +292,15 @@ def main():
         posthouse_drain("drain to 1000 domains", wanted.messages, domains=1000)
         if not why:
             postfix_drain("drain to 1000 domains", wanted.messages, domains=1000)
-    if "signed" in cases:
-        posthouse_drain("drain to one smarthost, signed twice", wanted.messages, signed=True)
+    for case, words, manner in (("signed", "drain to one smarthost, signed", {"signed": True}),
+                                ("tls", "drain to one smarthost over TLS", {"tls": True}),
+                                ("signed-tls", "drain to one smarthost over TLS, signed", {"signed": True, "tls": True})):
+        if case not in cases:
+            continue
+        need(*(["opendkim", "opendkim-genkey"] if "signed" in manner else []), *(["stunnel4"] if "tls" in manner else []))
+        posthouse_drain(words, wanted.messages, **manner)
+        if not why:
+            postfix_drain(words, wanted.messages, **manner)
     if "latency" in cases:
         latencies()
     if why:
