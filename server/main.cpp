@@ -130,6 +130,7 @@ class House {
     std::unique_ptr<storage::search::SearchIndex> search_;
     storage::Background background_;                                       ///< its jobs use the store
     imap::MailboxCache imap_cache_{config_.imap_cache_octets, &metrics_};  ///< the read pool fills it
+    imap::FetchCache imap_fetched_{config_.imap_fetch_cache_octets, &metrics_};
     // Pools end before the store and the loop do: their jobs use both.
     net::ThreadPool read_pool_{"read", kReadThreads};
     net::ThreadPool crypto_pool_{"crypto", kCryptoThreads, 256};
@@ -211,6 +212,7 @@ imap::ImapDeps House::imap_deps(net::TlsServerContext* starttls) {
     deps.hub = hub_.get();
     deps.switches = switches_.get();
     deps.cache = &imap_cache_;
+    deps.fetched = &imap_fetched_;
     deps.announce_uidonly = config_.imap_announce_uidonly;
     deps.tls = starttls;
     deps.hostname = config_.hostname;

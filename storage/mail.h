@@ -57,17 +57,26 @@ struct Entry {
     MessageId message{};
 };
 
-/// What orders and threads need of an entry. Views are valid during the visit.
+/// What is told of many neighbouring entries at once. Views are valid during the visit.
+enum class Listing {
+    dates,   ///< the date: to order by
+    texts,   ///< also what threads need: envelope, ids, header_octets
+    shapes,  ///< what FETCH needs: envelope, structure, header_octets and the entry's own; no date
+};
 struct ListedFacts {
     Uid uid = 0;
     std::optional<std::int64_t> date_ms;  ///< of the Date field, Unix milliseconds
-    // Empty with Listing::dates.
     std::string_view envelope;
+    std::uint32_t header_octets = 0;
+    // Empty but with Listing::texts.
     std::string_view message_id;
     std::string_view in_reply_to;
-    std::uint32_t header_octets = 0;
+    // Empty but with Listing::shapes.
+    std::string_view structure;  ///< mime::encode_structure
+    MessageId message{};
+    std::int64_t save_date_s = 0;
+    std::uint64_t size_octets = 0;
 };
-enum class Listing { dates, texts };
 
 /// What names a removed entry; also how far a page of them went.
 struct DeletedKey {

@@ -253,13 +253,27 @@ Result<> MailImpl::each_listed(MailboxId mailbox, Uid first, Uid last, Listing l
         "SELECT e.uid, m.date_ms, m.envelope, m.message_id, m.in_reply_to, m.header_octets "
         "FROM entries e CROSS JOIN messages m "
         "WHERE e.mailbox = ?1 AND e.uid BETWEEN ?2 AND ?3 AND m.id = e.message ORDER BY e.uid");
-    Query& q = listing == Listing::dates ? dates : texts;
+    Query shapes = db_.query(
+        "SELECT e.uid, m.envelope, m.structure, m.header_octets, e.message, e.save_date_s, e.size_octets "
+        "FROM entries e CROSS JOIN messages m "
+        "WHERE e.mailbox = ?1 AND e.uid BETWEEN ?2 AND ?3 AND m.id = e.message ORDER BY e.uid");
+    Query& q = listing == Listing::dates ? dates : listing == Listing::texts ? texts : shapes;
     q.bind(mailbox, first, last);
     for (;;) {
         TRY(const bool more, q.row());
         if (!more) return {};
         ListedFacts facts;
         facts.uid = q.u32(0);
+        if (listing == Listing::shapes) {
+            facts.envelope = q.view(1);
+            facts.structure = q.view(2);
+            facts.header_octets = q.u32(3);
+            facts.message = q.id<MessageId>(4);
+            facts.save_date_s = q.i64(5);
+            facts.size_octets = static_cast<std::uint64_t>(q.i64(6));
+            visit(facts);
+            continue;
+        }
         if (!q.is_null(1)) facts.date_ms = q.i64(1);
         if (listing == Listing::texts) {
             facts.envelope = q.view(2);

@@ -184,6 +184,11 @@ Result<> set_mailbox_cache(Config& config, const toml::node& node, const Place& 
     return {};
 }
 
+Result<> set_fetch_cache(Config& config, const toml::node& node, const Place& place) {
+    TRY(config.imap_fetch_cache_octets, take_octets(node, place, 0, "\"32M\""));
+    return {};
+}
+
 Result<> set_clear_login(Config& config, const toml::node& node, const Place& place) {
     TRY(const std::string from, take_string(node, place, "\"refused\""));
     if (from != "refused" && from != "loopback") {
@@ -281,6 +286,7 @@ constexpr Key kKeys[] = {
     {"store", "cache", Presence::optional, "", set_cache},
     {"store", "readers", Presence::optional, "", set_readers},
     {"imap", "mailbox_cache", Presence::optional, "", set_mailbox_cache},
+    {"imap", "fetch_cache", Presence::optional, "", set_fetch_cache},
     {"imap", "clear_login", Presence::optional, "", set_clear_login},
     {"imap", "announce_uidonly", Presence::optional, "", set_announce_uidonly},
     {"relay", "ca_file", Presence::optional, "", set_optional_path<&Config::relay_ca_file>},

@@ -46,6 +46,7 @@ struct Config {
     std::uint64_t store_free_octets_min = 512ULL * 1024 * 1024;  ///< nothing is added below this much free disk
     std::uint64_t store_cache_octets = 64ULL * 1024 * 1024;      ///< pages of mail.db that the writer keeps
     unsigned store_readers_max = 4;                              ///< reading connections at a time
+    std::uint64_t imap_fetch_cache_octets = 32ULL * 1024 * 1024;  ///< what FETCH has answered
     std::uint64_t imap_cache_octets = 64ULL * 1024 * 1024;       ///< mailboxes that stay open for the next SELECT
     bool imap_clear_login = false;                               ///< from loopback: LOGIN without TLS is taken
     bool imap_announce_uidonly = false;                          ///< UIDONLY stands in CAPABILITY

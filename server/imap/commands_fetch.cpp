@@ -12,6 +12,8 @@
 #include "protocols/mime/encoding.h"
 #include "protocols/mime/preview.h"
 #include "protocols/mime/structure.h"
+#include "server/imap/fetch_cache.h"
+#include "server/imap/names.h"
 #include "server/imap/session.h"
 
 namespace posthouse::server::imap {
@@ -38,6 +40,7 @@ struct Message {
     FetchFacts facts;
     std::optional<mime::Structure> structure;
     bool missing = false;
+    bool kept = false;           ///< the cache has all that would have to be read
     bool tell_flags = false;     ///< \Seen was set by this command
     std::vector<Wanted> wanted;  ///< parallel to the program's items
 };
@@ -65,6 +68,7 @@ class Fetcher {
                                  use.item->shape == wire::Shape::preview;
             structure_ = structure_ || of_tree || !use.section.path.empty();
         }
+        find_columns();
     }
 
     /// All messages, in their order. Errors: of the connection, or of a read.
@@ -89,6 +93,38 @@ class Fetcher {
     bool unknown_encoding() const { return unknown_encoding_; }
 
  private:
+    // What is always the same of a message and short.
+    static bool is_lasting(const wire::FetchUse& use) {
+        if (!use.item->section) return use.item->needs == wire::Needs::facts;
+        if (use.item->shape == wire::Shape::preview) return true;
+        return use.item->shape == wire::Shape::octets && chooses(use.section) && !use.section.partial_first;
+    }
+
+    void find_columns() {
+        columns_.resize(program_.items.size());
+        FetchCache* const cache = session_.deps().fetched;
+        const Mailbox& mailbox = session_.selected().mailbox();
+        if (cache == nullptr || is_shared_name(mailbox.name)) return;
+        // Global addresses are told otherwise to who takes UTF-8.
+        const std::string_view form = session_.names() == wire::NameForm::utf8 ? "8 " : "7 ";
+        const auto account = session_.account();
+        for (std::size_t i = 0; i < program_.items.size(); ++i) {
+            const wire::FetchUse& use = program_.items[i];
+            if (!is_lasting(use)) continue;
+            const std::string name(use.item->section ? std::string_view(use.section.label) : use.item->name);
+            columns_[i] = cache->column(account, mailbox.id, std::string(form) + name);
+        }
+    }
+
+    // All that must be read for it is in the columns.
+    bool is_kept(Uid uid) const {
+        for (std::size_t i = 0; i < program_.items.size(); ++i) {
+            if (program_.items[i].item->needs == wire::Needs::index) continue;
+            if (!columns_[i] || !session_.deps().fetched->has(*columns_[i], uid)) return false;
+        }
+        return reads_ || facts_ || entry_;
+    }
+
     net::Task<Result<>> answer_all(std::span<const std::uint32_t> numbers, net::TaskGroup& ahead,
                                    std::unique_ptr<Batch>& next) {
         for (std::size_t at = 0; at < numbers.size();) {
@@ -129,7 +165,9 @@ class Fetcher {
         while (at < numbers.size() && batch.size() < kBatchMessages && octets < kBatchOctets) {
             Message message;
             message.number = numbers[at++];
-            if (reads_) octets += session_.selected().row(message.number).entry.size_octets;
+            const Line& line = session_.selected().row(message.number).entry;
+            message.kept = is_kept(line.uid);
+            if (reads_ && !message.kept) octets += line.size_octets;
             batch.push_back(std::move(message));
         }
         return out;
@@ -138,6 +176,7 @@ class Fetcher {
     net::Task<void> load(Batch& batch) { batch.outcome = co_await read(batch); }
 
     net::Task<Result<>> read(Batch& batch) {
+        if (std::ranges::all_of(batch.messages, &Message::kept)) co_return Result<>();
         if (facts_ || entry_) CO_TRY_VOID(co_await load_facts(batch.messages));
         if (!reads_) co_return Result<>();
         std::vector<BodyRange> ranges = plan(batch.messages);
@@ -243,7 +282,7 @@ class Fetcher {
     std::vector<BodyRange> plan(std::vector<Message>& batch) {
         std::vector<BodyRange> ranges;
         for (Message& message : batch) {
-            if (message.missing) continue;
+            if (message.missing || message.kept) continue;
             const wire::FetchSource source = source_of(message);
             for (const wire::FetchUse& use : program_.items) {
                 Wanted wanted = want(use, source);
@@ -291,23 +330,19 @@ class Fetcher {
         dialect.uidfetch = session_.has(Enabled::uidonly);
         session_.selected().append_fetch_head(out, message.number, dialect);
         for (std::size_t i = 0; i < program_.items.size(); ++i) {
-            const wire::FetchUse& use = program_.items[i];
             if (i > 0) out += ' ';
-            if (!use.item->section) {
-                out += use.item->name;
-                out += ' ';
-                use.item->write(out, source);
+            const wire::FetchUse& use = program_.items[i];
+            out += use.item->section ? std::string_view(use.section.label) : use.item->name;
+            out += ' ';
+            if (columns_[i] && session_.deps().fetched->append(*columns_[i], source.uid, out)) continue;
+            if (use.item->section && message.wanted[i].streamed) {
+                CO_TRY_VOID(co_await stream(source.uid, use, message.wanted[i]));
                 continue;
             }
-            out += use.section.label;
-            out += ' ';
-            const Wanted& wanted = message.wanted[i];
-            const bool empty = !wanted.extent || wanted.extent->octets == 0;
-            if (wanted.streamed) {
-                CO_TRY_VOID(co_await stream(source.uid, use, wanted));
-            } else {
-                write_octets(out, use, wanted, empty ? std::string() : *std::move(read[wanted.range]));
-            }
+            const std::size_t before = out.size();
+            write_item(out, i, message, source, read);
+            const std::string_view text = std::string_view(out).substr(before);
+            if (columns_[i]) session_.deps().fetched->keep(*columns_[i], source.uid, text);
         }
         if (message.tell_flags && !program_.has("FLAGS")) {
             out += " FLAGS ";
@@ -322,6 +357,15 @@ class Fetcher {
         }
         out += ")\r\n";
         co_return co_await session_.relieve();
+    }
+
+    void write_item(std::string& out, std::size_t index, const Message& message, const wire::FetchSource& source,
+                    std::vector<std::optional<std::string>>& read) {
+        const wire::FetchUse& use = program_.items[index];
+        if (!use.item->section) return use.item->write(out, source);
+        const Wanted& wanted = message.wanted[index];
+        const bool empty = !wanted.extent || wanted.extent->octets == 0;
+        write_octets(out, use, wanted, empty ? std::string() : *std::move(read[wanted.range]));
     }
 
     // An item whose octets are at hand.
@@ -419,6 +463,7 @@ class Fetcher {
     Time told_ = session_.deps().clock->now();
     bool tells_progress_ = false;
     wire::FetchProgram program_;
+    std::vector<FetchCache::ColumnPtr> columns_;  // parallel to its items; null: not kept
     bool reads_ = false;
     bool facts_ = false;
     bool entry_ = false;

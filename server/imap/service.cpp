@@ -11,6 +11,7 @@ std::shared_ptr<const SessionDeps> session_deps(const ImapDeps& deps) {
     out->authenticator = deps.authenticator;
     out->hub = deps.hub;
     out->switches = deps.switches;
+    out->fetched = deps.fetched;
     out->tls = deps.tls;
     out->hostname = deps.hostname;
     out->limits = deps.limits;

@@ -21,6 +21,7 @@
 #include "protocols/net/tls.h"
 #include "server/auth/authenticator.h"
 #include "server/imap/hub.h"
+#include "server/imap/fetch_cache.h"
 #include "server/imap/mailbox_cache.h"
 #include "server/imap/session.h"
 #include "storage/search/search_index.h"
@@ -38,6 +39,7 @@ struct ImapDeps {
     Hub* hub = nullptr;
     SwitchBoard* switches = nullptr;  ///< null: everything is offered
     MailboxCache* cache = nullptr;          ///< one for all loops of the process
+    FetchCache* fetched = nullptr;          ///< likewise; null: nothing is kept
     net::TlsServerContext* tls = nullptr;   ///< for STARTTLS; null: not offered
     std::string hostname;
     posthouse::imap::Limits limits;

@@ -27,6 +27,7 @@
 #include "server/auth/authenticator.h"
 #include "server/imap/access.h"
 #include "server/imap/command.h"
+#include "server/imap/fetch_cache.h"
 #include "server/imap/hub.h"
 #include "server/imap/notifier.h"
 #include "server/imap/progress.h"
@@ -46,6 +47,7 @@ struct SessionDeps {
     Authenticator* authenticator = nullptr;
     Hub* hub = nullptr;
     SwitchBoard* switches = nullptr;  ///< null: everything is offered
+    FetchCache* fetched = nullptr;    ///< null: nothing is kept
     net::TlsServerContext* tls = nullptr;   ///< for STARTTLS; null: not offered
     std::string hostname;
     posthouse::imap::Limits limits;

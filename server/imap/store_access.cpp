@@ -108,10 +108,35 @@ Result<MailboxId> annotated(const MailView& mail, const std::string& name) {
     return mailbox.id;
 }
 
+// Neighbours are read in one go.
+Result<std::vector<FetchFacts>> read_shapes(const MailView& mail, MailboxId mailbox, const std::vector<Uid>& uids) {
+    std::vector<FetchFacts> out(uids.size());
+    std::size_t next = 0;
+    TRY_VOID(mail.each_listed(mailbox, uids.front(), uids.back(), storage::Listing::shapes,
+                              [&](const storage::ListedFacts& facts) {
+                                  while (next < uids.size() && uids[next] < facts.uid) ++next;
+                                  if (next == uids.size() || uids[next] != facts.uid) return;
+                                  FetchFacts& into = out[next];
+                                  into.uid = facts.uid;
+                                  into.email = static_cast<std::uint64_t>(storage::raw(facts.message));
+                                  into.save_date_s = facts.save_date_s;
+                                  into.size_octets = facts.size_octets;
+                                  into.envelope = facts.envelope;
+                                  into.structure = facts.structure;
+                                  into.header_octets = facts.header_octets;
+                              }));
+    return out;
+}
+
 Result<std::vector<FetchFacts>> read_facts(const MailView& mail, MailboxId mailbox, const std::vector<Uid>& uids,
                                            FactsOf of) {
     std::vector<FetchFacts> out(uids.size());
     if (uids.empty()) return out;
+    constexpr std::size_t kNear = 2;  // so many in the range for one that is wanted cost less than to seek each
+    const bool sorted = std::ranges::is_sorted(uids);
+    if (of == FactsOf::message && sorted && uids.back() - uids.front() < uids.size() * kNear) {
+        return read_shapes(mail, mailbox, uids);
+    }
     TRY(const auto entries, mail.entries(mailbox, uids.front(), uids.back()));
     std::vector<Entry> wanted;
     std::vector<std::size_t> places;

@@ -66,6 +66,7 @@ class ImapHost {
         deps.authenticator = &authenticator;
         deps.hub = hub.get();
         deps.cache = &cache;
+        deps.fetched = &fetched;
         deps.hostname = "mail.a.test";
         deps.clock = &system_clock();
         deps.metrics = &metrics;
@@ -130,6 +131,7 @@ class ImapHost {
     PlainAuthenticator authenticator;
     std::unique_ptr<storage::Store> store;
     server::imap::MailboxCache cache{server::imap::kMailboxCacheOctets};
+    server::imap::FetchCache fetched{server::imap::kFetchCacheOctets};
     std::unique_ptr<net::ThreadPool> pool;
     std::unique_ptr<server::imap::Hub> hub;
     std::unique_ptr<net::TlsServerContext> tls;

@@ -52,6 +52,7 @@ cache = "1024K"
 readers = 2
 [imap]
 mailbox_cache = "8M"
+fetch_cache = "0"
 clear_login = "loopback"
 announce_uidonly = true
 [log]
@@ -105,6 +106,7 @@ TEST_CASE("a whole configuration: every value lands where it belongs") {
     CHECK(config->store_cache_octets == 1024U * 1024);
     CHECK(config->store_readers_max == 2);
     CHECK(config->imap_cache_octets == 8U * 1024 * 1024);
+    CHECK(config->imap_fetch_cache_octets == 0);
     CHECK(config->imap_clear_login);
     CHECK(config->log_level == log::Level::debug);
     CHECK(config->relay_mx_port == 2525);
@@ -133,6 +135,7 @@ TEST_CASE("amounts of the store: octets, K, M, G, and none at all") {
     CHECK(plain->store_cache_octets == 64ULL * 1024 * 1024);
     CHECK(plain->store_readers_max == 4);
     CHECK(plain->imap_cache_octets == 64ULL * 1024 * 1024);
+    CHECK(plain->imap_fetch_cache_octets == 32ULL * 1024 * 1024);
     CHECK_FALSE(plain->imap_clear_login);
 }
 
