@@ -72,6 +72,10 @@ class MailImpl final : public MailTx {
         return annotate_as(mailbox, account_, changes);
     }
     Result<> set_rights(MailboxId mailbox, std::string_view identifier, RightsChange how, Rights rights) override;
+    /// With may_be_missing any address of our domains is taken: what comes of it tells nobody who has an account.
+    enum class Accounts { must_exist, may_be_missing };
+    Result<> set_rights(MailboxId mailbox, std::string_view identifier, RightsChange how, Rights rights,
+                        Accounts accounts);
     Result<Restored> restore(std::span<const DeletedKey> keys, std::string_view into) override;
     Result<Mailbox> restore_mailbox(Time deleted, MailboxId mailbox) override;
 
@@ -97,7 +101,8 @@ class MailImpl final : public MailTx {
         std::int64_t octets = 0;
     };
     Result<> check(MailboxId mailbox) const;
-    Result<std::string> check_identifier(std::string_view identifier) const;
+    Result<std::string> check_identifier(std::string_view identifier, Accounts accounts) const;
+    Result<> wake_viewers(std::string_view identifier);
     Result<std::vector<Entry>> take_entries(Query&& query) const;
     /// An entry, and its place: between two whose places follow each other the mailbox has no other entry.
     struct Found {

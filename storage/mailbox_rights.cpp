@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "protocols/base/ascii.h"
+#include "storage/catalog_impl.h"
 #include "storage/events_impl.h"
 #include "storage/mail_impl.h"
 
@@ -20,22 +21,49 @@ Result<std::vector<RightsRow>> MailImpl::rights(MailboxId mailbox) const {
     }
 }
 
-// "anyone" is a word, all else an account that is there; its owner needs no rights and has none taken away.
-Result<std::string> MailImpl::check_identifier(std::string_view identifier) const {
+// "anyone" is a word, all else the address of an account; its owner needs no rights and has none taken away.
+Result<std::string> MailImpl::check_identifier(std::string_view identifier, Accounts accounts) const {
     const std::string key = ascii::to_lower(identifier);
     const std::string name = key.substr(key.starts_with('-') ? 1 : 0);
     if (name == "anyone") return key;
+    if (accounts == Accounts::may_be_missing) {
+        const auto address = check_address(name, AddressKind::mailbox);
+        Query domains = db_.query("SELECT 1 FROM domains WHERE name = ?1");
+        TRY(const bool ours, domains.bind(std::string_view(name).substr(name.find('@') + 1)).row());
+        if (!address || *address != name || !ours)
+            return Error(Errc::invalid, "that is no address of this server and not \"anyone\"");
+    }
     Query q = db_.query("SELECT id FROM accounts WHERE address = ?1");
     TRY(const bool found, q.bind(name).row());
-    if (!found)
+    if (found && q.id<AccountId>(0) == account_)
+        return Error(Errc::denied, "the owner of a mailbox keeps all rights to it");
+    if (!found && accounts == Accounts::must_exist)
         return Error(Errc::invalid, fmt::format("\"{}\" is no account of this server and not \"anyone\"", name));
-    if (q.id<AccountId>(0) == account_) return Error(Errc::denied, "the owner of a mailbox keeps all rights to it");
     return key;
 }
 
+// Those who see the mailbox from now on, or no more, look at what they see again.
+Result<> MailImpl::wake_viewers(std::string_view identifier) {
+    const std::string_view name = identifier.substr(identifier.starts_with('-') ? 1 : 0);
+    Query q = db_.query(
+        "SELECT id FROM accounts WHERE address = ?1 OR (?1 = 'anyone' AND domain = (SELECT domain FROM accounts WHERE "
+        "id = ?2))");
+    q.bind(name, account_);
+    for (;;) {
+        TRY(const bool more, q.row());
+        if (!more) return {};
+        context_.write->notice.mailboxes.push_back(MailboxChange{q.id<AccountId>(0), MailboxId{}, 0});
+    }
+}
+
 Result<> MailImpl::set_rights(MailboxId mailbox, std::string_view identifier, RightsChange how, Rights rights) {
+    return set_rights(mailbox, identifier, how, rights, Accounts::must_exist);
+}
+
+Result<> MailImpl::set_rights(MailboxId mailbox, std::string_view identifier, RightsChange how, Rights rights,
+                              Accounts accounts) {
     TRY(const Mailbox box, this->mailbox(mailbox));
-    TRY(const std::string key, check_identifier(identifier));
+    TRY(const std::string key, check_identifier(identifier, accounts));
     TRY(const std::vector<RightsRow> rows, this->rights(mailbox));
     unsigned now = 0;
     for (const RightsRow& row : rows) {
@@ -57,8 +85,11 @@ Result<> MailImpl::set_rights(MailboxId mailbox, std::string_view identifier, Ri
     }
     // Sessions that have it open look again, and end where they may not.
     context_.write->changed(account_, mailbox, box.highest_modseq);
-    const std::string detail = fmt::format("mailbox {} of account {}: \"{}\" has the rights \"{}\" now", box.name,
-                                           raw(account_), key, format_rights(static_cast<Rights>(now)));
+    TRY_VOID(wake_viewers(key));
+    const std::string held = format_rights(static_cast<Rights>(now));
+    const std::string what = held.empty() ? "no rights" : fmt::format("the rights \"{}\"", held);
+    const std::string detail =
+        fmt::format("mailbox {} of account {}: \"{}\" has {} now", box.name, raw(account_), key, what);
     NewEvent event;
     event.kind = EventKind::system;
     event.detail = detail;

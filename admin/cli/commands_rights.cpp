@@ -42,8 +42,9 @@ Result<> change(Invocation& call, Rights rights) {
         call.out().record(Record().add("identifier", who).add("rights", rights_text(rights)));
         return {};
     }
-    call.out().say(fmt::format("\"{}\" has the rights \"{}\" to {} of {} now.", who, rights_text(rights),
-                               call.get("MAILBOX"), call.get("ACCOUNT")));
+    const std::string what = rights == 0 ? "no rights" : fmt::format("the rights \"{}\"", rights_text(rights));
+    call.out().say(
+        fmt::format("\"{}\" has {} to {} of {} now.", who, what, call.get("MAILBOX"), call.get("ACCOUNT")));
     return {};
 }
 

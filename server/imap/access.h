@@ -122,12 +122,13 @@ struct ListedLine {
 };
 
 struct Copied {
+    MailboxId mailbox{};             ///< the target
     std::uint32_t uid_validity = 0;  ///< of the target
     std::vector<std::pair<Uid, Uid>> uids;
 
     Copied() = default;
-    Copied(std::uint32_t validity, std::vector<std::pair<Uid, Uid>> pairs)
-        : uid_validity(validity), uids(std::move(pairs)) {}
+    Copied(const Mailbox& target, std::vector<std::pair<Uid, Uid>> pairs)
+        : mailbox(target.id), uid_validity(target.uid_validity), uids(std::move(pairs)) {}
 };
 
 struct Appended {
@@ -161,7 +162,7 @@ class Access {
 
     virtual ~Access() = default;
 
-    /// The account's own.
+    /// The account's own and those of others that it may look up, by name. What it may not read has no numbers.
     virtual Answer<std::vector<Mailbox>> mailboxes() = 0;
     /// `reads`: bits of StatusReads.
     virtual Answer<MailboxListing> list(std::uint8_t reads) = 0;

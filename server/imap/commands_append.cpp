@@ -38,7 +38,7 @@ net::Task<Reply> on_append(Session& session, Cursor args) {
     const std::optional<Replaced> nothing;
     const auto appended = co_await session.access().append(*std::move(name), std::move(incoming.messages()), nothing);
     if (!appended) co_return reply_for_target(appended.error());
-    if (session.has_selected() && session.selected().id() == appended->mailbox) session.expect_news();
+    if (session.has_selected() && session.selected().id() == appended->mailbox) session.expect_own_arrivals();
     co_return Reply::ok(append_uid_code(*appended), "Message appended");
 }
 

@@ -28,6 +28,12 @@ std::string copyuid(const Copied& copied) {
     return out + ' ' + wire::format_set(from) + ' ' + wire::format_set(to);
 }
 
+std::vector<Uid> old_uids(const Copied& copied) {
+    std::vector<Uid> out;
+    for (const auto& pair : copied.uids) out.push_back(pair.first);
+    return out;
+}
+
 net::Task<Reply> transfer(Session& session, Cursor args, NumbersAre are, Transfer how) {
     const auto set = wire::take_sequence_set(args, session.limits());
     if (!set) co_return syntax(set.error());
@@ -61,6 +67,8 @@ net::Task<Reply> transfer(Session& session, Cursor args, NumbersAre are, Transfe
         copied = co_await access.move(selected.id(), std::move(uids), *std::move(target));
     if (!copied) co_return reply_for_target(copied.error());
     session.expect_news();
+    if (copied->mailbox == selected.id() && !copied->uids.empty()) session.expect_own_arrivals();
+    if (how == Transfer::move) session.expect_own_expunges(old_uids(*copied));
     if (how == Transfer::copy) co_return Reply::ok(copyuid(*copied), "Copy completed");
     // The code must come before the EXPUNGE responses, so it is in an untagged OK (RFC 6851 4.3).
     if (!copied->uids.empty()) session.untagged("OK [" + copyuid(*copied) + "] Moved");

@@ -61,12 +61,12 @@ bool is_below(std::string_view name, std::string_view root) {
     return name.size() > root.size() && name.starts_with(root) && name[root.size()] == '/';
 }
 
-bool names_it(const wire::SearchSource& source, const Mailbox& mailbox) {
+bool names_it(const wire::SearchSource& source, const Mailbox& mailbox, storage::AccountId account) {
     const auto any = [&](auto holds) { return std::ranges::any_of(source.names, holds); };
     switch (source.filter) {
         case wire::SourceFilter::selected: return false;  // looked at as the client sees it
         case wire::SourceFilter::inboxes:                 // rules may file anywhere (RFC 5465 6.3)
-        case wire::SourceFilter::personal: return true;
+        case wire::SourceFilter::personal: return mailbox.account == account;
         case wire::SourceFilter::subscribed: return mailbox.subscribed;
         case wire::SourceFilter::mailboxes: return any([&](const auto& name) { return is_mailbox(mailbox, name); });
         case wire::SourceFilter::subtree:
@@ -81,16 +81,21 @@ bool names_it(const wire::SearchSource& source, const Mailbox& mailbox) {
     return false;
 }
 
-// One mailbox, and its ESEARCH response where something matches. It may be gone: then nothing does.
+// It is gone, or may not be read any more: which of them is told to nobody (RFC 7377 2.2).
+bool is_out_of_reach(const Error& error) { return error.code == Errc::not_found || error.code == Errc::denied; }
+
+// One mailbox, and its ESEARCH response where something matches.
 net::Task<Result<>> search_one(Session& session, const Esearch& request, std::string name) {
     auto opened = co_await session.access().open(std::move(name));
-    if (!opened && opened.error().code == Errc::not_found) co_return Result<>();
+    if (!opened && is_out_of_reach(opened.error())) co_return Result<>();
     if (!opened) co_return Error(opened.error());
     const Uid recent_from = opened->mailbox.recent_from;
     Selected mailbox(*std::move(opened), Mode::read_only, recent_from);
     SharedProgram program = resolve_program(*request.program, mailbox, session.deps().clock->now());
-    CO_TRY(const auto found, co_await find_messages(session.access(), mailbox, std::move(program)));
-    answer_mailbox(session, request.wanted, mailbox, found);
+    const auto found = co_await find_messages(session.access(), mailbox, std::move(program));
+    if (!found && is_out_of_reach(found.error())) co_return Result<>();
+    if (!found) co_return Error(found.error());
+    answer_mailbox(session, request.wanted, mailbox, *found);
     co_return co_await session.relieve();
 }
 
@@ -123,7 +128,8 @@ net::Task<Reply> on_esearch(Session& session, Cursor args) {
     for (const Mailbox& mailbox : *mailboxes) {
         if (mailbox.messages == 0 || mailbox.id == done) continue;
         const bool wanted = std::ranges::any_of(
-            request->sources, [&](const wire::SearchSource& source) { return names_it(source, mailbox); });
+            request->sources,
+            [&](const wire::SearchSource& source) { return names_it(source, mailbox, session.account()); });
         if (!wanted) continue;
         const auto searched = co_await search_one(session, *request, mailbox.name);
         if (!searched) co_return reply_for(searched.error());

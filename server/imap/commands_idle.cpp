@@ -28,7 +28,7 @@ net::Task<Reply> on_idle(Session& session, Cursor args) {
     const bool done = line && ascii::equals_ci(*line, "DONE");
     co_await writer.stop();
     idling.add(-1);
-    if (writer.mailbox_gone()) co_return Reply::hang_up("[NONEXISTENT] The selected mailbox was deleted");
+    if (writer.mailbox_gone()) co_return Reply::hang_up(std::string(session.gone_reason()));
     if (line && !done) co_return Reply::bad("DONE expected");
     if (done) co_return Reply::ok("Idle completed");
     if (line.error().code == Errc::timeout) co_return Reply::hang_up("Idle for too long");

@@ -34,27 +34,36 @@ net::Task<Reply> on_notify(Session& session, Cursor args) {
     // What has gathered so far is told as it was before this command: an implicit NOOP (RFC 5465 3.1).
     const auto told = co_await session.tell(Expunges::told, NumbersAre::message_numbers);
     if (!told) co_return reply_for(told.error());
-    auto watch = session.deps().hub->watch(session.account(), kAllMailboxes, session.wake());
-    const std::uint64_t generation = watch->generation();
-    auto mailboxes = co_await session.access().mailboxes();
+    Hub& hub = *session.deps().hub;
+    AccountWatches watches;
+    watches.watch(hub, session.account(), session.wake());
+    std::uint64_t generation = watches.generation();
+    const auto mailboxes = co_await session.access().mailboxes();
     if (!mailboxes) co_return reply_for(mailboxes.error());
-    if (mailboxes->size() > session.limits().notify_mailboxes_max) {
+    const bool with_status = program->status;
+    auto notifier = std::make_unique<Notifier>(*std::move(program), session.account(), *mailboxes);
+    if (notifier->mailboxes().size() > session.limits().notify_mailboxes_max) {
         co_return Reply::no("NOTIFICATIONOVERFLOW", "There are too many mailboxes to watch");
     }
-    const bool with_status = program->status;
-    auto notifier = std::make_unique<Notifier>(*std::move(program), *std::move(mailboxes));
+    if (watches.watch(hub, notifier->mailboxes(), session.wake())) {
+        generation = 0;  // what they did meanwhile is found by another look
+        session.wake().set();
+    }
     if (notifier->watches_metadata()) {
         auto noted = co_await session.read_noted();
         if (!noted) co_return reply_for(noted.error());
         notifier->keep_metadata(*std::move(noted));
     }
+    std::string inaccessible;
+    notifier->append_no_access(inaccessible, session.names());
+    session.put(inaccessible);
     if (with_status) {
         std::string out;
         const MailboxId selected = session.has_selected() ? session.selected().id() : MailboxId{};
         notifier->append_status(out, selected, session.notify_dialect());
         session.put(out);
     }
-    session.set_notifier(std::move(notifier), std::move(watch), generation);
+    session.set_notifier(std::move(notifier), std::move(watches), generation);
     co_return Reply::ok("Notify completed");
 }
 

@@ -50,12 +50,15 @@ net::Task<Reply> replace(Session& session, Cursor args, NumbersAre are) {
     if (!done && done.error().code == Errc::conflict)
         co_return Reply::no("EXPUNGEISSUED", "The message no longer exists");
     if (!done) co_return reply_for_target(done.error());
-    session.expect_news();
+    const std::array<Uid, 1> old = {*uid};
+    session.expect_own_expunges(old);
+    if (done->mailbox == session.selected().id()) session.expect_own_arrivals();
     // Before the EXPUNGE of the old one, so that the client knows the new one by then (RFC 8508 4.3).
     session.untagged("OK [" + append_uid_code(*done) + "] Replacement is there");
     const auto told = co_await session.tell(Expunges::told, are);
     if (!told) co_return reply_for(told.error());
-    if (!session.has(Enabled::qresync)) co_return Reply::ok("Replace completed");
+    const bool code = session.has(Enabled::qresync) && session.selected().has_told_all();
+    if (!code) co_return Reply::ok("Replace completed");
     co_return Reply::ok("HIGHESTMODSEQ " + std::to_string(session.selected().known_modseq()), "Replace completed");
 }
 

@@ -158,15 +158,17 @@ net::Task<Result<>> expunge(Session& session, std::optional<wire::SequenceSet> u
     if (doomed.empty()) co_return Result<>();
     const auto done = co_await session.access().expunge(session.selected().id(), std::move(doomed));
     if (!done) co_return Error(done.error());
-    session.expect_news();
+    session.expect_own_expunges(*done);
     co_return Result<>();
 }
 
-// With QRESYNC the mod-sequence follows what was told, never goes before it (RFC 7162 3.2.7).
+// With QRESYNC the mod-sequence follows what was told, never goes before it (RFC 7162 3.2.7): where NOTIFY holds back
+// what others changed there is none.
 net::Task<Reply> expunged(Session& session, NumbersAre are) {
     if (!session.has(Enabled::qresync)) co_return Reply::ok("Expunge completed");
     const auto told = co_await session.tell(Expunges::told, are);
     if (!told) co_return reply_for(told.error());
+    if (!session.selected().has_told_all()) co_return Reply::ok("Expunge completed");
     co_return Reply::ok("HIGHESTMODSEQ " + std::to_string(session.selected().known_modseq()), "Expunge completed");
 }
 

@@ -150,6 +150,10 @@ void Hub::publish_to(const std::shared_ptr<State>& state, const storage::CommitN
             const auto all = state->channels.find(Key(change.account, kAllMailboxes));
             if (all != state->channels.end()) raise(all->second);
         }
+        // With an account its mailboxes leave the sight of others.
+        for (auto at = state->channels.begin(); notice.catalog && at != state->channels.end(); ++at) {
+            if (at->first.second == kAllMailboxes) raise(at->second);
+        }
     }
     if (woken.empty()) return;
     state->loop->post([state, channels = std::move(woken)] { wake_all(state, channels); });

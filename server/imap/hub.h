@@ -18,7 +18,8 @@
 
 namespace posthouse::server::imap {
 
-/// Watched in the place of a mailbox: any mailbox of the account, those to come among them, and its subscriptions.
+/// Watched in the place of a mailbox: any mailbox of the account, those to come among them, its subscriptions, and
+/// what others let it see.
 inline constexpr storage::MailboxId kAllMailboxes{};
 
 class Hub {

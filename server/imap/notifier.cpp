@@ -20,23 +20,6 @@ bool is_below(std::string_view name, std::string_view root) {
     return name.size() > root.size() && name.starts_with(root) && name[root.size()] == wire::kDelimiter;
 }
 
-bool names_it(const wire::NotifyGroup& group, const Mailbox& mailbox) {
-    switch (group.filter) {
-        case wire::NotifyFilter::selected:
-        case wire::NotifyFilter::selected_delayed: return false;
-        // Rules may file anywhere: inboxes are all there are (RFC 5465 6.3).
-        case wire::NotifyFilter::inboxes:
-        case wire::NotifyFilter::personal: return true;
-        case wire::NotifyFilter::subscribed: return mailbox.subscribed;
-        case wire::NotifyFilter::mailboxes: return std::ranges::find(group.names, mailbox.name) != group.names.end();
-        case wire::NotifyFilter::subtree:
-            return std::ranges::any_of(group.names, [&](const std::string& root) {
-                return mailbox.name == root || is_below(mailbox.name, root);
-            });
-    }
-    return false;
-}
-
 void append_status_line(std::string& out, const Mailbox& mailbox, NotifyDialect dialect) {
     out += "* STATUS ";
     wire::append_mailbox(out, mailbox.name, dialect.names);
@@ -63,6 +46,14 @@ bool differs(const Mailbox& before, const Mailbox& now, std::uint8_t events, Mod
     }
     if ((events & wire::kFlagChange) == 0) return false;
     return before.unseen != now.unseen || (modseqs == ModSeqs::told && before.highest_modseq != now.highest_modseq);
+}
+
+bool is_readable(const Mailbox& mailbox) { return has(mailbox.rights, storage::Right::read); }
+
+void append_inaccessible(std::string& out, std::string_view name, wire::NameForm names) {
+    out += "* LIST (\\NoAccess) \"/\" ";
+    wire::append_mailbox(out, name, names);
+    out += "\r\n";
 }
 
 // "* METADATA name /shared/comment /private/comment" of what came, went or has another value (RFC 5464 4.4.2).
@@ -92,9 +83,43 @@ void append_differing(std::string& out, std::string_view name, std::span<const s
 
 }  // namespace
 
-Notifier::Notifier(wire::NotifyProgram program, std::vector<Mailbox> mailboxes)
-    : program_(std::move(program)), told_(std::move(mailboxes)) {
+Notifier::Notifier(wire::NotifyProgram program, storage::AccountId account, std::vector<Mailbox> mailboxes)
+    : program_(std::move(program)), account_(account), told_(std::move(mailboxes)) {
+    drop_unwatched(told_);
     sort_by_id(told_);
+}
+
+bool Notifier::names_it(const wire::NotifyGroup& group, const Mailbox& mailbox) const {
+    switch (group.filter) {
+        case wire::NotifyFilter::selected:
+        case wire::NotifyFilter::selected_delayed: return false;
+        // Rules may file anywhere: inboxes are all there are of its own (RFC 5465 6.3).
+        case wire::NotifyFilter::inboxes:
+        case wire::NotifyFilter::personal: return mailbox.account == account_;
+        case wire::NotifyFilter::subscribed: return mailbox.subscribed;
+        case wire::NotifyFilter::mailboxes: return std::ranges::find(group.names, mailbox.name) != group.names.end();
+        case wire::NotifyFilter::subtree:
+            return std::ranges::any_of(group.names, [&](const std::string& root) {
+                return mailbox.name == root || is_below(mailbox.name, root);
+            });
+    }
+    return false;
+}
+
+void Notifier::drop_unwatched(std::vector<Mailbox>& mailboxes) const {
+    // A subscription may come later, a name may come into being: what could be reached stays.
+    const bool reaches = std::ranges::any_of(program_.groups, [](const wire::NotifyGroup& group) {
+        return group.events != 0 &&
+               (group.filter == wire::NotifyFilter::subscribed || group.filter == wire::NotifyFilter::mailboxes ||
+                group.filter == wire::NotifyFilter::subtree);
+    });
+    if (!reaches) std::erase_if(mailboxes, [&](const Mailbox& mailbox) { return mailbox.account != account_; });
+}
+
+void Notifier::append_no_access(std::string& out, wire::NameForm names) const {
+    for (const Mailbox& mailbox : told_) {
+        if (asked_of(mailbox) != 0 && !is_readable(mailbox)) append_inaccessible(out, mailbox.name, names);
+    }
 }
 
 bool Notifier::watches_others() const {
@@ -122,12 +147,16 @@ void Notifier::take_metadata(std::string& out, Noted now, NotifyDialect dialect)
     noted_ = std::move(now);
 }
 
-std::uint8_t Notifier::events_of(const Mailbox& mailbox) const {
+std::uint8_t Notifier::asked_of(const Mailbox& mailbox) const {
     std::uint8_t out = 0;
     for (const wire::NotifyGroup& group : program_.groups) {
         if (names_it(group, mailbox)) out |= group.events;
     }
     return out;
+}
+
+std::uint8_t Notifier::events_of(const Mailbox& mailbox) const {
+    return is_readable(mailbox) ? asked_of(mailbox) : std::uint8_t{0};
 }
 
 void Notifier::append_status(std::string& out, MailboxId selected, NotifyDialect dialect) const {
@@ -157,7 +186,10 @@ void Notifier::append_list(std::string& out, const Mailbox& mailbox, std::span<c
 }
 
 void Notifier::append_gone(std::string& out, const Mailbox& mailbox, wire::NameForm names) const {
-    if ((events_of(mailbox) & wire::kMailboxName) == 0) return;
+    // That another's mailbox is watched no more is told whatever was asked for (RFC 5465 5.9).
+    const std::uint8_t asked = asked_of(mailbox);
+    const bool lost = mailbox.account != account_ && asked != 0;
+    if (!lost && (asked & wire::kMailboxName) == 0) return;
     out += "* LIST (\\NonExistent) \"/\" ";
     wire::append_mailbox(out, mailbox.name, names);
     out += "\r\n";
@@ -165,6 +197,12 @@ void Notifier::append_gone(std::string& out, const Mailbox& mailbox, wire::NameF
 
 void Notifier::compare(std::string& out, const Mailbox& before, const Mailbox& now, std::span<const Mailbox> all,
                        MailboxId selected, NotifyDialect dialect) const {
+    if (is_readable(before) != is_readable(now) && asked_of(now) != 0) {
+        if (!is_readable(now)) return append_inaccessible(out, now.name, dialect.names);
+        append_list(out, now, all, "", dialect.names);
+        if ((events_of(now) & wire::kMessageEvents) != 0) append_status_line(out, now, dialect);
+        return;
+    }
     const std::uint8_t events = events_of(before) | events_of(now);
     const bool renamed = before.name != now.name && (events & wire::kMailboxName) != 0;
     const bool subscribed = before.subscribed != now.subscribed && (events & wire::kSubscriptionChange) != 0;
@@ -183,6 +221,7 @@ void Notifier::take_changes(std::string& out, std::vector<Mailbox> now, MailboxI
             continue;
         }
         const std::uint8_t events = events_of(mailbox);
+        if (!is_readable(mailbox) && asked_of(mailbox) != 0) append_inaccessible(out, mailbox.name, dialect.names);
         if ((events & wire::kMailboxName) != 0) append_list(out, mailbox, now, "", dialect.names);
         if ((events & wire::kMessageNew) != 0 && mailbox.messages > 0) append_status_line(out, mailbox, dialect);
     }

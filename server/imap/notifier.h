@@ -4,6 +4,8 @@
 /// It keeps how the client's mailboxes stood when they were told last; what differs now is what there is to tell. So
 /// nothing is lost between two looks, many changes make one response, and events need no queue of their own.
 /// Changes by this session's own commands are told too, which costs a line and confuses no client.
+/// Mailboxes of others are reached by their names and by subscriptions; a right that is taken away ends the news, and one
+/// that comes back begins them again (RFC 5465 5.9).
 /// Threads: the loop's. Pure but for its own state.
 #include <cstdint>
 #include <map>
@@ -30,14 +32,21 @@ using Noted = std::map<MailboxId, std::vector<storage::Annotation>>;
 
 class Notifier {
  public:
-    /// Names in `program` are UTF-8. `mailboxes` is how they stand now: nothing of that is told.
-    Notifier(posthouse::imap::NotifyProgram program, std::vector<Mailbox> mailboxes);
+    /// Names in `program` are UTF-8. `account`: whose client it is. `mailboxes` is how they stand now: nothing of that is
+    /// told. They are all the account sees; what it does not watch is left out.
+    Notifier(posthouse::imap::NotifyProgram program, storage::AccountId account, std::vector<Mailbox> mailboxes);
 
     /// What is told of the selected mailbox; null: nothing (RFC 5465 3.1).
     const posthouse::imap::NotifyGroup* selected() const { return program_.selected(); }
     /// Whether anything is told of other mailboxes.
     bool watches_others() const;
 
+    /// Leaves out mailboxes of others where nothing asked for can reach them.
+    void drop_unwatched(std::vector<Mailbox>& mailboxes) const;
+    /// As they were told last.
+    std::span<const Mailbox> mailboxes() const { return told_; }
+    /// LIST with \NoAccess of what is watched and may be looked up, not read (RFC 5465 3.1).
+    void append_no_access(std::string& out, posthouse::imap::NameForm names) const;
     /// STATUS of every mailbox whose messages are watched, but the selected one (RFC 5465 3.1).
     void append_status(std::string& out, MailboxId selected, NotifyDialect dialect) const;
     /// What differs in `now`, which then counts as told.
@@ -51,6 +60,9 @@ class Notifier {
     void take_metadata(std::string& out, Noted now, NotifyDialect dialect);
 
  private:
+    bool names_it(const posthouse::imap::NotifyGroup& group, const Mailbox& mailbox) const;
+    /// What of the mailbox was asked for, and what of that the account may be told: "l" and "r" (RFC 5465 5).
+    std::uint8_t asked_of(const Mailbox& mailbox) const;
     std::uint8_t events_of(const Mailbox& mailbox) const;
     void append_list(std::string& out, const Mailbox& mailbox, std::span<const Mailbox> all, std::string_view old_name,
                      posthouse::imap::NameForm names) const;
@@ -59,6 +71,7 @@ class Notifier {
                  MailboxId selected, NotifyDialect dialect) const;
 
     posthouse::imap::NotifyProgram program_;
+    storage::AccountId account_;
     std::vector<Mailbox> told_;  // by id
     Noted noted_;
 };

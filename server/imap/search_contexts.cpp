@@ -76,9 +76,9 @@ void SearchContexts::cancel(std::string_view tag, Selected& selected) {
     if (contexts_.empty()) selected.track_changes(Selected::Tracking::off);
 }
 
-void SearchContexts::tell_gone(std::string& out, const Selected& selected) {
+void SearchContexts::tell_gone(std::string& out, const Selected& selected, std::span<const Uid> gone) {
     for (Context& context : contexts_) {
-        const std::vector<Uid> lost = in_both(context.results, selected.gone());
+        const std::vector<Uid> lost = in_both(context.results, gone);
         if (lost.empty()) continue;
         append_change(out, context.tag, context.are, selected, wire::SearchChange::remove, lost);
         context.results = in_first(context.results, lost);

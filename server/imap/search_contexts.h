@@ -27,8 +27,8 @@ class SearchContexts {
     void cancel(std::string_view tag, Selected& selected);
     void clear() { contexts_.clear(); }
 
-    /// Appends REMOVEFROM for what is gone, while its numbers still stand.
-    void tell_gone(std::string& out, const Selected& selected);
+    /// Appends REMOVEFROM for what of `gone` is about to be told as such, while its numbers still stand.
+    void tell_gone(std::string& out, const Selected& selected, std::span<const Uid> gone);
     /// Judges again what came or changed; gives back the responses.
     net::Task<Result<std::string>> tell_changed(Access& access, Selected& selected);
 

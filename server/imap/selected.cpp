@@ -227,10 +227,17 @@ bool Selected::apply_own(std::span<const Entry> changed) {
 }
 
 void Selected::take_expunges(std::string& out, const Dialect& dialect) {
-    if (gone_.empty()) return;
+    const std::vector<Uid> all = gone_;
+    take_expunges(out, all, dialect);
+}
+
+void Selected::take_expunges(std::string& out, std::span<const Uid> which, const Dialect& dialect) {
+    std::vector<Uid> leaving;
+    std::ranges::set_intersection(gone_, which, std::back_inserter(leaving));
+    if (leaving.empty()) return;
     std::uint32_t told = 0;
     std::vector<Uid> vanished;
-    for (const Uid uid : gone_) {
+    for (const Uid uid : leaving) {
         const std::uint32_t index = list_->lower_bound(uid);
         if (index >= told_exists_) break;  // never announced, as all that follow
         const std::uint32_t before = told++;
@@ -244,9 +251,9 @@ void Selected::take_expunges(std::string& out, const Dialect& dialect) {
         out += " EXPUNGE\r\n";
     }
     if (!vanished.empty()) out += "* VANISHED " + wire::format_set(vanished) + "\r\n";
-    list_ = list_->with({}, gone_);
+    list_ = list_->with({}, leaving);
     told_exists_ -= told;
-    gone_.clear();
+    gone_ = without(gone_, leaving);
     share();
 }
 
@@ -254,19 +261,22 @@ bool Selected::has_news() const {
     return list_->size() > told_exists_ || !stale_.empty() || keywords_grew_ || recent_changed_;
 }
 
-void Selected::take_news(std::string& out, const Dialect& dialect) {
-    if (list_->size() > told_exists_ || recent_changed_) {
-        told_exists_ = list_->size();
+void Selected::take_arrivals(std::string& out, const Dialect& dialect) {
+    if (list_->size() <= told_exists_ && !recent_changed_) return;
+    told_exists_ = list_->size();
+    out += "* ";
+    wire::append_number(out, told_exists_);
+    out += " EXISTS\r\n";
+    if (dialect.recent) {
         out += "* ";
-        wire::append_number(out, told_exists_);
-        out += " EXISTS\r\n";
-        if (dialect.recent) {
-            out += "* ";
-            wire::append_number(out, recent());
-            out += " RECENT\r\n";
-        }
-        recent_changed_ = false;
+        wire::append_number(out, recent());
+        out += " RECENT\r\n";
     }
+    recent_changed_ = false;
+}
+
+void Selected::take_news(std::string& out, const Dialect& dialect) {
+    take_arrivals(out, dialect);
     take_keywords(out);
     for (const Uid uid : stale_) {
         const std::uint32_t number = number_of(uid);

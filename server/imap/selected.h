@@ -100,12 +100,18 @@ class Selected {
 
     /// Appends "* n EXPUNGE", or one VANISHED, for all that are gone and closes the gaps.
     void take_expunges(std::string& out, const Dialect& dialect = Dialect());
+    /// The same of `which` alone, by UID: the numbers of the others that are gone still count.
+    void take_expunges(std::string& out, std::span<const Uid> which, const Dialect& dialect);
+    /// Appends EXISTS and RECENT where messages came.
+    void take_arrivals(std::string& out, const Dialect& dialect);
     /// Appends EXISTS, RECENT, FLAGS (for new keywords) and FETCH of changed flags, in the order of RFC 3501 7.
     void take_news(std::string& out, const Dialect& dialect);
     bool has_news() const;
     /// Changed flags are not told (RFC 5465 5.1); the client asks for them when it wants them.
     void forget_changed_flags() { stale_.clear(); }
     bool has_expunges() const { return !gone_.empty(); }
+    /// Nothing is left that the client has not been told, so that it may keep known_modseq() for its own.
+    bool has_told_all() const { return !has_news() && !has_expunges(); }
 
     /// Only FLAGS and PERMANENTFLAGS, where keywords came up that have not been told: before a FETCH that shows them.
     void take_keywords(std::string& out);

@@ -7,7 +7,6 @@
 #include "protocols/imap/grammar.h"
 #include "protocols/net/deflate.h"
 #include "server/auth/exchange.h"
-#include "server/imap/news_writer.h"
 
 namespace posthouse::server::imap {
 
@@ -36,7 +35,10 @@ Session::Session(std::shared_ptr<const SessionDeps> deps, std::unique_ptr<net::S
       reader_(stream_, deps_.limits),
       wake_(*deps_.loop) {}
 
-Session::~Session() { watch_.reset(); }
+Session::~Session() {
+    watch_.reset();
+    account_watches_ = AccountWatches();
+}
 
 void Session::enter(Phase phase) {
     const bool login = phase_ == Phase::not_authenticated && phase == Phase::authenticated;
@@ -131,7 +133,7 @@ void Session::log_out() {
     unselect();
     enter(Phase::not_authenticated);
     notifier_.reset();
-    account_watch_.reset();
+    account_watches_ = AccountWatches();
     enabled_ = 0;
     access_.reset();
     seat_.reset();
@@ -171,6 +173,9 @@ void Session::select(OpenedMailbox opened, Mode mode, Uid recent_from, std::uint
     };
     watch_ = deps_.hub->watch(opened.mailbox.account, opened.mailbox.id, wake_, std::move(removed));
     contexts_.clear();
+    own_expunged_.clear();
+    own_arrivals_ = false;
+    unreadable_ = false;
     selected_ = std::make_unique<Selected>(std::move(opened), mode, recent_from);
     // No commit between the read and the watch: what we know is the newest. Otherwise the next tell() reads again.
     const std::uint64_t generation = watch_->generation();
@@ -205,107 +210,6 @@ void Session::unselect() {
     contexts_.clear();
     selected_.reset();
     if (phase_ == Phase::selected) enter(Phase::authenticated);
-}
-
-net::Task<Result<>> Session::refresh() {
-    const std::uint64_t generation = watch_->generation();
-    wake_.reset();
-    auto news = co_await access_->news(selected_->id(), selected_->known_modseq());
-    if (!news) co_return Error(news.error());
-    const Uid recent_from = news->mailbox.recent_from;
-    const bool grew = selected_->apply(*news);
-    seen_generation_ = generation;
-    if (!grew) co_return Result<>();
-    if (selected_->mode() == Mode::read_only) {
-        selected_->mark_recent(recent_from);
-        co_return Result<>();
-    }
-    if (recent_from >= news->mailbox.uid_next) co_return Result<>();  // another session was told first
-    selected_->mark_recent(access_->take_recent(news->mailbox));
-    co_return Result<>();
-}
-
-void Session::set_notifier(std::unique_ptr<Notifier> notifier, std::unique_ptr<Hub::Watch> watch,
-                           std::uint64_t generation) {
-    notifier_ = std::move(notifier);
-    account_watch_ = std::move(watch);
-    seen_account_generation_ = generation;
-}
-
-// RFC 5465 3.1: once NOTIFY was used, only what it asks for is told of the selected mailbox, and of others too.
-net::Task<Result<>> Session::tell(Expunges expunges, NumbersAre are) {
-    if (selected_) CO_TRY_VOID(co_await tell_selected(expunges, are));
-    if (notifier_) co_await tell_others();
-    co_return Result<>();
-}
-
-net::Task<Result<Noted>> Session::read_noted() {
-    CO_TRY(auto listing, co_await access_->list(kReadAnnotations));
-    Noted out;
-    for (MailboxStatus& status : listing.mailboxes) out[status.mailbox.id] = std::move(status.annotations);
-    std::string account;  // the name "" stands for it
-    CO_TRY(out[MailboxId{}], co_await access_->annotations(std::move(account)));
-    co_return out;
-}
-
-// RFC 5465 5.1 to 5.7.
-net::Task<void> Session::tell_others() {
-    const std::uint64_t generation = account_watch_->generation();
-    if (generation == seen_account_generation_ || !notifier_->watches_others()) co_return;
-    auto mailboxes = co_await access_->mailboxes();
-    if (!mailboxes) {
-        log::warn("imap", "could not look for news of mailboxes: {}", mailboxes.error().context);
-        co_return;
-    }
-    seen_account_generation_ = generation;
-    if (mailboxes->size() > deps_.limits.notify_mailboxes_max) {
-        // RFC 5465 5.8: from here on as after NOTIFY NONE.
-        untagged("OK [NOTIFICATIONOVERFLOW] There are too many mailboxes to watch");
-        notifier_ = std::make_unique<Notifier>(wire::NotifyProgram(), std::vector<Mailbox>());
-        co_return;
-    }
-    std::string out;
-    notifier_->take_changes(out, *std::move(mailboxes), selected_ ? selected_->id() : MailboxId{}, notify_dialect());
-    if (notifier_->watches_metadata()) {
-        auto noted = co_await read_noted();
-        if (noted)
-            notifier_->take_metadata(out, *std::move(noted), notify_dialect());
-        else
-            log::warn("imap", "could not look for news of metadata: {}", noted.error().context);
-    }
-    stream_.put(out);
-}
-
-net::Task<Result<>> Session::tell_selected(Expunges expunges, NumbersAre are) {
-    if (watch_->generation() != seen_generation_) {
-        const auto fresh = co_await refresh();
-        if (!fresh && fresh.error().code == Errc::not_found) co_return Error(fresh.error());
-        if (!fresh && fresh.error().code == Errc::denied) co_return Error(Errc::not_found, "it may not be read now");
-        if (!fresh) log::warn("imap", "could not look for news of a mailbox: {}", fresh.error().context);
-    }
-    const wire::NotifyGroup* wanted = notifier_ ? notifier_->selected() : nullptr;
-    if (notifier_ && wanted == nullptr) co_return Result<>();
-    std::string out;
-    contexts_.tell_gone(out, *selected_);
-    if (expunges == Expunges::told) selected_->take_expunges(out, dialect(are));
-    if (wanted != nullptr && (wanted->events & wire::kFlagChange) == 0) selected_->forget_changed_flags();
-    const std::uint32_t known = selected_->exists();
-    if (selected_->has_news()) selected_->take_news(out, dialect(are));
-    stream_.put(out);
-    if (!contexts_.empty()) {
-        const auto changed = co_await contexts_.tell_changed(*access_, *selected_);
-        if (changed)
-            stream_.put(*changed);
-        else
-            log::warn("imap", "could not keep a search up to date: {}", changed.error().context);
-    }
-    if (wanted == nullptr || !wanted->fetch || selected_->exists() == known) co_return Result<>();
-    std::vector<std::uint32_t> numbers;
-    for (std::uint32_t number = known + 1; number <= selected_->exists(); ++number) numbers.push_back(number);
-    wire::FetchProgram program = *wanted->fetch;
-    const auto fetched = co_await fetch_messages(*this, std::move(program), std::move(numbers));
-    if (!fetched) log::warn("imap", "could not tell of new messages: {}", fetched.error().context);
-    co_return Result<>();
 }
 
 void Session::untagged(std::string_view data) {
@@ -379,21 +283,6 @@ net::Task<void> Session::serve() {
     }
 }
 
-// Waits for the client's next octets and tells meanwhile what NOTIFY asked for.
-net::Task<Result<>> Session::wait_telling() {
-    const wire::NotifyGroup* wanted = notifier_->selected();
-    const bool at_once = wanted != nullptr && wanted->filter == wire::NotifyFilter::selected;
-    NewsWriter writer(*this, at_once ? Expunges::told : Expunges::held);
-    writer.start();
-    const auto more = co_await stream_.fill_more(deps_.limits.line_octets_max);
-    co_await writer.stop();
-    if (writer.mailbox_gone()) {
-        co_await say_bye("[NONEXISTENT] The selected mailbox was deleted");
-        co_return Error(Errc::closed, "the selected mailbox was deleted");
-    }
-    co_return more;
-}
-
 // One command; false ends the session.
 net::Task<bool> Session::run_one() {
     const bool waiting = stream_.buffered().find("\r\n") != std::string_view::npos;
@@ -442,16 +331,6 @@ bool Session::bad_command(std::string_view tag, std::string_view text) {
     stream_.put("\r\n");
     if (phase_ != Phase::not_authenticated) return true;
     return ++bad_commands_ < deps_.limits.before_login_bad_commands_max;
-}
-
-// Of another's mailbox nothing is told from memory once the right to it may have gone (RFC 4314 5.1.1).
-net::Task<bool> Session::still_allowed() {
-    if (!selected_ || selected_->mailbox().account == account_) co_return true;
-    if (watch_->generation() == seen_generation_) co_return true;
-    const auto fresh = co_await refresh();
-    const bool gone = !fresh && (fresh.error().code == Errc::not_found || fresh.error().code == Errc::denied);
-    if (gone) co_await say_bye("[NONEXISTENT] The selected mailbox is gone");
-    co_return !gone;
 }
 
 // What a line asks for. Errc::invalid: what to answer BAD with.
@@ -528,7 +407,7 @@ net::Task<bool> Session::finish(const Command& row, Reply reply) {
     const auto told = co_await tell(row.expunges, are);
     if (!told) {
         put_tagged(reply);
-        co_await say_bye("[NONEXISTENT] The selected mailbox was deleted");
+        co_await say_bye(std::string(gone_reason()));
         co_return false;
     }
     if (reply.kind == Reply::Kind::bad) co_return bad_command(tag_, reply.text);

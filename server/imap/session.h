@@ -26,6 +26,7 @@
 #include "protocols/net/tls.h"
 #include "server/auth/authenticator.h"
 #include "server/imap/access.h"
+#include "server/imap/account_watches.h"
 #include "server/imap/command.h"
 #include "server/imap/fetch_cache.h"
 #include "server/imap/hub.h"
@@ -128,14 +129,18 @@ class Session {
     net::Task<Result<>> refresh();
     /// Makes the next tell() read, whatever the hub says: after changes of our own.
     void expect_news() { seen_generation_ = 0; }
-    /// refresh() where something changed, then the untagged responses. Errc::not_found: the mailbox is gone.
+    /// The same, of messages of the selected mailbox: told even where NOTIFY asked for nothing.
+    void expect_own_expunges(std::span<const Uid> uids);
+    void expect_own_arrivals();
+    /// refresh() where something changed, then the untagged responses. Errc::not_found, denied: the mailbox is gone,
+    /// or may not be read any more; gone_reason() says so in BYE.
     net::Task<Result<>> tell(Expunges expunges, NumbersAre are);
     /// What NOTIFY asked for; null before the first (RFC 5465 3.1).
     Notifier* notifier() { return notifier_.get(); }
     /// What a notifier that watches metadata compares.
     net::Task<Result<Noted>> read_noted();
-    /// `generation` was read from `watch` before what the notifier knows.
-    void set_notifier(std::unique_ptr<Notifier> notifier, std::unique_ptr<Hub::Watch> watch, std::uint64_t generation);
+    /// `generation` was read from `watches` before what the notifier knows.
+    void set_notifier(std::unique_ptr<Notifier> notifier, AccountWatches watches, std::uint64_t generation);
     bool has(Enabled what) const { return (enabled_ & static_cast<std::uint8_t>(what)) != 0; }
     /// Bits of Enabled. The first that brings CONDSTORE tells HIGHESTMODSEQ of the selected mailbox (RFC 7162 3.1).
     void enable(std::uint8_t bits);
@@ -154,6 +159,8 @@ class Session {
     storage::AccountId account() const { return account_; }
     /// Why reading ended with Errc::cancelled, for BYE.
     std::string_view stop_reason() const;
+    /// After tell() or refresh() failed so.
+    std::string_view gone_reason() const;
     /// Set whenever the selected mailbox changes.
     net::Event& wake() { return wake_; }
     const std::string& tag() const { return tag_; }
@@ -179,6 +186,7 @@ class Session {
     net::Task<void> say_bye(std::string text);
     void set_deadline();
     net::Task<Result<>> tell_selected(Expunges expunges, NumbersAre are);
+    void tell_own(Expunges expunges, NumbersAre are);
     net::Task<void> tell_others();
     net::Task<Result<>> wait_telling();
 
@@ -212,9 +220,12 @@ class Session {
     SearchContexts contexts_;
     std::unique_ptr<Hub::Watch> watch_;
     std::uint64_t seen_generation_ = 0;
+    std::vector<Uid> own_expunged_;  // by this session, not told yet; by UID
+    bool own_arrivals_ = false;      // likewise
+    bool unreadable_ = false;        // the selected mailbox: only the right to read it is gone
 
     std::unique_ptr<Notifier> notifier_;
-    std::unique_ptr<Hub::Watch> account_watch_;
+    AccountWatches account_watches_;
     std::uint64_t seen_account_generation_ = 0;
 };
 

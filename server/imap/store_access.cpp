@@ -101,6 +101,21 @@ Result<Mailbox> create_mailbox(MailTx& mail, const std::string& name, storage::S
     return mail.create(name, use);
 }
 
+Result<std::vector<Mailbox>> visible_mailboxes(const MailView& mail) {
+    TRY(auto out, mail.mailboxes());
+    for (Mailbox& mailbox : out) {
+        if (has(mailbox.rights, storage::Right::read)) continue;
+        Mailbox bare;
+        bare.id = mailbox.id;
+        bare.account = mailbox.account;
+        bare.name = std::move(mailbox.name);
+        bare.rights = mailbox.rights;
+        bare.subscribed = mailbox.subscribed;
+        mailbox = std::move(bare);
+    }
+    return out;
+}
+
 // The mailbox of an annotation; 0: the account as a whole.
 Result<MailboxId> annotated(const MailView& mail, const std::string& name) {
     if (name.empty()) return MailboxId{};
@@ -198,11 +213,7 @@ class StoreAccess final : public Access {
         : store_(store), index_(index), cache_(cache), loop_(loop), pool_(pool), account_(account) {}
 
     Answer<std::vector<Mailbox>> mailboxes() override {
-        return reading([account = account_](const MailView& mail) -> Result<std::vector<Mailbox>> {
-            TRY(auto out, mail.mailboxes());
-            std::erase_if(out, [&](const Mailbox& mailbox) { return mailbox.account != account; });
-            return out;
-        });
+        return reading([](const MailView& mail) { return visible_mailboxes(mail); });
     }
     Answer<MailboxListing> list(std::uint8_t reads) override {
         return reading([cache = &cache_, reads](const MailView& mail) { return read_listing(*cache, mail, reads); });
@@ -346,14 +357,14 @@ class StoreAccess final : public Access {
         return writing([from, uids = std::move(uids), to = std::move(to)](MailTx& mail) -> Result<Copied> {
             TRY(const Mailbox target, mail.mailbox(to));
             TRY(auto done, mail.copy(from, uids, target.id));
-            return Copied(target.uid_validity, std::move(done));
+            return Copied(target, std::move(done));
         });
     }
     Answer<Copied> move(MailboxId from, std::vector<Uid> uids, std::string to) override {
         return writing([from, uids = std::move(uids), to = std::move(to)](MailTx& mail) -> Result<Copied> {
             TRY(const Mailbox target, mail.mailbox(to));
             TRY(auto done, mail.move(from, uids, target.id));
-            return Copied(target.uid_validity, std::move(done));
+            return Copied(target, std::move(done));
         });
     }
     Answer<std::vector<Uid>> expunge(MailboxId mailbox, std::vector<Uid> uids) override {

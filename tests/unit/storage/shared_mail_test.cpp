@@ -209,6 +209,37 @@ TEST_CASE("shared mail: flags that are not granted stay, RFC 4314 4") {
     }
 }
 
+TEST_CASE("shared mail: giving rights tells nobody who has an account, RFC 4314 3.1") {
+    Fixture f;
+    const auto set = [&](bool by_client, const std::string& who) {
+        Errc out = kDone;
+        const auto done = f.store->write({}, [&](Tx& tx) -> Result<> {
+            MailTx& mail = by_client ? tx.shared_mail(f.alice) : tx.mail(f.alice);
+            out = code_of(mail.set_rights(f.work.id, who, RightsChange::replace, static_cast<Rights>(Right::read)));
+            return {};
+        });
+        REQUIRE(done);
+        return out;
+    };
+    for (const char* who : {"eve@a.example", "nobody@a.example", "mallory@b.example", "nobody@b.example", "-anyone"}) {
+        CAPTURE(who);
+        CHECK(set(true, who) == kDone);
+    }
+    for (const char* who : {"eve@elsewhere.example", "eve", "@a.example", "eve @a.example", "eve@a.example@a.example"}) {
+        CAPTURE(who);
+        CHECK(set(true, who) == Errc::invalid);
+    }
+    CHECK(set(true, "alice@a.example") == Errc::denied);
+    // The operator is told of a typing error.
+    CHECK(set(false, "eve@a.example") == kDone);
+    CHECK(set(false, "nobody@a.example") == Errc::invalid);
+    // Whoever gets the address later has what was meant for it.
+    const AccountId nobody = f.store.add_account("nobody@a.example");
+    CHECK(f.read([&](const MailView& m) { return m.entries(f.work.id, 1, 10); }, &nobody) == Errc::not_found);
+    f.grant("lr", "nobody@a.example");
+    CHECK(f.read([&](const MailView& m) { return m.entries(f.work.id, 1, 10); }, &nobody) == kDone);
+}
+
 TEST_CASE("shared mail: the rights go with the mailbox, and with the account that has them") {
     Fixture f;
     f.grant("lr");

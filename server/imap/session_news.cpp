@@ -1,0 +1,185 @@
+// What a session tells of changes that it did not ask for: of its mailbox, and with NOTIFY (RFC 5465) of others.
+#include <algorithm>
+#include <set>
+
+#include "protocols/base/log.h"
+#include "server/imap/news_writer.h"
+#include "server/imap/session.h"
+
+namespace posthouse::server::imap {
+
+namespace wire = posthouse::imap;
+
+net::Task<Result<>> Session::refresh() {
+    const std::uint64_t generation = watch_->generation();
+    wake_.reset();
+    auto news = co_await access_->news(selected_->id(), selected_->known_modseq());
+    if (!news) {
+        unreadable_ = news.error().code == Errc::denied;
+        co_return Error(news.error());
+    }
+    const Uid recent_from = news->mailbox.recent_from;
+    const bool grew = selected_->apply(*news);
+    seen_generation_ = generation;
+    if (!grew) co_return Result<>();
+    if (selected_->mode() == Mode::read_only) {
+        selected_->mark_recent(recent_from);
+        co_return Result<>();
+    }
+    if (recent_from >= news->mailbox.uid_next) co_return Result<>();  // another session was told first
+    selected_->mark_recent(access_->take_recent(news->mailbox));
+    co_return Result<>();
+}
+
+std::string_view Session::gone_reason() const {
+    if (unreadable_) return "[NOPERM] The right to read the selected mailbox was taken away";
+    if (selected_ && selected_->mailbox().account == account_) return "[NONEXISTENT] The selected mailbox was deleted";
+    // Which of the two is not told to those who may not look it up (storage/shared_mail.h).
+    return "[NONEXISTENT] The selected mailbox was deleted, or is not shared with you any more";
+}
+
+// Of another's mailbox nothing is told from memory once the right to it may have gone (RFC 4314 5.1.1).
+net::Task<bool> Session::still_allowed() {
+    if (!selected_ || selected_->mailbox().account == account_) co_return true;
+    if (watch_->generation() == seen_generation_) co_return true;
+    const auto fresh = co_await refresh();
+    const bool gone = !fresh && (fresh.error().code == Errc::not_found || fresh.error().code == Errc::denied);
+    if (gone) co_await say_bye(std::string(gone_reason()));
+    co_return !gone;
+}
+
+void Session::expect_own_expunges(std::span<const Uid> uids) {
+    expect_news();
+    own_expunged_.insert(own_expunged_.end(), uids.begin(), uids.end());
+    std::ranges::sort(own_expunged_);
+}
+
+void Session::expect_own_arrivals() {
+    expect_news();
+    own_arrivals_ = true;
+}
+
+void Session::set_notifier(std::unique_ptr<Notifier> notifier, AccountWatches watches, std::uint64_t generation) {
+    notifier_ = std::move(notifier);
+    account_watches_ = std::move(watches);
+    seen_account_generation_ = generation;
+}
+
+// RFC 5465 3.1: once NOTIFY was used, only what it asks for is told of the selected mailbox, and of others too.
+net::Task<Result<>> Session::tell(Expunges expunges, NumbersAre are) {
+    if (selected_) CO_TRY_VOID(co_await tell_selected(expunges, are));
+    if (notifier_) co_await tell_others();
+    co_return Result<>();
+}
+
+net::Task<Result<Noted>> Session::read_noted() {
+    CO_TRY(auto listing, co_await access_->list(kReadAnnotations));
+    Noted out;
+    for (MailboxStatus& status : listing.mailboxes) out[status.mailbox.id] = std::move(status.annotations);
+    std::string account;  // the name "" stands for it
+    CO_TRY(out[MailboxId{}], co_await access_->annotations(std::move(account)));
+    co_return out;
+}
+
+// RFC 5465 5.1 to 5.7.
+net::Task<void> Session::tell_others() {
+    const std::uint64_t generation = account_watches_.generation();
+    if (generation == seen_account_generation_ || !notifier_->watches_others()) co_return;
+    auto mailboxes = co_await access_->mailboxes();
+    if (!mailboxes) {
+        log::warn("imap", "could not look for news of mailboxes: {}", mailboxes.error().context);
+        co_return;
+    }
+    seen_account_generation_ = generation;
+    notifier_->drop_unwatched(*mailboxes);
+    if (mailboxes->size() > deps_.limits.notify_mailboxes_max) {
+        // RFC 5465 5.8: from here on as after NOTIFY NONE.
+        untagged("OK [NOTIFICATIONOVERFLOW] There are too many mailboxes to watch");
+        notifier_ = std::make_unique<Notifier>(wire::NotifyProgram(), account_, std::vector<Mailbox>());
+        co_return;
+    }
+    // What an account did before it was watched is found by another look.
+    if (account_watches_.watch(*deps_.hub, *mailboxes, wake_)) {
+        seen_account_generation_ = 0;
+        wake_.set();
+    }
+    std::string out;
+    notifier_->take_changes(out, *std::move(mailboxes), selected_ ? selected_->id() : MailboxId{}, notify_dialect());
+    if (notifier_->watches_metadata()) {
+        auto noted = co_await read_noted();
+        if (noted)
+            notifier_->take_metadata(out, *std::move(noted), notify_dialect());
+        else
+            log::warn("imap", "could not look for news of metadata: {}", noted.error().context);
+    }
+    stream_.put(out);
+}
+
+// What this session itself brought about is told whatever NOTIFY asked for: the answer to EXPUNGE is EXPUNGE.
+void Session::tell_own(Expunges expunges, NumbersAre are) {
+    std::string out;
+    if (expunges == Expunges::told && !own_expunged_.empty()) {
+        contexts_.tell_gone(out, *selected_, own_expunged_);
+        selected_->take_expunges(out, own_expunged_, dialect(are));
+        own_expunged_.clear();
+    }
+    if (own_arrivals_) selected_->take_arrivals(out, dialect(are));
+    own_arrivals_ = false;
+    stream_.put(out);
+}
+
+net::Task<Result<>> Session::tell_selected(Expunges expunges, NumbersAre are) {
+    if (watch_->generation() != seen_generation_) {
+        const auto fresh = co_await refresh();
+        const bool gone = !fresh && (fresh.error().code == Errc::not_found || fresh.error().code == Errc::denied);
+        if (gone) co_return Error(fresh.error());
+        if (!fresh) log::warn("imap", "could not look for news of a mailbox: {}", fresh.error().context);
+    }
+    const wire::NotifyGroup* wanted = notifier_ ? notifier_->selected() : nullptr;
+    if (notifier_ && wanted == nullptr) {
+        tell_own(expunges, are);
+        co_return Result<>();
+    }
+    std::string out;
+    contexts_.tell_gone(out, *selected_, selected_->gone());
+    if (expunges == Expunges::told) {
+        selected_->take_expunges(out, dialect(are));
+        own_expunged_.clear();
+    }
+    own_arrivals_ = false;
+    if (wanted != nullptr && (wanted->events & wire::kFlagChange) == 0) selected_->forget_changed_flags();
+    const std::uint32_t known = selected_->exists();
+    if (selected_->has_news()) selected_->take_news(out, dialect(are));
+    stream_.put(out);
+    if (!contexts_.empty()) {
+        const auto changed = co_await contexts_.tell_changed(*access_, *selected_);
+        if (changed)
+            stream_.put(*changed);
+        else
+            log::warn("imap", "could not keep a search up to date: {}", changed.error().context);
+    }
+    if (wanted == nullptr || !wanted->fetch || selected_->exists() == known) co_return Result<>();
+    std::vector<std::uint32_t> numbers;
+    for (std::uint32_t number = known + 1; number <= selected_->exists(); ++number) numbers.push_back(number);
+    wire::FetchProgram program = *wanted->fetch;
+    const auto fetched = co_await fetch_messages(*this, std::move(program), std::move(numbers));
+    if (!fetched) log::warn("imap", "could not tell of new messages: {}", fetched.error().context);
+    co_return Result<>();
+}
+
+// Waits for the client's next octets and tells meanwhile what NOTIFY asked for.
+net::Task<Result<>> Session::wait_telling() {
+    const wire::NotifyGroup* wanted = notifier_->selected();
+    const bool at_once = wanted != nullptr && wanted->filter == wire::NotifyFilter::selected;
+    NewsWriter writer(*this, at_once ? Expunges::told : Expunges::held);
+    writer.start();
+    const auto more = co_await stream_.fill_more(deps_.limits.line_octets_max);
+    co_await writer.stop();
+    if (writer.mailbox_gone()) {
+        co_await say_bye(std::string(gone_reason()));
+        co_return Error(Errc::closed, "the selected mailbox is gone");
+    }
+    co_return more;
+}
+
+}  // namespace posthouse::server::imap
