@@ -1,6 +1,7 @@
 #pragma once
 /// server/auth/failures: who has guessed how often. Bounded memory: the oldest entries go first.
 /// Threads: the loop's.
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -17,10 +18,10 @@
 namespace posthouse::server {
 
 struct FailureLimits {
-    std::uint32_t network_minute_max = 10;  ///< a /32 or /64
-    std::uint32_t network_day_max = 50;
-    std::uint32_t account_hour_max = 20;  ///< from networks that have not logged in to this account before
-    std::size_t entries_max = 100'000;    ///< of each table
+    std::uint32_t network_minute_max = 10;  ///< a /32 or /64; three times that a /26 or /48, nine times a /21 or /32
+    std::uint32_t network_day_max = 50;     ///< likewise
+    std::uint32_t account_hour_max = 20;    ///< from networks that have not logged in to this account before
+    std::size_t entries_max = 100'000;      ///< of each table
 };
 
 /// Fixed windows: simple, small, and wrong by at most a factor of two at their edges.
@@ -30,6 +31,7 @@ class Failures {
 
     /// wait: only guesses that are still being judged stand in the way; ask again when one of them has been.
     enum class Verdict { allowed, wait, refused };
+    /// The wider networks do not count against those who have logged in from here before: neighbours are others.
     Verdict judge(const std::string& login, net::IpAddress peer, Time now) const;
 
     /// What one guess was counted on.
@@ -77,15 +79,19 @@ class Failures {
             return values[key];
         }
     };
+    static constexpr std::size_t kWidths = 3;
+    using Around = std::pair<std::size_t, net::IpAddress>;  // how wide, and which
+    /// Of a network as Charge has it, the narrowest first.
+    static std::array<Around, kWidths> around(const net::IpAddress& network);
     void settle(const Charge& charge);
     static net::IpAddress network_of(net::IpAddress peer);
     bool is_known(const std::string& login, net::IpAddress network) const;
 
     FailureLimits limits_;
-    Table<net::IpAddress, Network> networks_;
+    Table<Around, Network> networks_;
     Table<std::string, Window> accounts_;
     Table<std::pair<std::string, net::IpAddress>, bool> known_;
-    std::map<net::IpAddress, std::uint32_t> judged_networks_;  // guesses being judged; none: no entry
+    std::map<Around, std::uint32_t> judged_networks_;  // guesses being judged; none: no entry
     std::map<std::string, std::uint32_t> judged_accounts_;
 };
 

@@ -48,6 +48,31 @@ TEST_CASE("an IPv6 customer is one /64") {
     CHECK(allowed(failures, "b", ip("2001:db8:0:1::1"), kStart));
 }
 
+TEST_CASE("a provider's network has three times as many guesses, a wider one nine times") {
+    server::Failures failures;
+    const auto from = [](int i) { return ip("198.51.100." + std::to_string(i)); };
+    for (int i = 0; i < 29; ++i) failed(failures, "u" + std::to_string(i), from(i), kStart);
+    CHECK(allowed(failures, "a", from(40), kStart));
+    failed(failures, "u29", from(29), kStart);
+    CHECK_FALSE(allowed(failures, "a", from(40), kStart));
+    CHECK(allowed(failures, "a", from(64), kStart));  // another /26
+    // Who is known here does not answer for his neighbours.
+    failures.succeeded("alice", from(41), kStart);
+    CHECK(allowed(failures, "alice", from(41), kStart));
+    CHECK_FALSE(allowed(failures, "alice", from(42), kStart));
+    for (int i = 0; i < 60; ++i) failed(failures, "v" + std::to_string(i), from(64 + i), kStart);
+    CHECK_FALSE(allowed(failures, "a", ip("198.51.101.1"), kStart));  // of the same /21
+    CHECK(allowed(failures, "a", ip("198.51.104.1"), kStart));
+    // A right guess is taken back from all of them.
+    server::Failures others;
+    for (int i = 0; i < 200; ++i) others.forgive(others.charge("u" + std::to_string(i), from(i), kStart));
+    CHECK(allowed(others, "a", from(1), kStart));
+    server::Failures v6;
+    for (int i = 0; i < 30; ++i) failed(v6, "u", ip("2001:db8:0:" + std::to_string(i) + "::1"), kStart);
+    CHECK_FALSE(allowed(v6, "a", ip("2001:db8:0:ffff::1"), kStart));
+    CHECK(allowed(v6, "a", ip("2001:db8:1::1"), kStart));
+}
+
 TEST_CASE("an account under attack stays open to where its owner comes from") {
     server::Failures failures;
     failures.succeeded("alice", ip("192.0.2.1"), kStart);
