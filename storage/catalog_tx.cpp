@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "protocols/base/ascii.h"
+#include "protocols/mime/text.h"
 #include "storage/catalog_impl.h"
 #include "storage/mail_impl.h"
 
@@ -50,6 +51,11 @@ Result<std::string> check_address(std::string_view address, AddressKind kind) {
     const bool catch_all = kind == AddressKind::alias && local.empty();
     if (!catch_all && (local.empty() || local.size() > kLocalOctetsMax || !is_plain(local))) {
         return Error(Errc::invalid, fmt::format("\"{}\" is not an address: the part before @ is wrong", address));
+    }
+    // What looks alike must be one address, whichever keyboard it was typed on.
+    if (kind != AddressKind::target && !mime::is_composed(local)) {
+        return Error(Errc::invalid,
+                     fmt::format("\"{}\" is not in composed form (NFC): type its letters anew", address));
     }
     // Remote addresses keep the case of their local part: it is theirs to interpret (RFC 5321 2.4).
     if (kind == AddressKind::target) return fmt::format("{}@{}", local, domain);

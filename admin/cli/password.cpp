@@ -9,18 +9,17 @@ namespace posthouse::admin {
 Result<NewPassword> make_password(const storage::Store& store, const std::string& address,
                                   const std::string& password) {
     NewPassword out;
-    TRY(out.hash, crypto::hash_password(password));
-    if (const auto prepared = sasl::prepare(password)) {
-        out.keys = crypto::derive_scram_keys(*prepared, storage::scram_salt(store.sealing_key(), address),
-                                             crypto::kScramIterations);
-    }
+    const auto prepared = sasl::prepare_password(password);
+    if (!prepared) return Error(Errc::invalid, prepared.error().context + "; choose another one");
+    TRY(out.hash, crypto::hash_password(*prepared));
+    out.keys = crypto::derive_scram_keys(*prepared, storage::scram_salt(store.sealing_key(), address),
+                                         crypto::kScramIterations);
     return out;
 }
 
 Result<> set_password(storage::Tx& tx, storage::AccountId account, const NewPassword& password) {
     TRY_VOID(tx.catalog().set_password_hash(account, password.hash));
-    if (!password.keys) return {};
-    return storage::CredentialTx(tx).set_scram_keys(account, password.hash, *password.keys);
+    return storage::CredentialTx(tx).set_scram_keys(account, password.hash, password.keys);
 }
 
 }  // namespace posthouse::admin

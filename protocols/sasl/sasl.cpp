@@ -45,7 +45,8 @@ class Plain final : public ServerMechanism {
         if (second == std::string_view::npos) return bad("PLAIN without its two NULs");
         const std::string_view authzid = response.substr(0, first);
         const std::string_view login = response.substr(first + 1, second - first - 1);
-        if (!authzid.empty() && authzid != login) return Error(Errc::denied, "PLAIN asks to act for someone else");
+        if (!authzid.empty() && prepare_login(authzid) != prepare_login(login))
+            return Error(Errc::denied, "PLAIN asks to act for someone else");
         return finish(login, response.substr(second + 1));
     }
 };

@@ -6,7 +6,8 @@
 /// Invariants  1. A mechanism sees decoded octets only; its transport does base64 and the "*" that cancels.
 ///             2. An authorisation identity is empty or equal to the login: acting for others is not offered.
 ///             3. Credentials are wiped when their holder goes.
-///             4. A mechanism decides nothing about accounts: it asks for a check, and is told what came of it.
+///             4. Names and passwords are compared as prepare_login() and prepare_password() give them.
+///             5. A mechanism decides nothing about accounts: it asks for a check, and is told what came of it.
 /// Threads: values.   Limits: kCredentialOctetsMax a field, kTokenOctetsMax a token; the transport bounds the line.
 #include <cstddef>
 #include <memory>
@@ -95,8 +96,14 @@ Result<std::string> plain_response(std::string_view login, std::string_view pass
 /// Client side of LOGIN: what to answer to the first (0) and second (1) challenge.
 Result<std::string> login_response(std::size_t step, std::string_view login, std::string_view password);
 
-/// A login or password as all sides must write it before they hash it (SASLprep, RFC 4013). Errc::invalid where it
-/// holds characters that none may.
+/// SASLprep (RFC 4013): a login or password as all sides write it. Errc::invalid where it holds characters that none
+/// may.
 Result<std::string> prepare(std::string_view text);
+/// A password as it is hashed, whichever way it comes: SASLprep; what that refuses (letters from right to left with
+/// digits, characters younger than Unicode 3.2) as OpaqueString of RFC 8265 4.2. Errc::invalid: controls, and what no
+/// keyboard gives.
+Result<std::string> prepare_password(std::string_view text);
+/// A login as it is looked up: SASLprep in lower case (ASCII); what that refuses as it came, in lower case.
+std::string prepare_login(std::string_view text);
 
 }  // namespace posthouse::sasl

@@ -114,7 +114,8 @@ class ScramServer final : public ServerMechanism {
         TRY(std::string login, take_name(in, 'n'));
         if (!in.take(',')) return bad("SCRAM without a nonce");
         TRY(const std::string_view nonce, take_nonce(in));
-        if (!acts_for.empty() && acts_for != login) return Error(Errc::denied, "SCRAM asks to act for someone else");
+        if (!acts_for.empty() && prepare_login(acts_for) != prepare_login(login))
+            return Error(Errc::denied, "SCRAM asks to act for someone else");
         nonce_ = std::string(nonce) + side_.nonce;
         stage_ = Stage::keys;
         Step step;
@@ -224,7 +225,7 @@ Result<std::string> ScramClient::answer(std::string_view server_first) {
     if (salt.empty() || !iterations || *iterations == 0) return bad("SCRAM with a salt or a count that is none");
     if (*iterations > kScramIterationsMax) return Error(Errc::too_large, "the server asks for too many iterations");
 
-    TRY(const std::string password, prepare(password_));
+    TRY(const std::string password, prepare_password(password_));
     const auto turns = static_cast<std::uint32_t>(*iterations);
     const std::string salted(text_of(crypto::pbkdf2_sha256(password, salt, turns)));
     const std::string client_key = hmac(salted, "Client Key");

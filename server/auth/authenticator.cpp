@@ -35,10 +35,11 @@ class StoreAuthenticator final : public Authenticator {
 
     net::Task<Result<Identity>> authenticate(std::string login, std::string password, net::IpAddress peer,
                                              std::string service) override {
-        login = ascii::to_lower(login);
         if (login.size() > kLoginOctetsMax || password.size() > kPasswordOctetsMax) {
             co_return Error(Errc::unauthenticated, "the login or the password is too long");
         }
+        const LoginName who_asks(login);
+        login = who_asks.name;
         const std::string proof = remembered_.proof_of(login, password);
         Time now = clock_.now();
         // A house full of clients that come back at once: whoever exceeds the limit only by guesses that are being
@@ -57,8 +58,8 @@ class StoreAuthenticator final : public Authenticator {
         CO_TRY_VOID(admit(login, peer, service, now));
         const Failures::Charge charge = failures_.charge(login, peer, now);
         const std::uint64_t generation = generation_;
-        auto job = [&store = store_, login, password = std::move(password), now] {
-            return check_password(store, login, password, now);
+        auto job = [&store = store_, who_asks, password = std::move(password), now] {
+            return check_password(store, who_asks, password, now);
         };
         auto check = co_await net::offload(pool_, loop_, std::move(job));
         if (check && !check->right)
@@ -83,11 +84,11 @@ class StoreAuthenticator final : public Authenticator {
     }
 
     net::Task<Result<ProofOffer>> offer_proof(std::string login, net::IpAddress peer, std::string service) override {
-        login = ascii::to_lower(login);
         if (login.size() > kLoginOctetsMax) co_return Error(Errc::unauthenticated, "the login is too long");
-        CO_TRY_VOID(admit(login, peer, service, clock_.now()));
+        const LoginName who_asks(login);
+        CO_TRY_VOID(admit(who_asks.name, peer, service, clock_.now()));
         const std::uint64_t generation = generation_;
-        auto job = [&store = store_, login] { return find_keys(store, login); };
+        auto job = [&store = store_, who_asks] { return find_keys(store, who_asks); };
         auto offer = co_await net::offload(pool_, loop_, std::move(job));
         if (offer) {
             for (Identity& identity : offer->identities) identity.generation = generation;

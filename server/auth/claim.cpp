@@ -1,5 +1,9 @@
 #include "server/auth/claim.h"
 
+#include <algorithm>
+#include <span>
+#include <vector>
+
 #include "protocols/base/ascii.h"
 #include "protocols/base/log.h"
 #include "protocols/crypto/crypto.h"
@@ -18,14 +22,35 @@ struct Known {
     bool has_keys = false;
 };
 
-Result<Known> look_up(storage::Store& store, const std::string& login, const std::string& password) {
+// Nothing: unknown or disabled.
+Result<std::optional<storage::Account>> find_account(const storage::Snapshot& snapshot, const LoginName& login) {
+    auto account = snapshot.catalog().account(login.name);
+    if (!account && account.error().code == Errc::not_found && login.typed != login.name) {
+        account = snapshot.catalog().account(login.typed);
+    }
+    if (!account && account.error().code != Errc::not_found) return Error(account.error());
+    if (!account || account->disabled) return std::optional<storage::Account>();
+    return std::optional(*std::move(account));
+}
+
+// As which it may have been hashed, what it is hashed as now first.
+std::vector<std::string> spellings(const std::string& password) {
+    std::vector<std::string> out;
+    if (auto prepared = sasl::prepare_password(password)) out.push_back(*std::move(prepared));
+    if (out.empty() || out.front() != password) out.push_back(password);
+    return out;
+}
+
+Result<Known> look_up(storage::Store& store, const LoginName& login, std::span<const std::string> passwords) {
     return store.read([&](const storage::Snapshot& snapshot) -> Result<Known> {
         Known out;
-        auto account = snapshot.catalog().account(login);
-        if (!account && account.error().code != Errc::not_found) return Error(account.error());
-        if (!account || account->disabled) return out;
+        TRY(auto account, find_account(snapshot, login));
+        if (!account) return out;
         const storage::CredentialView credentials(snapshot);
-        TRY(out.program, credentials.find_secret(account->id, password));
+        for (const std::string& password : passwords) {
+            if (out.program) break;
+            TRY(out.program, credentials.find_secret(account->id, password));
+        }
         TRY(const auto keys, credentials.scram_keys(account->id));
         out.has_keys = !keys.empty() && !keys.front().program;
         out.account = *std::move(account);
@@ -43,10 +68,14 @@ Identity identity_of(const storage::Account& account, const Credential& credenti
 
 }  // namespace
 
-Result<ClaimCheck> check_password(storage::Store& store, const std::string& login, const std::string& password,
+LoginName::LoginName(const std::string& as_typed)
+    : name(sasl::prepare_login(as_typed)), typed(ascii::to_lower(as_typed)) {}
+
+Result<ClaimCheck> check_password(storage::Store& store, const LoginName& login, const std::string& password,
                                   Time now) {
     ClaimCheck out;
-    TRY(const Known known, look_up(store, login, password));
+    const std::vector<std::string> passwords = spellings(password);
+    TRY(const Known known, look_up(store, login, passwords));
     if (known.program) {
         out.right = true;
         out.identity = identity_of(*known.account, app_password_credential(known.program->id));
@@ -56,27 +85,28 @@ Result<ClaimCheck> check_password(storage::Store& store, const std::string& logi
     // Unknown and disabled logins cost the same hash as known ones: the clock tells nobody who lives here.
     const bool usable = known.account && !known.account->password_hash.empty();
     const std::string& hash = usable ? known.account->password_hash : crypto::decoy_password_hash();
-    const bool matches = crypto::verify_password(hash, password);
+    // How many are tried follows from what was typed alone.
+    const bool matches =
+        std::ranges::any_of(passwords, [&](const std::string& one) { return crypto::verify_password(hash, one); });
     out.right = usable && matches;
     if (!out.right) return out;
     out.identity = identity_of(*known.account, password_credential(hash));
     if (known.has_keys) return out;
-    // A password that SASLprep does not allow cannot be proved: it goes on without keys.
-    if (const auto prepared = sasl::prepare(password)) {
-        out.new_keys = crypto::derive_scram_keys(*prepared, storage::scram_salt(store.sealing_key(), login),
-                                                 crypto::kScramIterations);
+    // One that cannot be prepared cannot be proved: it goes on without keys.
+    if (const auto prepared = sasl::prepare_password(password)) {
+        const std::string salt = storage::scram_salt(store.sealing_key(), known.account->address);
+        out.new_keys = crypto::derive_scram_keys(*prepared, salt, crypto::kScramIterations);
         out.password_hash = hash;
     }
     return out;
 }
 
-Result<ProofOffer> find_keys(storage::Store& store, const std::string& login) {
+Result<ProofOffer> find_keys(storage::Store& store, const LoginName& login) {
     ProofOffer out;
-    out.login = login;
+    out.login = login.name;
     TRY_VOID(store.read([&](const storage::Snapshot& snapshot) -> Result<> {
-        const auto account = snapshot.catalog().account(login);
-        if (!account && account.error().code != Errc::not_found) return Error(account.error());
-        if (!account || account->disabled) return {};
+        TRY(const auto account, find_account(snapshot, login));
+        if (!account) return {};
         TRY(auto found, storage::CredentialView(snapshot).scram_keys(account->id));
         for (storage::ProvableKeys& one : found) {
             const Credential credential =
@@ -89,7 +119,7 @@ Result<ProofOffer> find_keys(storage::Store& store, const std::string& login) {
     if (!out.keys.empty()) return out;
     // RFC 5802 9: an address without an account looks like one, and the same at every try.
     crypto::ScramKeys decoy;
-    decoy.salt = storage::scram_salt(store.sealing_key(), login);
+    decoy.salt = storage::scram_salt(store.sealing_key(), login.name);
     decoy.iterations = crypto::kScramIterations;
     decoy.stored_key = crypto::random_octets(kKeyOctets);
     decoy.server_key = crypto::random_octets(kKeyOctets);

@@ -17,10 +17,19 @@ struct ClaimCheck {
     std::string password_hash;                       ///< that `new_keys` belong to
 };
 
-Result<ClaimCheck> check_password(storage::Store& store, const std::string& login, const std::string& password,
-                                  Time now);
-/// `decoy`: what a login that nobody has is offered.
-Result<ProofOffer> find_keys(storage::Store& store, const std::string& login);
+/// A login: prepared, under which it is looked up and counted; and in lower case as it was typed, which finds accounts
+/// that were named before names were prepared.
+struct LoginName {
+    std::string name;
+    std::string typed;
+
+    explicit LoginName(const std::string& as_typed);
+};
+
+/// The password is tried as prepared, and as typed: hashes may be older than the preparation (RFC 8265 4.2).
+Result<ClaimCheck> check_password(storage::Store& store, const LoginName& login, const std::string& password, Time now);
+/// What a login that nobody has is offered looks alike.
+Result<ProofOffer> find_keys(storage::Store& store, const LoginName& login);
 /// The identity behind an address that a token stands for. Errc::unauthenticated.
 Result<Identity> find_token_account(storage::Store& store, const std::string& address);
 

@@ -170,3 +170,20 @@ TEST_CASE("last messages that are none, and passwords as RFC 4013 wants them") {
     CHECK_FALSE(sasl::prepare("\u0627\u0031"));
     CHECK_FALSE(sasl::prepare(""));
 }
+
+TEST_CASE("passwords: SASLprep, and what it refuses as an opaque string, RFC 8265 4.2.2") {
+    CHECK(sasl::prepare_password("pa\u0308ss").value() == "p\u00e4ss");
+    CHECK(sasl::prepare_password("\u2168").value() == "IX");
+    CHECK(sasl::prepare_password("correct horse battery staple").value() == "correct horse battery staple");
+    CHECK(sasl::prepare_password("\u03c0\u00df\u00e5").value() == "\u03c0\u00df\u00e5");
+    CHECK(sasl::prepare_password("Jack of \u2666s").value() == "Jack of \u2666s");
+    CHECK(sasl::prepare_password("\u0627\u0031").value() == "\u0627\u0031");
+    CHECK(sasl::prepare_password("\U0001f511\u1680a\u0308").value() == "\U0001f511 \u00e4");
+    for (const char* bad : {"", "my cat is a \tby", "\x7f", "\ufdd0\U0001f511", "\ue000\U0001f511", "\xff"}) {
+        CAPTURE(bad);
+        CHECK(sasl::prepare_password(bad).error().code == Errc::invalid);
+    }
+    CHECK(sasl::prepare_login("\uff21LICE@A.example") == "alice@a.example");
+    CHECK(sasl::prepare_login("B\u00fccher@A.example") == "b\u00fccher@a.example");
+    CHECK(sasl::prepare_login("A\tB") == "a\tb");
+}

@@ -85,6 +85,21 @@ struct Fixture {
         REQUIRE(step->identity);
         return *step->identity;
     }
+    // PLAIN or LOGIN as a client speaks them.
+    Result<server::Identity> by_mechanism(const std::string& mechanism, const std::string& login,
+                                          const std::string& password) {
+        const auto exchange = LoginExchange::begin(*authenticator, mechanism, {}, kHome, "test");
+        REQUIRE(exchange);
+        if (mechanism == "PLAIN") {
+            auto step = start(*exchange, sasl::plain_response(login, password).value());
+            if (!step) return Error(step.error());
+            return *step->identity;
+        }
+        auto step = start(*exchange, login);
+        if (step) step = answer(*exchange, password);
+        if (!step) return Error(step.error());
+        return *step->identity;
+    }
     std::string challenge(const std::string& login) {
         const auto exchange = LoginExchange::begin(*authenticator, "SCRAM-SHA-256", {}, kHome, "test");
         const auto step = start(*exchange, "n,,n=" + login + ",r=abc");
@@ -113,6 +128,43 @@ TEST_CASE("the account's password and those of its programs log in, in every way
         f.store->read([&](const storage::Snapshot& s) { return storage::CredentialView(s).app_passwords(f.alice); });
     REQUIRE(programs->size() == 1);
     CHECK(programs->front().used);
+}
+
+TEST_CASE("one password and one name, however they are spelt, RFC 4013, 8265") {
+    constexpr const char* kComposed = "p\u00e4ssw\u00f6rt";
+    constexpr const char* kDecomposed = "pa\u0308sswo\u0308rt";
+    Fixture f;
+    f.set_password(sasl::prepare_password(kDecomposed).value());
+    for (const char* spelling : {kComposed, kDecomposed, "p\u00e4ssw\u00f6\u00adrt"}) {
+        CAPTURE(spelling);
+        CHECK(f.plain(std::string(kAlice), spelling));
+        CHECK(f.scram(std::string(kAlice), spelling));
+        CHECK(f.by_mechanism("PLAIN", std::string(kAlice), spelling));
+        CHECK(f.by_mechanism("LOGIN", std::string(kAlice), spelling));
+    }
+    CHECK(f.plain(std::string(kAlice), "passwort").error().code == Errc::unauthenticated);
+    // Full-width letters of the name.
+    CHECK(f.plain("\uff21lice@a.example", kComposed)->account == f.alice);
+    CHECK(f.by_mechanism("PLAIN", "\uff21lice@a.example", kDecomposed));
+    // What SASLprep has no table for, or refuses for the direction of its letters.
+    for (const char* odd : {"\U0001f511 key", "\u05e9\u05dc\u05d5\u05dd1"}) {
+        CAPTURE(odd);
+        f.set_password(sasl::prepare_password(odd).value());
+        f.authenticator->refresh();
+        CHECK(f.plain(std::string(kAlice), odd));
+        CHECK(f.scram(std::string(kAlice), odd));
+    }
+}
+
+TEST_CASE("a password that was hashed before passwords were prepared still logs in as it is typed") {
+    constexpr const char* kDecomposed = "pa\u0308ss\u00a0wort";
+    Fixture f;
+    f.set_password(kDecomposed);
+    CHECK(f.plain(std::string(kAlice), kDecomposed));
+    CHECK(f.plain(std::string(kAlice), "p\u00e4ss wort").error().code == Errc::unauthenticated);
+    f.set_password("tab\tbed");  // none may be set any more
+    f.authenticator->refresh();
+    CHECK(f.plain(std::string(kAlice), "tab\tbed"));
 }
 
 TEST_CASE("what a login is offered does not tell whether it exists") {
