@@ -38,7 +38,24 @@ struct Check {
     Verdict verdict = Verdict::good;
     std::string sentence;
 };
-using Checks = std::vector<Check>;
+// What was found; told as it is found, since some of it takes long.
+class Checks {
+ public:
+    explicit Checks(Output& out) : out_(out) { out_.say_now(line("STATUS", "CHECK", "FINDING")); }
+    void push_back(Check check) {
+        out_.say_now(line(kVerdicts[static_cast<std::size_t>(check.verdict)], check.name, check.sentence));
+        all_.push_back(std::move(check));
+    }
+    const std::vector<Check>& all() const { return all_; }
+
+ private:
+    static std::string line(std::string_view verdict, std::string_view name, std::string_view sentence) {
+        return fmt::format("{:<7}  {:<26}  {}", verdict, to_text(std::string(name)), to_text(std::string(sentence)));
+    }
+
+    Output& out_;
+    std::vector<Check> all_;
+};
 
 void check_data(const Settings& settings, Checks& out) {
     struct stat info {};
@@ -222,67 +239,89 @@ void check_clients(Invocation& call, Checks& out) {
     }
 }
 
-void check_dns(Invocation& call, const Settings& settings, Checks& out) {
+Check judge(const RecordCheck& found) {
+    const bool good = found.status == RecordStatus::good;
+    const bool counts = found.wanted.need != Need::advised;
+    Check out;
+    out.name = fmt::format("dns {} {}", found.wanted.name, found.wanted.type);
+    out.verdict = good ? Verdict::good : counts ? Verdict::bad : Verdict::warning;
+    out.sentence = good ? "as it should be" : fmt::format("{}: {}", to_string(found.status), found.sentence);
+    if (found.status != RecordStatus::unknown) return out;
+    out.verdict = Verdict::skipped;
+    out.sentence = found.sentence;
+    return out;
+}
+
+// The records of all domains, asked for at the same time.
+void check_dns(Invocation& call, const Settings& settings, Lookup& lookup, std::chrono::milliseconds budget,
+               Checks& out) {
     const auto store = call.store();
     if (!store) return;
     const auto domains = (*store)->read([](const storage::Snapshot& snapshot) { return snapshot.catalog().domains(); });
-    const auto lookup = make_lookup(settings);
-    if (!domains || !lookup) {
-        out.push_back({"dns", Verdict::skipped, domains ? lookup.error().context : domains.error().context});
+    if (!domains) {
+        out.push_back({"dns", Verdict::skipped, domains.error().context});
         return;
     }
-    bool answered = false;
+    std::vector<DnsRecord> wanted;
     for (const storage::Domain& domain : *domains) {
         const auto facts = load_domain_facts(**store, settings, domain.name);
         if (!facts) continue;
-        for (const RecordCheck& check : (*lookup)->check(expected_records(*facts))) {
-            const std::string name = fmt::format("dns {} {}", check.wanted.name, check.wanted.type);
-            if (check.status == RecordStatus::unknown) {
-                out.push_back({name, Verdict::skipped, check.sentence});
-                // A DNS that does not answer would not for the others either: one time-out is enough.
-                if (!answered) return;
-                continue;
-            }
-            answered = true;
-            const bool good = check.status == RecordStatus::good;
-            const bool counts = check.wanted.need != Need::advised;
-            out.push_back({name,
-                           good     ? Verdict::good
-                           : counts ? Verdict::bad
-                                    : Verdict::warning,
-                           good ? "as it should be" : fmt::format("{}: {}", to_string(check.status), check.sentence)});
-        }
+        const auto records = expected_records(*facts);
+        wanted.insert(wanted.end(), records.begin(), records.end());
     }
+    bool answered = false;
+    std::vector<Check> skipped;
+    lookup.check(wanted, budget, [&](const RecordCheck& found) {
+        Check check = judge(found);
+        if (check.verdict == Verdict::skipped) return skipped.push_back(std::move(check));
+        answered = true;
+        out.push_back(std::move(check));
+    });
+    // Where nothing is answered one line says so.
+    if (!answered && !skipped.empty()) return out.push_back({"dns", Verdict::skipped, skipped.front().sentence});
+    for (Check& check : skipped) out.push_back(std::move(check));
 }
 
-void check_dnssec(const Settings& settings, Checks& out) {
-    const auto lookup = make_lookup(settings);
-    if (!lookup) {
-        out.push_back({"dane", Verdict::skipped, lookup.error().context});
-        return;
-    }
-    const dns::DnssecState found = (*lookup)->test_dnssec();
+// Whether the DNS answers at all.
+bool check_dnssec(Lookup& lookup, std::chrono::milliseconds budget, Checks& out) {
+    const dns::DnssecState found = lookup.test_dnssec(budget);
     switch (found.state) {
         case dns::Dnssec::working:
             out.push_back({"dane", Verdict::good, "DNSSEC answers are validated: DANE is in use"});
-            return;
+            return true;
         case dns::Dnssec::off:
             out.push_back({"dane", Verdict::warning,
                            "DANE unavailable: set trust_anchor in [dns], such as /usr/share/dns/root.ds"});
-            return;
+            return true;
         case dns::Dnssec::broken:
             out.push_back({"dane", Verdict::warning,
                            "DANE unavailable: the servers in [dns] lose DNSSEC signatures; use others, or none"});
-            return;
-        case dns::Dnssec::unknown:
-            out.push_back({"dane", Verdict::skipped, "the DNS does not answer: " + found.why});
-            return;
+            return true;
+        case dns::Dnssec::unknown: break;
     }
+    out.push_back({"dane", Verdict::skipped, found.why});
+    return false;
+}
+
+void check_outside(Invocation& call, const Settings& settings, std::chrono::milliseconds budget, Checks& out) {
+    const auto lookup = make_lookup(settings);
+    if (!lookup) return out.push_back({"dns", Verdict::skipped, lookup.error().context});
+    // One silence is long enough: then the records have a moment only.
+    const bool answers = check_dnssec(**lookup, budget, out);
+    check_dns(call, settings, **lookup, answers ? budget : budget / 5, out);
 }
 
 // doctor
 Result<> doctor(Invocation& call) {
-    Checks checks;
+    std::chrono::milliseconds budget = kDnsBudget;
+    if (call.has("--dns-seconds")) {
+        const auto seconds = ascii::parse_number(call.get("--dns-seconds"));
+        if (!seconds || *seconds == 0 || *seconds > 600) {
+            return Error(Errc::invalid, "--dns-seconds is a number from 1 to 600");
+        }
+        budget = std::chrono::seconds(*seconds);
+    }
+    Checks checks(call.out());
     const auto settings = call.settings();
     if (!settings) {
         checks.push_back({"config", Verdict::bad, settings.error().context});
@@ -294,27 +333,26 @@ Result<> doctor(Invocation& call) {
         check_clock(checks);
         check_store(call, checks);
         check_clients(call, checks);
-        if (!call.has("--no-dns")) {
-            check_dnssec(*settings, checks);
-            check_dns(call, *settings, checks);
-        }
+        if (!call.has("--no-dns")) check_outside(call, *settings, budget, checks);
     }
     std::vector<Record> rows;
-    for (const Check& check : checks) {
+    for (const Check& check : checks.all()) {
         const std::string verdict(kVerdicts[static_cast<std::size_t>(check.verdict)]);
         Record row;
-        row.add("status", call.out().json() ? ascii::to_lower(verdict) : verdict).add("check", check.name);
-        row.add("finding", check.sentence);
+        row.add("status", ascii::to_lower(verdict)).add("check", check.name).add("finding", check.sentence);
         rows.push_back(std::move(row));
     }
-    call.out().table(rows, "");
-    const auto bad = std::ranges::count(checks, Verdict::bad, &Check::verdict);
+    if (call.out().json()) call.out().table(rows, "");
+    const auto bad = std::ranges::count(checks.all(), Verdict::bad, &Check::verdict);
     if (bad == 0) return {};
     return Error(Errc::refused,
-                 fmt::format("{} of {} checks found something that must be put right", bad, checks.size()));
+                 fmt::format("{} of {} checks found something that must be put right", bad, checks.all().size()));
 }
 
-constexpr Argument kArguments[] = {{Argument::Kind::flag, "--no-dns", "leave the DNS out"}};
+constexpr Argument kArguments[] = {
+    {Argument::Kind::flag, "--no-dns", "leave the DNS out"},
+    {Argument::Kind::option, "--dns-seconds", "how long to wait for the DNS (10)"},
+};
 constexpr Command kRows[] = {{"", "doctor", "look for what is wrong", "posthouse doctor", kArguments, doctor}};
 
 }  // namespace

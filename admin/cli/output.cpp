@@ -63,6 +63,11 @@ void Output::say(std::string_view text) {
     if (!json()) out_ << text << '\n';
 }
 
+void Output::say_now(std::string_view text) {
+    say(text);
+    out_.flush();
+}
+
 void Output::record(const Record& record) {
     if (json()) {
         to_json(record).stringify(out_, 2);

@@ -40,6 +40,8 @@ class Output {
     bool json() const { return format_ == Format::json; }
     /// For people only; nothing with --json. Controls in it are the caller's own.
     void say(std::string_view text);
+    /// The same, and seen at once: for what takes long.
+    void say_now(std::string_view text);
     /// One thing: "name: value" lines, or an object.
     void record(const Record& record);
     /// Many of a kind: columns under a heading, or an array. `none` is said where there are none.

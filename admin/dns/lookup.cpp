@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace posthouse::admin {
 namespace {
 
@@ -31,9 +33,46 @@ net::Task<Found> ptr_task(dns::Resolver& resolver, net::IpAddress address) {
     co_return answer->records;
 }
 
-net::Task<void> keep_state(dns::Resolver& resolver, dns::DnssecState& out, net::Loop& loop) {
-    out = co_await resolver.test_dnssec();
+// Ends what is asked once the budget is spent: then it fails, and `over` is set like after an answer.
+net::Task<void> end_in_time(net::Loop& loop, dns::Resolver& resolver, std::chrono::milliseconds budget,
+                            net::Event& over) {
+    constexpr std::chrono::milliseconds kAgain{50};  // who asks for two things asks for the second now
+    auto done = co_await over.wait_for(budget);
+    while (!done) {
+        resolver.interrupt();
+        done = co_await over.wait_for(kAgain);
+    }
     loop.stop();
+}
+
+net::Task<void> keep_state(dns::Resolver& resolver, dns::DnssecState& out, net::Event& over) {
+    out = co_await resolver.test_dnssec();
+    over.set();
+}
+
+std::string not_within(std::chrono::milliseconds budget) {
+    return fmt::format("the DNS does not answer within {} s", std::chrono::duration<double>(budget).count());
+}
+
+RecordCheck unanswered(const DnsRecord& record, const Error& error, std::chrono::milliseconds budget) {
+    RecordCheck out;
+    out.wanted = record;
+    out.sentence = error.code == Errc::cancelled ? not_within(budget) : error.context;
+    return out;
+}
+
+// Questions that are asked at the same time.
+struct Batch {
+    explicit Batch(net::Loop& loop) : over(loop) {}
+    std::size_t left = 0;
+    net::Event over;
+};
+
+net::Task<void> check_one(dns::Resolver& resolver, DnsRecord record, std::chrono::milliseconds budget, Batch& batch,
+                          const std::function<void(RecordCheck)>& tell) {
+    const auto found = co_await ask_task(resolver, record.type, record.name);
+    tell(found ? judge_record(record, *found) : unanswered(record, found.error(), budget));
+    if (--batch.left == 0) batch.over.set();
 }
 
 // Spawned: keeps its result where the caller waits for it.
@@ -68,29 +107,46 @@ Found Lookup::ask(const std::string& type, const std::string& name) {
 
 Found Lookup::ask_ptr(const net::IpAddress& address) { return run(*loop_, ptr_task(*resolver_, address)); }
 
-dns::DnssecState Lookup::test_dnssec() {
+dns::DnssecState Lookup::test_dnssec(std::chrono::milliseconds budget) {
     dns::DnssecState out;
+    const auto began = std::chrono::steady_clock::now();
+    net::Event over(*loop_);
     net::TaskGroup group(*loop_);
-    group.spawn("admin.dnssec", keep_state(*resolver_, out, *loop_));
+    group.spawn("admin.dnssec", keep_state(*resolver_, out, over));
+    group.spawn("admin.dnssec.end", end_in_time(*loop_, *resolver_, budget, over));
     loop_->run();
     while (group.size() != 0) loop_->poll();
+    const bool late = std::chrono::steady_clock::now() - began >= budget;
+    if (late && out.state == dns::Dnssec::unknown) out.why = not_within(budget);
     return out;
+}
+
+void Lookup::check(const std::vector<DnsRecord>& wanted, std::chrono::milliseconds budget,
+                   const std::function<void(RecordCheck)>& tell) {
+    Batch batch(*loop_);
+    net::TaskGroup group(*loop_);
+    const auto is_asked = [](const DnsRecord& record) {
+        return record.type != "SRV";  // advice for clients; the resolver has no such question
+    };
+    batch.left = static_cast<std::size_t>(std::ranges::count_if(wanted, is_asked));
+    if (batch.left == 0) return;
+    for (const DnsRecord& record : wanted) {
+        if (is_asked(record)) group.spawn("admin.lookup", check_one(*resolver_, record, budget, batch, tell));
+    }
+    group.spawn("admin.lookup.end", end_in_time(*loop_, *resolver_, budget, batch.over));
+    loop_->run();
+    while (group.size() != 0) loop_->poll();
 }
 
 std::vector<RecordCheck> Lookup::check(const std::vector<DnsRecord>& wanted) {
     std::vector<RecordCheck> out;
-    for (const DnsRecord& record : wanted) {
-        if (record.type == "SRV") continue;  // advice for clients; the resolver has no such question
-        const Found found = ask(record.type, record.name);
-        if (found) {
-            out.push_back(judge_record(record, *found));
-            continue;
-        }
-        RecordCheck check;
-        check.wanted = record;
-        check.sentence = found.error().context;
-        out.push_back(std::move(check));
-    }
+    check(wanted, kDnsBudget, [&](RecordCheck found) { out.push_back(std::move(found)); });
+    const auto place = [&](const RecordCheck& one) {
+        return std::ranges::find_if(wanted, [&](const DnsRecord& record) {
+            return record.name == one.wanted.name && record.type == one.wanted.type && record.value == one.wanted.value;
+        });
+    };
+    std::ranges::sort(out, {}, place);
     return out;
 }
 

@@ -1,6 +1,8 @@
 #pragma once
 /// admin/dns/lookup: questions to the DNS that wait for their answer, for commands.
 /// Threads: the caller's; runs a loop of its own while it asks.
+#include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -11,6 +13,9 @@
 
 namespace posthouse::admin {
 
+/// How long a command waits for the DNS, however much it asks.
+inline constexpr std::chrono::milliseconds kDnsBudget{10'000};
+
 class Lookup {
  public:
     static Result<std::unique_ptr<Lookup>> make(dns::ResolverOptions options);
@@ -20,9 +25,13 @@ class Lookup {
     Result<std::vector<std::string>> ask(const std::string& type, const std::string& name);
     /// Names that an address points back to.
     Result<std::vector<std::string>> ask_ptr(const net::IpAddress& address);
-    /// Whether DNSSEC can be had through these servers: without it there is no DANE.
-    dns::DnssecState test_dnssec();
-    /// Judges every record that can be asked for; one that the DNS does not answer is `unknown` with its reason.
+    /// Whether DNSSEC can be had through these servers: without it there is no DANE. `unknown` after `budget`.
+    dns::DnssecState test_dnssec(std::chrono::milliseconds budget);
+    /// Judges every record that can be asked for, all at once, and tells each as it is answered; one that the DNS does
+    /// not answer within `budget` is `unknown` with its reason.
+    void check(const std::vector<DnsRecord>& wanted, std::chrono::milliseconds budget,
+               const std::function<void(RecordCheck)>& tell);
+    /// The same in the order of `wanted`, within kDnsBudget.
     std::vector<RecordCheck> check(const std::vector<DnsRecord>& wanted);
 
  private:
