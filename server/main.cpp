@@ -213,7 +213,6 @@ imap::ImapDeps House::imap_deps(net::TlsServerContext* starttls) {
     deps.switches = switches_.get();
     deps.cache = &imap_cache_;
     deps.fetched = &imap_fetched_;
-    deps.announce_uidonly = config_.imap_announce_uidonly;
     deps.tls = starttls;
     deps.hostname = config_.hostname;
     deps.clock = &system_clock();
@@ -331,6 +330,7 @@ Result<> House::build() {
     options.watch_other_processes = true;
     TRY(store_, storage::Store::open(std::move(options)));
     search_ = std::make_unique<storage::search::SearchIndex>(*store_);
+    warn_of(config_);
     TRY_VOID(load_tls());
     TRY_VOID(open_rooms());
     TRY_VOID(open_doors());
@@ -345,8 +345,7 @@ admin::HealthReport House::health() const {
     const storage::Health now = store_->health();
     report.serving = now == storage::Health::good || now == storage::Health::low_disk;
     report.store = storage::to_string(now);
-    const auto waiting =
-        store_->read([](const storage::Snapshot& snapshot) { return snapshot.queue().waiting_count(); });
+    const auto waiting = store_->read([](const storage::Snapshot& s) { return s.queue().waiting_count(); });
     report.serving = report.serving && waiting.has_value();
     report.waiting = waiting ? *waiting : 0;
     report.uptime_s = (system_clock().now() - started_).count() / 1000;
@@ -363,8 +362,7 @@ void House::refresh_gauges() {
     set("store_writes_failed", "Writes that failed since the start", store.writes_failed);
     set("store_appended_bytes", "Message octets appended since the start", store.bytes_appended);
     set("store_pending", "Writes that wait for the commit thread", store.pending);
-    const auto waiting =
-        store_->read([](const storage::Snapshot& snapshot) { return snapshot.queue().waiting_count(); });
+    const auto waiting = store_->read([](const storage::Snapshot& s) { return s.queue().waiting_count(); });
     if (waiting) set("queue_waiting", "Recipients that wait in the queue", *waiting);
     if (const auto search = search_->status()) {
         set("search_indexed_messages", "Messages that a search finds by the index", search->indexed);
@@ -581,10 +579,8 @@ Result<admin::TlsExplanation> explain_tls(storage::Store& store, const admin::Se
     out.refusal = std::move(found.refusal);
     out.mx_secure = found.mx_secure;
     out.sts = std::move(found.sts);
-    for (auto& host : found.hosts) {
-        out.hosts.push_back(
-            {std::move(host.name), std::move(host.policy), std::move(host.why), std::move(host.records)});
-    }
+    for (auto& [name, policy, why, records] : found.hosts)
+        out.hosts.push_back({std::move(name), std::move(policy), std::move(why), std::move(records)});
     return out;
 }
 

@@ -150,13 +150,7 @@ ALTER TABLE dkim_keys ADD COLUMN seen_ms INTEGER NOT NULL DEFAULT 0;
 UPDATE dkim_keys SET state = CASE WHEN active THEN 1 ELSE 3 END, changed_ms = created_ms;
 )sql";
 constexpr const char* kToVersion4[] = {
-    kLogin4,
-    kQueue4,
-    kReplyClass4,
-    kRoutes4,
-    kTransport4,
-    kLanes4,
-    kDkim4,
+    kLogin4, kQueue4, kReplyClass4, kRoutes4, kTransport4, kLanes4, kDkim4,
 };
 
 // 5: what becomes of a message. One script for each of its rooms.
@@ -168,8 +162,12 @@ constexpr const char* kReleased5 = R"sql(
 ALTER TABLE queue_recipients ADD COLUMN released INTEGER NOT NULL DEFAULT 0;
 UPDATE queue_recipients SET released = 1 WHERE state IN (0, 1) AND last_reply LIKE 'Held by route%';
 )sql";
+constexpr const char* kSwitches5 = R"sql(
+INSERT OR IGNORE INTO capability_switches VALUES (0, '', 'UIDONLY');
+)sql";
 constexpr const char* kToVersion5[] = {
     kReleased5,
+    kSwitches5,
     kReturnPath5,
 };
 

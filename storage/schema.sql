@@ -449,6 +449,8 @@ CREATE TABLE capability_switches (
     capability TEXT NOT NULL,     -- upper case, as CAPABILITY shows it
     PRIMARY KEY (account, client, capability)
 ) WITHOUT ROWID;
+-- A phone that sees it announced switches it on: not before the operator says so.
+INSERT INTO capability_switches VALUES (0, '', 'UIDONLY');
 
 -- MTA-STS policies of other domains (RFC 8461), until they expire.
 CREATE TABLE sts_policies (

@@ -3,6 +3,8 @@
 
 #include "admin/cli/command.h"
 #include "protocols/base/ascii.h"
+#include "protocols/base/nearest.h"
+#include "protocols/imap/capability.h"
 #include "storage/capability_switches.h"
 
 namespace posthouse::admin {
@@ -15,8 +17,21 @@ using storage::SwitchView;
 
 enum class Turn { off, on };
 
+// A mistyped name would switch nothing off and say that it did.
+Result<std::string> known_capability(const std::string& typed) {
+    const std::string name = ascii::to_upper(typed);
+    if (const imap::Capability* const known = imap::find_capability(name)) return ascii::to_upper(known->name);
+    std::vector<std::string> names;
+    for (const imap::Capability& one : imap::capabilities()) names.push_back(ascii::to_upper(one.name));
+    const std::vector<std::string_view> views(names.begin(), names.end());
+    return Error(Errc::invalid, fmt::format("{} is no capability of this server; {}", name, suggest(name, views)));
+}
+
 Result<> turn(Invocation& call, Turn way) {
-    const std::string capability = ascii::to_upper(call.get("CAPABILITY"));
+    std::string capability = ascii::to_upper(call.get("CAPABILITY"));
+    if (way == Turn::off) {
+        TRY(capability, known_capability(capability));
+    }
     const std::string address = ascii::to_lower(call.get("--account"));
     const std::string client = call.get("--client");
     if (call.has("--client") && client.empty()) {
@@ -78,7 +93,7 @@ constexpr Argument kArguments[] = {{Kind::positional, "CAPABILITY", "as CAPABILI
                                    {Kind::option, "--client", "only for clients whose ID name holds this"}};
 
 constexpr Command kRows[] = {
-    {"capability", "off", "announce it no more, and refuse its commands",
+    {"capability", "off", "announce it no more, and refuse its commands and words",
      "posthouse capability off QRESYNC --client thunderbird", kArguments, capability_off},
     {"capability", "on", "offer it again", "posthouse capability on QRESYNC --client thunderbird", kArguments,
      capability_on},

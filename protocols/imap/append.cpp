@@ -59,7 +59,8 @@ Result<> AppendParser::take_head(Cursor& in, Follows follows, std::vector<Append
         TRY(begin.internal_date_s, take_date_time(in));
         TRY_VOID(take_space(in));
     }
-    if (in.take_word("CATENATE (")) {
+    begin.catenate = in.take_word("CATENATE (");
+    if (begin.catenate) {
         out.push_back(std::move(begin));
         state_ = State::part;
         return {};

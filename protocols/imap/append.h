@@ -33,7 +33,8 @@ struct AppendEvent {
     Kind kind = Kind::begin;
     FlagList flags;
     std::optional<std::int64_t> internal_date_s;
-    bool utf8 = false;  ///< begin: "UTF8 (": its header may hold UTF-8
+    bool utf8 = false;      ///< begin: "UTF8 (": its header may hold UTF-8
+    bool catenate = false;  ///< begin: "CATENATE (": it is put together of parts
     std::string url;
 };
 

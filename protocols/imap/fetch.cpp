@@ -73,6 +73,11 @@ constexpr FetchItem macro(std::string_view name, std::string_view expands_to) {
     return item;
 }
 
+constexpr FetchItem of(std::string_view capability, FetchItem item) {
+    item.capability = capability;
+    return item;
+}
+
 constexpr auto kItems = std::to_array<FetchItem>({
     macro("ALL", "(FLAGS INTERNALDATE RFC822.SIZE ENVELOPE)"),
     macro("FAST", "(FLAGS INTERNALDATE RFC822.SIZE)"),
@@ -81,7 +86,7 @@ constexpr auto kItems = std::to_array<FetchItem>({
     value("FLAGS", Needs::index, write_flags, "3501 7.4.2"),
     value("INTERNALDATE", Needs::index, write_date, "3501 7.4.2"),
     value("RFC822.SIZE", Needs::index, write_size, "3501 7.4.2"),
-    value("MODSEQ", Needs::index, write_modseq, "7162 3.1.4.2"),
+    of("CONDSTORE", value("MODSEQ", Needs::index, write_modseq, "7162 3.1.4.2")),
     value("ENVELOPE", Needs::facts, write_envelope, "3501 7.4.2"),
     value("BODYSTRUCTURE", Needs::facts, write_bodystructure, "3501 7.4.2"),
     value("BODY", Needs::facts, write_body, "3501 7.4.2"),
@@ -90,13 +95,13 @@ constexpr auto kItems = std::to_array<FetchItem>({
     octets("RFC822", SectionKind::body, Seen::set, "3501 6.4.5"),
     octets("RFC822.HEADER", SectionKind::header, Seen::keep, "3501 6.4.5"),
     octets("RFC822.TEXT", SectionKind::text, Seen::set, "3501 6.4.5"),
-    value("EMAILID", Needs::entry, write_email_id, "8474 5.1"),
-    value("THREADID", Needs::index, write_thread_id, "8474 5.2"),
-    value("SAVEDATE", Needs::entry, write_save_date, "8514 4.2"),
-    shaped("BINARY[", Shape::decoded, Seen::set, "3516 4.2"),
-    shaped("BINARY.PEEK[", Shape::decoded, Seen::keep, "3516 4.2"),
-    shaped("BINARY.SIZE[", Shape::decoded_size, Seen::keep, "3516 4.2"),
-    shaped("PREVIEW", Shape::preview, Seen::keep, "8970 3"),
+    of("OBJECTID", value("EMAILID", Needs::entry, write_email_id, "8474 5.1")),
+    of("OBJECTID", value("THREADID", Needs::index, write_thread_id, "8474 5.2")),
+    of("SAVEDATE", value("SAVEDATE", Needs::entry, write_save_date, "8514 4.2")),
+    of("BINARY", shaped("BINARY[", Shape::decoded, Seen::set, "3516 4.2")),
+    of("BINARY", shaped("BINARY.PEEK[", Shape::decoded, Seen::keep, "3516 4.2")),
+    of("BINARY", shaped("BINARY.SIZE[", Shape::decoded_size, Seen::keep, "3516 4.2")),
+    of("PREVIEW", shaped("PREVIEW", Shape::preview, Seen::keep, "8970 3")),
 });
 
 const FetchItem* find_item(std::string_view name) {

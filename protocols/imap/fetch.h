@@ -74,6 +74,7 @@ struct FetchItem {
     std::optional<SectionKind> section;                                    ///< items that are octets of the message
     void (*write)(std::string& out, const FetchSource& source) = nullptr;  ///< all others
     std::string_view rfc;
+    std::string_view capability = "";  ///< what brings it; any of several; empty: IMAP4rev1
 };
 
 struct FetchUse {

@@ -93,6 +93,7 @@ struct SearchKey {
     Match (*judge)(const SearchNode& node, const SearchMessage& message) = nullptr;  ///< null: NOT, OR and lists
     std::string_view rfc;
     SearchPlace place = SearchPlace::nowhere;  ///< nowhere: judged from memory, or by the keys it holds
+    std::string_view capability = "";          ///< what brings it; empty: IMAP4rev1
 };
 
 struct SearchNode {

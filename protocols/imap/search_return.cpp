@@ -13,14 +13,14 @@ namespace {
 using Return = SearchReturn;
 
 constexpr std::array<SearchReturnOption, 8> kOptions = {{
-    {"MIN", Return::kMin, "4731 3.1"},
-    {"MAX", Return::kMax, "4731 3.1"},
-    {"ALL", Return::kAll, "4731 3.1"},
-    {"COUNT", Return::kCount, "4731 3.1"},
-    {"SAVE", Return::kSave, "5182 2.1"},
-    {"PARTIAL", Return::kPartial, "9394 3.1"},
-    {"UPDATE", Return::kUpdate, "5267 4.3"},
-    {"CONTEXT", Return::kContext, "5267 4.2"},  // a hint that is not needed
+    {"MIN", Return::kMin, "4731 3.1", ""},
+    {"MAX", Return::kMax, "4731 3.1", ""},
+    {"ALL", Return::kAll, "4731 3.1", ""},
+    {"COUNT", Return::kCount, "4731 3.1", ""},
+    {"SAVE", Return::kSave, "5182 2.1", "SEARCHRES"},
+    {"PARTIAL", Return::kPartial, "9394 3.1", "PARTIAL"},
+    {"UPDATE", Return::kUpdate, "5267 4.3", "CONTEXT=SEARCH"},
+    {"CONTEXT", Return::kContext, "5267 4.2", "CONTEXT=SEARCH"},  // a hint that is not needed
 }};
 
 Result<> take_option(Cursor& in, SearchReturn& into) {

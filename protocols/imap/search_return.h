@@ -51,6 +51,7 @@ struct SearchReturnOption {
     std::string_view name;
     SearchReturn::Option option;
     std::string_view rfc;
+    std::string_view capability;  ///< what brings it, beside RETURN itself
 };
 std::span<const SearchReturnOption> search_return_options();
 

@@ -31,15 +31,15 @@ std::string display(std::string_view envelope) {
 
 using Needs = SortNeeds;
 constexpr std::array<SortKey, 9> kKeys = {{
-    {"ARRIVAL", Needs::memory, arrival, nullptr, "5256 3"},
-    {"CC", Needs::envelope, nullptr, mailbox<EnvelopeList::cc>, "5256 3"},
-    {"DATE", Needs::date, sent, nullptr, "5256 2.2"},
-    {"DISPLAYFROM", Needs::envelope, nullptr, display<EnvelopeList::from>, "5957 4"},
-    {"DISPLAYTO", Needs::envelope, nullptr, display<EnvelopeList::to>, "5957 4"},
-    {"FROM", Needs::envelope, nullptr, mailbox<EnvelopeList::from>, "5256 3"},
-    {"SIZE", Needs::memory, size, nullptr, "5256 3"},
-    {"SUBJECT", Needs::envelope, nullptr, subject, "5256 2.1"},
-    {"TO", Needs::envelope, nullptr, mailbox<EnvelopeList::to>, "5256 3"},
+    {"ARRIVAL", Needs::memory, arrival, nullptr, "5256 3", ""},
+    {"CC", Needs::envelope, nullptr, mailbox<EnvelopeList::cc>, "5256 3", ""},
+    {"DATE", Needs::date, sent, nullptr, "5256 2.2", ""},
+    {"DISPLAYFROM", Needs::envelope, nullptr, display<EnvelopeList::from>, "5957 4", "SORT=DISPLAY"},
+    {"DISPLAYTO", Needs::envelope, nullptr, display<EnvelopeList::to>, "5957 4", "SORT=DISPLAY"},
+    {"FROM", Needs::envelope, nullptr, mailbox<EnvelopeList::from>, "5256 3", ""},
+    {"SIZE", Needs::memory, size, nullptr, "5256 3", ""},
+    {"SUBJECT", Needs::envelope, nullptr, subject, "5256 2.1", ""},
+    {"TO", Needs::envelope, nullptr, mailbox<EnvelopeList::to>, "5256 3", ""},
 }};
 
 // The first octets as a number that compares alike: most texts differ there.

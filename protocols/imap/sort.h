@@ -33,6 +33,7 @@ struct SortKey {
     std::uint64_t (*value)(const SortMessage& message) = nullptr;  ///< null: a text
     std::string (*text)(std::string_view envelope) = nullptr;      ///< for collation, not folded yet
     std::string_view rfc;
+    std::string_view capability;  ///< what brings it, beside SORT itself
 };
 std::span<const SortKey> sort_keys();
 

@@ -19,6 +19,8 @@
 #pragma clang diagnostic pop
 
 #include "protocols/base/ascii.h"
+#include "protocols/base/log.h"
+#include "protocols/base/nearest.h"
 
 namespace posthouse::server {
 namespace {
@@ -201,7 +203,7 @@ Result<> set_clear_login(Config& config, const toml::node& node, const Place& pl
 Result<> set_announce_uidonly(Config& config, const toml::node& node, const Place& place) {
     const auto* flag = node.as_boolean();
     if (flag == nullptr) return place.error("must be true or false, without quotes; write announce_uidonly = false");
-    config.imap_announce_uidonly = flag->get();
+    config.imap_announce_uidonly = true;  // capabilities are switched in the store now
     return {};
 }
 
@@ -239,12 +241,12 @@ Result<> set_loopback_mx(Config& config, const toml::node& node, const Place& pl
     return {};
 }
 
-template <std::string Config::* member>
+template <std::string Config::*member>
 Result<> set_path(Config& config, const toml::node& node, const Place& place) {
     TRY(config.*member, take_path(node, place, "\"/etc/posthouse/file.pem\""));
     return {};
 }
-template <std::string Config::* member>
+template <std::string Config::*member>
 Result<> set_optional_path(Config& config, const toml::node& node, const Place& place) {
     TRY(config.*member, take_optional_path(node, place, "\"/etc/posthouse/file.pem\""));
     return {};
@@ -294,36 +296,6 @@ constexpr Key kKeys[] = {
     {"relay", "sts_port", Presence::optional, "", set_sts_port},
     {"relay", "allow_loopback_mx", Presence::optional, "", set_loopback_mx},
 };
-
-// Levenshtein's distance: how many letters were mistyped.
-std::size_t distance(std::string_view a, std::string_view b) {
-    std::vector<std::size_t> row(b.size() + 1);
-    for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
-    for (std::size_t i = 1; i <= a.size(); ++i) {
-        std::size_t diagonal = row[0];
-        row[0] = i;
-        for (std::size_t j = 1; j <= b.size(); ++j) {
-            const std::size_t above = row[j];
-            row[j] = std::min({row[j] + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0U : 1U)});
-            diagonal = above;
-        }
-    }
-    return row[b.size()];
-}
-
-// "did you mean smtp?", or the whole list where nothing is near.
-std::string suggest(std::string_view wrong, std::span<const std::string_view> known) {
-    std::string_view best;
-    std::size_t best_distance = 4;
-    std::string all;
-    for (const std::string_view name : known) {
-        const std::size_t d = wrong.size() > 64 ? best_distance : distance(wrong, name);
-        if (d < best_distance) best = name, best_distance = d;
-        all += all.empty() ? "" : ", ";
-        all += name;
-    }
-    return best.empty() ? fmt::format("known here are: {}", all) : fmt::format("did you mean {}?", best);
-}
 
 std::vector<std::string_view> known_names(std::string_view section) {
     std::vector<std::string_view> out;
@@ -427,8 +399,17 @@ Result<Config> parse_config(std::string_view text, const std::string& name) {
     return config;
 }
 
+void warn_of(const Config& config) {
+    if (!config.imap_announce_uidonly) return;
+    log::warn(
+        "serve",
+        "imap.announce_uidonly in {} has no effect any more: posthouse capability on UIDONLY announces it; remove "
+        "the line",
+        config.file);
+}
+
 Result<Config> load_config(const std::string& path) {
-    struct stat info{};
+    struct stat info {};
     if (::stat(path.c_str(), &info) != 0) {
         if (errno == ENOENT) {
             return Error(

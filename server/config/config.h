@@ -49,7 +49,7 @@ struct Config {
     std::uint64_t imap_fetch_cache_octets = 32ULL * 1024 * 1024;  ///< what FETCH has answered
     std::uint64_t imap_cache_octets = 64ULL * 1024 * 1024;       ///< mailboxes that stay open for the next SELECT
     bool imap_clear_login = false;                               ///< from loopback: LOGIN without TLS is taken
-    bool imap_announce_uidonly = false;                          ///< UIDONLY stands in CAPABILITY
+    bool imap_announce_uidonly = false;                          ///< it stands there; of no effect any more
     std::string relay_ca_file;                                   ///< trust anchors for relays; empty: the system's
     std::uint16_t relay_mx_port = 25;                            ///< another one only in tests
     std::uint16_t relay_sts_port = 443;                          ///< of MTA-STS policies; another one only in tests
@@ -60,7 +60,7 @@ struct Config {
 /// A service, its key in [listen] and its list.
 struct ListenRow {
     std::string_view service;
-    std::vector<net::Endpoint> ListenConfig::* list;
+    std::vector<net::Endpoint> ListenConfig::*list;
     bool implicit_tls;
     std::uint16_t port;  ///< the usual one
 };
@@ -78,5 +78,7 @@ inline constexpr ListenRow kListenRows[] = {
 Result<Config> load_config(const std::string& path);
 /// The same for text; `name` stands for the file in messages.
 Result<Config> parse_config(std::string_view text, const std::string& name);
+/// Tells the log of lines in it that have no effect any more.
+void warn_of(const Config& config);
 
 }  // namespace posthouse::server

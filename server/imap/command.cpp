@@ -43,6 +43,8 @@ constexpr auto kExtensions = std::to_array<Extension>({
     {"CATENATE", kAnyPhase, "4469"},
     {"SAVEDATE", kAnyPhase, "8514"},
     {"UTF8=ACCEPT", kAnyPhase, "9755"},
+    {"UIDONLY", kAnyPhase,
+     "9586"},  // off until it is switched on: a phone that sees it enables it (storage/schema.sql)
 });
 
 constexpr auto kEnablings = std::to_array<Enabling>({

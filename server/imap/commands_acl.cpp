@@ -4,6 +4,7 @@
 #include "protocols/imap/grammar.h"
 #include "protocols/imap/response.h"
 #include "server/imap/names.h"
+#include "server/imap/offered.h"
 #include "server/imap/session.h"
 
 namespace posthouse::server::imap {
@@ -14,6 +15,8 @@ namespace {
 
 using storage::Rights;
 using storage::RightsChange;
+
+constexpr std::string_view kNewRights = "texk";  // RFC 4314 2.1: the old "c" and "d" stood for them
 
 struct AclArguments {
     std::string name;
@@ -35,9 +38,12 @@ struct ModRights {
     RightsChange how = RightsChange::replace;
     Rights rights = 0;
 };
-Result<ModRights> take_mod_rights(Cursor& args) {
+Result<ModRights> take_mod_rights(const Session& session, Cursor& args) {
     ModRights out;
     TRY(const std::string text, wire::take_astring(args));
+    if (text.find_first_of(kNewRights) != std::string::npos) {
+        TRY_VOID(check_offered(session, "RIGHTS=texk", "Unknown right"));
+    }
     std::string_view letters = text;
     if (letters.starts_with('+')) out.how = RightsChange::add;
     if (letters.starts_with('-')) out.how = RightsChange::remove;
@@ -58,7 +64,7 @@ net::Task<Reply> on_set_acl(Session& session, Cursor args) {
     if (!arguments) co_return syntax(arguments.error());
     const auto space = wire::take_space(args);
     if (!space) co_return syntax(space.error());
-    const auto to = take_mod_rights(args);
+    const auto to = take_mod_rights(session, args);
     if (!to) co_return syntax(to.error());
     const auto end = wire::take_end(args);
     if (!end) co_return syntax(end.error());
@@ -88,7 +94,7 @@ net::Task<Reply> on_get_acl(Session& session, Cursor args) {
     const auto add = [&](std::string_view identifier, Rights rights) {
         out += ' ';
         wire::append_astring(out, identifier);
-        out += ' ' + storage::format_rights_for_clients(rights);
+        out += ' ' + format_rights(session, rights);
     };
     add(*owner, storage::kAllRights);
     for (const storage::RightsRow& row : *rows) add(row.identifier, row.rights);
@@ -111,10 +117,10 @@ net::Task<Reply> on_list_rights(Session& session, Cursor args) {
     out += ' ';
     wire::append_astring(out, arguments->identifier);
     if (ascii::equals_ci(arguments->identifier, *owner)) {
-        out += ' ' + storage::format_rights_for_clients(storage::kAllRights);
+        out += ' ' + format_rights(session, storage::kAllRights);
     } else {
         out += " \"\"";
-        for (const char letter : storage::format_rights_for_clients(storage::kAllRights)) {
+        for (const char letter : format_rights(session, storage::kAllRights)) {
             out += ' ';
             out += letter;
         }
@@ -132,7 +138,7 @@ net::Task<Reply> on_my_rights(Session& session, Cursor args) {
     if (!status) co_return reply_for(status.error());
     std::string out = "MYRIGHTS ";
     wire::append_mailbox(out, *name, session.names());
-    session.untagged(out + ' ' + storage::format_rights_for_clients(status->mailbox.rights));
+    session.untagged(out + ' ' + format_rights(session, status->mailbox.rights));
     co_return Reply::ok("Rights listed");
 }
 
@@ -147,5 +153,11 @@ constexpr auto kCommands = std::to_array<Command>({
 }  // namespace
 
 std::span<const Command> acl_commands() { return kCommands; }
+
+std::string format_rights(const Session& session, storage::Rights rights) {
+    std::string out = storage::format_rights_for_clients(rights);
+    if (!session.offers("RIGHTS=texk")) std::erase_if(out, [](char letter) { return kNewRights.contains(letter); });
+    return out;
+}
 
 }  // namespace posthouse::server::imap

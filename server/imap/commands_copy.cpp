@@ -4,6 +4,7 @@
 #include "protocols/imap/grammar.h"
 #include "protocols/imap/response.h"
 #include "server/imap/names.h"
+#include "server/imap/offered.h"
 #include "server/imap/session.h"
 
 namespace posthouse::server::imap {
@@ -15,8 +16,8 @@ namespace {
 enum class Transfer { copy, move };
 
 // "COPYUID" SP uidvalidity SP uid-set SP uid-set; empty where nothing was transferred.
-std::string copyuid(const Copied& copied) {
-    if (copied.uids.empty()) return "";
+std::string copyuid(const Session& session, const Copied& copied) {
+    if (copied.uids.empty() || !session.offers("UIDPLUS")) return "";
     std::vector<Uid> from;
     std::vector<Uid> to;
     for (const auto& [old_uid, new_uid] : copied.uids) {
@@ -35,7 +36,7 @@ std::vector<Uid> old_uids(const Copied& copied) {
 }
 
 net::Task<Reply> transfer(Session& session, Cursor args, NumbersAre are, Transfer how) {
-    const auto set = wire::take_sequence_set(args, session.limits());
+    const auto set = take_set(session, args);
     if (!set) co_return syntax(set.error());
     auto target = take_space_mailbox(args, session.names());
     if (!target) co_return syntax(target.error());
@@ -69,9 +70,10 @@ net::Task<Reply> transfer(Session& session, Cursor args, NumbersAre are, Transfe
     session.expect_news();
     if (copied->mailbox == selected.id() && !copied->uids.empty()) session.expect_own_arrivals();
     if (how == Transfer::move) session.expect_own_expunges(old_uids(*copied));
-    if (how == Transfer::copy) co_return Reply::ok(copyuid(*copied), "Copy completed");
+    if (how == Transfer::copy) co_return Reply::ok(copyuid(session, *copied), "Copy completed");
     // The code must come before the EXPUNGE responses, so it is in an untagged OK (RFC 6851 4.3).
-    if (!copied->uids.empty()) session.untagged("OK [" + copyuid(*copied) + "] Moved");
+    const std::string code = copyuid(session, *copied);
+    if (!code.empty()) session.untagged("OK [" + code + "] Moved");
     co_return Reply::ok("Move completed");
 }
 

@@ -5,6 +5,7 @@
 #include "protocols/imap/grammar.h"
 #include "protocols/imap/mailbox_name.h"
 #include "protocols/imap/search_source.h"
+#include "server/imap/offered.h"
 #include "server/imap/search_answer.h"
 
 namespace posthouse::server::imap {
@@ -31,6 +32,7 @@ Result<Esearch> take_esearch(Session& session, Cursor& args) {
             name = wire::decode_mailbox(name, session.names()).value_or(std::string());
     }
     TRY(out.wanted, wire::take_search_return(args));
+    TRY_VOID(check_offered(session, out.wanted, "ESEARCH"));
     if (!out.wanted.extended) {
         out.wanted.extended = true;
         out.wanted.options = wire::SearchReturn::kAll;  // RFC 7377 2.1
@@ -38,6 +40,7 @@ Result<Esearch> take_esearch(Session& session, Cursor& args) {
     TRY_VOID(check_charset(session, args, Charset::optional));
     auto program = wire::take_search_program(args, session.limits());
     if (!program && program.error().code != Errc::unsupported) return Error(program.error());
+    if (program) TRY_VOID(check_offered(session, *program));
     const bool numbered = program && wire::has_numbers(*program);
     if (numbered && session.has(Enabled::uidonly)) return Error(Errc::invalid, std::string(kUidRequired));
     if (program) out.program = *std::move(program);
@@ -127,9 +130,9 @@ net::Task<Reply> on_esearch(Session& session, Cursor args) {
     if (!mailboxes) co_return reply_for(mailboxes.error());
     for (const Mailbox& mailbox : *mailboxes) {
         if (mailbox.messages == 0 || mailbox.id == done) continue;
-        const bool wanted = std::ranges::any_of(
-            request->sources,
-            [&](const wire::SearchSource& source) { return names_it(source, mailbox, session.account()); });
+        const bool wanted = std::ranges::any_of(request->sources, [&](const wire::SearchSource& source) {
+            return names_it(source, mailbox, session.account());
+        });
         if (!wanted) continue;
         const auto searched = co_await search_one(session, *request, mailbox.name);
         if (!searched) co_return reply_for(searched.error());

@@ -14,6 +14,7 @@
 #include "protocols/mime/structure.h"
 #include "server/imap/fetch_cache.h"
 #include "server/imap/names.h"
+#include "server/imap/offered.h"
 #include "server/imap/session.h"
 
 namespace posthouse::server::imap {
@@ -477,7 +478,7 @@ void keep_changed(const Selected& selected, ModSeq since, std::vector<std::uint3
 }
 
 net::Task<Reply> fetch(Session& session, Cursor args, NumbersAre are) {
-    const auto set = wire::take_sequence_set(args, session.limits());
+    const auto set = take_set(session, args);
     if (!set) co_return syntax(set.error());
     const auto space = wire::take_space(args);
     if (!space) co_return syntax(space.error());
@@ -485,6 +486,8 @@ net::Task<Reply> fetch(Session& session, Cursor args, NumbersAre are) {
     if (!program) co_return syntax(program.error());
     const auto modifiers = wire::take_fetch_modifiers(args);
     if (!modifiers) co_return syntax(modifiers.error());
+    const auto offered = check_offered(session, *program, *modifiers);
+    if (!offered) co_return syntax(offered.error());
     const auto end = wire::take_end(args);
     if (!end) co_return syntax(end.error());
     const bool may_vanish = are == NumbersAre::uids && session.has(Enabled::qresync);
@@ -509,7 +512,7 @@ net::Task<Reply> fetch(Session& session, Cursor args, NumbersAre are) {
     // UID FETCH tells the UID whether it was asked for or not (RFC 3501 6.4.8); UIDFETCH begins with it (RFC 9586).
     if (are == NumbersAre::uids && !session.has(Enabled::uidonly)) wire::add_item(*program, "UID", wire::Place::first);
     Fetcher fetcher(session, *std::move(program));
-    fetcher.tell_progress();
+    if (session.offers("INPROGRESS")) fetcher.tell_progress();
     const auto done = co_await fetcher.run(*numbers);
     if (!done) co_return reply_for(done.error());
     if (fetcher.unknown_encoding()) {

@@ -9,6 +9,7 @@
 #include "protocols/imap/response.h"
 #include "server/imap/metadata_response.h"
 #include "server/imap/names.h"
+#include "server/imap/offered.h"
 #include "server/imap/session.h"
 #include "server/imap/status.h"
 
@@ -106,18 +107,20 @@ bool is_readable(const Node& node) {
 }
 
 void append_list(std::string& out, std::string_view name, const Node& node, const wire::ListProgram& program,
-                 wire::NameForm form) {
+                 const Session& session) {
     out += "LIST (";
     if (node.status == nullptr) out += program.extended ? "\\NonExistent " : "\\Noselect ";
     // RFC 5819 2: it is there, and cannot be selected.
     if (node.status != nullptr && !is_readable(node)) out += "\\Noselect ";
-    out += node.has_children ? "\\HasChildren" : "\\HasNoChildren";
-    if (node.subscribed && (program.returns & wire::kReturnSubscribed) != 0) out += " \\Subscribed";
-    const std::string_view use = node.status == nullptr ? "" : special_use_attribute(node.status->mailbox.special_use);
-    if (!use.empty()) out += ' ';
-    out += use;
+    if (session.offers("CHILDREN")) out += node.has_children ? "\\HasChildren " : "\\HasNoChildren ";
+    if (node.subscribed && (program.returns & wire::kReturnSubscribed) != 0) out += "\\Subscribed ";
+    if (node.status != nullptr && session.offers("SPECIAL-USE")) {
+        out += special_use_attribute(node.status->mailbox.special_use);
+        out += ' ';
+    }
+    while (out.back() == ' ') out.pop_back();
     out += ") \"/\" ";
-    wire::append_mailbox(out, name, form);
+    wire::append_mailbox(out, name, session.names());
     if ((program.select & wire::kSelectRecursive) != 0 && node.wanted_below) {
         out += " (\"CHILDINFO\" (" + wire::format_criteria(program.select) + "))";
     }
@@ -126,8 +129,12 @@ void append_list(std::string& out, std::string_view name, const Node& node, cons
 net::Task<Reply> on_list(Session& session, Cursor args) {
     const auto program = wire::take_list(args, session.limits());
     if (!program) co_return syntax(program.error());
+    auto offered = check_offered(session, *program);
+    if (!offered) co_return syntax(offered.error());
     const auto items = find_status_items(program->status);
     if (!items) co_return syntax(items.error());
+    offered = check_offered(session, *items);
+    if (!offered) co_return syntax(offered.error());
     if (asks_delimiter(*program)) {
         session.untagged("LIST (\\Noselect) \"/\" \"\"");
         co_return Reply::ok("List completed");
@@ -145,7 +152,7 @@ net::Task<Reply> on_list(Session& session, Cursor args) {
     for (const auto& [name, node] : make_nodes(*listing, *program, form)) {
         if (!is_listed(node, *program)) continue;
         out.clear();
-        append_list(out, name, node, *program, form);
+        append_list(out, name, node, *program, session);
         session.untagged(out);
         // RFC 5819 3: no STATUS of what is listed for its children only.
         if (!items->empty() && node.wanted && is_readable(node)) {
@@ -156,7 +163,7 @@ net::Task<Reply> on_list(Session& session, Cursor args) {
         if ((program->returns & wire::kReturnMyRights) != 0 && node.wanted && node.status != nullptr) {
             out = "MYRIGHTS ";
             wire::append_mailbox(out, name, form);
-            session.untagged(out + " " + storage::format_rights_for_clients(node.status->mailbox.rights));
+            session.untagged(out + " " + format_rights(session, node.status->mailbox.rights));
         }
         if (annotated && node.wanted && is_readable(node)) {
             std::size_t left_out = 0;
@@ -217,7 +224,7 @@ net::Task<Result<>> tell_list(Session& session, std::string name) {
     const auto node = nodes.find(name);
     if (node == nodes.end()) co_return Error(Errc::not_found, "no such mailbox");
     std::string out;
-    append_list(out, name, node->second, program, session.names());
+    append_list(out, name, node->second, program, session);
     session.untagged(out);
     co_return Result<>();
 }

@@ -82,6 +82,7 @@ net::Task<Reply> on_authenticate(Session& session, Cursor args) {
     std::optional<std::string> initial;
     if (!args.at_end()) {
         if (!wire::take_space(args)) co_return Reply::bad("Invalid mechanism");
+        if (!session.offers("SASL-IR")) co_return Reply::bad("Unexpected arguments");
         const std::string_view text = args.take_octets(args.rest().size());
         auto decoded = text == "=" ? Result<std::string>(std::string()) : crypto::base64_decode(text);
         if (!decoded) co_return Reply::bad("Invalid base64");

@@ -5,6 +5,7 @@
 #include "protocols/imap/mailbox_name.h"
 #include "protocols/mime/text.h"
 #include "server/imap/names.h"
+#include "server/imap/offered.h"
 #include "server/imap/session.h"
 
 namespace posthouse::server::imap {
@@ -54,10 +55,11 @@ Result<storage::SpecialUse> take_uses(Cursor& args) {
 }
 
 // create = "CREATE" SP mailbox [SP "(" create-param ")"] (RFC 4466 2.3)
-Result<CreateArguments> take_create(Cursor args, wire::NameForm form) {
+Result<CreateArguments> take_create(const Session& session, Cursor args) {
     CreateArguments out;
-    TRY(out.name, take_mailbox(args, form));
+    TRY(out.name, take_mailbox(args, session.names()));
     if (args.take(" (")) {
+        TRY_VOID(check_offered(session, "CREATE-SPECIAL-USE", "Unexpected arguments"));
         TRY(out.use, take_uses(args));
         if (!args.take(')')) return Error(Errc::invalid, "CREATE parameters are not closed");
     }
@@ -67,7 +69,7 @@ Result<CreateArguments> take_create(Cursor args, wire::NameForm form) {
 
 // A trailing delimiter says that children will follow; the mailbox is made all the same (RFC 3501 6.3.3).
 net::Task<Reply> on_create(Session& session, Cursor args) {
-    auto arguments = take_create(args, session.names());
+    auto arguments = take_create(session, args);
     if (!arguments && arguments.error().code == Errc::unsupported) {
         co_return Reply::no("USEATTR", arguments.error().context);
     }
@@ -80,6 +82,7 @@ net::Task<Reply> on_create(Session& session, Cursor args) {
         co_return Reply::no("USEATTR", "Another mailbox has that special use");
     }
     if (!created) co_return reply_for(created.error());
+    if (!session.offers("OBJECTID")) co_return Reply::ok("Mailbox created");
     co_return Reply::ok("MAILBOXID (" + mailbox_object_id(created->id) + ")", "Mailbox created");
 }
 

@@ -15,7 +15,7 @@ namespace {
 constexpr std::uint64_t kUnitOctets = 1024;  // of STORAGE (RFC 9208 5.1)
 
 // quota-response = "QUOTA" SP quota-root-name SP quota-list; what has no limit is not in the list (RFC 9208 4.2.1).
-std::string format_quota(const Quota& quota) {
+std::string format_quota(const Session& session, const Quota& quota) {
     std::string out = "QUOTA \"\" (";
     const auto add = [&](std::string_view resource, std::uint64_t used, std::uint64_t limit) {
         if (out.back() != '(') out += ' ';
@@ -25,12 +25,13 @@ std::string format_quota(const Quota& quota) {
         out += ' ';
         wire::append_number(out, limit);
     };
-    if (quota.octets_max != 0) {
+    if (quota.octets_max != 0 && session.offers("QUOTA=RES-STORAGE")) {
         // Rounded so that a full account never looks as if there were room.
         const std::uint64_t used = (quota.octets + kUnitOctets - 1) / kUnitOctets;
         add("STORAGE", used, quota.octets_max / kUnitOctets);
     }
-    if (quota.messages_max != 0) add("MESSAGE", quota.messages, quota.messages_max);
+    const bool counted = quota.messages_max != 0 && session.offers("QUOTA=RES-MESSAGE");
+    if (counted) add("MESSAGE", quota.messages, quota.messages_max);
     return out + ')';
 }
 
@@ -42,7 +43,7 @@ net::Task<Reply> on_get_quota(Session& session, Cursor args) {
     if (!root->empty()) co_return Reply::no("NONEXISTENT", "No such quota root");
     const auto quota = co_await session.access().quota();
     if (!quota) co_return reply_for(quota.error());
-    session.untagged(format_quota(*quota));
+    session.untagged(format_quota(session, *quota));
     co_return Reply::ok("Quota listed");
 }
 
@@ -64,7 +65,7 @@ net::Task<Reply> on_get_quota_root(Session& session, Cursor args) {
         co_return Reply::ok("Quota listed");
     }
     session.untagged(out + " \"\"");
-    session.untagged(format_quota(*quota));
+    session.untagged(format_quota(session, *quota));
     co_return Reply::ok("Quota listed");
 }
 

@@ -4,6 +4,7 @@
 #include "protocols/imap/grammar.h"
 #include "server/imap/incoming.h"
 #include "server/imap/names.h"
+#include "server/imap/offered.h"
 
 namespace posthouse::server::imap {
 
@@ -13,7 +14,7 @@ namespace {
 
 // The one message that is to go. Errc::not_found: it is gone already.
 Result<Uid> take_replaced(Session& session, Cursor& args, NumbersAre are) {
-    TRY(const auto set, wire::take_sequence_set(args, session.limits()));
+    TRY(const auto set, take_set(session, args));
     TRY_VOID(wire::take_space(args));
     TRY(const auto numbers, session.selected().numbers(set, are));
     if (set.ranges.size() != 1 || set.ranges.front().first != set.ranges.front().last) {
@@ -54,7 +55,8 @@ net::Task<Reply> replace(Session& session, Cursor args, NumbersAre are) {
     session.expect_own_expunges(old);
     if (done->mailbox == session.selected().id()) session.expect_own_arrivals();
     // Before the EXPUNGE of the old one, so that the client knows the new one by then (RFC 8508 4.3).
-    session.untagged("OK [" + append_uid_code(*done) + "] Replacement is there");
+    const std::string uid_code = append_uid_code(session, *done);
+    if (!uid_code.empty()) session.untagged("OK [" + uid_code + "] Replacement is there");
     const auto told = co_await session.tell(Expunges::told, are);
     if (!told) co_return reply_for(told.error());
     const bool code = session.has(Enabled::qresync) && session.selected().has_told_all();

@@ -1,6 +1,7 @@
 // SEARCH and UID SEARCH (RFC 3501 6.4.4, 6.4.8), with RETURN (RFC 4731, 5182, 9394).
 #include <array>
 
+#include "server/imap/offered.h"
 #include "server/imap/search_answer.h"
 
 namespace posthouse::server::imap {
@@ -12,7 +13,9 @@ namespace {
 net::Task<Reply> search(Session& session, Cursor args, NumbersAre are) {
     auto wanted = wire::take_search_return(args);
     if (!wanted) co_return syntax(wanted.error());
-    if (!wanted->extended && session.has(Enabled::imap4rev2)) {
+    const auto offered = check_offered(session, *wanted, "ESEARCH");
+    if (!offered) co_return syntax(offered.error());
+    if (!wanted->extended && session.has(Enabled::imap4rev2) && session.offers("ESEARCH")) {
         wanted->extended = true;  // RFC 9051 E 4: no SEARCH response any more
         wanted->options = wire::SearchReturn::kAll;
     }

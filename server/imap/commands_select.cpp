@@ -7,6 +7,7 @@
 #include "protocols/imap/modseq.h"
 #include "protocols/imap/response.h"
 #include "server/imap/names.h"
+#include "server/imap/offered.h"
 #include "server/imap/session.h"
 
 namespace posthouse::server::imap {
@@ -39,8 +40,10 @@ void describe(Session& session) {
     session.put(out);
     put_count(session, "OK [UIDVALIDITY ", selected.mailbox().uid_validity, "] UIDs valid");
     put_count(session, "OK [UIDNEXT ", selected.mailbox().uid_next, "] Predicted next UID");
-    session.untagged("OK [MAILBOXID (" + mailbox_object_id(selected.id()) + ")] Mailbox");  // RFC 8474 4.2
-    put_count(session, "OK [HIGHESTMODSEQ ", selected.known_modseq(), "] Highest");
+    if (session.offers("OBJECTID")) {
+        session.untagged("OK [MAILBOXID (" + mailbox_object_id(selected.id()) + ")] Mailbox");  // RFC 8474 4.2
+    }
+    if (session.offers("CONDSTORE")) put_count(session, "OK [HIGHESTMODSEQ ", selected.known_modseq(), "] Highest");
 }
 
 // Up to which UID the client's own sample says that it knows what is gone (RFC 7162 3.2.5.2).
@@ -89,12 +92,16 @@ net::Task<Reply> open(Session& session, Cursor args, Mode mode) {
     if (!name && name.error().code == Errc::invalid) co_return syntax(name.error());
     const auto parameters = wire::take_select_parameters(args, session.limits());
     if (!parameters) co_return syntax(parameters.error());
+    const auto offered = check_offered(session, *parameters);
+    if (!offered) co_return syntax(offered.error());
     const auto end = wire::take_end(args);
     if (!end) co_return syntax(end.error());
     if (parameters->resync && !session.has(Enabled::qresync)) co_return Reply::bad("ENABLE QRESYNC comes first");
     const bool numbered = parameters->resync && !parameters->resync->matches.empty();
     if (numbered && session.has(Enabled::uidonly)) co_return Reply::bad(std::string(kUidRequired));
-    if (session.has_selected()) session.untagged("OK [CLOSED] Previous mailbox closed");
+    // RFC 7162 3.2.11, RFC 9051 7.1
+    const bool tells_end = session.offers("QRESYNC") || session.offers("IMAP4rev2");
+    if (session.has_selected() && tells_end) session.untagged("OK [CLOSED] Previous mailbox closed");
     session.unselect();
     if (!name) co_return syntax(name.error());
     if (parameters->condstore) session.enable(Enabled::condstore);
@@ -183,7 +190,7 @@ net::Task<Reply> on_expunge(Session& session, Cursor args) {
 }
 
 net::Task<Reply> on_uid_expunge(Session& session, Cursor args) {
-    auto set = wire::take_sequence_set(args, session.limits());
+    auto set = take_set(session, args);
     if (!set) co_return syntax(set.error());
     const auto end = wire::take_end(args);
     if (!end) co_return syntax(end.error());

@@ -4,6 +4,7 @@
 
 #include "protocols/imap/grammar.h"
 #include "protocols/imap/sort.h"
+#include "server/imap/offered.h"
 #include "server/imap/search_answer.h"
 
 namespace posthouse::server::imap {
@@ -37,6 +38,9 @@ net::Task<Reply> sort(Session& session, Cursor args, NumbersAre are) {
     if (!wanted) co_return syntax(wanted.error());
     auto criteria = wire::take_sort_criteria(args);
     if (!criteria) co_return syntax(criteria.error());
+    auto offered = check_offered(session, *wanted, "ESORT");
+    if (offered) offered = check_offered(session, *criteria);
+    if (!offered) co_return syntax(offered.error());
     const auto space = wire::take_space(args);
     if (!space) co_return syntax(space.error());
     const auto request = take_search(session, *std::move(wanted), args, Charset::demanded);

@@ -6,6 +6,7 @@
 #include "protocols/imap/list.h"
 #include "protocols/imap/response.h"
 #include "server/imap/names.h"
+#include "server/imap/offered.h"
 #include "server/imap/session.h"
 #include "server/imap/status.h"
 
@@ -49,17 +50,17 @@ void append_modseq(std::string& out, const StatusSource& source) {
 }
 
 constexpr auto kStatusItems = std::to_array<StatusItem>({
-    {"MESSAGES", 0, append_messages, "3501 6.3.10"},
-    {"RECENT", kReadRecent, append_recent, "3501 6.3.10"},
-    {"UIDNEXT", 0, append_uid_next, "3501 6.3.10"},
-    {"UIDVALIDITY", 0, append_uid_validity, "3501 6.3.10"},
-    {"UNSEEN", 0, append_unseen, "3501 6.3.10"},
-    {"HIGHESTMODSEQ", 0, append_modseq, "7162 3.1.7"},
-    {"DELETED", kReadDeleted, append_deleted, "9051 6.3.11"},
-    {"DELETED-STORAGE", kReadDeleted, append_deleted_storage, "9208 4.1.4"},
-    {"SIZE", 0, append_size, "8438 3"},
-    {"APPENDLIMIT", 0, append_limit, "7889 3.1"},
-    {"MAILBOXID", 0, append_object_id, "8474 4.3"},
+    {"MESSAGES", 0, append_messages, "3501 6.3.10", ""},
+    {"RECENT", kReadRecent, append_recent, "3501 6.3.10", ""},
+    {"UIDNEXT", 0, append_uid_next, "3501 6.3.10", ""},
+    {"UIDVALIDITY", 0, append_uid_validity, "3501 6.3.10", ""},
+    {"UNSEEN", 0, append_unseen, "3501 6.3.10", ""},
+    {"HIGHESTMODSEQ", 0, append_modseq, "7162 3.1.7", "CONDSTORE"},
+    {"DELETED", kReadDeleted, append_deleted, "9051 6.3.11", "QUOTA=RES-MESSAGE IMAP4rev2"},
+    {"DELETED-STORAGE", kReadDeleted, append_deleted_storage, "9208 4.1.4", "QUOTA=RES-STORAGE"},
+    {"SIZE", 0, append_size, "8438 3", "STATUS=SIZE"},
+    {"APPENDLIMIT", 0, append_limit, "7889 3.1", "APPENDLIMIT"},
+    {"MAILBOXID", 0, append_object_id, "8474 4.3", "OBJECTID"},
 });
 
 net::Task<Reply> on_status(Session& session, Cursor args) {
@@ -73,6 +74,8 @@ net::Task<Reply> on_status(Session& session, Cursor args) {
     if (!end) co_return syntax(end.error());
     const auto items = find_status_items(*names);
     if (!items) co_return syntax(items.error());
+    const auto offered = check_offered(session, *items);
+    if (!offered) co_return syntax(offered.error());
     const auto reads = static_cast<std::uint8_t>(reads_of(*items) | kMustRead);
     const auto status = co_await session.access().status(*name, reads);
     if (!status) co_return reply_for(status.error());

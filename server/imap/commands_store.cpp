@@ -5,6 +5,7 @@
 #include "protocols/imap/grammar.h"
 #include "protocols/imap/modseq.h"
 #include "protocols/imap/response.h"
+#include "server/imap/offered.h"
 #include "server/imap/session.h"
 
 namespace posthouse::server::imap {
@@ -26,11 +27,12 @@ struct StoreArguments {
 };
 
 // store = "STORE" SP sequence-set SP (["+" / "-"] "FLAGS" [".SILENT"]) SP (flag-list / (flag *(SP flag)))
-Result<StoreArguments> take_store(Cursor args, const wire::Limits& limits) {
+Result<StoreArguments> take_store(const Session& session, Cursor args) {
     StoreArguments out;
-    TRY(out.set, wire::take_sequence_set(args, limits));
+    TRY(out.set, take_set(session, args));
     TRY_VOID(wire::take_space(args));
     TRY(out.unchanged_since, wire::take_store_modifiers(args));
+    if (out.unchanged_since) TRY_VOID(check_offered(session, "CONDSTORE", "Unknown STORE modifier"));
     using How = storage::FlagChange::How;
     out.change.how = How::replace;
     if (args.take('+'))
@@ -40,7 +42,7 @@ Result<StoreArguments> take_store(Cursor args, const wire::Limits& limits) {
     if (!args.take_word("FLAGS")) return Error(Errc::invalid, "Unknown STORE item");
     out.silent = args.take_word(".SILENT");
     TRY_VOID(wire::take_space(args));
-    TRY(wire::FlagList flags, wire::take_store_flags(args, limits));
+    TRY(wire::FlagList flags, wire::take_store_flags(args, session.limits()));
     TRY_VOID(wire::take_end(args));
     out.change.flags = flags.system;
     out.change.keywords = std::move(flags.keywords);
@@ -96,7 +98,7 @@ void tell_changes(Session& session, std::span<const std::uint32_t> numbers, cons
 }
 
 net::Task<Reply> store(Session& session, Cursor args, NumbersAre are) {
-    const auto arguments = take_store(args, session.limits());
+    const auto arguments = take_store(session, args);
     if (!arguments) co_return syntax(arguments.error());
     Selected& selected = session.selected();
     const auto numbers = selected.numbers(arguments->set, are);

@@ -3,6 +3,7 @@
 
 #include "protocols/imap/grammar.h"
 #include "protocols/imap/thread.h"
+#include "server/imap/offered.h"
 #include "server/imap/search_answer.h"
 
 namespace posthouse::server::imap {
@@ -36,6 +37,10 @@ net::Task<Result<std::string>> weave(Session& session, wire::ThreadAlgorithm alg
 net::Task<Reply> thread(Session& session, Cursor args, NumbersAre are) {
     const auto algorithm = wire::take_thread_algorithm(args);
     if (!algorithm) co_return syntax(algorithm.error());
+    const bool references = *algorithm == wire::ThreadAlgorithm::references;
+    const auto offered =
+        check_offered(session, references ? "THREAD=REFERENCES" : "THREAD=ORDEREDSUBJECT", "Unknown THREAD algorithm");
+    if (!offered) co_return syntax(offered.error());
     const auto space = wire::take_space(args);
     if (!space) co_return syntax(space.error());
     const wire::SearchReturn plain;

@@ -5,6 +5,7 @@
 #include "protocols/imap/fetch.h"
 #include "protocols/imap/mailbox_name.h"
 #include "protocols/imap/response.h"
+#include "server/imap/offered.h"
 
 namespace posthouse::server::imap {
 
@@ -46,7 +47,7 @@ bool Incoming::finish_message() {
     if (!intake_ || refusal_) return !refusal_;
     if (intake_->has_nul()) {
         // A client without BINARY could never be given it (RFC 3516 4.4).
-        refuse_with(Reply::no("UNKNOWN-CTE", "The message holds NUL"));
+        refuse_with(Reply::no(session_.offers("BINARY") ? "UNKNOWN-CTE" : "CANNOT", "The message holds NUL"));
     } else if (intake_->size_octets() == 0) {
         refuse_with(Reply::no("CANNOT", "An empty message cannot be kept"));
     } else {
@@ -178,10 +179,30 @@ net::Task<Result<>> Incoming::take_url(std::string_view url) {
     co_return Result<>();
 }
 
+// Of the extensions of APPEND those that are not for this client.
+Result<> Incoming::check_offered_event(const wire::AppendEvent& event) {
+    using Kind = wire::AppendEvent::Kind;
+    if (event.kind == Kind::begin) {
+        if (begun_) TRY_VOID(check_offered(session_, "MULTIAPPEND", "Unexpected arguments after the message"));
+        if (event.catenate) TRY_VOID(check_offered(session_, "CATENATE", "Message literal expected"));
+        if (event.utf8) TRY_VOID(check_offered(session_, "UTF8=ACCEPT", "Message literal expected"));
+        begun_ = true;
+        utf8_ = event.utf8;
+    }
+    const bool literal8 = event.kind == Kind::octets && mark_->literal8 && !utf8_;
+    if (literal8) TRY_VOID(check_offered(session_, "BINARY", "Message literal expected"));
+    return {};
+}
+
 net::Task<Result<>> Incoming::take_events(std::vector<wire::AppendEvent> events) {
     using Kind = wire::AppendEvent::Kind;
     for (const wire::AppendEvent& event : events) {
         if (refusal_) break;
+        const auto offered = check_offered_event(event);
+        if (!offered) {
+            refuse_with(syntax(offered.error()));
+            break;
+        }
         if (event.kind == Kind::begin) begin(event);
         if (event.kind == Kind::url && !refusal_) CO_TRY_VOID(co_await take_url(event.url));
         if (event.kind != Kind::octets || refusal_) continue;

@@ -33,8 +33,8 @@ class Intake {
     bool has_nul_ = false;
 };
 
-/// "APPENDUID 38505 3955:3957" (RFC 4315 3, RFC 3502).
-std::string append_uid_code(const Appended& appended);
+/// "APPENDUID 38505 3955:3957" (RFC 4315 3, RFC 3502); "" where the client is not to see it.
+std::string append_uid_code(const Session& session, const Appended& appended);
 
 class Incoming {
  public:
@@ -55,6 +55,7 @@ class Incoming {
     net::Task<Result<>> copy_part(MailboxId mailbox, const posthouse::imap::MessageUrl& url,
                                   const posthouse::imap::Section& section);
     net::Task<std::optional<Reply>> drain(Reply reply);
+    Result<> check_offered_event(const posthouse::imap::AppendEvent& event);
     void begin(const posthouse::imap::AppendEvent& event);
     bool finish_message();
     bool check_size(std::uint64_t more);
@@ -67,6 +68,8 @@ class Incoming {
     std::unique_ptr<Intake> intake_;
     storage::AppendOptions options_;
     std::uint64_t octets_ = 0;  // of all messages so far
+    bool begun_ = false;        // a message
+    bool utf8_ = false;         // its literal is in UTF8 (...)
     std::optional<Reply> refusal_;
 };
 

@@ -167,19 +167,19 @@ void Notifier::append_status(std::string& out, MailboxId selected, NotifyDialect
 }
 
 void Notifier::append_list(std::string& out, const Mailbox& mailbox, std::span<const Mailbox> all,
-                           std::string_view old_name, wire::NameForm names) const {
+                           std::string_view old_name, NotifyDialect dialect) const {
     const bool parent =
         std::ranges::any_of(all, [&](const Mailbox& other) { return is_below(other.name, mailbox.name); });
-    out += parent ? "* LIST (\\HasChildren" : "* LIST (\\HasNoChildren";
-    if (mailbox.subscribed) out += " \\Subscribed";
-    const std::string_view use = special_use_attribute(mailbox.special_use);
-    if (!use.empty()) out += ' ';
-    out += use;
+    out += "* LIST (";
+    if (dialect.children) out += parent ? "\\HasChildren " : "\\HasNoChildren ";
+    if (mailbox.subscribed) out += "\\Subscribed ";
+    if (dialect.special_uses) out += special_use_attribute(mailbox.special_use);
+    while (out.back() == ' ') out.pop_back();
     out += ") \"/\" ";
-    wire::append_mailbox(out, mailbox.name, names);
+    wire::append_mailbox(out, mailbox.name, dialect.names);
     if (!old_name.empty()) {
         out += " (\"OLDNAME\" (";
-        wire::append_mailbox(out, old_name, names);
+        wire::append_mailbox(out, old_name, dialect.names);
         out += "))";
     }
     out += "\r\n";
@@ -199,14 +199,14 @@ void Notifier::compare(std::string& out, const Mailbox& before, const Mailbox& n
                        MailboxId selected, NotifyDialect dialect) const {
     if (is_readable(before) != is_readable(now) && asked_of(now) != 0) {
         if (!is_readable(now)) return append_inaccessible(out, now.name, dialect.names);
-        append_list(out, now, all, "", dialect.names);
+        append_list(out, now, all, "", dialect);
         if ((events_of(now) & wire::kMessageEvents) != 0) append_status_line(out, now, dialect);
         return;
     }
     const std::uint8_t events = events_of(before) | events_of(now);
     const bool renamed = before.name != now.name && (events & wire::kMailboxName) != 0;
     const bool subscribed = before.subscribed != now.subscribed && (events & wire::kSubscriptionChange) != 0;
-    if (renamed || subscribed) append_list(out, now, all, renamed ? std::string_view(before.name) : "", dialect.names);
+    if (renamed || subscribed) append_list(out, now, all, renamed ? std::string_view(before.name) : "", dialect);
     if (now.id != selected && differs(before, now, events, dialect.modseqs)) append_status_line(out, now, dialect);
 }
 
@@ -222,7 +222,7 @@ void Notifier::take_changes(std::string& out, std::vector<Mailbox> now, MailboxI
         }
         const std::uint8_t events = events_of(mailbox);
         if (!is_readable(mailbox) && asked_of(mailbox) != 0) append_inaccessible(out, mailbox.name, dialect.names);
-        if ((events & wire::kMailboxName) != 0) append_list(out, mailbox, now, "", dialect.names);
+        if ((events & wire::kMailboxName) != 0) append_list(out, mailbox, now, "", dialect);
         if ((events & wire::kMessageNew) != 0 && mailbox.messages > 0) append_status_line(out, mailbox, dialect);
     }
     for (; before != told_.end(); ++before) append_gone(out, *before, dialect.names);

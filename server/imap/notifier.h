@@ -4,8 +4,8 @@
 /// It keeps how the client's mailboxes stood when they were told last; what differs now is what there is to tell. So
 /// nothing is lost between two looks, many changes make one response, and events need no queue of their own.
 /// Changes by this session's own commands are told too, which costs a line and confuses no client.
-/// Mailboxes of others are reached by their names and by subscriptions; a right that is taken away ends the news, and one
-/// that comes back begins them again (RFC 5465 5.9).
+/// Mailboxes of others are reached by their names and by subscriptions; a right that is taken away ends the news, and
+/// one that comes back begins them again (RFC 5465 5.9).
 /// Threads: the loop's. Pure but for its own state.
 #include <cstdint>
 #include <map>
@@ -25,6 +25,11 @@ enum class ModSeqs { left_out, told };
 struct NotifyDialect {
     ModSeqs modseqs = ModSeqs::left_out;
     posthouse::imap::NameForm names = posthouse::imap::NameForm::modified_utf7;
+    bool children = true;      ///< LIST tells of them (RFC 3348)
+    bool special_uses = true;  ///< and of these (RFC 6154)
+
+    NotifyDialect() = default;
+    NotifyDialect(ModSeqs modseqs_told, posthouse::imap::NameForm form) : modseqs(modseqs_told), names(form) {}
 };
 
 /// Annotations by mailbox; 0 is the account as a whole.
@@ -32,8 +37,8 @@ using Noted = std::map<MailboxId, std::vector<storage::Annotation>>;
 
 class Notifier {
  public:
-    /// Names in `program` are UTF-8. `account`: whose client it is. `mailboxes` is how they stand now: nothing of that is
-    /// told. They are all the account sees; what it does not watch is left out.
+    /// Names in `program` are UTF-8. `account`: whose client it is. `mailboxes` is how they stand now: nothing of that
+    /// is told. They are all the account sees; what it does not watch is left out.
     Notifier(posthouse::imap::NotifyProgram program, storage::AccountId account, std::vector<Mailbox> mailboxes);
 
     /// What is told of the selected mailbox; null: nothing (RFC 5465 3.1).
@@ -65,7 +70,7 @@ class Notifier {
     std::uint8_t asked_of(const Mailbox& mailbox) const;
     std::uint8_t events_of(const Mailbox& mailbox) const;
     void append_list(std::string& out, const Mailbox& mailbox, std::span<const Mailbox> all, std::string_view old_name,
-                     posthouse::imap::NameForm names) const;
+                     NotifyDialect dialect) const;
     void append_gone(std::string& out, const Mailbox& mailbox, posthouse::imap::NameForm names) const;
     void compare(std::string& out, const Mailbox& before, const Mailbox& now, std::span<const Mailbox> all,
                  MailboxId selected, NotifyDialect dialect) const;

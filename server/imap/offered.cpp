@@ -49,6 +49,12 @@ Result<> check_offered(const Session& session, const wire::SequenceSet& set) {
     return check_offered(session, "SEARCHRES", "Invalid sequence set");
 }
 
+Result<wire::SequenceSet> take_set(const Session& session, Cursor& args) {
+    TRY(wire::SequenceSet out, wire::take_sequence_set(args, session.limits()));
+    TRY_VOID(check_offered(session, out));
+    return out;
+}
+
 Result<> check_offered(const Session& session, const wire::FetchProgram& program,
                        const wire::FetchModifiers& modifiers) {
     constexpr std::string_view kModifier = "Unknown FETCH modifier";

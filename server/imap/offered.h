@@ -19,6 +19,9 @@ namespace posthouse::server::imap {
 /// `capabilities`: one or several, divided by blanks, any of which will do; none: nothing is asked.
 Result<> check_offered(const Session& session, std::string_view capabilities, std::string_view refusal);
 
+/// A set as a command names it.
+Result<posthouse::imap::SequenceSet> take_set(const Session& session, Cursor& args);
+
 /// "$" (SEARCHRES).
 Result<> check_offered(const Session& session, const posthouse::imap::SequenceSet& set);
 Result<> check_offered(const Session& session, const posthouse::imap::FetchProgram& program,

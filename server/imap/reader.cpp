@@ -14,6 +14,7 @@ wire::Follows follows(const std::optional<wire::LiteralMark>& mark) {
 }
 
 bool CommandReader::fits(Login login, const wire::LiteralMark& mark, const ReadCommand& command) const {
+    if (!plus_ && !mark.synchronising) return false;
     if (login == Login::before) {
         return mark.octets <= limits_.before_login_literal_octets_max &&
                spent_ + mark.octets <= limits_.before_login_octets_max;
@@ -40,7 +41,7 @@ net::Task<Result<ReadCommand>> CommandReader::read(Login login) {
             co_return command;
         }
         const std::string_view before = line->substr(0, line->size() - mark->mark_octets);
-        if (login == Login::after && command.refusal.empty()) {
+        if (login == Login::after && command.refusal.empty() && (plus_ || mark->synchronising)) {
             std::string head = command.text;
             head += before;
             if (wire::opens_message(head, follows(*mark), limits_)) {
@@ -51,7 +52,7 @@ net::Task<Result<ReadCommand>> CommandReader::read(Login login) {
         }
         command.text += *line;
         if (!command.refusal.empty() || !fits(login, *mark, command)) {
-            command.refusal = "Literal is too large";
+            command.refusal = plus_ || mark->synchronising ? "Literal is too large" : "Literals must be asked for";
             command.text.resize(std::min(command.text.size(), limits_.tag_octets_max + 1));  // the tag is still needed
             if (mark->synchronising) co_return command;  // without "+" the client sends nothing of it
             if (login == Login::before || mark->octets > limits_.swallow_octets_max) {
@@ -116,7 +117,8 @@ net::Task<Result<ReadCommand>> CommandReader::read_on(wire::AppendParser parser)
         head += line->substr(0, line->size() - mark->mark_octets);
         wire::AppendParser copy = parser;
         const auto events = copy.take(head, follows(mark));
-        if (events && !events->empty() && events->back().kind == wire::AppendEvent::Kind::octets) {
+        const bool granted = plus_ || mark->synchronising;
+        if (granted && events && !events->empty() && events->back().kind == wire::AppendEvent::Kind::octets) {
             more.text = std::move(head);
             more.message = mark;
             co_return more;

@@ -31,6 +31,8 @@ class CommandReader {
     CommandReader(net::BufferedStream& stream, const posthouse::imap::Limits& limits)
         : stream_(stream), limits_(limits) {}
 
+    /// Whether literals may come without being asked for (LITERAL+, RFC 7888).
+    void grant_plus(bool granted) { plus_ = granted; }
     /// Errc::too_large: say BYE, since where the next command begins is not known. Else as Stream.
     net::Task<Result<ReadCommand>> read(Login login);
     /// Behind the octets of a message: the rest of the command, up to its end or the next octets of a message. `parser`
@@ -52,6 +54,7 @@ class CommandReader {
     net::BufferedStream& stream_;
     const posthouse::imap::Limits& limits_;
     std::size_t spent_ = 0;  // before login, all octets
+    bool plus_ = true;
 };
 
 }  // namespace posthouse::server::imap

@@ -4,6 +4,7 @@
 
 #include "protocols/imap/grammar.h"
 #include "protocols/imap/response.h"
+#include "server/imap/offered.h"
 
 namespace posthouse::server::imap {
 
@@ -26,6 +27,7 @@ Result<SearchRequest> take_search(Session& session, wire::SearchReturn wanted, C
     auto parsed = charset == Charset::demanded ? wire::take_charset_and_program(args, session.limits())
                                                : wire::take_search_program(args, session.limits());
     if (!parsed && parsed.error().code != Errc::unsupported) return Error(parsed.error());
+    if (parsed) TRY_VOID(check_offered(session, *parsed));
     SearchRequest out;
     const bool numbered = parsed && wire::has_numbers(*parsed);
     if (numbered && session.has(Enabled::uidonly)) return Error(Errc::invalid, std::string(kUidRequired));

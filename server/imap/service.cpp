@@ -18,7 +18,6 @@ std::shared_ptr<const SessionDeps> session_deps(const ImapDeps& deps) {
     out->clock = deps.clock;
     out->metrics = deps.metrics;
     out->clear_login = deps.clear_login;
-    out->announce_uidonly = deps.announce_uidonly;
     out->open_access = [deps](storage::AccountId account) {
         return make_store_access(*deps.store, deps.search, *deps.cache, *deps.loop, *deps.read_pool, account);
     };

@@ -37,16 +37,15 @@ struct ImapDeps {
     net::ThreadPool* read_pool = nullptr;
     Authenticator* authenticator = nullptr;
     Hub* hub = nullptr;
-    SwitchBoard* switches = nullptr;  ///< null: everything is offered
-    MailboxCache* cache = nullptr;          ///< one for all loops of the process
-    FetchCache* fetched = nullptr;          ///< likewise; null: nothing is kept
-    net::TlsServerContext* tls = nullptr;   ///< for STARTTLS; null: not offered
+    SwitchBoard* switches = nullptr;       ///< null: everything is offered
+    MailboxCache* cache = nullptr;         ///< one for all loops of the process
+    FetchCache* fetched = nullptr;         ///< likewise; null: nothing is kept
+    net::TlsServerContext* tls = nullptr;  ///< for STARTTLS; null: not offered
     std::string hostname;
     posthouse::imap::Limits limits;
     const Clock* clock = nullptr;
     Metrics* metrics = nullptr;
     ClearLogin clear_login = ClearLogin::refused;
-    bool announce_uidonly = false;
 
     ImapDeps() = default;
 };

@@ -78,7 +78,6 @@ std::string Session::capabilities() const {
             add(row.capability);
         }
     }
-    if (deps_.announce_uidonly) add("UIDONLY");  // RFC 9586
     add("APPENDLIMIT=" + std::to_string(deps_.limits.message_octets_max));  // RFC 7889 2
     if (phase_ != Phase::not_authenticated) return out;
     if (!may_login()) {
@@ -191,6 +190,13 @@ void Session::enable(std::uint8_t bits) {
     untagged("OK [HIGHESTMODSEQ " + std::to_string(selected_->known_modseq()) + "] Highest");
 }
 
+NotifyDialect Session::notify_dialect() const {
+    NotifyDialect out(has(Enabled::condstore) ? ModSeqs::told : ModSeqs::left_out, names());
+    out.children = offers("CHILDREN");
+    out.special_uses = offers("SPECIAL-USE");
+    return out;
+}
+
 Dialect Session::dialect(NumbersAre are) const {
     Dialect out(are);
     out.modseqs = has(Enabled::condstore);
@@ -299,6 +305,7 @@ net::Task<bool> Session::run_one() {
         if (!more) co_return co_await end_after(more.error());
     }
     const Login login = phase_ == Phase::not_authenticated ? Login::before : Login::after;
+    reader_.grant_plus(offers("LITERAL+"));
     const auto command = co_await reader_.read(login);
     if (!command) co_return co_await end_after(command.error());
     if (!greeted_command_ && is_http(command->text)) co_return false;
@@ -376,7 +383,7 @@ net::Task<bool> Session::refuse(const ReadCommand& command, Error error) {
 // No coroutine of its own, like the one above it: each costs memory for as long as a client is in IDLE.
 net::Task<Reply> Session::run_command(const Command& row, Cursor args) {
     progress_ = ProgressCount();
-    if (row.progress == Progress::untold) return row.run(*this, args);
+    if (row.progress == Progress::untold || !offers("INPROGRESS")) return row.run(*this, args);
     return run_telling(row, args);
 }
 

@@ -47,15 +47,14 @@ struct SessionDeps {
     net::Loop* loop = nullptr;
     Authenticator* authenticator = nullptr;
     Hub* hub = nullptr;
-    SwitchBoard* switches = nullptr;  ///< null: everything is offered
-    FetchCache* fetched = nullptr;    ///< null: nothing is kept
-    net::TlsServerContext* tls = nullptr;   ///< for STARTTLS; null: not offered
+    SwitchBoard* switches = nullptr;       ///< null: everything is offered
+    FetchCache* fetched = nullptr;         ///< null: nothing is kept
+    net::TlsServerContext* tls = nullptr;  ///< for STARTTLS; null: not offered
     std::string hostname;
     posthouse::imap::Limits limits;
     const Clock* clock = nullptr;
     Metrics* metrics = nullptr;
     ClearLogin clear_login = ClearLogin::refused;
-    bool announce_uidonly = false;  ///< a phone that sees UIDONLY switches it on: not unless the operator says so
     std::function<std::unique_ptr<Access>(storage::AccountId)> open_access;
 
     SessionDeps() = default;
@@ -151,9 +150,7 @@ class Session {
         return plain ? posthouse::imap::NameForm::utf8 : posthouse::imap::NameForm::modified_utf7;
     }
     /// How other mailboxes are told of.
-    NotifyDialect notify_dialect() const {
-        return {has(Enabled::condstore) ? ModSeqs::told : ModSeqs::left_out, names()};
-    }
+    NotifyDialect notify_dialect() const;
     /// How changes of the selected mailbox are told to this client.
     Dialect dialect(NumbersAre are) const;
     storage::AccountId account() const { return account_; }
@@ -228,6 +225,9 @@ class Session {
     AccountWatches account_watches_;
     std::uint64_t seen_account_generation_ = 0;
 };
+
+/// As MYRIGHTS and its like tell them (commands_acl.cpp).
+std::string format_rights(const Session& session, storage::Rights rights);
 
 /// Untagged FETCH responses for these messages, in their order (commands_fetch.cpp). Errors: of the connection or a
 /// read.

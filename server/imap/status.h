@@ -25,6 +25,7 @@ struct StatusItem {
     std::uint8_t reads = 0;  ///< bits of StatusReads
     void (*append)(std::string& out, const StatusSource& source) = nullptr;
     std::string_view rfc;
+    std::string_view capability;  ///< what brings it, any of several; empty: IMAP4rev1
 };
 std::span<const StatusItem> status_items();
 

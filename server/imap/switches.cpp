@@ -6,8 +6,11 @@
 
 #include "protocols/base/ascii.h"
 #include "protocols/base/log.h"
+#include "protocols/imap/capability.h"
 
 namespace posthouse::server::imap {
+
+namespace wire = posthouse::imap;
 
 namespace {
 
@@ -40,13 +43,24 @@ Result<std::shared_ptr<const Switches>> load(storage::Store& store) {
 
 }  // namespace
 
+// What rests on a capability that is off is off with it.
 bool Switches::is_off(std::string_view capability, storage::AccountId account, std::string_view client) const {
+    if (rows_.empty()) return false;
+    const std::string_view name = wire::capability_name(capability);
     const auto meant = [&](const storage::CapabilitySwitch& row) {
         const bool whose = row.account == storage::AccountId{} || row.account == account;
-        return whose && ascii::equals_ci(row.capability, capability) &&
+        return whose && ascii::equals_ci(wire::capability_name(row.capability), name) &&
                (row.client.empty() || client.contains(row.client));
     };
-    return std::ranges::any_of(rows_, meant);
+    if (std::ranges::any_of(rows_, meant)) return true;
+    const wire::Capability* row = wire::find_capability(name);
+    std::string_view needs = row == nullptr ? "" : row->needs;
+    while (!needs.empty()) {
+        const std::size_t end = std::min(needs.find(' '), needs.size());
+        if (is_off(needs.substr(0, end), account, client)) return true;
+        needs.remove_prefix(std::min(end + 1, needs.size()));
+    }
+    return false;
 }
 
 bool Switches::is_off(const Command& row, storage::AccountId account, std::string_view client) const {

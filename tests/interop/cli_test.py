@@ -2,10 +2,12 @@
 """What the command line refuses, with which exit status, and whether it says so in one sentence."""
 import imaplib
 import pathlib
+import socket
+import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from house import house  # noqa: E402
+from house import BINARY, house  # noqa: E402
 
 # The words, the exit status, and what standard error must say.
 REFUSED = (
@@ -39,6 +41,12 @@ REFUSED = (
     (("client", "show", "nobody"), 1, "there is no relay client"),
     (("queue", "show", "bad"), 1, "is no queue id"),
     (("alias", "add", "x@home.example"), 2, "TARGET"),
+    (("capability", "off", "QRSYNC"), 1, "QRSYNC is no capability of this server; did you mean QRESYNC?"),
+    (("capability", "off", "condstor"), 1, "did you mean CONDSTORE?"),
+    (("capability", "off", "STARTTLSANDMORE"), 1, "known here are: ACL, APPENDLIMIT, "),
+    (("capability", "on", "IDLE"), 1, "is not switched off so"),
+    (("doctor", "--dns-seconds", "0"), 1, "a number from 1 to 600"),
+    (("rights", "set", "alice@home.example", "INBOX", "nobody@home.example", "lr"), 1, "is no account of this server"),
 )
 
 
@@ -47,6 +55,53 @@ def check_refusals(home):
         done = home.cli(*words, environment={"POSTHOUSE_PASSWORD": "correct horse battery"}, check=False)
         assert done.returncode == status and sentence in done.stderr and not done.stdout, (words, done)
     assert "sends for:  itself" in home.cli("account", "senders", "alice@home.example")
+
+
+def check_capabilities(home):
+    assert "UIDONLY" in home.cli("capability", "list"), "it is off before anybody switches"
+    assert "APPENDLIMIT is switched off" in home.cli("capability", "off", "appendlimit=52428800")
+    home.cli("capability", "on", "APPENDLIMIT")
+    home.cli("capability", "on", "UIDONLY")
+    assert home.cli("capability", "list") == "Nothing is switched off.\n"
+
+
+def check_rights(home):
+    home.add_account("dan@home.example")
+    words = ("alice@home.example", "INBOX", "dan@home.example")
+    assert home.cli("rights", "set", *words, "rl") == '"dan@home.example" has the rights "lr" to INBOX of alice@home.example now.\n'
+    assert home.cli("rights", "remove", *words) == '"dan@home.example" has no rights to INBOX of alice@home.example now.\n'
+
+
+def check_passwords(home):
+    """One that cannot be typed everywhere is refused; one that can be spelt in two ways is one."""
+    done = home.cli("account", "password", "dan@home.example", environment={"POSTHOUSE_PASSWORD": "correct\thorse"}, check=False)
+    assert done.returncode == 1 and "control characters; choose another one" in done.stderr, done
+    home.cli("account", "password", "dan@home.example", environment={"POSTHOUSE_PASSWORD": "pa\u0308sswo\u0308rter und mehr"})
+    context = home.tls()
+    context.check_hostname = False
+    with imaplib.IMAP4_SSL("127.0.0.1", home.port("imaps"), ssl_context=context) as client:
+        composed = "\0dan@home.example\0p\u00e4ssw\u00f6rter und mehr".encode()
+        assert client.authenticate("PLAIN", lambda _: composed)[0] == "OK"
+
+
+def check_doctor(home):
+    """What is known is told at once; a DNS that is silent holds it up for as long as it may, and is said once."""
+    silent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    silent.bind(("127.0.0.1", 0))
+    home.configure("dns", {"servers": f'["127.0.0.1@{silent.getsockname()[1]}"]'})
+    words = [BINARY, "doctor", "--dns-seconds", "4", "--config", str(home.config_file)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as doctor:
+        seen = []
+        while not seen or not seen[-1].split()[1:2] == ["store"]:
+            seen.append(doctor.stdout.readline())
+            assert seen[-1], seen
+        assert doctor.poll() is None, "the DNS has not been waited for yet"
+        silent.recvfrom(4096)  # it is being asked, or was
+        rest = doctor.stdout.read().splitlines()
+    assert seen[0].split() == ["STATUS", "CHECK", "FINDING"], seen
+    found = [line.split(None, 2) for line in rest]
+    assert [line[:2] for line in found if line[0] == "skipped"] in ([["skipped", "dns"]], [["skipped", "dane"], ["skipped", "dns"]]), rest
+    assert all("does not answer" in line[2] for line in found if line[0] == "skipped"), rest
 
 
 def check_explain(home):
@@ -79,8 +134,12 @@ def check_disabling(home):
 def main():
     with house() as home:
         check_refusals(home)
+        check_capabilities(home)
+        check_rights(home)
+        check_passwords(home)
         check_explain(home)
         check_disabling(home)
+        check_doctor(home)
     print("cli: done")
 
 

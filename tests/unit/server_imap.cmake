@@ -1,5 +1,5 @@
 posthouse_unit_test(NAME server_imap
-  SOURCES server/imap/corpus_test.cpp server/imap/entry_list_test.cpp server/imap/foreign_test.cpp
+  SOURCES server/imap/capability_test.cpp server/imap/corpus_test.cpp server/imap/entry_list_test.cpp server/imap/foreign_test.cpp
           server/imap/fetch_cache_test.cpp
           server/imap/mailbox_cache_test.cpp
           server/imap/progress_test.cpp server/imap/search_agreement_test.cpp server/imap/selected_test.cpp
