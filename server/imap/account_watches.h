@@ -22,7 +22,7 @@ class AccountWatches {
 
  private:
     std::map<storage::AccountId, std::unique_ptr<Hub::Watch>> watches_;
-    storage::AccountId own_{};      // always watched
+    storage::AccountId own_{};  // always watched
     std::uint64_t let_go_ = 0;  // the generations of those that are not watched any more
 };
 
