@@ -307,7 +307,8 @@ def check_guesses(home):
     minutes = GUESS_SECONDS // 60 + 1
     judged = {kind: sum("AUTHENTICATIONFAILED" in line for line in lines) for kind, lines in heard.items()}
     assert all("LIMIT" in line or "AUTHENTICATIONFAILED" in line for lines in heard.values() for line in lines), heard
-    assert all(len(lines) > GUESS_SECONDS * GUESSES_A_SECOND / 5 for lines in heard.values()), {k: len(v) for k, v in heard.items()}
+    # Those that are judged wait for their turn at the hash, and so do those who ask meanwhile.
+    assert sum(map(len, heard.values())) > GUESS_SECONDS * GUESSES_A_SECOND / 2, {k: len(v) for k, v in heard.items()}
     assert judged["one"] <= 10 * minutes, judged
     assert judged["many"] <= 20, judged
     assert judged["many"] + judged["spray"] <= 2 * 90 * minutes, judged  # of a /21
