@@ -57,8 +57,10 @@ net::Task<Reply> on_login(Session& session, Cursor args) {
     if (!session.may_login()) co_return Reply::no("PRIVACYREQUIRED", "Use TLS first");
     const net::IpAddress peer = session.stream().raw().peer().address;
     const std::string service = kService;
+    session.set_login_busy(true);
     const auto identity =
         co_await session.deps().authenticator->authenticate(*std::move(login), *std::move(password), peer, service);
+    session.set_login_busy(false);
     if (!identity) co_return refuse(session, identity.error());
     co_return welcome(session, *identity);
 }
@@ -94,7 +96,9 @@ net::Task<Reply> on_authenticate(Session& session, Cursor args) {
     const auto exchange = LoginExchange::begin(*session.deps().authenticator, *name,
                                                session.stream().raw().tls_binding(), peer, kService);
     if (!exchange) co_return Reply::no("CANNOT", "Unknown authentication mechanism");
+    session.set_login_busy(true);
     auto step = co_await exchange->start(std::move(initial));
+    session.set_login_busy(false);
     while (step && !step->identity) {
         auto answer = co_await ask(session, std::move(step->challenge));
         if (!answer) {
@@ -103,7 +107,9 @@ net::Task<Reply> on_authenticate(Session& session, Cursor args) {
             const bool too_much = answer.error().code == Errc::too_large;
             co_return Reply::hang_up(too_much ? "[TOOBIG] Too much before login" : "");
         }
+        session.set_login_busy(true);
         step = co_await exchange->answer(*std::move(answer));
+        session.set_login_busy(false);
     }
     if (step) co_return welcome(session, *step->identity);
     if (step.error().code == Errc::invalid) co_return Reply::bad("Invalid authentication data");

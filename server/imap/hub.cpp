@@ -24,7 +24,8 @@ struct Hub::State {
     std::map<Key, std::shared_ptr<Channel>> channels;  // guarded by mutex; those with a watch
     std::atomic<std::uint64_t> commits{0};
     std::map<storage::AccountId, std::vector<Seat*>> seats;  // the loop's thread only
-    std::size_t strangers = 0;                               // the loop's thread only
+    std::list<Visit*> strangers;                             // the loop's thread only; who came first is first
+    std::size_t leaving = 0;                                 // of these, pushed out and not gone yet
 };
 
 // On the loop's thread: wakes all that watch these channels.
@@ -58,13 +59,30 @@ Hub::Watch::~Watch() {
 
 std::uint64_t Hub::Watch::generation() const { return channel_->generation.load(std::memory_order_acquire); }
 
-Hub::Visit::Visit(std::shared_ptr<State> state) : state_(std::move(state)) { ++state_->strangers; }
+Hub::Visit::Visit(std::shared_ptr<State> state, std::function<void()> on_pushed_out)
+    : state_(std::move(state)), on_pushed_out_(std::move(on_pushed_out)) {
+    place_ = state_->strangers.insert(state_->strangers.end(), this);
+}
 
-Hub::Visit::~Visit() { --state_->strangers; }
+Hub::Visit::~Visit() {
+    state_->strangers.erase(place_);
+    if (leaving_) --state_->leaving;
+}
 
-std::unique_ptr<Hub::Visit> Hub::let_in(std::size_t strangers_max) {
-    if (state_->strangers >= strangers_max) return nullptr;
-    return std::make_unique<Visit>(state_);
+std::unique_ptr<Hub::Visit> Hub::let_in(std::size_t strangers_max, std::function<void()> on_pushed_out) {
+    if (state_->strangers.size() - state_->leaving >= strangers_max) {
+        const auto first = std::ranges::find_if(state_->strangers,
+                                                [](const Visit* visit) { return !visit->busy_ && !visit->leaving_; });
+        if (first != state_->strangers.end()) {
+            Visit* const gone = *first;
+            gone->leaving_ = true;
+            ++state_->leaving;
+            // Last, where the next look does not begin.
+            state_->strangers.splice(state_->strangers.end(), state_->strangers, first);
+            gone->on_pushed_out_();
+        }
+    }
+    return std::make_unique<Visit>(state_, std::move(on_pushed_out));
 }
 
 Hub::Seat::Seat(std::shared_ptr<State> state, Sitter sitter, std::function<void()> on_revoked)

@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <list>
 #include <memory>
 #include <vector>
 
@@ -68,9 +69,10 @@ class Hub {
     /// logged in with is not good any more, until the seat ends. The loop's thread.
     class Seat;
     std::unique_ptr<Seat> take_seat(Sitter sitter, std::size_t sessions_max, std::function<void()> on_revoked);
-    /// A connection on which nobody has logged in; null where `strangers_max` are there.
+    /// A connection on which nobody has logged in. Where there are more than `strangers_max` the one that has been
+    /// there longest is pushed out: who belongs here logs in within a moment. The loop's thread.
     class Visit;
-    std::unique_ptr<Visit> let_in(std::size_t strangers_max);
+    std::unique_ptr<Visit> let_in(std::size_t strangers_max, std::function<void()> on_pushed_out);
     /// Those who hold seats, each once, and the end of all seats of one. The loop's thread.
     std::vector<Sitter> seated() const;
     static void revoke(const std::shared_ptr<State>& state, const Sitter& sitter);
@@ -88,13 +90,20 @@ class Hub {
 
 class Hub::Visit {
  public:
-    explicit Visit(std::shared_ptr<State> state);
+    Visit(std::shared_ptr<State> state, std::function<void()> on_pushed_out);
     ~Visit();
     Visit(const Visit&) = delete;
     Visit& operator=(const Visit&) = delete;
+    /// While its password is looked at it is not pushed out.
+    void set_busy(bool busy) { busy_ = busy; }
 
  private:
     std::shared_ptr<State> state_;
+    std::list<Visit*>::iterator place_;
+    std::function<void()> on_pushed_out_;
+    bool busy_ = false;
+    bool leaving_ = false;
+    friend class Hub;
 };
 
 class Hub::Seat {

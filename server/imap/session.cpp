@@ -136,7 +136,7 @@ void Session::log_out() {
     enabled_ = 0;
     access_.reset();
     seat_.reset();
-    visit_ = deps_.hub->let_in(deps_.limits.strangers_max);  // one too many is let stay
+    be_stranger();
     account_ = {};
     account_address_.clear();
     reader_.reset_budget();
@@ -148,7 +148,18 @@ void Session::compress() {
     compressed_ = true;
 }
 
+// Strangers never take all the places: one who has not logged in makes room for the next.
+void Session::be_stranger() {
+    visit_ = deps_.hub->let_in(deps_.limits.strangers_max, [this] {
+        pushed_out_ = true;
+        deps_.metrics->counter("imap_strangers_refused_total", "IMAP connections ended: too many without a login")
+            .add();
+        stream_.raw().interrupt();  // the next read says BYE
+    });
+}
+
 std::string_view Session::stop_reason() const {
+    if (pushed_out_) return "[UNAVAILABLE] Too many connections without a login; try again later";
     if (revoked_) return "[AUTHORIZATIONFAILED] This login is not valid any more";
     if (mailbox_removed_) return "[NONEXISTENT] The selected mailbox was deleted";
     return "[UNAVAILABLE] Server is stopping";
@@ -273,13 +284,7 @@ net::Task<void> Session::run() {
 
 net::Task<void> Session::serve() {
     stream_.raw().expires_in(deps_.limits.before_login_max);
-    // Strangers never take all the places: those who belong here get in again as others leave or run out of time.
-    visit_ = deps_.hub->let_in(deps_.limits.strangers_max);
-    if (!visit_) {
-        deps_.metrics->counter("imap_strangers_refused_total", "IMAP connections refused: too many without a login")
-            .add();
-        co_return co_await say_bye("[UNAVAILABLE] Too many connections without a login; try again later");
-    }
+    be_stranger();
     untagged("OK [CAPABILITY " + capabilities() + "] " + deps_.hostname + " Posthouse ready");
     const auto greeted = co_await stream_.flush();
     if (!greeted) co_return;

@@ -109,6 +109,10 @@ class Session {
     bool is_compressed() const { return compressed_; }
     /// From the next octet on, both ways (RFC 4978). Nothing is gathered or read ahead.
     void compress();
+    /// While a password or a proof is looked at.
+    void set_login_busy(bool busy) {
+        if (visit_) visit_->set_busy(busy);
+    }
     /// Counts a wrong password; true where the connection must end.
     bool count_login_failure() { return ++login_failures_ >= deps_.limits.login_failures_max; }
     /// After the handshake nothing of before counts (RFC 3501 6.2.1).
@@ -165,6 +169,7 @@ class Session {
     ProgressCount& progress() { return progress_; }
 
  private:
+    void be_stranger();
     net::Task<void> serve();
     net::Task<bool> run_one();
     net::Task<bool> end_after(Error error);
@@ -210,6 +215,7 @@ class Session {
     std::unique_ptr<Hub::Seat> seat_;
     bool revoked_ = false;          // the account may not log in any more
     bool mailbox_removed_ = false;  // the selected mailbox
+    bool pushed_out_ = false;       // by others who have not logged in either
     Removal removal_ = Removal::unexpected;
 
     net::Event wake_;
