@@ -27,10 +27,11 @@
 #include "relay/tls_explain.h"
 #include "server/auth/authenticator.h"
 #include "server/config/config.h"
-#include "server/delivery/alignment.h"
 #include "server/delivery/backend.h"
 #include "server/delivery/local_submit.h"
 #include "server/imap/service.h"
+#include "server/judge/alignment.h"
+#include "server/judge/judge.h"
 #include "server/listen/listen.h"
 #include "server/listen/supervisor.h"
 #include "server/listen/tls_contexts.h"
@@ -85,9 +86,6 @@ class House {
         const std::lock_guard hold(wakeups_->mutex);
         wakeups_->house = nullptr;
     }
-    House(const House&) = delete;
-    House& operator=(const House&) = delete;
-
     /// Everything up to the open doors.
     Result<> build();
     /// Until a signal or the store's failure; the exit status.
@@ -144,6 +142,7 @@ class House {
     std::unique_ptr<Directory> directory_;
     std::unique_ptr<smtp::Backend> backend_;
     std::unique_ptr<smtp::AlignmentCheck> alignment_;
+    std::unique_ptr<smtp::SenderCheck> senders_;
     std::unique_ptr<imap::Hub> hub_;
     std::unique_ptr<imap::SwitchBoard> switches_;
     std::unique_ptr<relay::Relay> relay_;
@@ -173,8 +172,9 @@ Result<> House::open_rooms() {
     TRY(directory_, Directory::open(*store_, loop_, read_pool_));
     backend_ = make_backend(*store_, loop_, read_pool_, *authenticator_, *directory_, config_.hostname, system_clock(),
                             metrics_);
-    alignment_ = make_alignment_check(
-        AlignmentDeps(*store_, loop_, read_pool_, tasks_, *resolver_, system_clock(), metrics_, config_.hostname));
+    const CheckDeps checks(*store_, loop_, read_pool_, tasks_, *resolver_, system_clock(), metrics_, config_.hostname);
+    alignment_ = make_alignment_check(checks);
+    senders_ = make_sender_check(checks);
     hub_ = imap::make_hub(*store_, loop_);
     TRY(switches_, imap::SwitchBoard::open(*store_, loop_, read_pool_));
     relay::RelayDeps relay = relay_deps(*store_, loop_, read_pool_, config_, metrics_);
@@ -196,6 +196,7 @@ Door House::smtp_door(const ListenRow& row, const smtp::SmtpServiceOptions& opti
     door.limits = smtp::listen_limits(options.kind);
     smtp::SessionDeps deps(options, *backend_, starttls, metrics_);
     if (options.kind == smtp::Kind::submission) deps.alignment = alignment_.get();
+    if (options.kind == smtp::Kind::reception) deps.senders = senders_.get();
     door.handler = [deps](std::unique_ptr<net::Stream> stream) {
         return smtp::serve_connection(std::move(stream), deps);
     };
@@ -273,7 +274,6 @@ Result<> House::open_http() {
     return {};
 }
 
-// Says which doors are open, to people and to tools.
 Result<> House::announce() {
     std::vector<Listeners::Open> open = listeners_->list();
     for (const net::Endpoint& at : http_->endpoints()) open.push_back({"http", at});
@@ -347,7 +347,7 @@ admin::HealthReport House::health() const {
     report.store = storage::to_string(now);
     const auto waiting = store_->read([](const storage::Snapshot& s) { return s.queue().waiting_count(); });
     report.serving = report.serving && waiting.has_value();
-    report.waiting = waiting ? *waiting : 0;
+    report.waiting = waiting.value_or(0);
     report.uptime_s = (system_clock().now() - started_).count() / 1000;
     return report;
 }

@@ -58,7 +58,7 @@ Result<> split(std::string_view text, char divider, Part part) {
 
 #define WAY_COLUMNS                                                                                     \
     "id, name, kind, pool, url, preset, sealed_secret, ca_file, headers, token_url, client_id, scope, " \
-    "sealed_refresh, connections_max, minute_max, day_max, message_octets_max, recipients_max"
+    "sealed_refresh, connections_max, minute_max, day_max, message_octets_max, recipients_max, return_path"
 
 Way way_of(const Query& row) {
     Way out;
@@ -83,6 +83,7 @@ Way way_of(const Query& row) {
     out.limits.day_max = row.u32(15);
     out.limits.message_octets_max = row.u64(16);
     out.limits.recipients_max = row.u32(17);
+    out.return_path = row.text(18);
     return out;
 }
 
@@ -228,14 +229,19 @@ Result<> RouteTx::write_way(const Way& way) {
     if (way.kind == WayKind::smarthost && (way.url.empty() || !is_plain(way.url))) {
         return Error(Errc::invalid, "a smarthost needs a URL");
     }
+    if (!way.return_path.empty() && (!is_plain(way.return_path) || !way.return_path.contains('.'))) {
+        return Error(Errc::invalid, fmt::format("\"{}\" is no domain for a return path", way.return_path));
+    }
+    const std::string return_path = ascii::to_lower(way.return_path);
     TRY_VOID(db_.query("INSERT INTO ways (name, kind, pool, url, preset, sealed_secret, ca_file, headers, token_url, "
                        "client_id, scope, sealed_refresh, connections_max, minute_max, day_max, message_octets_max, "
-                       "recipients_max) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, "
-                       "?16, ?17)")
+                       "recipients_max, return_path) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, "
+                       "?13, ?14, ?15, ?16, ?17, ?18)")
                  .bind(way.name, to_string(way.kind), way.pool, way.url, way.preset, Blob(way.sealed_secret),
                        way.ca_file, way.headers, way.oauth.token_url, way.oauth.client_id, way.oauth.scope,
                        Blob(way.oauth.sealed_refresh), way.limits.connections_max, way.limits.minute_max,
-                       way.limits.day_max, way.limits.message_octets_max, way.limits.recipients_max)
+                       way.limits.day_max, way.limits.message_octets_max, way.limits.recipients_max,
+                       return_path)
                  .run());
     changed();
     return {};

@@ -68,6 +68,7 @@ struct Way {
     std::string sealed_secret;  ///< password, or the client's secret of XOAUTH2
     std::string ca_file;        ///< trust anchors; "" for the system's
     std::string headers;        ///< "Name: value" lines set on what goes this way
+    std::string return_path;    ///< domain of the reverse-path of what goes this way; "" leaves the sender's
     WayOauth oauth;
     WayLimits limits;
     bool operator==(const Way&) const = default;

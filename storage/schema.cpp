@@ -165,10 +165,14 @@ UPDATE queue_recipients SET released = 1 WHERE state IN (0, 1) AND last_reply LI
 constexpr const char* kSwitches5 = R"sql(
 INSERT OR IGNORE INTO capability_switches VALUES (0, '', 'UIDONLY');
 )sql";
+constexpr const char* kForwarding5 = R"sql(
+ALTER TABLE queue_items ADD COLUMN forwarded_by TEXT NOT NULL DEFAULT '';
+)sql";
 constexpr const char* kToVersion5[] = {
     kReleased5,
     kSwitches5,
     kReturnPath5,
+    kForwarding5,
 };
 
 constexpr Migration kMigrations[] = {{1, kToVersion2}, {2, kToVersion3}, {3, kToVersion4}, {4, kToVersion5}};

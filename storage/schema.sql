@@ -297,7 +297,8 @@ CREATE TABLE queue_items (
     expires_ms   INTEGER NOT NULL,                   -- when it is given up
     class        INTEGER NOT NULL DEFAULT 0,         -- 0 interactive 1 transactional 2 bulk: its share of a lane
     client       INTEGER,                            -- relay_clients.id that handed it in (the row may be gone); NULL: none
-    tls          INTEGER NOT NULL DEFAULT 0          -- 0 as the destination says 1 REQUIRETLS 2 TLS-Required: No (RFC 8689)
+    tls          INTEGER NOT NULL DEFAULT 0,         -- 0 as the destination says 1 REQUIRETLS 2 TLS-Required: No (RFC 8689)
+    forwarded_by TEXT NOT NULL DEFAULT ''            -- our domain that passes it on for a sender outside; '' where none does
 );
 
 CREATE TABLE queue_recipients (

@@ -12,16 +12,6 @@ constexpr const char* kSentName = "Sent";
 /// What is larger is never taken for the same: comparing it would hold up other writes.
 constexpr std::uint64_t kComparedOctetsMax = 8UL * 1024 * 1024;
 
-Result<Mailbox> sent_mailbox(MailTx& mail) {
-    TRY(const std::vector<Mailbox> all, mail.mailboxes());
-    const auto found = std::ranges::find(all, SpecialUse::sent, &Mailbox::special_use);
-    if (found != all.end()) return *found;
-    // None is marked: the one with the usual name, made where it is missing.
-    const auto named = std::ranges::find(all, kSentName, &Mailbox::name);
-    if (named != all.end()) return *named;
-    return mail.create(kSentName, SpecialUse::sent);
-}
-
 enum class Filed { by_anyone, by_us };  // what the server filed has a Received field, what a client uploads has none
 
 // Among the newest entries, which are few: an index of Message-IDs would cost every delivery a page. What is marked
@@ -58,13 +48,22 @@ Result<bool> wants_copies(Tx& tx, AccountId account) {
 
 }  // namespace
 
+Result<Mailbox> mailbox_of_use(MailTx& mail, SpecialUse use, const char* usual_name) {
+    TRY(const std::vector<Mailbox> all, mail.mailboxes());
+    const auto found = std::ranges::find(all, use, &Mailbox::special_use);
+    if (found != all.end()) return *found;
+    const auto named = std::ranges::find(all, usual_name, &Mailbox::name);
+    if (named != all.end()) return *named;
+    return mail.create(usual_name, use);
+}
+
 Result<std::optional<Entry>> file_sent(Tx& tx, AccountId account, MessageId message, std::string_view message_id,
                                        std::uint64_t size_octets) {
     const std::optional<Entry> none;
     TRY(const bool wanted, wants_copies(tx, account));
     if (!wanted) return none;
     MailTx& mail = tx.mail(account);
-    TRY(const Mailbox sent, sent_mailbox(mail));
+    TRY(const Mailbox sent, mailbox_of_use(mail, SpecialUse::sent, kSentName));
     TRY(const auto there, find_recent(tx, sent, message_id, Filed::by_anyone));
     if (there) return none;
     const AccountId accounts[] = {account};

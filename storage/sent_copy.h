@@ -21,6 +21,8 @@ class Tx;
 inline constexpr std::chrono::minutes kSentWindow{60};
 inline constexpr Uid kSentLookBackMax = 200;  ///< entries of the mailbox that are compared, the newest
 
+/// The mailbox of that special use (RFC 6154), or where none is marked the one with the usual name, made where missing.
+Result<Mailbox> mailbox_of_use(MailTx& mail, SpecialUse use, const char* usual_name);
 /// Files `message`, which came in through this write, \Seen. Nothing where the account wants none, where one is there
 /// already, or where there is no room for it: the message itself is sent all the same.
 Result<std::optional<Entry>> file_sent(Tx& tx, AccountId account, MessageId message, std::string_view message_id,

@@ -11,6 +11,8 @@ namespace {
 using Kind = SettingRow::Kind;
 
 constexpr SettingRow kRows[] = {
+    {"arc.trusted", Kind::text, "google.com microsoft.com messagingengine.com", 0, 0,
+     "domains that are believed when their ARC seal says that DMARC passed on its way, divided by blanks; empty: none"},
     {"auth.scram", Kind::text, "auto", 0, 0,
      "offer SCRAM: on, off, or auto (once every account that may log in has keys for it)", "auto on off"},
     {"backup.directory", Kind::text, "", 0, 0, "where scheduled backups go; empty: none are made"},
@@ -24,6 +26,10 @@ constexpr SettingRow kRows[] = {
     {"compact.octets_per_second", Kind::octets, "16777216", 65536, 1LL << 40, "how fast segments are rewritten"},
     {"dkim.retire_days", Kind::number, "14", 6, 365, "days that a key which no longer signs stays in the DNS"},
     {"dkim.rotate_days", Kind::number, "180", 0, 3650, "days after which the next signing key is made; 0: never"},
+    {"dmarc.policy", Kind::text, "enforce", 0, 0,
+     "mail from outside that fails DMARC: enforce refuses it (p=reject) or puts it into Junk (p=quarantine); junk puts "
+     "both into Junk; report only writes the verdict into the header; off looks at nothing",
+     "enforce junk report off"},
     {"dmarc.submission", Kind::text, "refuse", 0, 0,
      "refuse: mail that would fail DMARC at its receivers is not taken; warn: it is"},
     {"oidc.audience", Kind::text, "", 0, 0, "what a token's aud must hold; empty: oidc.client_id, else any"},
@@ -37,6 +43,8 @@ constexpr SettingRow kRows[] = {
     {"purge.messages_per_second", Kind::number, "1000", 1, 1000000, "how fast messages past undelete are dropped"},
     {"search.generation", Kind::number, "0", 0, 1LL << 40, "any change of it has the search index built anew"},
     {"search.part_octets_max", Kind::octets, "2097152", 1024, 1LL << 30, "decoded text of a message that is indexed"},
+    {"srs.domain", Kind::text, "", 0, 0,
+     "domain in the reverse-path of mail that is passed on for others; empty: the one of the alias that leads on"},
     {"tlsrpt.organization", Kind::text, "", 0, 0, "who we are in TLS reports to other domains; empty: the host name"},
     {"tlsrpt.send", Kind::number, "1", 0, 1, "whether other domains get the daily TLS reports they ask for"},
     {"undelete.days", Kind::number, "14", 0, 3650, "days that expunged mail and deleted mailboxes can be restored"},

@@ -58,6 +58,7 @@ class Snapshot {
 struct LocalCopy {
     AccountId account{};
     std::string mailbox = "INBOX";  ///< created where missing
+    bool junk = false;              ///< into the account's Junk mailbox instead, made where there is none
     FlagBits flags = 0;
     std::string recipient;  ///< the envelope address that led here, for the event
 };

@@ -36,9 +36,14 @@ Result<Accepted> TxImpl::deliver(const Delivery& delivery) {
     TRY_VOID(write_received(delivery, placed->message));
     const std::uint64_t size = placed->body->size_octets();
     for (const LocalCopy& copy : delivery.local) {
+        std::string mailbox = copy.mailbox;
+        if (copy.junk) {
+            TRY(const Mailbox junk, mailbox_of_use(parts_.mail(copy.account), SpecialUse::junk, "Junk"));
+            mailbox = junk.name;
+        }
         TRY(const Entry entry,
-            parts_.mail(copy.account).deliver(copy.mailbox, copy.flags, placed->message, size, delivery.quota));
-        const std::string detail = fmt::format("put into {} as UID {}", copy.mailbox, entry.uid);
+            parts_.mail(copy.account).deliver(mailbox, copy.flags, placed->message, size, delivery.quota));
+        const std::string detail = fmt::format("put into {} as UID {}", mailbox, entry.uid);
         NewEvent event;
         event.kind = EventKind::stored;
         event.message = placed->message;

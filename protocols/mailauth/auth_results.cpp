@@ -86,8 +86,12 @@ AuthResult to_auth_result(const DkimResult& result) {
 }
 
 std::string format_auth_results(std::string_view authserv_id, const std::vector<AuthResult>& results) {
-    std::string out = "Authentication-Results: " + value_of(authserv_id) + ";";
-    if (results.empty()) return out + " none\r\n";
+    return "Authentication-Results: " + value_of(authserv_id) + ";" + format_results(results) + "\r\n";
+}
+
+std::string format_results(const std::vector<AuthResult>& results) {
+    std::string out;
+    if (results.empty()) return " none";
     for (std::size_t i = 0; i < results.size(); ++i) {
         const AuthResult& result = results[i];
         out += "\r\n\t" + result.method + "=" + result.result;
@@ -95,7 +99,83 @@ std::string format_auth_results(std::string_view authserv_id, const std::vector<
         for (const auto& [name, value] : result.properties) out += " " + name + "=" + value_of(value);
         if (i + 1 < results.size()) out += ';';
     }
-    return out + "\r\n";
+    return out;
+}
+
+std::string ReadAuthResults::result_of(std::string_view method) const {
+    const auto found = std::ranges::find(results, method, &AuthResult::method);
+    return found == results.end() ? std::string() : found->result;
+}
+
+namespace {
+
+bool is_word_octet(char c) { return is_plain_octet(c) && c != '='; }
+
+// propspec = ptype [CFWS] "." [CFWS] property [CFWS] "=" pvalue, or reason= of the result       RFC 8601 2.2
+bool take_property(Cursor& in, AuthResult& out) {
+    std::string name = ascii::to_lower(in.take_while(is_word_octet));
+    if (name.empty() || !skip_cfws(in) || !in.take('=') || !skip_cfws(in)) return false;
+    std::string value;
+    if (in.take('"')) {
+        while (!in.take('"')) {
+            if (in.at_end()) return false;
+            in.take('\\');
+            value += in.take_octets(1);
+        }
+    } else {
+        value = in.take_while([](char c) { return !is_blank(c) && c != ';' && c != '('; });
+    }
+    if (name != "reason") out.properties.emplace_back(std::move(name), std::move(value));
+    return skip_cfws(in);
+}
+
+// resinfo = [CFWS] ";" methodspec [ CFWS reasonspec ] [ CFWS 1*propspec ]; method may have a version: "dkim/1"
+bool take_result(Cursor& in, AuthResult& out) {
+    if (!skip_cfws(in)) return false;
+    out.method = ascii::to_lower(in.take_while(is_word_octet));
+    if (!skip_cfws(in)) return false;
+    if (in.take('/')) {
+        if (!skip_cfws(in)) return false;
+        in.take_while(ascii::is_digit);
+        if (!skip_cfws(in)) return false;
+    }
+    if (out.method.empty() || !in.take('=') || !skip_cfws(in)) return false;
+    out.result = ascii::to_lower(in.take_while(is_word_octet));
+    if (out.result.empty() || !skip_cfws(in)) return false;
+    while (!in.at_end() && in.peek() != ';') {
+        if (!take_property(in, out)) return false;
+    }
+    return true;
+}
+
+}  // namespace
+
+Result<ReadAuthResults> parse_auth_results(std::string_view raw_value) {
+    ReadAuthResults out;
+    auto id = read_authserv_id(raw_value);
+    if (!id) return Error(Errc::invalid, "the authserv-id cannot be read");
+    out.authserv_id = *std::move(id);
+    // Behind the id there may be a version; what it is cannot matter, there is only one.
+    Cursor in(raw_value);
+    skip_cfws(in);
+    if (in.take('"')) {
+        while (!in.at_end() && !in.take('"')) {
+            in.take('\\');
+            in.take_octets(1);
+        }
+    } else {
+        in.take_while(is_plain_octet);
+    }
+    in.take_until(';');
+    in.take(';');
+    out.text = in.rest();
+    while (!in.at_end() && out.results.size() < kAuthResultsMax) {
+        AuthResult one;
+        if (!take_result(in, one)) break;
+        out.results.push_back(std::move(one));
+        if (!in.take(';')) break;
+    }
+    return out;
 }
 
 std::string remove_foreign(std::string_view header_block, std::string_view authserv_id) {

@@ -51,6 +51,8 @@ struct DkimResult {
 
 /// Checks the first kSignaturesChecked signatures; one result each, in the order of the message.
 net::Task<std::vector<DkimResult>> verify_dkim(dns::Resolver& resolver, std::string_view message, Time now);
+class ReadMessage;  // protocols/mailauth/verify.h
+net::Task<std::vector<DkimResult>> verify_dkim(dns::Resolver& resolver, const ReadMessage& message, Time now);
 
 /// The DNS record of a key: "v=DKIM1; k=rsa; p=...".
 std::string dkim_dns_record(const crypto::SigningKey& key);

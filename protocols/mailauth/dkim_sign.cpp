@@ -6,6 +6,7 @@
 
 #include "protocols/base/ascii.h"
 #include "protocols/mailauth/dkim.h"
+#include "protocols/mailauth/folded_field.h"
 #include "protocols/mailauth/signature.h"
 
 namespace posthouse::mailauth {
@@ -24,8 +25,6 @@ constexpr std::array<std::string_view, 13> kSignedIfPresent = {
     "list-subscribe", "list-post", "list-owner", "list-archive",     "auto-submitted",
     "tls-required", "tls-report-domain", "tls-report-submitter"};
 
-constexpr std::size_t kLineOctets = 76;
-
 std::vector<std::string> names_to_sign(const mime::Fields& fields) {
     std::vector<std::string> names;
     const auto add = [&](std::string_view name, std::size_t extra) {
@@ -36,43 +35,6 @@ std::vector<std::string> names_to_sign(const mime::Fields& fields) {
     for (const std::string_view name : kSignedIfPresent) add(name, 0);
     return names;
 }
-
-// Writes a field in lines of kLineOctets: words are kept whole, base64 is cut anywhere.
-class FoldedField {
- public:
-    explicit FoldedField(std::string_view start) : text_(start), column_(start.size()) {}
-
-    void word(std::string_view word) {
-        if (column_ + word.size() + 1 > kLineOctets) {
-            text_ += "\r\n\t";
-            column_ = 1;
-        } else {
-            text_ += ' ';
-            ++column_;
-        }
-        glue(word);
-    }
-    void glue(std::string_view octets) {
-        text_ += octets;
-        column_ += octets.size();
-    }
-    void cut_anywhere(std::string_view octets) {
-        while (!octets.empty()) {
-            if (column_ >= kLineOctets) {
-                text_ += "\r\n\t";
-                column_ = 1;
-            }
-            const std::string_view part = octets.substr(0, kLineOctets - column_);
-            glue(part);
-            octets.remove_prefix(part.size());
-        }
-    }
-    const std::string& text() const { return text_; }
-
- private:
-    std::string text_;
-    std::size_t column_;
-};
 
 FoldedField unsigned_field(const DkimSigner& signer, const std::vector<std::string>& names,
                            const std::string& body_hash, Time now) {
@@ -95,13 +57,7 @@ FoldedField unsigned_field(const DkimSigner& signer, const std::vector<std::stri
 
 }  // namespace
 
-Result<std::string> sign_dkim(const std::vector<DkimSigner>& signers, MessageSource message, Time now) {
-    if (signers.empty()) return std::string();
-    const mime::Fields fields = mime::parse_fields(message.header_block);
-    if (fields.truncated) return Error(Errc::too_large, "the header has more fields than can be signed");
-    if (!mime::find_first(fields, "from")) return Error(Errc::invalid, "a message without From cannot be signed");
-    const std::vector<std::string> names = names_to_sign(fields);
-
+Result<std::string> hash_body(MessageSource& message) {
     crypto::Sha256 body;
     BodyCanonicaliser canonical(Canonical::relaxed, [&body](std::string_view octets) { body.update(octets); });
     for (;;) {
@@ -110,10 +66,18 @@ Result<std::string> sign_dkim(const std::vector<DkimSigner>& signers, MessageSou
         canonical.update(piece);
     }
     canonical.finish();
-    const crypto::Sha256Digest body_digest = body.finish();
-    const std::string body_hash =
-        crypto::base64_encode(std::string_view(reinterpret_cast<const char*>(body_digest.data()), body_digest.size()));
+    const crypto::Sha256Digest digest = body.finish();
+    return crypto::base64_encode(std::string_view(reinterpret_cast<const char*>(digest.data()), digest.size()));
+}
 
+Result<std::string> sign_dkim(const std::vector<DkimSigner>& signers, MessageSource message, Time now) {
+    if (signers.empty()) return std::string();
+    const mime::Fields fields = mime::parse_fields(message.header_block);
+    if (fields.truncated) return Error(Errc::too_large, "the header has more fields than can be signed");
+    if (!mime::find_first(fields, "from")) return Error(Errc::invalid, "a message without From cannot be signed");
+    const std::vector<std::string> names = names_to_sign(fields);
+
+    TRY(const std::string body_hash, hash_body(message));
     std::string out;
     for (const DkimSigner& signer : signers) {
         ASSERT(signer.key != nullptr);

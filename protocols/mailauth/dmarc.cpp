@@ -234,12 +234,18 @@ net::Task<bool> is_aligned(dns::Resolver& resolver, const DmarcFound& found, std
 }  // namespace
 
 net::Task<DmarcAnswer> check_dmarc(dns::Resolver& resolver, DmarcQuestion question) {
+    Result<std::optional<DmarcFound>> found = std::optional<DmarcFound>();
+    if (!question.author_domain.empty()) found = co_await find_dmarc(resolver, question.author_domain);
+    co_return co_await align_dmarc(resolver, std::move(found), std::move(question));
+}
+
+net::Task<DmarcAnswer> align_dmarc(dns::Resolver& resolver, Result<std::optional<DmarcFound>> found,
+                                   DmarcQuestion question) {
     DmarcAnswer answer;
     if (question.author_domain.empty()) {
         answer.reason = "the From field does not name one domain";
         co_return answer;
     }
-    auto found = co_await find_dmarc(resolver, question.author_domain);
     if (!found) {
         answer.result = DmarcResult::temperror;
         answer.reason = found.error().context;
@@ -250,20 +256,25 @@ net::Task<DmarcAnswer> check_dmarc(dns::Resolver& resolver, DmarcQuestion questi
         co_return answer;
     }
     answer.found = **found;
+    const DmarcFound& policy = *answer.found;
     bool shaky = false;
-    answer.spf_aligned =
-        co_await is_aligned(resolver, *answer.found, question.spf_domain, answer.found->record.strict_spf, shaky);
+    answer.spf_aligned = co_await is_aligned(resolver, policy, question.spf_domain, policy.record.strict_spf, shaky);
     for (const std::string& domain : question.dkim_domains) {
         if (answer.dkim_aligned) break;
-        answer.dkim_aligned =
-            co_await is_aligned(resolver, *answer.found, domain, answer.found->record.strict_dkim, shaky);
+        answer.dkim_aligned = co_await is_aligned(resolver, policy, domain, policy.record.strict_dkim, shaky);
     }
-    answer.result = answer.spf_aligned || answer.dkim_aligned ? DmarcResult::pass
-                    : shaky                                   ? DmarcResult::temperror
-                                                              : DmarcResult::fail;
-    if (answer.result == DmarcResult::fail) {
-        answer.reason = fmt::format("neither SPF nor DKIM vouches for {}", question.author_domain);
+    if (answer.spf_aligned || answer.dkim_aligned) {
+        answer.result = DmarcResult::pass;
+        co_return answer;
     }
+    // Only what would be aligned can be the support that is missing.
+    for (const std::string& domain : question.unsure) {
+        const bool would_be = co_await is_aligned(resolver, policy, domain, false, shaky);
+        shaky = shaky || would_be;
+    }
+    answer.result = shaky ? DmarcResult::temperror : DmarcResult::fail;
+    answer.reason = shaky ? std::string("SPF or DKIM could not be looked at")
+                          : fmt::format("neither SPF nor DKIM vouches for {}", question.author_domain);
     co_return answer;
 }
 

@@ -59,6 +59,7 @@ struct DmarcQuestion {
     std::string author_domain;              ///< A-labels; "" where the From field has none or several (5.3.1)
     std::string spf_domain;                 ///< that passed SPF; "" where none did
     std::vector<std::string> dkim_domains;  ///< d= of the signatures that verified
+    std::vector<std::string> unsure;        ///< domains whose SPF or DKIM could not be looked at
     DmarcQuestion() = default;
 };
 struct DmarcAnswer {
@@ -70,6 +71,10 @@ struct DmarcAnswer {
     DmarcAnswer() = default;
 };
 net::Task<DmarcAnswer> check_dmarc(dns::Resolver& resolver, DmarcQuestion question);
+/// The same where find_dmarc() was asked before: who has a budget asks for the policy before he follows what the sender
+/// alone chose.
+net::Task<DmarcAnswer> align_dmarc(dns::Resolver& resolver, Result<std::optional<DmarcFound>> found,
+                                   DmarcQuestion question);
 
 /// The one domain of a From field, A-labels in lower case; "" where there is none or more than one (5.3.1).
 std::string author_domain(std::string_view from_value);

@@ -21,13 +21,6 @@ bool is_within(std::string_view name, std::string_view domain) {
     return name.size() > domain.size() && name.ends_with(domain) && name[name.size() - domain.size() - 1] == '.';
 }
 
-Result<SigningAlgorithm> parse_algorithm(std::string_view text) {
-    if (ascii::equals_ci(text, "rsa-sha256")) return SigningAlgorithm::rsa_sha256;
-    if (ascii::equals_ci(text, "ed25519-sha256")) return SigningAlgorithm::ed25519_sha256;            // RFC 8463 3
-    if (ascii::equals_ci(text, "rsa-sha1")) return Error(Errc::invalid, "rsa-sha1 is not accepted");  // RFC 8301 3.1
-    return Error(Errc::invalid, "the signature algorithm is unknown");
-}
-
 Result<Canonical> parse_form(std::string_view text) {
     if (ascii::equals_ci(text, "simple")) return Canonical::simple;
     if (ascii::equals_ci(text, "relaxed")) return Canonical::relaxed;
@@ -88,6 +81,13 @@ Result<> read_times(const TagList& tags, Time now) {
 
 }  // namespace
 
+Result<SigningAlgorithm> parse_algorithm(std::string_view text) {
+    if (ascii::equals_ci(text, "rsa-sha256")) return SigningAlgorithm::rsa_sha256;
+    if (ascii::equals_ci(text, "ed25519-sha256")) return SigningAlgorithm::ed25519_sha256;            // RFC 8463 3
+    if (ascii::equals_ci(text, "rsa-sha1")) return Error(Errc::invalid, "rsa-sha1 is not accepted");  // RFC 8301 3.1
+    return Error(Errc::invalid, "the signature algorithm is unknown");
+}
+
 std::string_view algorithm_name(SigningAlgorithm algorithm) {
     return algorithm == SigningAlgorithm::rsa_sha256 ? "rsa-sha256" : "ed25519-sha256";
 }
@@ -96,21 +96,20 @@ std::string_view key_type_name(SigningAlgorithm algorithm) {
     return algorithm == SigningAlgorithm::rsa_sha256 ? "rsa" : "ed25519";
 }
 
-Result<Signature> parse_signature(std::string_view raw_value, Time now) {
-    TRY(const TagList tags, TagList::parse(raw_value));
-    for (const char* required : {"v", "a", "b", "bh", "d", "h", "s"}) {
+namespace {
+
+// What a signature of a message has, be it DKIM's or ARC's.
+Result<Signature> read_common(const TagList& tags) {
+    for (const char* required : {"a", "b", "bh", "d", "h", "s"}) {
         if (!tags.value(required)) return Error(Errc::invalid, std::string("the signature has no ") + required + "=");
     }
-    if (*tags.value("v") != "1") return Error(Errc::invalid, "the version of the signature is not 1");
     Signature out;
     out.domain = ascii::to_lower(*tags.value("d"));
+    out.identity_domain = out.domain;
     out.selector = *tags.value("s");
     if (out.domain.empty() || out.selector.empty()) return Error(Errc::invalid, "d= or s= is empty");
     TRY(out.algorithm, parse_algorithm(*tags.value("a")));
     TRY_VOID(read_forms(tags, out));
-    TRY_VOID(read_identity(tags, out));
-    TRY_VOID(read_fields(*tags.value("h"), out));
-    TRY_VOID(read_times(tags, now));
     TRY(out.body_octets, read_number(tags, "l"));
     // Methods we do not know are skipped (RFC 6376 3.5), but one must be known.
     if (const auto methods = tags.value("q"); methods && !is_one_of("dns/txt", split_colons(*methods))) {
@@ -119,6 +118,34 @@ Result<Signature> parse_signature(std::string_view raw_value, Time now) {
     TRY(out.body_hash, crypto::base64_decode(without_fws(*tags.value("bh"))));
     TRY(out.value, crypto::base64_decode(without_fws(*tags.value("b"))));
     if (out.value.empty()) return Error(Errc::invalid, "b= is empty");
+    return out;
+}
+
+}  // namespace
+
+Result<Signature> parse_signature(std::string_view raw_value, Time now) {
+    TRY(const TagList tags, TagList::parse(raw_value));
+    if (!tags.value("v")) return Error(Errc::invalid, "the signature has no v=");
+    if (*tags.value("v") != "1") return Error(Errc::invalid, "the version of the signature is not 1");
+    TRY(Signature out, read_common(tags));
+    TRY_VOID(read_identity(tags, out));
+    TRY_VOID(read_fields(*tags.value("h"), out));
+    TRY_VOID(read_times(tags, now));
+    return out;
+}
+
+Result<Signature> parse_arc_signature(std::string_view raw_value) {
+    TRY(const TagList tags, TagList::parse(raw_value));
+    TRY(Signature out, read_common(tags));
+    TRY_VOID(read_number(tags, "t"));
+    // Here h= may be empty and hold empty names, which stand for nothing; From need not be signed.
+    for (const std::string_view name : split_colons(*tags.value("h"))) {
+        if (name.empty()) continue;
+        if (out.fields.size() == kSignedFieldsMax) return Error(Errc::invalid, "h= has too many names");
+        // RFC 8617 4.1.2: the seals sign the message signatures, never the other way round.
+        if (ascii::equals_ci(name, "arc-seal")) return Error(Errc::invalid, "a message signature signs a seal");
+        out.fields.emplace_back(name);
+    }
     return out;
 }
 

@@ -33,6 +33,9 @@ struct Signature {
 /// `raw_value` is all after the colon. Checks RFC 6376 6.1.1, x= against `now` included.
 Result<Signature> parse_signature(std::string_view raw_value, Time now);
 
+/// An ARC-Message-Signature (RFC 8617 4.1.2): a DKIM signature without v=, whose i= is the number of its set.
+Result<Signature> parse_arc_signature(std::string_view raw_value);
+
 struct KeyRecord {
     crypto::SigningAlgorithm algorithm = crypto::SigningAlgorithm::rsa_sha256;
     std::string public_key;         ///< p=, base64 without white space
@@ -41,6 +44,8 @@ struct KeyRecord {
 
 Result<KeyRecord> parse_key_record(std::string_view text);
 
+/// The value of a=. Errc::invalid for rsa-sha1 (RFC 8301 3.1) and the unknown.
+Result<crypto::SigningAlgorithm> parse_algorithm(std::string_view text);
 /// The name in a= and k=: "rsa-sha256", "rsa".
 std::string_view algorithm_name(crypto::SigningAlgorithm algorithm);
 std::string_view key_type_name(crypto::SigningAlgorithm algorithm);

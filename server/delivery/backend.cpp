@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <unordered_set>
 
 #include "protocols/base/ascii.h"
@@ -25,10 +26,28 @@ class StagedSink final : public smtp::BodySink {
  public:
     explicit StagedSink(std::unique_ptr<storage::BodyWriter> writer) : writer_(std::move(writer)) {}
     Result<> append(std::string_view octets) override { return writer_->append(octets); }
-    Result<storage::StagedBodyPtr> finish() { return writer_->finish(); }
+    Result<smtp::SharedOctets> octets() override {
+        TRY(staged_, writer_->finish());
+        return smtp::SharedOctets(staged_, staged_->view());
+    }
+    // A body is written from its front to its end: what comes in between makes another one of it.
+    Result<> add_fields(std::string fields) override {
+        const std::string_view all = staged_->view();
+        const std::size_t first = std::min(all.find("\r\n") + 2, all.size());
+        TRY_VOID(writer_->append(all.substr(0, first)));
+        TRY_VOID(writer_->append(fields));
+        TRY_VOID(writer_->append(all.substr(first)));
+        TRY(staged_, writer_->finish());
+        return {};
+    }
+    Result<storage::StagedBodyPtr> finish() {
+        if (staged_) return std::move(staged_);
+        return writer_->finish();
+    }
 
  private:
     std::unique_ptr<storage::BodyWriter> writer_;
+    storage::StagedBodyPtr staged_;
 };
 
 storage::TlsWish to_storage(smtp::TlsWish wish) {
@@ -63,9 +82,10 @@ class Spread {
  public:
     Spread(storage::Delivery& delivery, storage::NewQueueItem& item) : delivery_(delivery), item_(item) {}
 
-    void add_local(storage::AccountId account, const std::string& recipient) {
+    void add_local(storage::AccountId account, const std::string& recipient, bool junk) {
         if (!accounts_.insert(storage::raw(account)).second) return;
         storage::LocalCopy copy;
+        copy.junk = junk;
         copy.account = account;
         copy.recipient = recipient;
         delivery_.local.push_back(std::move(copy));
@@ -297,7 +317,7 @@ class StoreBackend final : public smtp::Backend {
             if (found.kind != Resolution::Kind::deliver) {
                 return Error(Errc::unavailable, address + " is no recipient any more");
             }
-            for (const storage::AccountId account : found.accounts) spread.add_local(account, address);
+            for (const storage::AccountId account : found.accounts) spread.add_local(account, address, envelope.junk);
             for (const std::string& target : found.remote) spread.add_remote(target, recipient, /*forwarded=*/true);
         }
         const Time now = clock_.now();

@@ -33,7 +33,11 @@ struct Login {
     bool is_relay_client() const { return account == 0; }
 };
 
-enum class RecipientKind { local, remote };
+enum class RecipientKind {
+    local,
+    remote,
+    bounce,  ///< a bounce address of ours (SRS): it stands for somebody else's, and takes mail from <> only
+};
 
 struct Recipient {
     wire::Path path;
@@ -61,8 +65,18 @@ struct Envelope {
     std::uint64_t declared_octets = 0;  ///< SIZE= of MAIL (RFC 1870 5); 0 where it was not given
     std::optional<Login> login;
     std::string received_detail;  ///< "from mx.b.example [192.0.2.1] over ESMTPS", for the trace
+    bool junk = false;            ///< into the Junk mailbox of those who are here
 
     Envelope() = default;
+};
+
+/// Octets of a message that has come in: whoever holds `owner` may read `view` at any time, on any thread.
+struct SharedOctets {
+    std::shared_ptr<const void> owner;
+    std::string_view view;
+
+    SharedOctets() = default;
+    SharedOctets(std::shared_ptr<const void> who, std::string_view octets) : owner(std::move(who)), view(octets) {}
 };
 
 /// Where the octets of one message go while they come in. Dropping it forgets them.
@@ -71,6 +85,10 @@ class BodySink {
     virtual ~BodySink() = default;
     /// Errc::no_space or io where it cannot be taken.
     virtual Result<> append(std::string_view octets) = 0;
+    /// Ends the appending, once: the message as it came in.
+    virtual Result<SharedOctets> octets() = 0;
+    /// After octets(): puts whole header fields behind the first one, which is ours (Return-Path).
+    virtual Result<> add_fields(std::string fields) = 0;
 };
 
 struct AcceptedMessage {

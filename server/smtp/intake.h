@@ -48,6 +48,7 @@ class Intake {
     std::uint64_t octets() const { return octets_; }
     bool tls_not_required() const { return tls_not_required_; }
     const std::optional<wire::Path>& author() const { return author_; }
+    BodySink& sink() { return *sink_; }
     std::unique_ptr<BodySink> take_sink() { return std::move(sink_); }
 
  private:

@@ -22,6 +22,7 @@
 #include "server/smtp/alignment.h"
 #include "server/smtp/backend.h"
 #include "server/smtp/options.h"
+#include "server/smtp/sender_check.h"
 
 namespace posthouse::server::smtp {
 
@@ -34,6 +35,7 @@ struct SessionDeps {
     Random* random = nullptr;              ///< null: the system's
     Metrics* metrics = nullptr;
     AlignmentCheck* alignment = nullptr;  ///< null: mail of our own people leaves unasked
+    SenderCheck* senders = nullptr;       ///< null: mail from outside comes in unasked
 
     SessionDeps() = default;
     SessionDeps(const SmtpServiceOptions& service, Backend& rest, net::TlsServerContext* context, Metrics& counters)

@@ -141,6 +141,59 @@ net::Task<wire::Reply> Session::finish_content() {
     co_return reply;
 }
 
+// Our own people: may they write in this name, and will it be believed?
+net::Task<std::optional<wire::Reply>> Session::check_author() {
+    Intake& intake = *transaction_->intake;
+    const Envelope& about = transaction_->envelope;
+    if (!about.login || !intake.author()) co_return std::nullopt;
+    // A report of another server of the house has no sender, and its author is that server.
+    const bool is_report = about.login->is_relay_client() && about.sender.is_null() &&
+                           (ascii::equals_ci(intake.author()->local_part, "MAILER-DAEMON") ||
+                            ascii::equals_ci(intake.author()->local_part, "postmaster"));
+    if (is_report) co_return std::nullopt;
+    const auto owned = co_await backend().check_sender(*about.login, *intake.author());
+    if (!owned && owned.error().code == Errc::denied) {
+        co_return wire::Reply(550, "5.7.1", "The address in From does not belong to this login");
+    }
+    if (!owned) co_return reply_for(owned.error());
+    const bool leaves = std::ranges::any_of(
+        about.recipients, [](const Recipient& recipient) { return recipient.kind == RecipientKind::remote; });
+    if (!leaves || deps_.alignment == nullptr) co_return std::nullopt;
+    std::string author = intake.author()->domain;
+    std::string sender = about.sender.domain;
+    const auto aligned = co_await deps_.alignment->check(std::move(author), std::move(sender));
+    // The sentence is for our own user, who can do something about it.
+    if (!aligned) co_return wire::Reply(550, "5.7.26", aligned.error().context);
+    co_return std::nullopt;
+}
+
+// Strangers: SPF, DKIM, DMARC and ARC, before anything is acknowledged.
+net::Task<std::optional<wire::Reply>> Session::check_outside_sender() {
+    Envelope& about = transaction_->envelope;
+    if (about.login || deps_.senders == nullptr || options().kind != Kind::reception) co_return std::nullopt;
+    auto octets = transaction_->intake->sink().octets();
+    if (!octets) co_return reply_for(octets.error());
+    SenderQuestion question;
+    question.peer = stream_.raw().peer().address;
+    question.hello = client_name_;
+    question.sender = about.sender.spec();
+    for (const Recipient& recipient : about.recipients) question.recipients.push_back(recipient.path.spec());
+    question.octets = *std::move(octets);
+    SenderVerdict verdict = co_await deps_.senders->check(std::move(question));
+    if (verdict.action == SenderVerdict::Action::refuse) {
+        log::info("smtp", "session {}: message {} from <{}> refused: {}", id_, transaction_->id, about.sender.spec(),
+                  verdict.summary);
+        co_return wire::Reply(550, "5.7.26", verdict.sentence);  // RFC 7372 3.3
+    }
+    about.junk = verdict.action == SenderVerdict::Action::junk;
+    if (!verdict.summary.empty()) about.received_detail += "; " + verdict.summary;
+    if (!verdict.field.empty()) {
+        const auto added = transaction_->intake->sink().add_fields(std::move(verdict.field));
+        if (!added) co_return reply_for(added.error());
+    }
+    co_return std::nullopt;
+}
+
 net::Task<wire::Reply> Session::accept_content() {
     Intake& intake = *transaction_->intake;
     if (auto refusal = intake.finish()) {
@@ -152,28 +205,8 @@ net::Task<wire::Reply> Session::accept_content() {
         co_return *std::move(refusal);
     }
     if (auto ended = co_await check_login()) co_return *std::move(ended);
-    const Envelope& about = transaction_->envelope;
-    // A report of another server of the house has no sender, and its author is that server.
-    const bool is_report = about.login && about.login->is_relay_client() && about.sender.is_null() && intake.author() &&
-                           (ascii::equals_ci(intake.author()->local_part, "MAILER-DAEMON") ||
-                            ascii::equals_ci(intake.author()->local_part, "postmaster"));
-    if (about.login && intake.author() && !is_report) {
-        const auto owned = co_await backend().check_sender(*about.login, *intake.author());
-        if (!owned && owned.error().code == Errc::denied) {
-            co_return wire::Reply(550, "5.7.1", "The address in From does not belong to this login");
-        }
-        if (!owned) co_return reply_for(owned.error());
-        const bool leaves = std::ranges::any_of(transaction_->envelope.recipients, [](const Recipient& recipient) {
-            return recipient.kind == RecipientKind::remote;
-        });
-        if (leaves && deps_.alignment != nullptr) {
-            std::string author = intake.author()->domain;
-            std::string sender = transaction_->envelope.sender.domain;
-            const auto aligned = co_await deps_.alignment->check(std::move(author), std::move(sender));
-            // The sentence is for our own user, who can do something about it.
-            if (!aligned) co_return wire::Reply(550, "5.7.26", aligned.error().context);
-        }
-    }
+    if (auto refusal = co_await check_author()) co_return *std::move(refusal);
+    if (auto refusal = co_await check_outside_sender()) co_return *std::move(refusal);
     Envelope envelope = std::move(transaction_->envelope);
     envelope.eight_bit = envelope.eight_bit || intake.has_8bit();
     // RFC 8689 4.1: beside REQUIRETLS the field counts for nothing.

@@ -57,7 +57,7 @@ class SmtpTestBackend final : public server::smtp::Backend {
         if (!accept_result) co_return Error(accept_result.error());
         Message message;
         message.envelope = std::move(envelope);
-        message.octets = std::move(static_cast<Sink&>(*body).octets);
+        message.octets = std::move(static_cast<Sink&>(*body).text);
         messages.push_back(std::move(message));
         co_return server::smtp::AcceptedMessage("m" + std::to_string(messages.size()));
     }
@@ -94,9 +94,17 @@ class SmtpTestBackend final : public server::smtp::Backend {
         std::unique_ptr<sasl::ServerMechanism> mechanism_;
     };
     struct Sink final : server::smtp::BodySink {
-        std::string octets;
+        std::string text;
         Result<> append(std::string_view more) override {
-            octets += more;
+            text += more;
+            return {};
+        }
+        Result<server::smtp::SharedOctets> octets() override {
+            const auto copy = std::make_shared<std::string>(text);
+            return server::smtp::SharedOctets(copy, *copy);
+        }
+        Result<> add_fields(std::string fields) override {
+            text.insert(text.find("\r\n") + 2, fields);
             return {};
         }
     };

@@ -1,5 +1,5 @@
 // What our own people are told before their mail leaves: keys, relays and the setting come from the store.
-#include "server/delivery/alignment.h"
+#include "server/judge/alignment.h"
 
 #include <doctest/doctest.h>
 
@@ -26,7 +26,7 @@ struct Fixture {
         zone.add("_dmarc.a.example", "TXT", "v=DMARC1; p=reject");
         zone.add("mail.a.example", "A", "192.0.2.1");
         check = server::make_alignment_check(
-            server::AlignmentDeps(*store, loop, pool, tasks, zone, clock, metrics, "mail.a.example"));
+            server::CheckDeps(*store, loop, pool, tasks, zone, clock, metrics, "mail.a.example"));
     }
     ~Fixture() {
         while (tasks.size() != 0) loop.poll();

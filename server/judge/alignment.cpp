@@ -1,4 +1,4 @@
-#include "server/delivery/alignment.h"
+#include "server/judge/alignment.h"
 
 #include <fmt/format.h>
 
@@ -41,7 +41,7 @@ std::vector<mailauth::ForeseeQuestion::Key> keys_for(const std::vector<storage::
 
 class StoreAlignment final : public smtp::AlignmentCheck {
  public:
-    explicit StoreAlignment(AlignmentDeps deps)
+    explicit StoreAlignment(CheckDeps deps)
         : deps_(std::move(deps)),
           refused_(deps_.metrics->counter("submission_dmarc_refused_total",
                                           "Messages refused because DMARC would fail at the receiver")),
@@ -130,7 +130,7 @@ class StoreAlignment final : public smtp::AlignmentCheck {
         co_return out;
     }
 
-    AlignmentDeps deps_;
+    CheckDeps deps_;
     Metrics::Value& refused_;
     Metrics::Value& weak_;
     std::map<Names, Kept> kept_;
@@ -139,7 +139,7 @@ class StoreAlignment final : public smtp::AlignmentCheck {
 
 }  // namespace
 
-std::unique_ptr<smtp::AlignmentCheck> make_alignment_check(AlignmentDeps deps) {
+std::unique_ptr<smtp::AlignmentCheck> make_alignment_check(CheckDeps deps) {
     return std::make_unique<StoreAlignment>(std::move(deps));
 }
 
