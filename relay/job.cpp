@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "protocols/base/log.h"
+#include "relay/reverse_path.h"
 #include "storage/await.h"
 
 namespace posthouse::relay {
@@ -47,18 +48,21 @@ net::Task<Result<Job>> load_job(Core& core, const Parcel& parcel, const Target& 
     HeaderEdit edit;
     edit.preset = target.way.preset;
     edit.headers = target.way.headers;
-    auto read = [&core, ids = std::move(ids), edit = std::move(edit), queue = parcel.entries.front().queue, what,
+    auto read = [&core, ids = std::move(ids), edit = std::move(edit), return_path = target.way.return_path,
+                 queue = parcel.entries.front().queue, what,
                  now = core.now()](const storage::Snapshot& snapshot) mutable -> Result<Job> {
         Job out;
         TRY(out.item, snapshot.queue().item(queue));
         TRY(out.recipients, snapshot.queue().find(ids));
         std::erase_if(out.recipients, [](const auto& r) { return r.state != storage::RecipientState::waiting; });
         if (out.recipients.empty()) return Error(Errc::not_found, "nothing of it waits any more");
+        const std::string& sealing_key = core.deps.store->sealing_key();
+        out.reverse_path = reverse_path_for(out.item, return_path, mailauth::srs_keys(sealing_key), now);
         if (what == Loading::rows) return out;
         edit.message_key = fmt::format("{}.{}@{}", storage::format_queue_id(out.item.id), to_unix_ms(out.item.created),
                                        core.deps.hostname);
-        auto message =
-            load_message(snapshot, queue, out.item.reverse_path, core.keys, core.deps.store->sealing_key(), now, edit);
+        const ArcWish arc(out.item.forwarded_by, core.deps.hostname);
+        auto message = load_message(snapshot, queue, out.item.reverse_path, core.keys, sealing_key, now, edit, arc);
         if (message) {
             out.message = *std::move(message);
         } else {

@@ -19,6 +19,7 @@ struct Job {
     std::vector<storage::QueueRecipient> recipients;  ///< those of the parcel that still wait
     Target target;                                    ///< the way that was chosen
     DomainPlanPtr plan;                               ///< by MX; null for a relay host
+    std::string reverse_path;                         ///< that it leaves with (relay/reverse_path.h)
     OutgoingMessagePtr message;                       ///< null where it cannot be read
     std::string unreadable;                           ///< why not
     Job() = default;

@@ -26,13 +26,13 @@ std::string notify_text(storage::NotifyBits bits) {
 Envelope make_envelope(const Job& job, const std::vector<std::size_t>& which) {
     const OutgoingMessage& message = *job.message;
     Envelope out;
-    out.reverse_path = job.item.reverse_path;
+    out.reverse_path = job.reverse_path;
     out.mail.size_octets = message.size_octets();
     out.mail.eight_bit = job.item.eight_bit;
     out.mail.envid = job.item.envid;
     out.mail.require_tls = job.item.tls == storage::TlsWish::require;
     out.mail.ret = job.item.ret == storage::Ret::full ? "FULL" : job.item.ret == storage::Ret::headers ? "HDRS" : "";
-    bool utf8 = message.utf8_header || ascii::has_8bit(job.item.reverse_path);
+    bool utf8 = message.utf8_header || ascii::has_8bit(job.reverse_path);
     for (const std::size_t i : which) {
         const storage::QueueRecipient& from = job.recipients[i];
         EnvelopeRecipient to;

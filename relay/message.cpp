@@ -116,6 +116,13 @@ std::string author_domain(std::string_view header) {
     return "";
 }
 
+mailauth::MessageSource source_of(const OutgoingMessage& message, BodyPieces& body) {
+    mailauth::MessageSource source;
+    source.header_block = message.header;
+    source.next_piece = [&body] { return body.next(); };
+    return source;
+}
+
 Result<std::string> sign(const OutgoingMessage& message, const std::vector<storage::DkimKey>& all,
                          std::string_view reverse_path, KeyCache& cache, const std::string& sealing_key, Time now) {
     std::vector<storage::DkimKey> chosen = keys_for(all, author_domain(message.header));
@@ -133,10 +140,27 @@ Result<std::string> sign(const OutgoingMessage& message, const std::vector<stora
     }
     if (signers.empty()) return std::string();
     BodyPieces body(message);
-    mailauth::MessageSource source;
-    source.header_block = message.header;
-    source.next_piece = [&body] { return body.next(); };
-    return mailauth::sign_dkim(signers, std::move(source), now);
+    return mailauth::sign_dkim(signers, source_of(message, body), now);
+}
+
+// "" where there is nothing to say, or no key to say it with.
+Result<std::string> seal(const OutgoingMessage& message, const std::vector<storage::DkimKey>& all, const ArcWish& arc,
+                         KeyCache& cache, const std::string& sealing_key, Time now) {
+    const auto verdict = find_verdict(message.header, arc.authserv_id);
+    std::vector<storage::DkimKey> chosen = keys_for(all, arc.domain);
+    if (!verdict || chosen.empty()) return std::string();
+    // One seal a hop, and RSA is what every validator knows.
+    const auto rsa = std::ranges::find(chosen, "rsa-sha256", &storage::DkimKey::algorithm);
+    const storage::DkimKey& key = rsa == chosen.end() ? chosen.front() : *rsa;
+    const auto held = cache.get(key, sealing_key);
+    if (!held) return std::string();
+    mailauth::DkimSigner signer;
+    signer.domain = key.domain_name;
+    signer.selector = key.selector;
+    signer.key = held.get();
+    BodyPieces body(message);
+    // Our DKIM signatures stand below the seal and are not part of what is sealed.
+    return mailauth::seal_arc(signer, source_of(message, body), *verdict, now);
 }
 
 std::string with_clean_ends(std::string_view octets) {
@@ -176,7 +200,7 @@ class Source final : public MessageSource {
 
 Result<OutgoingMessagePtr> load_message(const storage::Snapshot& snapshot, storage::QueueId id,
                                         std::string_view reverse_path, KeyCache& keys, const std::string& sealing_key,
-                                        Time now, const HeaderEdit& edit) {
+                                        Time now, const HeaderEdit& edit, const ArcWish& arc) {
     TRY(storage::BodyReader reader, snapshot.queue().body(id));
     TRY(const auto dkim_keys, snapshot.catalog().dkim_keys());
     auto message = std::make_shared<OutgoingMessage>();
@@ -199,6 +223,13 @@ Result<OutgoingMessagePtr> load_message(const storage::Snapshot& snapshot, stora
         message->reader = std::make_shared<storage::BodyReader>(std::move(reader));
     }
     TRY(message->signatures, sign(*message, dkim_keys, reverse_path, keys, sealing_key, now));
+    if (!arc.domain.empty()) {
+        // The seal helps the next one to believe; without it the message goes all the same.
+        auto fields = seal(*message, dkim_keys, arc, keys, sealing_key, now);
+        if (!fields)
+            log::warn("relay", "{} leaves without a seal: {}", storage::format_queue_id(id), fields.error().context);
+        if (fields) message->signatures.insert(0, *fields);
+    }
     return OutgoingMessagePtr(std::move(message));
 }
 

@@ -12,6 +12,7 @@
 
 #include "protocols/crypto/crypto.h"
 #include "protocols/net/offload.h"
+#include "relay/arc_seal.h"
 #include "relay/client.h"
 #include "relay/header_edit.h"
 #include "storage/store.h"
@@ -47,7 +48,7 @@ class KeyCache {
 /// A message ready to go. Each send makes its own source.
 struct OutgoingMessage {
     std::string header;      ///< header block with its empty line, as it will be sent, without our signatures
-    std::string signatures;  ///< "DKIM-Signature: ..." fields
+    std::string signatures;  ///< "DKIM-Signature: ..." fields, above them those of ARC
     std::string body;        ///< where the message is small; else empty and `reader` is used
     std::shared_ptr<const storage::BodyReader> reader;
     std::uint64_t body_at = 0;  ///< offset of the body in `reader`
@@ -58,11 +59,11 @@ struct OutgoingMessage {
 };
 using OutgoingMessagePtr = std::shared_ptr<const OutgoingMessage>;
 
-/// Reads, edits the header as the way wants it, and signs. `reverse_path` chooses the key where the From domain has
-/// none.
+/// Reads, edits the header as the way wants it, signs, and seals where `arc` wishes it. `reverse_path`, the sender's
+/// own, chooses the key where the From domain has none.
 Result<OutgoingMessagePtr> load_message(const storage::Snapshot& snapshot, storage::QueueId id,
                                         std::string_view reverse_path, KeyCache& keys, const std::string& sealing_key,
-                                        Time now, const HeaderEdit& edit);
+                                        Time now, const HeaderEdit& edit, const ArcWish& arc);
 
 std::unique_ptr<MessageSource> make_source(OutgoingMessagePtr message, net::ThreadPool& pool, net::Loop& loop);
 

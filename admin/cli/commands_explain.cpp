@@ -5,6 +5,7 @@
 
 #include "admin/cli/command.h"
 #include "admin/cli/dns_facts.h"
+#include "admin/cli/return_paths.h"
 #include "protocols/base/ascii.h"
 #include "protocols/smtp/path.h"
 #include "protocols/smtp/provider.h"
@@ -92,6 +93,23 @@ Record record_of(const Choice& choice, const SiteFacts& site, const std::string&
     return record;
 }
 
+// What the envelope sender will be, where it is not the sender's own, and whether the DNS is ready for it.
+Result<std::string> explain_return_path(Invocation& call, const storage::Way& way, const std::string& sender_domain) {
+    const std::string domain = return_path_domain(way, sender_domain);
+    if (domain.empty() || domain == sender_domain) return std::string();
+    std::string out = way.return_path.empty() ? fmt::format("\nThe service puts {} into the envelope sender.", domain)
+                                              : fmt::format("\nThe envelope sender bears the domain {}.", domain);
+    if (call.has("--no-dns")) return out;
+    TRY(const Settings settings, call.settings());
+    const auto lookup = make_lookup(settings);
+    if (!lookup) return out;
+    for (const ReturnPathFinding& found : check_return_path(**lookup, way, sender_domain, settings.hostname)) {
+        if (found.status == RecordStatus::good) continue;
+        out += fmt::format("\n{} {}: {}", found.name, to_string(found.status), found.sentence);
+    }
+    return out;
+}
+
 // route explain FROM TO
 Result<> route_explain(Invocation& call) {
     const std::string from = call.get("FROM");
@@ -132,6 +150,10 @@ Result<> route_explain(Invocation& call) {
     for (const std::string& why : choice.passed_over) sentence += fmt::format("\nPassed over: {}", why);
     if (!site.trouble.empty())
         sentence += fmt::format("\nThe mail servers of {} are not known: {}", domain, site.trouble);
+    if (choice.kind == Choice::Kind::take && !is_report) {
+        TRY(const std::string more, explain_return_path(call, choice.way, storage::address_domain(from)));
+        sentence += more;
+    }
     if (call.out().json()) return call.out().record(record_of(choice, site, sentence)), Result<>();
     call.out().say(sentence);
     return {};

@@ -48,6 +48,10 @@ Result<> way_add(Invocation& call) {
                                                 "--pool",
                                                 text));
     }
+    way.return_path = ascii::to_lower(call.get("--return-path"));
+    if (!way.return_path.empty() && !smtp::is_domain(way.return_path)) {
+        return Error(Errc::invalid, fmt::format("\"{}\" is not a domain", way.return_path));
+    }
     TRY(storage::Store* const store, call.store());
     const bool replace = call.has("--replace");
     TRY_VOID(store->write({}, [&](storage::Tx& tx) -> Result<> {
@@ -93,6 +97,7 @@ Result<> way_show(Invocation& call) {
                      : way->oauth.token_url.empty()                             ? "password"
                      : way->oauth.sealed_refresh.empty() ? "XOAUTH2, client credentials from " + way->oauth.token_url
                                                          : "XOAUTH2, refresh token at " + way->oauth.token_url);
+    row.add("return_path", way->return_path);
     row.add("ca_file", way->ca_file).add("headers", std::string(ascii::trim(way->headers)));
     const auto used = picture.used_today.find(name);
     row.add("used_today", used == picture.used_today.end() ? std::uint64_t{0} : used->second);
@@ -231,6 +236,7 @@ Result<> show_preset(Invocation& call, const smtp::Preset& preset) {
     row.add("name", preset.name).add("title", preset.title).add("host", host_text(preset));
     row.add("ports", ports_text(preset)).add("login", preset.user).add("example", preset.example);
     row.add("limits", limits_text(limits)).add("token_url", preset.token_url);
+    row.add("return_path", preset.return_path);
     row.add("own_headers", std::vector<std::string>(preset.own_headers.begin(), preset.own_headers.end()));
     row.add("headers", std::move(headers)).add("dns", std::move(records)).add("replies", std::move(replies));
     row.add("note", preset.note);
@@ -272,6 +278,8 @@ constexpr Argument kWayAdd[] = {
     {Kind::option, "--max-size", "no larger messages, for example 25M"},
     {Kind::option, "--max-recipients", "at most so many recipients of one message at once"},
     {Kind::option_many, "--header", "a header field to set on what goes this way, \"Name: value\"; may be repeated"},
+    {Kind::option, "--return-path",
+     "domain of the envelope sender of what goes this way, so that SPF is asked about it; its MX must lead here"},
     {Kind::option, "--ca-file", "PEM certificates to trust for this relay instead of the system's"},
     {Kind::option, "--oauth-client", "log in with XOAUTH2: the id of the application"},
     {Kind::option, "--oauth-refresh-file", "its refresh token, in a file; without one: client credentials"},

@@ -18,6 +18,7 @@
 
 #include "admin/cli/command.h"
 #include "admin/cli/dns_facts.h"
+#include "admin/cli/return_paths.h"
 #include "protocols/base/ascii.h"
 #include "protocols/crypto/crypto.h"
 #include "protocols/net/address.h"
@@ -282,6 +283,28 @@ void check_dns(Invocation& call, const Settings& settings, Lookup& lookup, std::
     for (Check& check : skipped) out.push_back(std::move(check));
 }
 
+// The envelope senders of ways: their own domains, and those that a service puts there.
+void check_return_paths(Invocation& call, const Settings& settings, Lookup& lookup, Checks& out) {
+    const auto store = call.store();
+    if (!store) return;
+    const auto ways =
+        (*store)->read([](const storage::Snapshot& snapshot) { return storage::RouteView(snapshot).ways(); });
+    const auto domains = (*store)->read([](const storage::Snapshot& snapshot) { return snapshot.catalog().domains(); });
+    if (!ways || !domains) return;
+    for (const storage::Way& way : *ways) {
+        for (const storage::Domain& domain : *domains) {
+            for (const ReturnPathFinding& found : check_return_path(lookup, way, domain.name, settings.hostname)) {
+                const Verdict verdict = found.status == RecordStatus::good      ? Verdict::good
+                                        : found.status == RecordStatus::unknown ? Verdict::skipped
+                                                                                : Verdict::warning;
+                out.push_back({fmt::format("return path of way {}: {}", way.name, found.name), verdict,
+                               verdict == Verdict::good ? "as it should be" : found.sentence});
+            }
+            if (!way.return_path.empty()) break;  // it is one for all of them
+        }
+    }
+}
+
 // Whether the DNS answers at all.
 bool check_dnssec(Lookup& lookup, std::chrono::milliseconds budget, Checks& out) {
     const dns::DnssecState found = lookup.test_dnssec(budget);
@@ -309,6 +332,7 @@ void check_outside(Invocation& call, const Settings& settings, std::chrono::mill
     // One silence is long enough: then the records have a moment only.
     const bool answers = check_dnssec(**lookup, budget, out);
     check_dns(call, settings, **lookup, answers ? budget : budget / 5, out);
+    if (answers) check_return_paths(call, settings, **lookup, out);
 }
 
 // doctor

@@ -33,6 +33,12 @@ net::Task<Found> ptr_task(dns::Resolver& resolver, net::IpAddress address) {
     co_return answer->records;
 }
 
+net::Task<Found> cname_task(dns::Resolver& resolver, std::string name) {
+    auto answer = co_await resolver.cname(std::move(name));
+    if (!answer) co_return Error(answer.error());
+    co_return answer->records;
+}
+
 // Ends what is asked once the budget is spent: then it fails, and `over` is set like after an answer.
 net::Task<void> end_in_time(net::Loop& loop, dns::Resolver& resolver, std::chrono::milliseconds budget,
                             net::Event& over) {
@@ -106,6 +112,8 @@ Found Lookup::ask(const std::string& type, const std::string& name) {
 }
 
 Found Lookup::ask_ptr(const net::IpAddress& address) { return run(*loop_, ptr_task(*resolver_, address)); }
+
+Found Lookup::ask_cname(const std::string& name) { return run(*loop_, cname_task(*resolver_, name)); }
 
 dns::DnssecState Lookup::test_dnssec(std::chrono::milliseconds budget) {
     dns::DnssecState out;

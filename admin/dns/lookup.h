@@ -23,6 +23,8 @@ class Lookup {
     /// MX ("10 mail.example.org."), TXT or A (with AAAA). Empty where there is none; an error where the DNS did not
     /// say.
     Result<std::vector<std::string>> ask(const std::string& type, const std::string& name);
+    /// Where the name itself is an alias to.
+    Result<std::vector<std::string>> ask_cname(const std::string& name);
     /// Names that an address points back to.
     Result<std::vector<std::string>> ask_ptr(const net::IpAddress& address);
     /// Whether DNSSEC can be had through these servers: without it there is no DANE. `unknown` after `budget`.

@@ -170,8 +170,8 @@ net::Task<std::string> verify_message_signature(dns::Resolver& resolver, const R
     if (!signature) co_return signature.error().context;
     const BodyDigest& body = message.body_digest(signature->body_form, signature->body_octets);
     const std::string hashed = field_without_value(raw_field);
-    const crypto::Sha256Digest digest = header_digest(signature->header_form, message.octets(), message.fields(),
-                                                      signature->fields, index, hashed);
+    const crypto::Sha256Digest digest =
+        header_digest(signature->header_form, message.octets(), message.fields(), signature->fields, index, hashed);
     const KeyQuestion question(*signature, digest, body.digest == signature->body_hash);
     co_return co_await verify_with_keys(resolver, question, undecided);
 }
@@ -274,10 +274,10 @@ namespace {
 
 // Signed where they are there. What a later sealer adds is signed by him; only his signature is checked then.
 constexpr std::array<std::string_view, 18> kSealedFields = {
-    "from",         "sender",       "to",         "cc",
-    "reply-to",     "subject",      "date",       "message-id",
-    "in-reply-to",  "references",   "list-id",    "list-unsubscribe",
-    "mime-version", "content-type", "list-post",  "content-transfer-encoding",
+    "from",           "sender",        "to",        "cc",
+    "reply-to",       "subject",       "date",      "message-id",
+    "in-reply-to",    "references",    "list-id",   "list-unsubscribe",
+    "mime-version",   "content-type",  "list-post", "content-transfer-encoding",
     "dkim-signature", "auto-submitted"};
 
 std::vector<std::string> names_to_seal(const mime::Fields& fields) {
@@ -314,8 +314,8 @@ Result<std::string> make_message_signature(const DkimSigner& signer, MessageSour
     field.glue(";");
     field.word(fmt::format("bh={};", body_hash));
     field.word("b=");
-    const crypto::Sha256Digest digest = header_digest(Canonical::relaxed, message.header_block, fields, names,
-                                                      std::string_view::npos, field.text());
+    const crypto::Sha256Digest digest =
+        header_digest(Canonical::relaxed, message.header_block, fields, names, std::string_view::npos, field.text());
     TRY(const std::string value, signer.key->sign_digest(digest));
     field.cut_anywhere(crypto::base64_encode(value));
     return field.text() + "\r\n";

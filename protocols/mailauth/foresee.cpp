@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
+#include "protocols/base/ascii.h"
 #include "protocols/mailauth/dmarc.h"
 #include "protocols/mailauth/signature.h"
 #include "protocols/mailauth/spf.h"
@@ -26,8 +29,39 @@ namespace {
 
 enum class Support { yes, no, unknown };
 
+constexpr std::size_t kIncludesFollowed = 10;  // RFC 7208 4.6.4
+
+// Whether the SPF record of `domain` includes `wanted`, by itself or by what it includes and redirects to.
+net::Task<Support> includes(dns::Resolver& resolver, std::string domain, std::string wanted) {
+    std::vector<std::string> names{std::move(domain)};
+    bool sure = true;
+    for (std::size_t i = 0; i < names.size(); ++i) {
+        if (i >= kIncludesFollowed) co_return Support::unknown;
+        const auto texts = co_await resolver.txt(names[i]);
+        if (!texts) co_return Support::unknown;
+        for (const std::string& text : texts->records) {
+            if (!is_spf_record(text)) continue;
+            const auto record = parse_spf_record(text);
+            if (!record) continue;
+            const auto follow = [&](const std::string& name) {
+                if (name.contains('%')) sure = false;  // a macro: who knows where it leads
+                if (std::ranges::find(names, name) == names.end()) names.push_back(name);
+                return ascii::equals_ci(name, wanted);
+            };
+            for (const SpfTerm& term : record->terms) {
+                if (term.kind == SpfTerm::Kind::include && follow(term.domain)) co_return Support::yes;
+            }
+            if (record->redirect && follow(*record->redirect)) co_return Support::yes;
+        }
+    }
+    co_return sure ? Support::no : Support::unknown;
+}
+
 // Will SPF pass for this envelope domain wherever the message may leave from?
 net::Task<Support> spf_support(dns::Resolver& resolver, const ForeseeQuestion& question) {
+    if (!question.from_addresses && !question.spf_include.empty() && !question.envelope_domain.empty()) {
+        co_return co_await includes(resolver, question.envelope_domain, question.spf_include);
+    }
     if (!question.from_addresses || question.from_addresses->empty()) co_return Support::unknown;
     for (const net::IpAddress& address : *question.from_addresses) {
         SpfQuestion spf;
@@ -65,7 +99,7 @@ ForeseeAnswer explain(const ForeseeQuestion& question, const DmarcFound& found, 
                                  : dkim == Support::no ? fmt::format("the DKIM record {} is not in the DNS", missing)
                                                        : fmt::format("the DKIM signature is not of {}", found.domain);
     const std::string spf_why = spf == Support::no
-                                    ? fmt::format("the SPF record of {} does not name this server", envelope)
+                                    ? fmt::format("the SPF record of {} does not name {}", envelope, question.sends)
                                     : fmt::format("the sender's domain {} is another one", envelope);
     const bool consequence = found.disposition != DmarcPolicy::none;
     ForeseeAnswer answer;

@@ -23,6 +23,10 @@ struct ForeseeQuestion {
     std::vector<Key> keys;        ///< that will sign
     /// The addresses the message may leave from; nothing where they are not known (a smarthost).
     std::optional<std::vector<net::IpAddress>> from_addresses;
+    /// A smarthost of which is known what its customers' SPF must include ("mailgun.org"); "" where nothing is known.
+    std::string spf_include;
+    /// Who the SPF record must name, for the sentence: "this server", "192.0.2.7 (way news)".
+    std::string sends = "this server";
     std::string helo;
     ForeseeQuestion() = default;
 };

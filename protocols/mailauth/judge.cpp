@@ -99,7 +99,8 @@ std::vector<AuthResult> Judgement::results() const {
     if (!author_domain.empty()) by_dmarc.properties.emplace_back("header.from", author_domain);
     AuthResult& by_arc = out.emplace_back();
     by_arc.method = "arc";
-    by_arc.result = to_string(arc.status);
+    // A DNS that was silent now may answer the next one: whoever passes the message on must not close the chain.
+    by_arc.result = arc.undecided ? std::string_view("temperror") : to_string(arc.status);
     by_arc.reason = arc.reason;
     return out;
 }

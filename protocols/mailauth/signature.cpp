@@ -138,6 +138,8 @@ Result<Signature> parse_arc_signature(std::string_view raw_value) {
     TRY(const TagList tags, TagList::parse(raw_value));
     TRY(Signature out, read_common(tags));
     TRY_VOID(read_number(tags, "t"));
+    // What validators agree on where nothing is said, unlike DKIM.
+    if (!tags.value("c")) out.header_form = out.body_form = Canonical::relaxed;
     // Here h= may be empty and hold empty names, which stand for nothing; From need not be signed.
     for (const std::string_view name : split_colons(*tags.value("h"))) {
         if (name.empty()) continue;

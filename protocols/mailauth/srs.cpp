@@ -97,6 +97,11 @@ std::optional<std::string> srs_forward(const SrsKeys& keys, const SrsMailbox& se
     return bounded(std::string(kSrs0) + "=" + hash_of(keys.front(), what) + "=" + what);
 }
 
+SrsKeys srs_keys(std::string_view sealing_key) {
+    const crypto::Sha256Digest digest = crypto::hmac_sha256(sealing_key, "SRS");
+    return {std::string(reinterpret_cast<const char*>(digest.data()), digest.size())};
+}
+
 bool is_srs(std::string_view local_part) { return split_tag(local_part).has_value(); }
 
 Result<SrsMailbox> srs_reverse(const SrsKeys& keys, std::string_view local_part, Time now) {

@@ -33,6 +33,8 @@ struct SrsMailbox {
 
 /// Keys, the newest first: it signs, all of them are good for checking.
 using SrsKeys = std::vector<std::string>;
+/// The keys of a store, from the secret that seals what lies in it: nothing more to keep, to back up or to lose.
+SrsKeys srs_keys(std::string_view sealing_key);
 
 /// The local part to use at a domain of ours. Nothing where it would be too long: then the sender's own must do.
 std::optional<std::string> srs_forward(const SrsKeys& keys, const SrsMailbox& sender, Time now);

@@ -157,6 +157,7 @@ constexpr Preset kPresets[] = {
      .recipients_max = 100,
      .own_headers = kSmtp2goOwn,
      .records = kSmtp2goDns,
+     .return_path = "em{id}.{domain}",
      .replies = kSmtp2goReplies,
      .note = "A suppressed address is taken with 250 and rejected afterwards; the free plan has 200 messages a day."},
     {.name = "sendgrid",
@@ -171,6 +172,7 @@ constexpr Preset kPresets[] = {
      .recipients_max = 1000,
      .own_headers = kSendgridOwn,
      .records = kSendgridDns,
+     .return_path = "em{id}.{domain}",
      .replies = kSendgridReplies,
      .note = "250 means queued there; drops are told by its webhook only."},
     {.name = "mailgun",
@@ -212,6 +214,7 @@ constexpr Preset kPresets[] = {
      .headers = kOutbound,
      .own_headers = kPostmarkOwn,
      .records = kPostmarkDns,
+     .return_path = "pm-bounces.{domain}",
      .replies = kPostmarkReplies,
      .note = "A suppressed recipient is taken with 250 and dropped afterwards."},
     {.name = "postmark-broadcast",
@@ -227,6 +230,7 @@ constexpr Preset kPresets[] = {
      .headers = kBroadcast,
      .own_headers = kPostmarkOwn,
      .records = kPostmarkDns,
+     .return_path = "pm-bounces.{domain}",
      .replies = kPostmarkReplies,
      .note = "For newsletters; an unsubscribe link is added where there is none."},
     {.name = "ses",
@@ -239,6 +243,7 @@ constexpr Preset kPresets[] = {
      .recipients_max = 50,
      .own_headers = kSesOwn,
      .records = kSesDns,
+     .return_path = "bounce.{domain}",
      .replies = kSesReplies,
      .note = "In the sandbox 200 messages a day, one a second: then add --rate 60 --per-day 200."},
     {.name = "brevo",
@@ -336,6 +341,7 @@ constexpr Preset kPresets[] = {
      .headers = kIdempotent,
      .own_headers = kResendOwn,
      .records = kResendDns,
+     .return_path = "send.{domain}",
      .replies = kResendReplies,
      .note = "A message that is sent again within a day is recognised by its key and not delivered twice."},
 };
@@ -358,6 +364,18 @@ std::span<const Preset> presets() { return kPresets; }
 const Preset* find_preset(std::string_view name) {
     const auto found = std::ranges::find_if(kPresets, [&](const Preset& p) { return ascii::equals_ci(p.name, name); });
     return found == std::end(kPresets) ? nullptr : &*found;
+}
+
+std::string spf_include_of(const Preset& preset) {
+    constexpr std::string_view kInclude = " include:";
+    for (const PresetRecord& record : preset.records) {
+        if (record.name != "{domain}" || !record.value.starts_with("v=spf1")) continue;
+        const std::size_t at = record.value.find(kInclude);
+        if (at == std::string_view::npos) continue;
+        const std::string_view rest = record.value.substr(at + kInclude.size());
+        return std::string(rest.substr(0, rest.find(' ')));
+    }
+    return {};
 }
 
 const PresetReply* judge_reply(const Preset& preset, unsigned code, std::string_view text) {

@@ -6,6 +6,7 @@
 /// rate, its quota, its login) says nothing about the message: the whole way waits, or the next one is taken.
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "protocols/smtp/relay_url.h"
@@ -64,6 +65,7 @@ struct Preset {
     std::span<const PresetHeader> headers{};          ///< set on what goes there
     std::span<const std::string_view> own_headers{};  ///< names or prefixes ("X-PM-") that only this service may see
     std::span<const PresetRecord> records{};
+    std::string_view return_path{};  ///< domain that the service itself puts into the reverse-path; "" where ours stays
     std::span<const PresetReply> replies{};
     std::string_view token_url{};  ///< XOAUTH2: where tokens are had; {tenant} from the URL's options
     std::string_view scope{};
@@ -73,6 +75,8 @@ struct Preset {
 std::span<const Preset> presets();
 /// Null for an unknown name; any case.
 const Preset* find_preset(std::string_view name);
+/// What the service asks its customers to include in SPF of the sender's domain: "mailgun.org"; "" for nothing.
+std::string spf_include_of(const Preset& preset);
 /// The row that a reply of this service fits, or null: then the usual rules decide.
 const PresetReply* judge_reply(const Preset& preset, unsigned code, std::string_view text);
 /// Whether a header field is meant for a service other than `preset` ("" for none) and must not leave with the message.

@@ -155,6 +155,7 @@ class StoreBackend final : public smtp::Backend {
     net::Task<Result<smtp::RecipientKind>> lookup_recipient(wire::Path recipient, std::optional<smtp::Login> login,
                                                             std::uint64_t declared_octets) override {
         auto picture = directory_.picture();
+        if (directory_.bounces()->is_one(recipient, *picture)) co_return look_up_bounce(recipient);
         const bool literal = recipient.is_literal();
         Resolution found = picture->resolve(at_home(recipient, *picture));
         const bool no = found.kind == Resolution::Kind::unknown || (found.kind == Resolution::Kind::not_ours && !login);
@@ -269,6 +270,15 @@ class StoreBackend final : public smtp::Backend {
         return path;
     }
 
+    // RFC 5321 4.4: what comes back goes to whom the address stands for, here or elsewhere.
+    Result<smtp::RecipientKind> look_up_bounce(const wire::Path& address) const {
+        TRY(const wire::Path stands_for, directory_.bounces()->resolve(address, clock_.now()));
+        const Resolution found = directory_.picture()->resolve(stands_for);
+        const bool nobody = found.kind == Resolution::Kind::unknown || found.kind == Resolution::Kind::too_many;
+        if (nobody) return Error(Errc::not_found, "whom the bounce address stands for is not here any more");
+        return smtp::RecipientKind::bounce;
+    }
+
     std::optional<storage::RelayClientId> client_of(const smtp::Envelope& envelope) const {
         if (!envelope.login || !envelope.login->is_relay_client()) return std::nullopt;
         const storage::RelayClient* const client = directory_.clients().by_name(envelope.login->address);
@@ -308,9 +318,14 @@ class StoreBackend final : public smtp::Backend {
         storage::NewQueueItem item;
         Spread spread(delivery, item);
         for (const smtp::Recipient& recipient : envelope.recipients) {
-            const Resolution found = picture->resolve(at_home(recipient.path, *picture));
-            const std::string address = recipient.path.spec();
-            if (found.kind == Resolution::Kind::not_ours && envelope.login) {
+            wire::Path path = recipient.path;
+            const bool bounce = recipient.kind == smtp::RecipientKind::bounce;
+            if (bounce) {
+                TRY(path, directory_.bounces()->resolve(path, clock_.now()));
+            }
+            const Resolution found = picture->resolve(at_home(path, *picture));
+            const std::string address = path.spec();
+            if (found.kind == Resolution::Kind::not_ours && (envelope.login || bounce)) {
                 spread.add_remote(address, recipient, /*forwarded=*/false);
                 continue;
             }
@@ -319,6 +334,10 @@ class StoreBackend final : public smtp::Backend {
             }
             for (const storage::AccountId account : found.accounts) spread.add_local(account, address, envelope.junk);
             for (const std::string& target : found.remote) spread.add_remote(target, recipient, /*forwarded=*/true);
+            // Mail of our own people keeps their address: it is ours already.
+            if (!envelope.login && !found.remote.empty() && item.forwarded_by.empty()) {
+                item.forwarded_by = directory_.bounces()->forwarding_domain(path.domain);
+            }
         }
         const Time now = clock_.now();
         if (envelope.login && !envelope.login->is_relay_client()) {

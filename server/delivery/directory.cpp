@@ -201,18 +201,22 @@ struct Directory::State : std::enable_shared_from_this<Directory::State> {
     struct Loaded {
         std::shared_ptr<const DirectoryPicture> picture;
         std::vector<storage::RelayClient> clients;
+        std::shared_ptr<const BounceAddresses> bounces;
     };
     static Result<Loaded> load(storage::Store& store) {
-        return store.read([](const storage::Snapshot& snapshot) -> Result<Loaded> {
+        return store.read([&sealing_key = store.sealing_key()](const storage::Snapshot& snapshot) -> Result<Loaded> {
             Loaded out;
             TRY(out.picture, DirectoryPicture::load(snapshot.catalog()));
             TRY(out.clients, storage::RelayClientView(snapshot).list());
+            TRY(BounceAddresses bounces, BounceAddresses::load(snapshot, sealing_key));
+            out.bounces = std::make_shared<const BounceAddresses>(std::move(bounces));
             return out;
         });
     }
     void keep(Loaded loaded) {
         picture = std::move(loaded.picture);
         clients.set(std::move(loaded.clients));
+        bounces = std::move(loaded.bounces);
     }
 
     // Loop's thread. One read at a time; a change meanwhile asks for another.
@@ -249,6 +253,7 @@ struct Directory::State : std::enable_shared_from_this<Directory::State> {
     net::ThreadPool& pool;
     std::shared_ptr<const DirectoryPicture> picture;
     RelayClientBook clients{default_gateways()};
+    std::shared_ptr<const BounceAddresses> bounces;
     bool reading = false;
     bool again = false;
     std::chrono::steady_clock::time_point last_fresh{};
@@ -272,6 +277,8 @@ Result<std::unique_ptr<Directory>> Directory::open(storage::Store& store, net::L
 Directory::~Directory() = default;
 
 std::shared_ptr<const DirectoryPicture> Directory::picture() const { return state_->picture; }
+
+std::shared_ptr<const BounceAddresses> Directory::bounces() const { return state_->bounces; }
 
 RelayClientBook& Directory::clients() const { return state_->clients; }
 

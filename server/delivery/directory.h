@@ -20,6 +20,7 @@
 #include "protocols/net/loop.h"
 #include "protocols/net/offload.h"
 #include "protocols/smtp/path.h"
+#include "server/delivery/bounce_addresses.h"
 #include "server/delivery/relay_clients.h"
 #include "storage/store.h"
 
@@ -91,6 +92,8 @@ class Directory {
     ~Directory();
 
     std::shared_ptr<const DirectoryPicture> picture() const;
+    /// The bounce addresses, kept current likewise; the object stays good while it is held.
+    std::shared_ptr<const BounceAddresses> bounces() const;
     /// The relay clients, kept current likewise.
     RelayClientBook& clients() const;
     /// A picture read now, for whoever is about to say no: an account that the command line added a moment ago gets its

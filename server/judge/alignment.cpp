@@ -3,24 +3,31 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
 #include <map>
+#include <tuple>
 #include <utility>
 
 #include "protocols/base/ascii.h"
 #include "protocols/base/log.h"
+#include "protocols/dns/budget.h"
+#include "protocols/mailauth/dmarc.h"
 #include "protocols/mailauth/foresee.h"
+#include "protocols/mailauth/verify.h"
 #include "protocols/mime/idna.h"
+#include "server/judge/judge.h"
+#include "server/judge/way_facts.h"
 #include "storage/await.h"
-#include "storage/routes.h"
+#include "storage/route_choice.h"
 #include "storage/settings.h"
 
 namespace posthouse::server {
 namespace {
 
-// What the store knows: the keys that will sign, and whether mail may leave by somebody else's server.
+// What the store knows: the keys that will sign, and the ways.
 struct Picture {
-    std::vector<mailauth::ForeseeQuestion::Key> keys;
-    bool any_relay = false;
+    std::vector<storage::DkimKey> keys;
+    storage::RoutePicture routes;
     bool refuse = true;
 };
 
@@ -39,6 +46,20 @@ std::vector<mailauth::ForeseeQuestion::Key> keys_for(const std::vector<storage::
     return out;
 }
 
+bool is_signed(const smtp::SharedOctets& octets) {
+    const std::size_t end = mime::find_header_end(octets.view);
+    return mime::find_first(mime::parse_fields(octets.view.substr(0, end)), mailauth::kDkimSignature).has_value();
+}
+
+// The signatures of one message while they are looked at: who asks may not wait for the end.
+struct Signatures {
+    explicit Signatures(net::Loop& loop) : done(loop) {}
+    smtp::SharedOctets octets;
+    std::string author;
+    net::Event done;
+    bool vouch = true;  // until something else is known
+};
+
 class StoreAlignment final : public smtp::AlignmentCheck {
  public:
     explicit StoreAlignment(CheckDeps deps)
@@ -46,93 +67,160 @@ class StoreAlignment final : public smtp::AlignmentCheck {
           refused_(deps_.metrics->counter("submission_dmarc_refused_total",
                                           "Messages refused because DMARC would fail at the receiver")),
           weak_(deps_.metrics->counter("submission_dmarc_weak_total",
-                                       "Answers that SPF or DKIM of a domain is not in order")) {}
+                                       "Answers that SPF or DKIM of a domain is not in order")) {
+        // The store keeps its listeners for good: this one holds on to nothing of ours.
+        deps_.store->subscribe([stale = stale_](const storage::CommitNotice& notice) {
+            if (notice.catalog || notice.external) stale->store(true);
+        });
+    }
 
-    net::Task<Result<>> check(std::string author_domain, std::string envelope_domain) override {
-        const auto author = mime::domain_to_ascii(author_domain);
+    net::Task<Result<>> check(smtp::AlignmentQuestion question) override {
+        const auto author = mime::domain_to_ascii(question.author_domain);
         if (!author) co_return Result<>();
-        std::pair<std::string, std::string> name(*author, mime::domain_to_ascii(envelope_domain).value_or(""));
-        const auto kept = kept_.find(name);
+        const auto picture = co_await load();
+        if (!picture) co_return Result<>();
+        const std::size_t at = question.sender.rfind('@');
+        const std::string envelope =
+            at == std::string::npos ? "" : mime::domain_to_ascii(question.sender.substr(at + 1)).value_or("");
+        for (WayFacts& way : ways_of(picture->routes, question, deps_.clock->now())) {
+            const bool own_path = !way.return_path.empty() && !envelope.empty();
+            Names names(*author, own_path ? way.return_path : envelope, way.key);
+            auto verdict = co_await ask_about(std::move(names), std::move(way), picture);
+            if (verdict || !picture->refuse) continue;
+            if (is_signed(question.octets) && co_await vouches(question, *author)) continue;
+            refused_.add();
+            co_return verdict;
+        }
+        co_return Result<>();
+    }
+
+ private:
+    using Names = std::tuple<std::string, std::string, std::string>;  // author's domain, envelope's domain, way
+    using PicturePtr = std::shared_ptr<const Picture>;
+    struct Kept {
+        mailauth::ForeseeAnswer answer;
+        Time until{};
+    };
+
+    // Read again only where the catalog has changed, or the day.
+    net::Task<PicturePtr> load() {
+        const std::int64_t day = storage::day_number(deps_.clock->now());
+        if (!stale_->exchange(false) && day == day_) co_return picture_;
+        auto look = [day](const storage::Snapshot& snapshot) -> Result<Picture> {
+            Picture picture;
+            TRY(picture.keys, snapshot.catalog().dkim_keys());
+            TRY(picture.routes, storage::RouteView(snapshot).picture(day));
+            TRY(const std::string wish, storage::setting_text(snapshot.catalog(), "dmarc.submission"));
+            picture.refuse = wish != "warn";
+            return picture;
+        };
+        auto read = co_await storage::read(*deps_.store, *deps_.pool, *deps_.loop, std::move(look));
+        if (!read) {
+            stale_->store(true);
+            co_return picture_;
+        }
+        day_ = day;
+        kept_.clear();  // what was judged with other keys and ways
+        picture_ = std::make_shared<const Picture>(*std::move(read));
+        co_return picture_;
+    }
+
+    static Result<> verdict(const Kept& kept) {
+        if (kept.answer.what != mailauth::Foresight::refused) return {};
+        return Error(Errc::denied, kept.answer.sentence);
+    }
+
+    net::Task<Result<>> ask_about(Names names, WayFacts way, PicturePtr picture) {
+        const auto kept = kept_.find(names);
         const Time now = deps_.clock->now();
         if (kept != kept_.end() && now < kept->second.until) co_return verdict(kept->second);
-        auto& asked = asking_[name];
+        auto& asked = asking_[names];
         if (!asked) {
             asked = std::make_shared<net::Event>(*deps_.loop);
-            deps_.tasks->spawn("submission.alignment", ask(name, asked));
+            deps_.tasks->spawn("submission.alignment", ask(names, std::move(way), std::move(picture), asked));
         }
         const auto answered = asked;  // the map forgets it when the answer is there
         static_cast<void>(co_await answered->wait_for(kAlignmentWaitMax));
-        const auto found = kept_.find(name);
+        const auto found = kept_.find(names);
         if (found == kept_.end() || found->second.until <= deps_.clock->now()) {
-            log::info("submission", "mail from {}: taken unchecked, the DNS is slow", name.first);
+            log::info("submission", "mail from {}: taken unchecked, the DNS is slow", std::get<0>(names));
             co_return Result<>();
         }
         co_return verdict(found->second);
     }
 
- private:
-    using Names = std::pair<std::string, std::string>;  // author's domain, envelope's domain
-    struct Kept {
-        mailauth::ForeseeAnswer answer;
-        bool refuse = true;
-        Time until{};
-    };
-
-    Result<> verdict(const Kept& kept) {
-        if (kept.answer.what != mailauth::Foresight::refused || !kept.refuse) return {};
-        refused_.add();
-        return Error(Errc::denied, kept.answer.sentence);
-    }
-
-    net::Task<void> ask(Names name, std::shared_ptr<net::Event> answered) {
-        auto answer = co_await judge(name.first, name.second);
+    net::Task<void> ask(Names names, WayFacts way, PicturePtr picture, std::shared_ptr<net::Event> answered) {
+        auto answer = co_await judge(names, std::move(way), std::move(picture));
         if (kept_.size() >= kAlignmentsMax) kept_.clear();
-        Kept& place = kept_[name];
-        place = std::move(answer);
+        Kept& place = kept_[names];
+        place.answer = std::move(answer);
         const bool refused = place.answer.what == mailauth::Foresight::refused;
         place.until = deps_.clock->now() + (refused ? kRefusalKept : kAlignmentKept);
         if (place.answer.what != mailauth::Foresight::passes) {
             weak_.add();
-            log::warn("submission", "mail from {}: {}", name.first, place.answer.sentence);
+            log::warn("submission", "mail from {}: {}", std::get<0>(names), place.answer.sentence);
         }
-        asking_.erase(name);
+        asking_.erase(names);
         answered->set();
     }
 
-    net::Task<Kept> judge(std::string author, std::string envelope) {
-        Kept out;
-        auto look = [author](const storage::Snapshot& snapshot) -> Result<Picture> {
-            Picture picture;
-            TRY(const auto keys, snapshot.catalog().dkim_keys());
-            picture.keys = keys_for(keys, author);
-            TRY(const auto ways, storage::RouteView(snapshot).ways());
-            picture.any_relay = std::ranges::any_of(
-                ways, [](const storage::Way& way) { return way.kind == storage::WayKind::smarthost; });
-            TRY(const std::string wish, storage::setting_text(snapshot.catalog(), "dmarc.submission"));
-            picture.refuse = wish != "warn";
-            return picture;
-        };
-        const auto picture = co_await storage::read(*deps_.store, *deps_.pool, *deps_.loop, std::move(look));
-        if (!picture) co_return out;
-        out.refuse = picture->refuse;
+    net::Task<mailauth::ForeseeAnswer> judge(const Names& names, WayFacts way, PicturePtr picture) {
         mailauth::ForeseeQuestion question;
-        question.author_domain = author;
-        question.envelope_domain = envelope;
-        question.keys = picture->keys;
+        question.author_domain = std::get<0>(names);
+        question.envelope_domain = std::get<1>(names);
+        question.keys = keys_for(picture->keys, question.author_domain);
         question.helo = deps_.hostname;
-        if (!picture->any_relay) {
+        question.spf_include = way.spf_include;
+        question.sends = way.sends;
+        if (way.own_host) {
             const auto ours = co_await deps_.resolver->addresses(deps_.hostname);
             // A DNS that does not know us now knows nothing else: the client waits for one question, not for ten.
-            if (!ours) co_return out;
+            if (!ours) co_return mailauth::ForeseeAnswer();
             if (!ours->records.empty()) question.from_addresses = ours->records;
+        } else if (!way.addresses.empty()) {
+            question.from_addresses = std::move(way.addresses);
         }
-        out.answer = co_await mailauth::foresee_dmarc(*deps_.resolver, std::move(question));
-        co_return out;
+        co_return co_await mailauth::foresee_dmarc(*deps_.resolver, std::move(question));
+    }
+
+    // Whether what the message is signed with already will do.
+    net::Task<bool> vouches(const smtp::AlignmentQuestion& question, std::string author) {
+        const auto one = std::make_shared<Signatures>(*deps_.loop);
+        one->octets = question.octets;
+        one->author = std::move(author);
+        deps_.tasks->spawn("submission.signatures", verify(one));
+        const auto answered = co_await one->done.wait_for(kAlignmentWaitMax);
+        co_return !answered || one->vouch;
+    }
+
+    net::Task<void> verify(std::shared_ptr<Signatures> one) {
+        const mailauth::ReadMessage message(one->octets.view);
+        if (one->octets.view.size() > kJudgeHereOctetsMax) {
+            auto prepare = [&message]() -> Result<> {
+                message.prepare();
+                return {};
+            };
+            static_cast<void>(co_await net::offload(*deps_.pool, *deps_.loop, std::move(prepare)));
+        }
+        dns::BudgetResolver budget(*deps_.resolver, *deps_.clock, kJudgeQueriesMax, kJudgeTimeMax);
+        mailauth::DmarcQuestion dmarc;
+        dmarc.author_domain = one->author;
+        const auto results = co_await mailauth::verify_dkim(budget, message, deps_.clock->now());
+        for (const mailauth::DkimResult& result : results) {
+            if (result.status == mailauth::DkimStatus::pass) dmarc.dkim_domains.push_back(result.domain);
+            if (result.status == mailauth::DkimStatus::temperror) dmarc.unsure.push_back(result.domain);
+        }
+        const mailauth::DmarcAnswer answer = co_await mailauth::check_dmarc(budget, std::move(dmarc));
+        one->vouch = answer.result != mailauth::DmarcResult::fail;
+        one->done.set();
     }
 
     CheckDeps deps_;
     Metrics::Value& refused_;
     Metrics::Value& weak_;
+    const std::shared_ptr<std::atomic<bool>> stale_ = std::make_shared<std::atomic<bool>>(true);
+    std::int64_t day_ = -1;
+    PicturePtr picture_;
     std::map<Names, Kept> kept_;
     std::map<Names, std::shared_ptr<net::Event>> asking_;
 };

@@ -61,9 +61,9 @@ class Judge final : public smtp::SenderCheck {
           late_(deps_.metrics->counter("reception_unjudged_total", "Messages taken before the DNS had answered")) {
         for (const DmarcResult result :
              {DmarcResult::none, DmarcResult::pass, DmarcResult::fail, DmarcResult::temperror}) {
-            by_dmarc_[static_cast<std::size_t>(result)] = &deps_.metrics->counter(
-                "reception_dmarc_total", "Messages from outside by the result of DMARC",
-                fmt::format("result=\"{}\"", to_string(result)));
+            by_dmarc_[static_cast<std::size_t>(result)] =
+                &deps_.metrics->counter("reception_dmarc_total", "Messages from outside by the result of DMARC",
+                                        fmt::format("result=\"{}\"", to_string(result)));
         }
         // The store keeps its listeners for good: this one holds on to nothing of ours.
         deps_.store->subscribe([stale = stale_](const storage::CommitNotice& notice) {

@@ -80,6 +80,7 @@ constexpr Command kMail{.verb = "MAIL",
                         .rfc = "5321 4.1.1.2"};
 
 Reply recipient_refused(const Error& error) {
+    if (error.code == Errc::refused) return Reply(550, "5.7.1", error.context);
     // The sender may know why; the list of our users stays ours.
     if (error.code == Errc::denied) return Reply(554, "5.7.1", "Relay access denied");
     if (error.code == Errc::limit) return Reply(550, "5.2.4", "The alias leads to too many addresses");
@@ -109,6 +110,10 @@ net::Task<Reply> on_rcpt(Session& session, std::string_view args) {
         if (kind.error().code == Errc::denied && !why.empty())
             co_return Reply(554, "5.7.1", "Relay access denied: " + why);
         co_return recipient_refused(kind.error());
+    }
+    if (*kind == RecipientKind::bounce && !envelope.sender.is_null()) {
+        session.mark_recipient_refused();
+        co_return Reply(550, "5.7.1", "This address takes delivery reports (mail from <>) only");
     }
     Recipient recipient;
     recipient.path = *path;

@@ -12,7 +12,7 @@ namespace posthouse::server::smtp {
 
 struct SenderQuestion {
     net::IpAddress peer;
-    std::string hello;  ///< what it called itself
+    std::string hello;   ///< what it called itself
     std::string sender;  ///< of MAIL FROM; "" for the null sender
     std::vector<std::string> recipients;
     SharedOctets octets;
@@ -27,8 +27,8 @@ struct SenderVerdict {
         refuse,  ///< ... for rejection
     };
     Action action = Action::accept;
-    std::string field;    ///< "Authentication-Results: ...\r\n"; "" where nothing was looked at
-    std::string summary;  ///< "SPF pass (b.example), ..." for the trace
+    std::string field;     ///< "Authentication-Results: ...\r\n"; "" where nothing was looked at
+    std::string summary;   ///< "SPF pass (b.example), ..." for the trace
     std::string sentence;  ///< to the client, where it is refused; holds no text of a peer
 
     SenderVerdict() = default;

@@ -159,9 +159,17 @@ net::Task<std::optional<wire::Reply>> Session::check_author() {
     const bool leaves = std::ranges::any_of(
         about.recipients, [](const Recipient& recipient) { return recipient.kind == RecipientKind::remote; });
     if (!leaves || deps_.alignment == nullptr) co_return std::nullopt;
-    std::string author = intake.author()->domain;
-    std::string sender = about.sender.domain;
-    const auto aligned = co_await deps_.alignment->check(std::move(author), std::move(sender));
+    auto octets = intake.sink().octets();
+    if (!octets) co_return reply_for(octets.error());
+    AlignmentQuestion question;
+    question.author_domain = intake.author()->domain;
+    question.sender = about.sender.spec();
+    for (const Recipient& recipient : about.recipients) {
+        if (recipient.kind == RecipientKind::remote) question.recipients.push_back(recipient.path.spec());
+    }
+    if (about.login->is_relay_client()) question.client = about.login->address;
+    question.octets = *std::move(octets);
+    const auto aligned = co_await deps_.alignment->check(std::move(question));
     // The sentence is for our own user, who can do something about it.
     if (!aligned) co_return wire::Reply(550, "5.7.26", aligned.error().context);
     co_return std::nullopt;

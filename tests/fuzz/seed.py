@@ -27,6 +27,15 @@ def main():
     if target in ("structure", "header"):
         for number, path in enumerate(messages()):
             shutil.copy(path, folder / f"message{number}")
+    if target == "arc":
+        suite = CONFORMANCE / "arc-valimail" / "arc-validation-handed.yml"
+        message, number = [], 0
+        for line in suite.read_text().splitlines() if suite.exists() else []:
+            if line.startswith("      ") or not line.strip():
+                message.append(line[6:])
+            elif message:
+                (folder / f"arc{number}").write_bytes("\r\n".join(message).encode())
+                message, number = [], number + 1
     if target == "imap_session":
         for path in (ROOT / "tests" / "transcripts" / "imap").glob("*.txt"):
             lines = [line[3:] for line in path.read_bytes().splitlines() if line.startswith(b"C: ")]

@@ -33,8 +33,8 @@ namespace posthouse::test {
 class Misaligned final : public server::smtp::AlignmentCheck {
  public:
     std::string domain;
-    net::Task<Result<>> check(std::string author_domain, std::string envelope_domain) override {
-        if (author_domain != domain || envelope_domain != domain) co_return Result<>();
+    net::Task<Result<>> check(server::smtp::AlignmentQuestion question) override {
+        if (question.author_domain != domain || !question.sender.ends_with("@" + domain)) co_return Result<>();
         co_return Error(Errc::denied, "DMARC of " + domain + " asks receivers to reject this");
     }
 };

@@ -104,7 +104,8 @@ TEST_CASE("what we seal passes, hop by hop, with either algorithm") {
     const Sealer first(resolver, "l.example", crypto::SigningAlgorithm::rsa_sha256);
     const Sealer second(resolver, "m.example", crypto::SigningAlgorithm::ed25519_sha256);
     std::string message = kMessage;
-    auto fields = first.seal(message, saying(ArcStatus::none, "\r\n\tspf=pass smtp.mailfrom=bob@b.example;\r\n\tdmarc=pass"));
+    auto fields =
+        first.seal(message, saying(ArcStatus::none, "\r\n\tspf=pass smtp.mailfrom=bob@b.example;\r\n\tdmarc=pass"));
     REQUIRE(fields);
     message = *fields + message;
     ArcChain chain = verify(resolver, message);

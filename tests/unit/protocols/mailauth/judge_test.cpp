@@ -65,7 +65,7 @@ TEST_CASE("SPF alone is enough, and so is DKIM alone") {
     CHECK(by_spf.dmarc.result == DmarcResult::pass);
     CHECK(by_spf.summary() == "SPF pass (b.example), no DKIM, DMARC pass (p=reject of b.example)");
     CHECK(text_of(by_spf) ==
-          "Authentication-Results: mx.home.example;\r\n\tspf=pass smtp.mailfrom=\"bob@b.example\";\r\n\t"
+          "Authentication-Results: mx.home.example;\r\n\tspf=pass smtp.mailfrom=bob@b.example;\r\n\t"
           "spf=pass smtp.helo=mx.b.example;\r\n\tdkim=none;\r\n\t"
           "dmarc=pass policy.dmarc=reject header.from=b.example;\r\n\tarc=none\r\n");
     const Judgement by_dkim = world.judge(world.signed_message(), "203.0.113.9");

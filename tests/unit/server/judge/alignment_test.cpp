@@ -3,7 +3,8 @@
 
 #include <doctest/doctest.h>
 
-#include "protocols/base/random.h"
+#include "protocols/mailauth/dkim.h"
+#include "storage/routes.h"
 #include "tests/support/loop_runner.h"
 #include "tests/support/temp_store.h"
 #include "tests/support/zone_resolver.h"
@@ -32,7 +33,32 @@ struct Fixture {
         while (tasks.size() != 0) loop.poll();
     }
     Result<> ask(std::string author = "a.example", std::string envelope = "a.example") {
-        return test::run_task(loop, check->check(std::move(author), std::move(envelope)));
+        server::smtp::AlignmentQuestion question;
+        question.author_domain = std::move(author);
+        question.sender = "alice@" + envelope;
+        question.recipients = recipients;
+        const auto text = std::make_shared<std::string>(message);
+        question.octets = server::smtp::SharedOctets(text, *text);
+        return test::run_task(loop, check->check(std::move(question)));
+    }
+    void add_way(std::string name, std::string url, std::string preset, std::string recipient) {
+        storage::Way way;
+        way.name = std::move(name);
+        way.kind = storage::WayKind::smarthost;
+        way.url = std::move(url);
+        way.preset = std::move(preset);
+        add(std::move(way), std::move(recipient));
+    }
+    void add(storage::Way way, std::string recipient) {
+        REQUIRE(store->write({}, [&](storage::Tx& tx) -> Result<> {
+            storage::RouteTx routes(tx);
+            TRY_VOID(routes.add_way(way));
+            storage::Route route;
+            route.name = way.name;
+            route.recipient = recipient;
+            TRY(route.steps, storage::parse_steps(way.name));
+            return routes.add_route(route);
+        }));
     }
     void add_key() {
         REQUIRE(store->write({}, [](storage::Tx& tx) -> Result<> {
@@ -48,6 +74,8 @@ struct Fixture {
         }));
     }
 
+    std::vector<std::string> recipients{"bob@b.example"};
+    std::string message = "From: alice@a.example\r\n\r\nHello\r\n";
     net::Loop loop;
     net::TaskGroup tasks{loop};
     test::TempStore store;
@@ -113,4 +141,104 @@ TEST_CASE("a DNS that does not answer holds up a message once, not for every que
     f.zone.fail("mail.a.example", "A");
     CHECK(f.ask());
     CHECK(f.zone.asked_txt().empty());
+}
+
+TEST_CASE("each way is judged by its own addresses, for the recipients that take it") {
+    Fixture f;
+    f.zone.add("a.example", "TXT", "v=spf1 ip4:192.0.2.1 ip4:198.51.100.1 -all");
+    REQUIRE(f.store->write({}, [](storage::Tx& tx) -> Result<> {
+        storage::RouteTx routes(tx);
+        TRY_VOID(routes.add_address({"198.51.100.1", "good", ""}));
+        TRY_VOID(routes.add_address({"198.51.100.2", "bad", ""}));
+        return {};
+    }));
+    for (const char* pool : {"good", "bad"}) {
+        storage::Way way;
+        way.name = pool;
+        way.pool = pool;
+        f.add(std::move(way), std::string(pool) + ".example");
+    }
+    CHECK(f.ask());  // no route: directly, from this host
+    f.recipients = {"x@good.example"};
+    CHECK(f.ask());
+    f.recipients = {"x@bad.example"};
+    const auto got = f.ask();
+    REQUIRE_FALSE(got);
+    CHECK(got.error().context.contains("the SPF record of a.example does not name 198.51.100.2 (way bad)"));
+    f.recipients = {"x@good.example", "y@bad.example"};
+    CHECK_FALSE(f.ask());
+}
+
+TEST_CASE("a service is in SPF by its include, wherever that stands; of another relay nothing is known") {
+    Fixture f;
+    f.add_way("mg", "smtp://me@smtp.mailgun.org:587", "mailgun", "b.example");
+    f.add_way("other", "smtp://me@relay.example:587", "", "c.example");
+    f.zone.add("a.example", "TXT", "v=spf1 include:spf.a.example -all");
+    f.zone.add("spf.a.example", "TXT", "v=spf1 include:mailgun.org -all");
+    f.zone.add("mailgun.org", "TXT", "v=spf1 ip4:203.0.113.0/24 -all");
+    CHECK(f.ask());
+    f.zone.add("_dmarc.d.example", "TXT", "v=DMARC1; p=reject");
+    f.zone.add("d.example", "TXT", "v=spf1 ip4:192.0.2.1 -all");
+    const auto got = f.ask("d.example", "d.example");
+    REQUIRE_FALSE(got);
+    CHECK(got.error().context.contains("does not name include:mailgun.org (way mg)"));
+    f.recipients = {"x@c.example"};
+    CHECK(f.ask("d.example", "d.example"));
+}
+
+TEST_CASE("a way with a return-path domain: SPF is that one's, and must be aligned") {
+    Fixture f;
+    storage::Way way;
+    way.name = "out";
+    way.kind = storage::WayKind::smarthost;
+    way.url = "smtp://me@smtp.mailgun.org:587";
+    way.preset = "mailgun";
+    way.return_path = "bounce.a.example";
+    f.add(way, "b.example");
+    way.name = "elsewhere";
+    way.return_path = "bounce.z.example";
+    f.add(way, "c.example");
+    for (const char* domain : {"bounce.a.example", "bounce.z.example"}) {
+        f.zone.add(domain, "TXT", "v=spf1 include:mailgun.org -all");
+    }
+    CHECK(f.ask());
+    f.recipients = {"x@c.example"};
+    CHECK_FALSE(f.ask());
+}
+
+TEST_CASE("mail that is held or refused by a route is not judged") {
+    Fixture f;
+    REQUIRE(f.store->write({}, [](storage::Tx& tx) -> Result<> {
+        storage::Route route;
+        route.name = "stop";
+        TRY(route.steps, storage::parse_steps("hold"));
+        return storage::RouteTx(tx).add_route(route);
+    }));
+    CHECK(f.ask());
+}
+
+TEST_CASE("a signature that is in the message already vouches for it, where it holds") {
+    Fixture f;
+    REQUIRE(crypto::init());
+    const auto key = crypto::SigningKey::generate(crypto::SigningAlgorithm::ed25519_sha256);
+    REQUIRE(key);
+    f.zone.add("own._domainkey.a.example", "TXT", mailauth::dkim_dns_record(*key));
+    CHECK_FALSE(f.ask());
+    mailauth::DkimSigner signer;
+    signer.domain = "a.example";
+    signer.selector = "own";
+    signer.key = &*key;
+    mailauth::MessageSource source;
+    const std::size_t end = f.message.find("\r\n\r\n") + 4;
+    source.header_block = std::string_view(f.message).substr(0, end);
+    source.next_piece = [rest = std::string_view(f.message).substr(end)]() mutable -> Result<std::string_view> {
+        return std::exchange(rest, std::string_view());
+    };
+    const std::string plain = f.message;
+    const auto signature = mailauth::sign_dkim({signer}, std::move(source), Time(Milliseconds(1'000'000)));
+    REQUIRE(signature);
+    f.message = *signature + plain;
+    CHECK(f.ask());
+    f.message = *signature + plain + "changed";
+    CHECK_FALSE(f.ask());
 }

@@ -75,8 +75,8 @@ struct Fixture {
         question.hello = "mx." + domain;
         if (!null_sender) question.sender = "bob@" + domain;
         question.recipients = {"alice@home.example"};
-        const auto text = std::make_shared<std::string>("Return-Path: <>\r\nMessage-ID: <1@x.example>\r\nFrom: bob@" + domain +
-                                                        "\r\n\r\nHello\r\n");
+        const auto text = std::make_shared<std::string>("Return-Path: <>\r\nMessage-ID: <1@x.example>\r\nFrom: bob@" +
+                                                        domain + "\r\n\r\nHello\r\n");
         question.octets = server::smtp::SharedOctets(text, *text);
         return test::run_task(loop, check->check(std::move(question)));
     }
@@ -119,9 +119,8 @@ TEST_CASE("a refusal is found in the events") {
     CHECK(f.ask("strict.example").action == Action::refuse);
     // The pool writes it down; what it is asked next comes behind that.
     CHECK(test::run_task(f.loop, net::offload(f.pool, f.loop, []() -> Result<> { return {}; })));
-    const auto found = f.store->read([](const storage::Snapshot& snapshot) {
-        return snapshot.events().by_address("alice@home.example", 10);
-    });
+    const auto found = f.store->read(
+        [](const storage::Snapshot& snapshot) { return snapshot.events().by_address("alice@home.example", 10); });
     REQUIRE(found);
     REQUIRE(found->size() == 1);
     CHECK(found->front().kind == storage::EventKind::refused);
@@ -162,7 +161,7 @@ TEST_CASE("a silent DNS holds nothing up beyond the time, and what it says later
 
 TEST_CASE("a DNS that fails is temperror, and the message is taken") {
     Fixture f;
-    f.zone.fail("_dmarc.strict.example", "");
+    f.zone.fail("_dmarc.strict.example", "TXT");
     const auto verdict = f.ask("strict.example");
     CHECK(verdict.action == Action::accept);
     CHECK(verdict.field.contains("dmarc=temperror"));

@@ -1,0 +1,27 @@
+#pragma once
+/// server/judge/way_facts: what the receiver's SPF will look at, for each of the ways that a message will take.
+/// Pure.
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "protocols/base/clock.h"
+#include "protocols/net/address.h"
+#include "server/smtp/alignment.h"
+#include "storage/routes.h"
+
+namespace posthouse::server {
+
+struct WayFacts {
+    std::string key;                        ///< equal for ways that are judged alike
+    bool own_host = false;                  ///< directly, from the address that the DNS gives this host
+    std::vector<net::IpAddress> addresses;  ///< directly, from one of these
+    std::string spf_include;                ///< a service that asks for this in SPF; "" where it is not known
+    std::string return_path;                ///< domain of the reverse-path; "" for the sender's own
+    std::string sends = "this server";      ///< for the sentence
+};
+
+/// Each way once. Held and refused mail takes none.
+std::vector<WayFacts> ways_of(const storage::RoutePicture& picture, const smtp::AlignmentQuestion& question, Time now);
+
+}  // namespace posthouse::server

@@ -1,0 +1,375 @@
+#!/usr/bin/env python3
+"""Who sent what, judged on both sides.
+
+Out: what Posthouse sends and passes on is judged by pyspf (python3-spf), dkimpy (python3-dkim) and authheaders: SPF of
+the envelope, DKIM in both algorithms, DMARC alignment, the ARC chain of a forward. In: Posthouse judges what dkimpy,
+OpenDKIM and authheaders signed and sealed; what fails DMARC is refused or goes to Junk; forged results are taken off.
+Bounces of forwarded mail come back through their SRS address, forged ones do not.
+"""
+import base64
+import email
+import json
+import pathlib
+import re
+import shlex
+import smtplib
+import socketserver
+import subprocess
+import sys
+import threading
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+from house import House, need, skip  # noqa: E402
+from outside import Reader, peers, submit, trace, until  # noqa: E402
+
+try:
+    import authheaders
+    import dkim
+    import spf
+except ImportError as missing:
+    skip(f"python3-{missing.name} is not installed")
+
+HEADERS = [b"from", b"to", b"subject", b"message-id", b"date"]
+LETTER = "From: Bob <bob@{domain}>\r\nTo: <{to}>\r\nSubject: {name}\r\nDate: Mon, 23 Nov 2026 20:11:05 +0000\r\n" \
+         "Message-ID: <{name}@home.example>\r\n\r\nHello.\r\n"
+
+
+class Sink:
+    """A mail server that takes everything; `mail` is a list of (sender, recipients, octets, hello)."""
+
+    def __init__(self):
+        sink = self
+        self.mail, self.refuse = [], set()
+
+        class Handler(socketserver.StreamRequestHandler):
+            def say(self, text):
+                self.wfile.write(text.encode() + b"\r\n")
+
+            def handle(self):
+                self.say("220 sink ESMTP")
+                hello = sender = ""
+                recipients = []
+                while True:
+                    line = self.rfile.readline().decode(errors="replace").strip()
+                    verb = line[:4].upper()
+                    if not line or verb == "QUIT":
+                        return
+                    if verb == "EHLO":
+                        hello = line[5:]
+                        self.say("250-sink\r\n250 8BITMIME")
+                    elif verb == "MAIL":
+                        sender, recipients = re.search(r"<(.*?)>", line).group(1), []
+                        self.say("250 2.1.0 ok")
+                    elif verb == "RCPT":
+                        recipient = re.search(r"<(.*?)>", line).group(1)
+                        if recipient in sink.refuse:
+                            self.say("550 5.1.1 no such user")
+                            continue
+                        recipients.append(recipient)
+                        self.say("250 2.1.5 ok")
+                    elif verb == "DATA":
+                        self.say("354 go on")
+                        octets = b""
+                        while not octets.endswith(b"\r\n.\r\n"):
+                            octets += self.rfile.readline()
+                        octets = octets[:-3].replace(b"\r\n..", b"\r\n.")
+                        sink.mail.append((sender, recipients, octets, hello))
+                        self.say("250 2.0.0 ok")
+                    else:
+                        self.say("250 2.0.0 ok")
+
+        class Server(socketserver.ThreadingTCPServer):
+            allow_reuse_address, daemon_threads = True, True
+
+        self.server = Server(("127.0.0.1", 0), Handler)
+        self.port = self.server.server_address[1]
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def find(self, name):
+        """The one message with that Message-ID; waits for it."""
+        mark = f"<{name}@home.example>".encode()
+        return until(f"{name} at the other side", lambda: next((m for m in self.mail if mark in m[2]), None))
+
+    def to(self, recipient):
+        return until(f"mail for {recipient}", lambda: next((m for m in self.mail if recipient in m[1]), None))
+
+
+class Zone:
+    """The DNS of this test, for knot and for the judges."""
+
+    def __init__(self):
+        self.lines, self.texts = [], {}
+
+    def add(self, line):
+        self.lines.append(line)
+        name, kind, rest = line.split(None, 2)
+        if kind == "TXT":
+            self.texts[name.rstrip(".").lower()] = "".join(shlex.split(rest))
+
+    def txt(self, name, text):
+        parts = [text[i:i + 200] for i in range(0, len(text), 200)]
+        self.add(f"{name}. TXT " + " ".join(f'"{part}"' for part in parts))
+
+    def for_dkim(self, name, timeout=5):
+        name = name.decode() if isinstance(name, bytes) else name
+        text = self.texts.get(name.rstrip(".").lower())
+        return text.encode() if text else None
+
+    def for_spf(self, name, kind, *_, **__):
+        text = self.texts.get(name.rstrip(".").lower())
+        return [((name, kind), (text.encode(),))] if kind == "TXT" and text else []
+
+
+class Key:
+    """A signing key of somebody else."""
+
+    def __init__(self, folder, zone, domain, selector="s"):
+        self.file, self.domain, self.selector = folder / f"{domain}.{selector}.pem", domain, selector
+        subprocess.run(["openssl", "genrsa", "-traditional", "-out", str(self.file), "2048"], check=True, capture_output=True)
+        der = subprocess.run(["openssl", "rsa", "-in", str(self.file), "-pubout", "-outform", "DER"], check=True,
+                             capture_output=True).stdout
+        zone.txt(f"{selector}._domainkey.{domain}", "v=DKIM1; k=rsa; p=" + base64.b64encode(der).decode())
+
+    def by_dkimpy(self, message):
+        return dkim.sign(message, self.selector.encode(), self.domain.encode(), self.file.read_bytes(),
+                         include_headers=HEADERS) + message
+
+    def by_opendkim(self, message):
+        signed = subprocess.run(["opendkim-testmsg", "-C", "-d", self.domain, "-k", str(self.file), "-s", self.selector],
+                                input=message, stdout=subprocess.PIPE, check=True).stdout
+        return re.sub(rb"\r?\n", b"\r\n", signed)
+
+    def seal(self, message, authserv_id):
+        """As authheaders does it: the set of the next instance, on top."""
+        fields = authheaders.sign_message(message, self.selector.encode(), self.domain.encode(), self.file.read_bytes(),
+                                          HEADERS + [b"dkim-signature"], sig="ARC", srv_id=authserv_id.encode())
+        return b"".join(fields) + message
+
+
+class World:
+    def __init__(self):
+        self.sink, self.zone, self.dns_port = Sink(), Zone(), peers.free_port()
+        self.home = House(config={"dns": {"servers": f'["127.0.0.1@{self.dns_port}"]'},
+                                  "relay": {"mx_port": str(self.sink.port), "allow_loopback_mx": "true"}})
+        self.out = Key(self.home.folder, self.zone, "strict.example")
+        self.lists = Key(self.home.folder, self.zone, "lists.example")
+        for line in self.home.dns:
+            if " TXT " in line and "_domainkey" in line:
+                self.zone.add(line)
+        self.zone.add("mail.home.example. A 127.0.0.1")
+        self.zone.txt("mail.home.example", "v=spf1 a -all")
+        self.zone.txt("home.example", "v=spf1 ip4:127.0.0.1 -all")
+        self.zone.txt("_dmarc.home.example", "v=DMARC1; p=reject")
+        for domain, policy in (("strict", "reject"), ("mild", "quarantine"), ("loose", "none")):
+            self.zone.txt(f"_dmarc.{domain}.example", f"v=DMARC1; p={policy}")
+            self.zone.txt(f"{domain}.example", "v=spf1 ip4:192.0.2.1 -all")
+        for domain in ("strict", "far", "lists"):
+            self.zone.add(f"{domain}.example. MX 10 mx.far.example.")
+        self.zone.add("mx.far.example. A 127.0.0.1")
+        self.home.cli("alias", "add", "passes@home.example", "carol@far.example")
+        spf.DNSLookup = self.zone.for_spf
+
+    def come_in(self, octets, to="alice@home.example", sender="bob@strict.example"):
+        """From a stranger at port 25. The last reply."""
+        with smtplib.SMTP("127.0.0.1", self.home.port("smtp"), local_hostname="mx.elsewhere.example") as client:
+            client.ehlo()
+            code, text = client.mail(sender)
+            assert code == 250, text
+            code, text = client.rcpt(to)
+            if code != 250:
+                return code, text.decode()
+            code, text = client.data(octets)
+            return code, text.decode()
+
+    def stored(self, name, folder="INBOX"):
+        with Reader(self.home) as reader:
+            reader.client.select(folder, readonly=True)
+            return reader.find("HEADER", "Message-ID", f"<{name}@home.example>")
+
+    def results(self, name, folder="INBOX"):
+        """Our Authentication-Results of a stored message, unfolded."""
+        fields = email.message_from_bytes(self.stored(name, folder)).get_all("Authentication-Results")
+        ours = [field for field in fields if field.startswith("mail.home.example;")]
+        assert len(ours) == 1, fields
+        return re.sub(r"\s+", " ", ours[0])
+
+
+def letter(name, domain="strict.example", to="alice@home.example"):
+    return LETTER.format(name=name, domain=domain, to=to).encode()
+
+
+def judge_all(world, octets, sender, hello, wanted):
+    """What authheaders says of it, SPF by pyspf among it."""
+    results = authheaders.authenticate_message(octets, "judge.example", spf=True, dkim=True, dmarc=True, arc=True,
+                                               ip="127.0.0.1", mail_from=sender, helo=hello, dnsfunc=world.zone.for_dkim)
+    for part in wanted:
+        assert part in results, (part, results)
+    return results
+
+
+def check_own_mail(world):
+    submit(world.home, "own", "carol@far.example")
+    sender, _, octets, hello = world.sink.find("own")
+    assert sender == "alice@home.example", sender
+    verifier = dkim.DKIM(octets)
+    count = sum(1 for name, _ in verifier.headers if name.lower() == b"dkim-signature")
+    assert count == 2, "one signature for each algorithm"
+    algorithms = set()
+    for index in range(count):
+        each = dkim.DKIM(octets)
+        assert each.verify(idx=index, dnsfunc=world.zone.for_dkim), f"signature {index} is not good"
+        algorithms.add(each.signature_fields[b"a"])
+    assert algorithms == {b"rsa-sha256", b"ed25519-sha256"}, algorithms
+    assert spf.check2(i="127.0.0.1", s=sender, h=hello)[0] == "pass"
+    judge_all(world, octets, sender, hello, ["spf=pass", "dkim=pass", "dmarc=pass"])
+
+
+def check_forward(world):
+    """DKIM of the author still holds, SPF and ARC are ours."""
+    message = world.out.by_dkimpy(letter("forward", to="passes@home.example"))
+    code, text = world.come_in(message, to="passes@home.example")
+    assert code == 250, text
+    sender, recipients, octets, hello = world.sink.find("forward")
+    assert recipients == ["carol@far.example"], recipients
+    assert re.fullmatch(r"SRS0=[a-z2-7]{7}=[a-z2-7]{2}=strict\.example=bob@home\.example", sender), sender
+    status, found, reason = dkim.arc_verify(octets, dnsfunc=world.zone.for_dkim)
+    assert status == b"pass", (status, reason, found)
+    assert spf.check2(i="127.0.0.1", s=sender, h=hello)[0] == "pass"
+    judge_all(world, octets, sender, hello, ["spf=pass", "dkim=pass", "dmarc=pass", "arc=pass"])
+    sealed = email.message_from_bytes(octets)["ARC-Authentication-Results"]
+    assert "mail.home.example" in sealed and "dmarc=pass" in sealed, sealed
+    world.srs = sender
+
+
+def check_bounce(world):
+    """The report reaches the sender himself; what is forged, too much changed, or no report is refused."""
+    report = letter("bounce", domain="far.example", to=world.srs)
+    code, text = world.come_in(report, to=world.srs, sender="")
+    assert code == 250, text
+    sender, recipients, _, _ = world.sink.find("bounce")
+    assert sender == "" and recipients == ["bob@strict.example"], (sender, recipients)
+    code, text = world.come_in(report, to=world.srs, sender="carol@far.example")
+    assert code == 550 and "reports" in text, text
+    forged = world.srs.replace("strict.example", "victim.example")
+    code, text = world.come_in(report, to=forged, sender="")
+    assert code == 550 and "not made here" in text, text
+
+
+def check_failed_forward(world):
+    """We could not deliver it ourselves: the sender's own address is told, not the SRS one."""
+    world.sink.refuse.add("carol@far.example")
+    message = world.out.by_dkimpy(letter("unwanted", to="passes@home.example"))
+    assert world.come_in(message, to="passes@home.example")[0] == 250
+    sender, _, octets, _ = until("a report", lambda: next(
+        (m for m in world.sink.mail if m[1] == ["bob@strict.example"] and b"<unwanted@home.example>" in m[2]), None))
+    assert sender == "" and b"550 5.1.1 no such user" in octets, octets
+    world.sink.refuse.clear()
+
+
+def check_refused(world):
+    code, text = world.come_in(letter("spoofed"))
+    assert code == 550 and "5.7.26" in text, (code, text)
+    events = until("the refusal in the trace", lambda: [
+        event for event in json.loads(world.home.cli("trace", "bob@strict.example", "--json", check=False).stdout or "[]")
+        if event["kind"] == "refused"])
+    assert "DMARC fail (p=reject of strict.example)" in events[-1]["detail"], events
+    # Two authors are one too many, and a group is none.
+    assert world.come_in(b"From: a@home.example\r\n" + letter("twice"))[0] == 550
+
+
+def check_junk(world):
+    code, text = world.come_in(letter("mild", domain="mild.example"), sender="bob@mild.example")
+    assert code == 250, text
+    assert "dmarc=fail" in world.results("mild", "Junk")
+    assert "so it goes to Junk" in trace(world.home, "mild").wait("received")["detail"]
+    code, text = world.come_in(letter("loose", domain="loose.example"), sender="bob@loose.example")
+    assert code == 250, text
+    assert "dmarc=fail" in world.results("loose")
+
+
+def check_signed_by_others(world):
+    signers = [("dkimpy", world.out.by_dkimpy)]
+    try:
+        need("opendkim-testmsg")
+        signers.append(("opendkim", world.out.by_opendkim))
+    except SystemExit:
+        print("OpenDKIM is not installed: its signatures are not judged")
+    for name, sign in signers:
+        code, text = world.come_in(sign(letter(name)))
+        assert code == 250, (name, text)
+        found = world.results(name)
+        assert "spf=fail" in found and "dkim=pass header.d=strict.example" in found and "dmarc=pass" in found, found
+        broken = sign(letter(name + "-broken")).replace(b"Hello.", b"Hello!")
+        assert world.come_in(broken)[0] == 550, name
+
+
+def check_forged_results(world):
+    forged = (b"Authentication-Results: mail.home.example; dmarc=pass\r\n"
+              b"Authentication-Results: \"MAIL\\.home.example\" 1;\r\n\tdmarc=pass\r\n"
+              b"Authentication-Results: (c) mail.home.example.; dmarc=pass\r\n"
+              b"Authentication-Results: mx.other.example; dmarc=pass\r\n")
+    code, text = world.come_in(forged + letter("forged", domain="loose.example"), sender="bob@loose.example")
+    assert code == 250, text
+    assert "dmarc=fail" in world.results("forged")
+    fields = email.message_from_bytes(world.stored("forged")).get_all("Authentication-Results")
+    assert len(fields) == 2 and fields[1].startswith("mx.other.example"), fields
+
+
+def check_list_with_arc(world):
+    """A list that breaks the signature is believed only where its seal is trusted."""
+    def through_list(name):
+        signed = world.out.by_dkimpy(letter(name))
+        seen = b"Authentication-Results: lists.example; dkim=pass header.d=strict.example; dmarc=pass\r\n" + signed
+        changed = seen.replace(f"Subject: {name}".encode(), f"Subject: [list] {name}".encode())
+        return world.lists.seal(changed, "lists.example")
+
+    code, text = world.come_in(through_list("list1"), sender="list@lists.example")
+    assert code == 550, text
+    world.home.cli("setting", "set", "arc.trusted", "lists.example")
+    # The server hears of the change within a second.
+    until("the list is believed", lambda: world.come_in(through_list("list2"), sender="list@lists.example")[0] == 250)
+    found = world.results("list2")
+    assert "arc=pass" in found and "dmarc=fail" in found, found
+    # Passed on, our set is the second of the chain.
+    code, text = world.come_in(through_list("list3"), to="passes@home.example", sender="list@lists.example")
+    assert code == 250, text
+    octets = world.sink.find("list3")[2]
+    status, found, reason = dkim.arc_verify(octets, dnsfunc=world.zone.for_dkim)
+    assert status == b"pass" and len(found) == 2, (status, reason, found)
+
+
+def check_return_path(world):
+    """A way with a return-path domain of its own; SPF is asked about that one."""
+    world.home.cli("way", "add", "out", f"smtp+plain://127.0.0.1:{world.sink.port}", "--return-path", "bounce.home.example")
+    world.home.cli("route", "add", "far", "out", "--to", "far.example")
+    assert "bounce.home.example" in world.home.cli("route", "explain", "alice@home.example", "dave@far.example")
+    submit(world.home, "own-path", "dave@far.example")
+    sender = world.sink.find("own-path")[0]
+    assert re.fullmatch(r"SRS0=\S+=home\.example=alice@bounce\.home\.example", sender), sender
+    code, text = world.come_in(letter("own-bounce", domain="far.example", to=sender), to=sender, sender="")
+    assert code == 250, text
+    assert b"Hello." in world.stored("own-bounce")
+
+
+CHECKS = [check_own_mail, check_forward, check_bounce, check_failed_forward, check_refused, check_junk,
+          check_signed_by_others, check_forged_results, check_list_with_arc, check_return_path]
+
+
+def main():
+    need("knotd", "openssl")
+    world = World()
+    try:
+        with peers.knot(world.zone.lines, world.dns_port):
+            world.home.start()
+            for check in CHECKS:
+                check(world)
+                print(f"{check.__name__[6:]}: good", flush=True)
+            assert world.home.stop() == 0, "the server did not stop cleanly"
+    except BaseException:
+        print("---- log of the server\n" + world.home.log())
+        raise
+    finally:
+        world.home.remove()
+
+
+main()
