@@ -10,7 +10,8 @@ namespace {
 
 #define ITEM_COLUMNS                                                                                             \
     "id, message, message_id, reverse_path, envid, ret, smtputf8, eight_bit, account, size_octets, created_ms, " \
-    "expires_ms, coalesce((SELECT c.name FROM relay_clients c WHERE c.id = queue_items.client), ''), class, tls, forwarded_by"
+    "expires_ms, coalesce((SELECT c.name FROM relay_clients c WHERE c.id = queue_items.client), ''), class, tls, " \
+    "forwarded_by"
 #define RECIPIENT_COLUMNS                                                                                    \
     "id, queue, address, domain, orcpt, notify, state, next_attempt_ms, attempts, last_reply, last_remote, " \
     "delay_told, last_class, cause, lane, released"

@@ -1,6 +1,6 @@
 #pragma once
-/// protocols/dns/budget: a Resolver that answers so many questions, until such a time, and then no more: what a stranger
-/// makes us ask for him is bounded over everything that is asked for one message.
+/// protocols/dns/budget: a Resolver that answers so many questions, until such a time, and then no more: what a
+/// stranger makes us ask for him is bounded over everything that is asked for one message.
 /// Beyond it every answer is Errc::dns_temporary at once. A question that is under way when the time is over is waited
 /// for: whoever must not wait has a timer of his own.
 /// Threads: the resolver's loop.

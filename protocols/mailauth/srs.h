@@ -3,8 +3,8 @@
 /// looks at us; a bounce to such a path is turned back into the address it stands for (the Sender Rewriting Scheme).
 ///
 ///   bob@b.example            -> SRS0=HHHHHHH=TT=b.example=bob@ours
-///   SRS0=...@other           -> SRS1=HHHHHHH=other==...@ours           a second forwarder: the way back leads to the first
-///   SRS1=H=first==...@other  -> SRS1=HHHHHHH=first==...@ours           a third one replaces the second
+///   SRS0=...@other           -> SRS1=HHHHHHH=other==...@ours    a second forwarder: the way back leads to the first
+///   SRS1=H=first==...@other  -> SRS1=HHHHHHH=first==...@ours    a third one replaces the second
 /// TT counts days modulo 1024. H is HMAC-SHA-256 over what follows it, in lower case, as base32: local parts may lose
 /// their case on the way, and the address comes back in the case it has then.
 /// Invariants  1. What forward() made and nobody changed, reverse() turns back, for kSrsDaysMax days.

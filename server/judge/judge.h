@@ -3,11 +3,11 @@
 /// DKIM, DMARC, ARC), the setting "dmarc.policy" decides, the header, the events, the log and the metrics tell.
 ///
 ///   enforce   p=reject is refused with 550 5.7.26, p=quarantine goes to Junk; not where an ARC chain of those in the
-///             setting "arc.trusted" says that DMARC passed before the message was passed on. A message with the null
-///             sender (a report) is never refused: it goes to Junk.
+///             setting "arc.trusted" says that DMARC passed before the message was passed on. A message with the
+///             null sender (a report) is never refused: it goes to Junk.
 ///   junk      both go to Junk            report    nothing follows            off   nothing is looked at
-/// Invariants  1. All that is asked for one message is kJudgeQueriesMax questions to the DNS, within kJudgeTimeMax; what
-///                is not known by then is "temperror", and the message is taken.
+/// Invariants  1. All that is asked for one message is kJudgeQueriesMax questions to the DNS, within kJudgeTimeMax;
+///                what is not known by then is "temperror", and the message is taken.
 ///             2. The check ends before the message is acknowledged: what was acknowledged is never judged.
 ///             3. At most kJudgedMax messages are judged at a time; the next one is taken as "temperror".
 /// Threads: the loop's; bodies over kJudgeHereOctetsMax are hashed on the pool.
