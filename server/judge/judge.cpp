@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <map>
@@ -78,9 +79,10 @@ class Judge final : public smtp::SenderCheck {
         const auto one = std::make_shared<Case>(*deps_.loop);
         one->question = std::move(question);
         deps_.tasks->spawn("reception.judge", judge(one, rules));
-        const auto answered = co_await one->done.wait_for(time_max_);
+        const auto answered = co_await one->done.wait_for(silent_ ? std::min(time_max_, kSilentTimeMax) : time_max_);
         if (!answered || !one->judged) {
             one->given_up = true;
+            silent_ = true;
             co_return undecided();
         }
         co_return std::move(one->verdict);
@@ -134,6 +136,7 @@ class Judge final : public smtp::SenderCheck {
         dns::BudgetResolver budget(*deps_.resolver, *deps_.clock, kJudgeQueriesMax, time_max_);
         const mailauth::Judgement found = co_await mailauth::judge_message(budget, message, std::move(question));
         --under_way_;
+        if (!budget.exhausted()) silent_ = false;  // it answered, sooner or later
         if (!one->given_up) {
             const auto id = mime::find_first(message.fields(), "Message-ID");
             decide(*one, found, rules, id ? mime::unfold(*id) : std::string());
@@ -211,6 +214,7 @@ class Judge final : public smtp::SenderCheck {
     Metrics::Value& late_;
     std::array<Metrics::Value*, 4> by_dmarc_{};
     std::size_t under_way_ = 0;
+    bool silent_ = false;  ///< the last message was not judged in time
     const std::shared_ptr<std::atomic<bool>> stale_ = std::make_shared<std::atomic<bool>>(true);
     Rules rules_;
 };

@@ -1,4 +1,6 @@
 // Mail that a domain of ours passes on for somebody outside: its reverse-path, and our seal on it.
+#include "protocols/mailauth/dkim.h"
+#include "protocols/smtp/path.h"
 #include "relay/arc_seal.h"
 #include "relay/reverse_path.h"
 #include "tests/support/relay_house.h"
