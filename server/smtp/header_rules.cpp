@@ -155,10 +155,20 @@ PreparedHeader prepare_header(const Trace& trace, const SmtpServiceOptions& opti
 bool claims_our_results(std::string_view raw_value, std::string_view hostname) {
     Cursor in(raw_value);
     skip_cfws(in);
-    if (in.take('"')) return ascii::equals_ci(in.take_until('"'), hostname);
-    const std::string_view id = in.take_while(
-        [](char c) { return c != ';' && c != '(' && c != ' ' && c != '\t' && c != '\r' && c != '\n' && c != '/'; });
-    return ascii::equals_ci(id, hostname);
+    std::string id;
+    if (in.take('"')) {
+        while (!in.at_end() && !in.take('"')) {
+            in.take('\\');
+            id += in.take_octets(1);
+        }
+    } else {
+        id = in.take_while([](char c) {
+            return c != ';' && c != '(' && c != ' ' && c != '\t' && c != '\r' && c != '\n' && c != '/';
+        });
+    }
+    if (id.ends_with('.')) id.pop_back();
+    // What we cannot read somebody else may read as our name.
+    return id.empty() || ascii::equals_ci(id, hostname);
 }
 
 }  // namespace posthouse::server::smtp
