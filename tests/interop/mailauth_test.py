@@ -143,7 +143,7 @@ class Key:
     def seal(self, message, authserv_id):
         """As authheaders does it: the set of the next instance, on top."""
         fields = authheaders.sign_message(message, self.selector.encode(), self.domain.encode(), self.file.read_bytes(),
-                                          HEADERS + [b"dkim-signature"], sig="ARC", srv_id=authserv_id.encode())
+                                          HEADERS, sig="ARC", srv_id=authserv_id.encode())
         return b"".join(fields) + message
 
 
