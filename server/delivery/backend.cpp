@@ -161,6 +161,7 @@ class StoreBackend final : public smtp::Backend {
         const bool no = found.kind == Resolution::Kind::unknown || (found.kind == Resolution::Kind::not_ours && !login);
         if (no) {
             picture = co_await directory_.fresh();
+            if (directory_.bounces()->is_one(recipient, *picture)) co_return look_up_bounce(recipient);
             found = picture->resolve(at_home(std::move(recipient), *picture));
         }
         switch (found.kind) {
