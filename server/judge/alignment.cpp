@@ -134,12 +134,15 @@ class StoreAlignment final : public smtp::AlignmentCheck {
         const auto kept = kept_.find(names);
         const Time now = deps_.clock->now();
         if (kept != kept_.end() && now < kept->second.until) co_return verdict(kept->second);
-        auto& asked = asking_[names];
-        if (!asked) {
-            asked = std::make_shared<net::Event>(*deps_.loop);
-            deps_.tasks->spawn("submission.alignment", ask(names, std::move(way), std::move(picture), asked));
+        // Held here, too: the map forgets it when the answer is there, which may be before spawn() has returned.
+        std::shared_ptr<net::Event> answered;
+        if (const auto asked = asking_.find(names); asked != asking_.end()) {
+            answered = asked->second;
+        } else {
+            answered = std::make_shared<net::Event>(*deps_.loop);
+            asking_.emplace(names, answered);
+            deps_.tasks->spawn("submission.alignment", ask(names, std::move(way), std::move(picture), answered));
         }
-        const auto answered = asked;  // the map forgets it when the answer is there
         static_cast<void>(co_await answered->wait_for(kAlignmentWaitMax));
         const auto found = kept_.find(names);
         if (found == kept_.end() || found->second.until <= deps_.clock->now()) {
