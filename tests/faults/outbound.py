@@ -1,0 +1,267 @@
+#!/usr/bin/env python3
+"""kill -9 while mail goes out, hundreds of times: a recipient whose message was in flight gets it twice at most for each
+kill that it was in flight at, none gets none, and none that was recorded as delivered gets it again.
+
+  tests/faults/outbound.py [--kills 300] [--recipients 4000] [--seed N]
+
+The world outside is a server in this process that no kill reaches. It takes its time behind the final dot, so that most
+kills find messages whose fate the server does not know yet; some recipients are refused, some put off at first. What was
+recorded is read from mail.db after each kill. POSTHOUSE_BINARY names the program, else the debug build.
+"""
+import argparse
+import collections
+import pathlib
+import random
+import socketserver
+import sqlite3
+import sys
+import threading
+import time
+
+sys.dont_write_bytecode = True
+sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent), str(pathlib.Path(__file__).resolve().parents[1] / "interop")]
+from house import House  # noqa: E402
+from oracle import check_database, open_database  # noqa: E402
+from outside import submit  # noqa: E402
+
+GOING_ON = (0, 1)  # waiting, sending
+REFUSED, LATER, EACH = "refused", "later", 7  # of so many messages one is for several
+DRAIN_SECONDS_MAX = 240
+
+
+class Violation(Exception):
+    pass
+
+
+class Outside:
+    """An SMTP server that counts what each recipient got."""
+
+    def __init__(self, seed):
+        self.lock, self.random = threading.Lock(), random.Random(seed)
+        self.taken, self.put_off = collections.Counter(), collections.Counter()
+        outside = self
+
+        class Handler(socketserver.StreamRequestHandler):
+            def handle(self):
+                try:
+                    outside.serve(self.rfile, self.wfile)
+                except OSError:
+                    pass  # the server was killed
+
+        class Server(socketserver.ThreadingTCPServer):
+            daemon_threads = True
+            request_queue_size = 100
+
+        self.server = Server(("127.0.0.1", 0), Handler)
+        self.port = self.server.server_address[1]
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def serve(self, reader, writer):
+        def say(text):
+            writer.write(text.encode() + b"\r\n")
+            writer.flush()
+
+        say("220 outside.example ESMTP")
+        recipients = []
+        while line := reader.readline():
+            verb = line[:4].upper().strip()
+            if verb == b"EHLO":
+                say("250-outside.example\r\n250-PIPELINING\r\n250 8BITMIME")
+            elif verb == b"MAIL":
+                recipients = []
+                say("250 2.1.0 ok")
+            elif verb == b"RCPT":
+                say(self.judge(line.partition(b"<")[2].partition(b">")[0].decode(), recipients))
+            elif verb == b"DATA" and not recipients:
+                say("503 5.5.1 nobody")
+            elif verb == b"DATA":
+                say("354 go on")
+                if not self.read_data(reader):
+                    return None
+                with self.lock:
+                    self.taken.update(recipients)
+                    wait = self.random.choice((0, 0, 0.002, 0.01, 0.05))
+                time.sleep(wait)  # it has it, and has not said so
+                say("250 2.0.0 taken")
+            elif verb == b"QUIT":
+                return say("221 bye")
+            else:
+                say("250 2.0.0 ok")
+        return None
+
+    def judge(self, address, recipients):
+        if address.startswith(REFUSED):
+            return "550 5.1.1 nobody of that name"
+        with self.lock:
+            if address.startswith(LATER) and not self.put_off[address]:
+                self.put_off[address] += 1
+                return "450 4.2.1 come back in 1 second"
+        recipients.append(address)
+        return "250 2.1.5 ok"
+
+    @staticmethod
+    def read_data(reader):
+        while line := reader.readline():
+            if line == b".\r\n":
+                return True
+        return False
+
+    def counts(self):
+        with self.lock:
+            return collections.Counter(self.taken)
+
+
+def names(count, generator):
+    """Addresses by message: one, or several of one message."""
+    out, number = [], 0
+    while number < count:
+        size = generator.randrange(2, 12) if generator.randrange(EACH) == 0 else 1
+        kinds = [generator.choices(("r", REFUSED, LATER), (90, 5, 5))[0] for _ in range(size)]
+        out.append([f"{kind}{number + place}@far.example" for place, kind in enumerate(kinds)])
+        number += size
+    return out
+
+
+def fill(data, messages):
+    """Queues them behind what waits already: its row is copied, since a thousand logins are slow. The server is down."""
+    with open_for_writing(data) as database:
+        database.row_factory = sqlite3.Row
+        item = dict(database.execute("SELECT * FROM queue_items ORDER BY id LIMIT 1").fetchone())
+        row = dict(database.execute("SELECT * FROM queue_recipients ORDER BY id LIMIT 1").fetchone())
+
+        def insert(table, values):
+            columns = ", ".join(values)
+            return database.execute(f"INSERT INTO {table} ({columns}) VALUES ({', '.join('?' * len(values))})",
+                                    tuple(values.values())).lastrowid
+
+        for addresses in messages:  # all of one text
+            queue = insert("queue_items", {k: v for k, v in item.items() if k != "id"})
+            for address in addresses:
+                insert("queue_recipients", {**{k: v for k, v in row.items() if k != "id"}, "queue": queue, "state": 0,
+                                            "address": address, "domain": "far.example", "next_attempt_ms": 0})
+        database.execute("UPDATE messages SET refs = refs + ? WHERE id = ?", (len(messages), item["message"]))
+
+
+def open_for_writing(data):
+    return sqlite3.connect(data / "mail.db")
+
+
+class Trial:
+    def __init__(self, wanted):
+        self.random = random.Random(wanted.seed)
+        self.outside = Outside(wanted.seed)
+        self.home = House(relay=f"smtp+plain://127.0.0.1:{self.outside.port}")
+        self.messages = names(wanted.recipients, self.random)
+        self.everybody = {address for message in self.messages for address in message}
+        self.allowed = collections.Counter({address: 1 for address in self.everybody})
+        self.recorded = {}  # address -> what it had got when the server knew of it
+        self.in_flight = self.kills = 0
+
+    def prepare(self):
+        """One message through the front door, held so that it is there to be copied; then all the others."""
+        self.home.cli("route", "remove", "default")
+        self.home.cli("route", "add", "default", "hold")
+        self.home.start()
+        submit(self.home, "one", "r@far.example")
+        self.wait(lambda rows: rows.get("r@far.example") == 4, 30)
+        assert self.home.stop() == 0
+        fill(self.home.data, self.messages)
+        self.home.cli("route", "remove", "default")
+        self.home.cli("route", "add", "default", f"smtp+plain://127.0.0.1:{self.outside.port}")
+
+    def rows(self):
+        """State by address of all that the queue still knows."""
+        database = open_database(self.home.data / "mail.db")
+        try:
+            return dict(database.execute("SELECT address, state FROM queue_recipients").fetchall())
+        finally:
+            database.close()
+
+    def wait(self, done, seconds):
+        end = time.monotonic() + seconds
+        while not done(self.rows()):
+            if time.monotonic() > end:
+                raise Violation(f"not within {seconds} s")
+            time.sleep(0.05)
+
+    def look(self):
+        """After a fall: what is recorded stays as it is; what was in flight may come once more."""
+        rows, counts = self.rows(), self.outside.counts()
+        for address in self.everybody:
+            had = counts[address]
+            if had > self.allowed[address]:
+                raise Violation(f"{address} got it {had} times and may have it {self.allowed[address]} times")
+            if address in self.recorded and had != self.recorded[address]:
+                raise Violation(f"{address} was recorded as delivered and got it again")
+            if rows.get(address) in GOING_ON:
+                if had:  # taken, and the server does not know it
+                    self.in_flight += had == self.allowed[address]
+                    self.allowed[address] = had + 1
+            elif address not in self.recorded:
+                if not had and not address.startswith(REFUSED):
+                    raise Violation(f"{address} left the queue and got nothing")
+                self.recorded[address] = had
+        return sum(1 for state in rows.values() if state in GOING_ON)
+
+    def start(self):
+        """Whoever was put off is due now: nothing waits for time to pass."""
+        with open_for_writing(self.home.data) as database:
+            database.execute("UPDATE queue_recipients SET next_attempt_ms = 0 WHERE state = 0")
+        database.close()
+        self.home.start()
+
+    def kill_once(self):
+        before = sum(self.outside.counts().values())
+        self.start()
+        end = time.monotonic() + 2
+        while sum(self.outside.counts().values()) == before and time.monotonic() < end:
+            time.sleep(0.002)
+        time.sleep(self.random.uniform(0, 0.08))
+        self.home.kill()
+        self.kills += 1
+        time.sleep(0.06)  # what was under way outside has been counted
+        return self.look()
+
+    def finish(self):
+        self.start()
+        self.wait(lambda rows: not any(state in GOING_ON for state in rows.values()), DRAIN_SECONDS_MAX)
+        assert self.home.stop() == 0, "the server did not stop cleanly"
+        self.look()
+        database = open_database(self.home.data / "mail.db")
+        check_database(database)
+        database.close()
+        counts = self.outside.counts()
+        none = [a for a in self.everybody if not a.startswith(REFUSED) and not counts[a]]
+        if none:
+            raise Violation(f"{len(none)} got nothing, {none[0]} among them")
+        twice = sum(1 for a in self.everybody if counts[a] > 1)
+        print(f"{self.kills} kills while mail went out, {len(self.everybody)} recipients: none lost, {twice} got it twice of "
+              f"{self.in_flight} that were in flight at a kill, 0 again of those recorded as delivered", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=300)
+    parser.add_argument("--recipients", type=int, default=4000)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
+    wanted = parser.parse_args()
+    print(f"seed {wanted.seed}", flush=True)
+    trial = Trial(wanted)
+    try:
+        trial.prepare()
+        while trial.kills < wanted.kills:
+            if trial.kill_once() == 0:
+                more = names(wanted.recipients, trial.random)
+                more = [[f"{a.partition('@')[0]}-{trial.kills}@far.example" for a in message] for message in more]
+                fill(trial.home.data, more)
+                trial.everybody.update(a for message in more for a in message)
+                trial.allowed.update({a: 1 for message in more for a in message})
+        trial.finish()
+    except BaseException:
+        print("the end of the server's log:\n" + trial.home.log()[-3000:])
+        raise
+    finally:
+        trial.home.remove()
+
+
+main()
