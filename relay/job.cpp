@@ -29,8 +29,8 @@ net::Task<Started> start_attempt(Core& core, Job& job) {
     std::vector<storage::RecipientId> ids;
     for (const auto& recipient : job.recipients) ids.push_back(recipient.id);
     auto begin = [ids](storage::Tx& tx) { return tx.queue().start(ids); };
-    // Ordered is enough: where a power cut forgets the start, the recipient still waits and is tried again, as it would be
-    // with the start known. What a `queue hold` answered before us is seen all the same.
+    // Ordered is enough: where a power cut forgets the start, the recipient still waits and is tried again, as it would
+    // be with the start known. What a `queue hold` answered before us is seen all the same.
     const auto started = co_await storage::commit_ordered(*core.deps.store, *core.deps.loop, std::move(begin));
     if (!started) {
         log::error("relay", "an attempt cannot be recorded, so it is not made: {}", started.error().context);

@@ -1,10 +1,9 @@
 #pragma once
 /// storage/wal_check (internal): was the end of mail.db-wal lost? SQLite takes a log up to the first frame that does
-/// not
-/// check out and forgets the rest without a word. After a crash that rest is at most the one commit that was under way
-/// and never acknowledged, and before it one that nobody outside was told of (Store::submit_ordered); where more commits
-/// lie behind a bad frame, or the log ends within a frame, somebody damaged the file, and what was acknowledged is
-/// missing.
+/// not check out and forgets the rest without a word. After a crash that rest is at most the one commit that was under
+/// way and never acknowledged, and before it one that nobody outside was told of (Store::submit_ordered); where more
+/// commits lie behind a bad frame, or the log ends within a frame, somebody damaged the file, and what was acknowledged
+/// is missing.
 ///
 /// Source: https://www.sqlite.org/fileformat2.html#the_write_ahead_log
 /// Threads: pure function of the file; nobody else may have the database open.

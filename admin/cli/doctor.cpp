@@ -23,6 +23,7 @@
 #include "protocols/crypto/crypto.h"
 #include "protocols/net/address.h"
 #include "storage/relay_clients.h"
+#include "storage/transport.h"
 
 namespace posthouse::admin {
 namespace {
@@ -240,6 +241,36 @@ void check_clients(Invocation& call, Checks& out) {
     }
 }
 
+// RFC 8461 3.3: who fetches a policy checks the certificate against mta-sts.DOMAIN.
+void check_policies(Invocation& call, const Settings& settings, Checks& out) {
+    const bool is_served =
+        std::ranges::any_of(settings.listen, [](const Settings::Listen& one) { return one.service == "https"; });
+    const auto store = call.store();
+    std::ifstream file(settings.tls_certificate, std::ios::binary);
+    std::ostringstream text;
+    text << file.rdbuf();
+    const auto facts = crypto::read_certificate(text.str());
+    if (!is_served || !store || !facts) return;
+    const auto hosts = (*store)->read([](const storage::Snapshot& snapshot) -> Result<std::vector<std::string>> {
+        std::vector<std::string> found;
+        TRY(const auto domains, snapshot.catalog().domains());
+        for (const storage::Domain& domain : domains) {
+            TRY(const auto served, storage::TransportView(snapshot).sts_served(domain.name));
+            if (served) found.push_back("mta-sts." + domain.name);
+        }
+        return found;
+    });
+    if (!hosts) return;
+    for (const std::string& host : *hosts) {
+        const bool named =
+            std::ranges::any_of(facts->dns_names, [&](const std::string& name) { return covers(name, host); });
+        out.push_back({host, named ? Verdict::good : Verdict::bad,
+                       named ? "the certificate names it"
+                             : "the certificate in [tls] does not name it: nobody can fetch this policy. Get one that "
+                               "does, and send SIGHUP"});
+    }
+}
+
 Check judge(const RecordCheck& found) {
     const bool good = found.status == RecordStatus::good;
     const bool counts = found.wanted.need != Need::advised;
@@ -357,6 +388,7 @@ Result<> doctor(Invocation& call) {
         check_clock(checks);
         check_store(call, checks);
         check_clients(call, checks);
+        check_policies(call, *settings, checks);
         if (!call.has("--no-dns")) check_outside(call, *settings, budget, checks);
     }
     std::vector<Record> rows;

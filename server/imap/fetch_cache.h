@@ -1,7 +1,7 @@
 #pragma once
-/// server/imap/fetch_cache: what FETCH answered of messages and will always answer: envelopes, structures, chosen header
-/// fields, previews. Clients ask for the same list of a mailbox again and again; said from memory it costs neither a
-/// read nor a parse.
+/// server/imap/fetch_cache: what FETCH answered of messages and will always answer: envelopes, structures, chosen
+/// header fields, previews. Clients ask for the same list of a mailbox again and again; said from memory it costs
+/// neither a read nor a parse.
 ///
 /// One column holds one item of one mailbox by UID. A message in a mailbox never changes and a UID is never given twice
 /// (RFC 3501 2.3.1.1), so nothing here is ever wrong; what is no more asked for goes with the space it is needed for.
@@ -38,7 +38,7 @@ class FetchCache {
     FetchCache(const FetchCache&) = delete;
     FetchCache& operator=(const FetchCache&) = delete;
 
-    /// The column of an item, which counts as used now. `item` as it stands in the answer: "BODY[HEADER.FIELDS (DATE)]".
+    /// The column of an item, which counts as used now. `item` as the answer spells it: "BODY[HEADER.FIELDS (DATE)]".
     ColumnPtr column(storage::AccountId account, storage::MailboxId mailbox, std::string_view item);
     bool has(const Column& column, storage::Uid uid) const;
     /// False, and nothing appended, where it is not there.

@@ -243,8 +243,7 @@ net::Task<Result<>> fetch_messages(Session& session, posthouse::imap::FetchProgr
 /// The LIST response of one mailbox, as SELECT gives it from IMAP4rev2 on (RFC 9051 6.3.2; commands_list.cpp).
 net::Task<Result<>> tell_list(Session& session, std::string name);
 
-/// VANISHED (EARLIER) for what was expunged since a mod-sequence of these UIDs (RFC 7162 3.2.10.1). What the client
-/// still counts is left to the news.
+/// VANISHED (EARLIER) for what was expunged of these UIDs since then (RFC 7162 3.2.10.1); what counts still is news.
 net::Task<Result<>> tell_vanished(Session& session, std::vector<posthouse::imap::SequenceSet::Range> uids,
                                   ModSeq since);
 

@@ -79,7 +79,8 @@ class Judge final : public smtp::SenderCheck {
         const auto one = std::make_shared<Case>(*deps_.loop);
         one->question = std::move(question);
         deps_.tasks->spawn("reception.judge", judge(one, rules));
-        const auto answered = co_await one->done.wait_for(silent_ ? std::min(time_max_, kSilentTimeMax) : time_max_);
+        const Milliseconds patience = silent_ ? std::min(time_max_, kSilentTimeMax) : time_max_;
+        const auto answered = co_await one->done.wait_for(patience);
         if (!answered || !one->judged) {
             one->given_up = true;
             silent_ = true;

@@ -128,7 +128,8 @@ class Backend {
     /// May mail for `recipient` be taken from this client? Errc::refused (a bounce address that is not good any more,
     /// or never was: with the sentence for the client), not_found (no such user here), denied (not ours, and the client
     /// may not relay), over_quota (full, or `declared_octets` do not fit), too_large (they never will), limit (an alias
-    /// that explodes), unavailable. What was taken here is a promise: accept() delivers it though the mailbox filled up meanwhile.
+    /// that explodes), unavailable. What was taken here is a promise: accept() delivers it though the mailbox filled up
+    /// meanwhile.
     virtual net::Task<Result<RecipientKind>> lookup_recipient(wire::Path recipient, std::optional<Login> login,
                                                               std::uint64_t declared_octets) = 0;
     /// Names of mechanisms, the strongest first.

@@ -60,6 +60,12 @@ def main():
             assert fetch(home, path)[0] == 404, path
         assert fetch(home, host="mta-sts.other.example")[0] == 404
         assert fetch(home, method="POST")[0] == 405
+        home.cli("domain", "add", "other.example")
+        home.cli("domain", "mta-sts", "other.example", "enforce")
+        told = json.loads(home.cli("doctor", "--json", "--no-dns", check=False).stdout)
+        found = {check["check"]: check for check in told if check["check"].startswith("mta-sts.")}
+        assert "does not name it" in str(found["mta-sts.other.example"]), told
+        assert "the certificate names it" in str(found[HOST]), told
         before = serial(home)
         home.certify(*names)
         home.process.send_signal(signal.SIGHUP)
