@@ -177,6 +177,9 @@ Result<> CatalogImpl::remove_account(AccountId id) {
     TRY_VOID(db_.query("DELETE FROM scram_keys WHERE account = ?1").bind(id).run());
     TRY_VOID(db_.query("DELETE FROM app_passwords WHERE account = ?1").bind(id).run());
     TRY_VOID(db_.query("DELETE FROM capability_switches WHERE account = ?1").bind(id).run());
+    TRY_VOID(db_.query("DELETE FROM account_hours WHERE account = ?1").bind(id).run());
+    TRY_VOID(db_.query("DELETE FROM account_recipients WHERE account = ?1").bind(id).run());
+    TRY_VOID(db_.query("DELETE FROM account_trust WHERE account = ?1").bind(id).run());
     // Who gets the address next gets none of its rights.
     const std::string negative = "-" + gone.address;
     TRY_VOID(db_.query("DELETE FROM mailbox_rights WHERE identifier IN (?1, ?2)").bind(gone.address, negative).run());

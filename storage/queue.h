@@ -69,7 +69,7 @@ struct NewQueueItem {
     std::string envid;
     Ret ret = Ret::unspecified;
     bool smtputf8 = false;
-    bool eight_bit = false;               ///< BODY=8BITMIME was given, or the content has 8-bit octets
+    bool eight_bit = false;  ///< BODY=8BITMIME was given, or the content has 8-bit octets
     TlsWish tls = TlsWish::policy;
     std::optional<AccountId> account;     ///< who submitted it
     std::optional<RelayClientId> client;  ///< the relay client that handed it in
@@ -118,6 +118,8 @@ struct QueueRecipient {
     WaitCause cause = WaitCause::none;
     LaneId lane{};  ///< where it waits its turn; 0: nowhere, or not for long
     bool released = false;  ///< somebody let it go: no hold of a route keeps it any more
+    IncidentId incident{};  ///< it is held under; 0: none
+    Time fault_since{};     ///< since when it is refused for a fault of ours; none: it is not
 };
 
 /// One waiting recipient in the order of the due index.
@@ -146,7 +148,7 @@ struct LaneRecord {
 
 /// What became of one attempt for one recipient.
 struct Outcome {
-    RecipientState state = RecipientState::waiting;  ///< delivered, failed, or waiting (deferred)
+    RecipientState state = RecipientState::waiting;  ///< delivered, failed, waiting (deferred) or held
     std::string reply;
     std::string enhanced_code;  ///< "5.1.1"; "" where there was none
     std::string reply_class;    ///< "recipient-unknown": the word of protocols/bounce for `reply`
@@ -157,6 +159,8 @@ struct Outcome {
     WaitCause cause = WaitCause::none;  ///< for waiting
     LaneId lane{};                      ///< likewise
     bool uses_attempt = true;           ///< false: it waits on in its lane, the attempt does not count
+    IncidentId incident{};              ///< for held: why
+    Time fault_since{};                 ///< for held: since when; none leaves what is known
 };
 
 class QueueView {

@@ -15,6 +15,7 @@ EventKind kind_of(RecipientState state) {
     switch (state) {
         case RecipientState::delivered: return EventKind::delivered;
         case RecipientState::failed: return EventKind::bounced;
+        case RecipientState::held: return EventKind::held;
         default: return EventKind::attempted;
     }
 }
@@ -77,8 +78,8 @@ Result<std::vector<RecipientId>> QueueImpl::start(std::span<const RecipientId> r
 
 Result<> QueueImpl::finish(RecipientId id, const Outcome& outcome) {
     if (outcome.state != RecipientState::delivered && outcome.state != RecipientState::failed &&
-        outcome.state != RecipientState::waiting) {
-        return Error(Errc::invalid, "an attempt ends as delivered, failed or waiting");
+        outcome.state != RecipientState::waiting && outcome.state != RecipientState::held) {
+        return Error(Errc::invalid, "an attempt ends as delivered, failed, waiting or held");
     }
     TRY(const QueueRecipient before, recipient(id));
     // Held: the administrator may have held it while the attempt ran; what the remote said counts all the same.
@@ -89,9 +90,10 @@ Result<> QueueImpl::finish(RecipientId id, const Outcome& outcome) {
     TRY_VOID(
         db_.query("UPDATE queue_recipients SET state = ?2, last_reply = ?3, last_remote = ?4, next_attempt_ms = ?5, "
                   "delay_told = max(delay_told, ?6), last_class = ?7, cause = ?8, lane = ?9, "
-                  "attempts = max(attempts - ?10, 0) WHERE id = ?1")
+                  "attempts = max(attempts - ?10, 0), incident = ?11, fault_ms = max(fault_ms, ?12) WHERE id = ?1")
             .bind(id, outcome.state, outcome.reply, outcome.remote, outcome.next_attempt, outcome.delay_told,
-                  outcome.reply_class, outcome.cause, outcome.lane, outcome.uses_attempt ? 0 : 1)
+                  outcome.reply_class, outcome.cause, outcome.lane, outcome.uses_attempt ? 0 : 1, outcome.incident,
+                  outcome.fault_since)
             .run());
     TRY(const QueueItem owner, item(before.queue));
     NewEvent event;

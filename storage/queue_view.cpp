@@ -14,7 +14,7 @@ namespace {
     "forwarded_by"
 #define RECIPIENT_COLUMNS                                                                                    \
     "id, queue, address, domain, orcpt, notify, state, next_attempt_ms, attempts, last_reply, last_remote, " \
-    "delay_told, last_class, cause, lane, released"
+    "delay_told, last_class, cause, lane, released, incident, fault_ms"
 
 constexpr std::array<std::string_view, 6> kStateNames = {"waiting", "sending", "delivered",
                                                          "failed",  "held",    "cancelled"};
@@ -58,6 +58,8 @@ QueueRecipient recipient_of(const Query& row) {
     recipient.cause = static_cast<WaitCause>(row.i64(13));
     recipient.lane = row.id<LaneId>(14);
     recipient.released = row.flag(15);
+    recipient.incident = row.id<IncidentId>(16);
+    recipient.fault_since = row.time(17);
     return recipient;
 }
 

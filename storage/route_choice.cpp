@@ -33,7 +33,8 @@ class Chooser {
             skips_hold_ = input_.released && i + 1 < steps_.size();
             if (take_step(steps_[i])) return std::move(out_);
         }
-        out_.kind = Choice::Kind::wait;
+        // What only waits for its hour or its day does not need anybody to mend it.
+        out_.kind = out_.incident && !out_.is_temporary ? Choice::Kind::incident : Choice::Kind::wait;
         if (out_.until == Time{}) out_.until = input_.now + std::chrono::hours(1);
         return std::move(out_);
     }
@@ -44,6 +45,15 @@ class Chooser {
         std::uint32_t weight = 1;
         std::optional<SourceAddress> source;
         bool probe = false;
+        bool slow = false;
+    };
+    // One address of a pool, and why it may not send there now.
+    struct Judged {
+        SourceAddress address;
+        enum class Why : std::uint8_t { open, probe, refused, incident, drained, sparing, warming } why = Why::open;
+        const Memory* memory = nullptr;
+        const Reputation* standing = nullptr;
+        std::uint64_t weight = 1;
     };
 
     // Ways that carry mail, and whether something stands behind them for what none may carry.
@@ -57,7 +67,8 @@ class Chooser {
                 if (ends && carry > 0) out_.has_end = true;
             }
         }
-        out_.has_other = carry > 1;
+        has_way_ = carry > 1;
+        out_.has_other = has_way_;
     }
 
     // The shares that can be taken now, one of them by weight. A probe goes before all: it is due once a day.
@@ -79,6 +90,7 @@ class Chooser {
         out_.way = std::move(chosen->way);
         out_.source = std::move(chosen->source);
         out_.probe = chosen->probe;
+        out_.slow = chosen->slow;
         out_.kind = out_.way.kind == WayKind::hold   ? Choice::Kind::hold
                     : out_.way.kind == WayKind::fail ? Choice::Kind::fail
                                                      : Choice::Kind::take;
@@ -103,54 +115,183 @@ class Chooser {
         }
         const auto used = picture_.used_today.find(share.way);
         if (limits.day_max != 0 && used != picture_.used_today.end() && used->second >= limits.day_max) {
-            later(from_unix_ms((day_number(input_.now) + 1) * kDayMs));
+            wait_until(from_unix_ms((day_number(input_.now) + 1) * kDayMs));
             resting_ = true;
             return pass("{}: its allowance of {} recipients a day is used up", share.way, limits.day_max);
         }
         if (out.way.kind == WayKind::direct) return judge_direct(std::move(out));
         for (const std::string& site : {std::string(), sender_site(input_.mail.sender)}) {
-            const bool matters = out_.has_other || (out_.has_end && !site.empty());
+            const bool matters = has_way_ || (out_.has_end && !site.empty());
             const Memory* const known = matters ? remembered(share.way, "", site) : nullptr;
             if (known == nullptr) continue;
             if (!is_due(*known)) return pass_remembered(*known);
             out.probe = true;
         }
+        if (!out.probe && is_stopped(share.way, "")) return std::nullopt;
         return out;
     }
 
-    // The addresses of the pool that are not refused there; else one whose probe is due.
     std::optional<Candidate> judge_direct(Candidate out) {
-        std::vector<SourceAddress> pool;
+        std::vector<Judged> pool;
         for (const SourceAddress& address : picture_.addresses) {
-            if (address.pool == out.way.pool) pool.push_back(address);
+            if (address.pool == out.way.pool && !address.pool.empty()) pool.push_back(judge_address(out.way, address));
         }
         if (!out.way.pool.empty() && pool.empty()) {
             return pass("{}: the pool {} has no address; posthouse address add puts one in", out.way.name,
                         out.way.pool);
         }
-        if (out.way.pool.empty()) pool.resize(1);
-        std::vector<SourceAddress> open;
-        const Memory* refused = nullptr;
-        for (const SourceAddress& address : pool) {
-            const Memory* const known = refusal(out.way.name, address.address);
-            const bool is_only = !out_.has_other && !ends_for(known) && pool.size() == 1;
-            if (known == nullptr || is_only) {
-                open.push_back(address);
-            } else if (is_due(*known)) {
-                out.probe = true;
-                open.assign(1, address);
-                break;
-            } else {
-                refused = known;
-                if (pool.size() > 1) note(*known);
+        if (out.way.pool.empty()) pool.push_back(judge_address(out.way, SourceAddress()));
+        const Judged* chosen = draw(pool);
+        if (chosen == nullptr) chosen = last_resort(pool, out);
+        if (chosen == nullptr) {
+            for (const Judged& one : pool) {
+                note(out.way, one);
+                wait_for(out.way, one);
             }
+            return std::nullopt;
         }
-        // Nobody else would take it: waiting would not make the address better.
-        if (open.empty() && !out_.has_other && !ends_for(refused)) open = pool;
-        if (open.empty()) return pass_remembered(*refused);
-        const SourceAddress& chosen = open[input_.ticket % open.size()];
-        if (!chosen.address.empty()) out.source = chosen;
+        for (const Judged& one : pool) {
+            if (pool.size() > 1 && &one != chosen && one.why != Judged::Why::sparing) note(out.way, one);
+        }
+        out.probe = chosen->why == Judged::Why::probe;
+        out_.has_other = out_.has_other || pool.size() > 1;
+        if (!chosen->address.address.empty()) out.source = chosen->address;
         return out;
+    }
+
+    Judged judge_address(const Way& way, const SourceAddress& address) const {
+        using Why = Judged::Why;
+        Judged out;
+        out.address = address;
+        const std::string_view provider = input_.mail.provider;
+        out.standing = picture_.book.standing(address.address, provider);
+        const int score = out.standing == nullptr ? 100 : std::clamp(out.standing->score, 1, 100);
+        out.weight = std::uint64_t{std::max<std::uint32_t>(address.weight, 1)} * static_cast<std::uint64_t>(score);
+        out.memory = refusal(way.name, address.address);
+        if (out.standing != nullptr && out.standing->standing == Standing::drained) {
+            out.why = Why::drained;
+        } else if (out.memory != nullptr && (has_way_ || is_in_pool(way) || ends_for(out.memory))) {
+            out.why = is_due(*out.memory) ? Why::probe : Why::refused;
+        } else if (!input_.tried && incident_at(way.name, address.address) != nullptr) {
+            out.why = Why::incident;
+        } else if (address.warm_since != Time{} && warm_up_left(warm_up_of(address), input_.now) == 0) {
+            out.why = Why::warming;
+        } else if (out.standing != nullptr && out.standing->standing == Standing::probation) {
+            const std::uint32_t percent = kProbationPercent[out.standing->step];
+            // Where little is sent, a message every half hour is what there is to judge by.
+            const bool is_due = input_.now - out.standing->last_use >= std::chrono::minutes(30);
+            if (!is_due && !input_.tried && spread(input_.ticket) % 100 >= percent) out.why = Why::sparing;
+        }
+        return out;
+    }
+
+    // By weight among those that are open; one whose probe is due goes before all, it is due once a day.
+    const Judged* draw(const std::vector<Judged>& pool) const {
+        std::vector<const Judged*> open;
+        std::uint64_t sum = 0;
+        bool are_equal = true;
+        for (const Judged& one : pool) {
+            if (one.why == Judged::Why::probe) return &one;
+            if (one.why != Judged::Why::open) continue;
+            open.push_back(&one);
+            sum += one.weight;
+            are_equal = are_equal && one.weight == open.front()->weight;
+        }
+        if (open.empty()) return nullptr;
+        if (are_equal) return open[input_.ticket % open.size()];
+        std::uint64_t at = spread(input_.ticket) % sum;
+        for (const Judged* one : open) {
+            if (at < one->weight) return one;
+            at -= one->weight;
+        }
+        return open.back();
+    }
+
+    // Nobody else would take it: waiting would not make the address better.
+    const Judged* last_resort(const std::vector<Judged>& pool, Candidate& out) {
+        using Why = Judged::Why;
+        if (has_way_) return nullptr;
+        if (std::ranges::any_of(pool, [](const Judged& one) { return one.why == Why::warming; })) return nullptr;
+        const Judged* best = nullptr;
+        for (const Judged& one : pool) {
+            if (!input_.tried && incident_at(out.way.name, one.address.address) != nullptr) continue;
+            if (one.why == Why::refused && ends_for(one.memory)) continue;
+            if (best == nullptr || rank(one) < rank(*best)) best = &one;
+        }
+        if (best != nullptr) out.slow = best->why == Why::drained || best->why == Why::sparing;
+        return best;
+    }
+    static int rank(const Judged& one) {
+        switch (one.why) {
+            case Judged::Why::sparing: return 0;
+            case Judged::Why::refused: return 1;
+            default: return 2;
+        }
+    }
+
+    // Why an address was not taken.
+    void note(const Way& way, const Judged& one) {
+        using Why = Judged::Why;
+        const std::string name = one.address.address.empty() ? "our address" : one.address.address;
+        if (one.why == Why::refused) note(*one.memory);
+        if (one.why == Why::drained) {
+            out_.passed_over.push_back(fmt::format("{}: {} is drained since {}: {}", way.name, name,
+                                                   format_rfc3339(one.standing->since), one.standing->why));
+        }
+        if (one.why == Why::sparing) {
+            out_.passed_over.push_back(fmt::format("{}: {} is on probation and takes {} % of the mail", way.name, name,
+                                                   kProbationPercent[one.standing->step]));
+        }
+        if (one.why == Why::warming) {
+            out_.passed_over.push_back(
+                fmt::format("{}: {} is warmed up: its {} recipients of this hour are used", way.name, name,
+                            warm_up_allowance(turn_day(warm_up_of(one.address), input_.now).level)));
+        }
+        if (one.why == Why::incident) static_cast<void>(is_stopped(way.name, one.address.address));
+    }
+
+    // When it may be again.
+    void wait_for(const Way& way, const Judged& one) {
+        using Why = Judged::Why;
+        if (one.why == Why::refused) later(one.memory->probe);
+        const bool is_outage = one.why == Why::refused && one.memory->site.empty();
+        if (is_outage || one.why == Why::drained || one.why == Why::sparing || one.why == Why::warming) resting_ = true;
+        if (one.why == Why::sparing) later(input_.now + std::chrono::minutes(30));
+        if (one.why == Why::warming) wait_until(from_unix_ms((hour_number(input_.now) + 1) * kHourMs));
+        if (const Incident* known = incident_at(way.name, one.address.address)) out_.incident = *known;
+    }
+
+    WarmUp warm_up_of(const SourceAddress& address) const {
+        const WarmUp* const known = picture_.book.warm_up(address.address, input_.mail.provider);
+        return known == nullptr ? WarmUp() : *known;
+    }
+    bool is_in_pool(const Way& way) const {
+        return std::ranges::count(picture_.addresses, way.pool, &SourceAddress::pool) > 1;
+    }
+    // So that neighbours among tickets do not end up together (splitmix64).
+    static std::uint64_t spread(std::uint64_t ticket) {
+        ticket += 0x9e3779b97f4a7c15ULL;
+        ticket = (ticket ^ (ticket >> 30U)) * 0xbf58476d1ce4e5b9ULL;
+        ticket = (ticket ^ (ticket >> 27U)) * 0x94d049bb133111ebULL;
+        return ticket ^ (ticket >> 31U);
+    }
+
+    const Incident* incident_at(std::string_view way, std::string_view source) const {
+        const std::string domain = address_domain(input_.mail.sender);
+        const auto found = std::ranges::find_if(
+            picture_.incidents, [&](const Incident& one) { return stops(one, way, source, input_.site, domain); });
+        return found == picture_.incidents.end() ? nullptr : &*found;
+    }
+    // Passes over a way that an incident stops, and keeps which.
+    bool is_stopped(std::string_view way, std::string_view source) {
+        if (input_.tried) return false;
+        const Incident* const known = incident_at(way, source);
+        if (known == nullptr) return false;
+        out_.incident = *known;
+        if (known->key.site.empty()) resting_ = true;
+        out_.passed_over.push_back(
+            fmt::format("{}: incident {}: {}: {}", way, raw(known->id), describe(*known), known->reply));
+        return true;
     }
 
     // What is known against an address here: the whole way first, then the site.
@@ -165,10 +306,14 @@ class Chooser {
         });
         return found == picture_.memory.end() ? nullptr : &*found;
     }
-    bool is_due(const Memory& memory) const { return input_.asked || memory.probe <= input_.now; }
+    bool is_due(const Memory& memory) const { return input_.asked || input_.tried || memory.probe <= input_.now; }
     // A refusal, not an outage: "hold" or "fail" is what the route says to it.
     bool ends_for(const Memory* memory) const { return out_.has_end && memory != nullptr && !memory->site.empty(); }
 
+    void wait_until(Time at) {
+        out_.is_temporary = true;
+        later(at);
+    }
     void later(Time at) {
         if (out_.until == Time{} || at < out_.until) out_.until = at;
     }
@@ -186,6 +331,7 @@ class Chooser {
         later(memory.probe);
         if (memory.site.empty()) resting_ = true;
         note(memory);
+        if (const Incident* known = incident_at(memory.way, memory.source)) out_.incident = *known;
         return std::nullopt;
     }
     template <class... Args>
@@ -195,11 +341,13 @@ class Chooser {
     }
 
     static constexpr std::int64_t kDayMs = 24LL * 3600 * 1000;
+    static constexpr std::int64_t kHourMs = 3600LL * 1000;
     const RoutePicture& picture_;
     const ChoiceInput& input_;
     std::vector<Step> steps_;
     bool skips_hold_ = false;
     bool resting_ = false;  // a way before was passed over that will do again soon
+    bool has_way_ = false;  ///< the route names several
     Choice out_;
 };
 

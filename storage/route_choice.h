@@ -8,8 +8,15 @@
 /// "hold" and "fail" behind other ways are for what is refused: by the way for good (too big for it, no such way), by
 /// the site for our address's fault, by the service for its sender. A way that is down for a while, too fast, or out of
 /// its allowance is waited for instead: an outage of an hour neither bounces mail nor calls for an administrator.
+///
+/// Of the addresses of a pool one is drawn by weight and score among those that may send there now: not refused there,
+/// not drained at that provider, with something left of their warm-up; one on probation takes its share alone. Where
+/// none is left, the next way takes it; where the route names no other, warm-up waits for the next hour, and the last
+/// drained address goes on slowly (Choice::slow) rather than not at all.
+/// A way that an open incident stops is passed over; where all that is left is such a way, the mail is held under it.
 /// Invariants  1. No way is ever taken that the route does not name (fail closed).
 ///             2. The same ticket makes the same choice: a message does not wander between ways of equal rank.
+///             3. No mail leaves by a drained address while another way or address may take it.
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -27,6 +34,7 @@ struct ChoiceInput {
     std::uint64_t ticket = 0;  ///< spreads messages over weights and addresses
     bool released = false;     ///< held by a route and let go since: what stands behind "hold" takes it
     bool asked = false;        ///< somebody wants it tried now: ways that rest are probed
+    bool tried = false;        ///< held by an incident and let go since: it may try what the incident stops
     ChoiceInput() = default;
 };
 
@@ -35,16 +43,20 @@ struct Choice {
         take,  ///< `way` (direct or smarthost)
         hold,
         fail,
-        wait,  ///< none of them now; look again at `until`
+        wait,      ///< none of them now; look again at `until`
+        incident,  ///< none of them before `incident` is over: held under it
     };
     Kind kind = Kind::take;
     std::string route;  ///< name; "" where none fits
     Way way;
     std::optional<SourceAddress> source;  ///< direct, from a pool
     bool probe = false;                   ///< this message tries a way that was refused
-    bool has_other = false;               ///< the route names other ways as well
+    bool has_other = false;               ///< the route names other ways, or the pool has other addresses
     bool has_end = false;                 ///< behind its ways the route says "hold" or "fail"
+    bool slow = false;                    ///< from the last address of its pool, which is drained: a little at a time
+    std::optional<Incident> incident;
     Time until{};
+    bool is_temporary = false;             ///< for wait: it only waits for its hour or its day
     std::vector<std::string> passed_over;  ///< why not the ways before: a sentence each
     std::string why;                       ///< "route \"all\" (priority 100): it takes all mail"
 };

@@ -181,11 +181,11 @@ Result<std::vector<Route>> RouteView::routes() const {
 
 Result<std::vector<SourceAddress>> RouteView::addresses() const {
     std::vector<SourceAddress> out;
-    Query q = db_.query("SELECT address, pool, ehlo FROM source_addresses ORDER BY pool, address");
+    Query q = db_.query("SELECT address, pool, ehlo, weight, warm_ms FROM source_addresses ORDER BY pool, address");
     for (;;) {
         TRY(const bool more, q.row());
         if (!more) return out;
-        out.push_back(SourceAddress{q.text(0), q.text(1), q.text(2)});
+        out.push_back(SourceAddress{q.text(0), q.text(1), q.text(2), q.u32(3), q.time(4)});
     }
 }
 
@@ -206,6 +206,8 @@ Result<RoutePicture> RouteView::picture(std::int64_t day) const {
     TRY(out.routes, routes());
     TRY(out.addresses, addresses());
     TRY(out.memory, memory());
+    TRY(out.incidents, open_incidents(db_));
+    TRY(out.book, read_address_book(db_));
     Query q = db_.query("SELECT way, recipients FROM way_use WHERE day = ?1");
     q.bind(day);
     for (;;) {
@@ -260,6 +262,10 @@ Result<> RouteTx::set_way(const Way& way) {
     if (db_.changes() == 0) return Error(Errc::not_found, fmt::format("there is no way {}", way.name));
     // What was learned of the old one says nothing about the new.
     TRY_VOID(db_.query("DELETE FROM route_memory WHERE way = ?1").bind(way.name).run());
+    // What it was refused for may be mended: one message of those that are held tries at once.
+    TRY_VOID(db_.query("UPDATE incidents SET probe_ms = 1 WHERE way = ?1 AND state = 0 AND probe_ms <> 0")
+                 .bind(way.name)
+                 .run());
     return write_way(way);
 }
 
@@ -332,9 +338,10 @@ Result<> RouteTx::add_address(const SourceAddress& address) {
     if (std::ranges::find(all, address.address, &SourceAddress::address) != all.end()) {
         return Error(Errc::already_exists, fmt::format("{} is in a pool already", address.address));
     }
-    TRY_VOID(db_.query("INSERT INTO source_addresses (address, pool, ehlo) VALUES (?1, ?2, ?3)")
-                 .bind(address.address, address.pool, address.ehlo)
-                 .run());
+    TRY_VOID(
+        db_.query("INSERT INTO source_addresses (address, pool, ehlo, weight, warm_ms) VALUES (?1, ?2, ?3, ?4, ?5)")
+            .bind(address.address, address.pool, address.ehlo, address.weight, address.warm_since)
+            .run());
     changed();
     return {};
 }
@@ -343,6 +350,7 @@ Result<> RouteTx::remove_address(std::string_view address) {
     TRY_VOID(db_.query("DELETE FROM source_addresses WHERE address = ?1").bind(address).run());
     if (db_.changes() == 0) return Error(Errc::not_found, fmt::format("{} is in no pool", address));
     TRY_VOID(db_.query("DELETE FROM route_memory WHERE source = ?1").bind(address).run());
+    TRY_VOID(ReputationTx(tx_).forget(address));
     changed();
     return {};
 }

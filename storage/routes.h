@@ -22,6 +22,8 @@
 
 #include "protocols/base/clock.h"
 #include "protocols/base/result.h"
+#include "storage/incidents.h"
+#include "storage/reputation.h"
 #include "storage/types.h"
 
 namespace posthouse::storage {
@@ -107,7 +109,9 @@ struct Route {
 struct SourceAddress {
     std::string address;  ///< in its usual spelling
     std::string pool;
-    std::string ehlo;  ///< what it calls itself; "" for the server's name
+    std::string ehlo;          ///< what it calls itself; "" for the server's name
+    std::uint32_t weight = 1;  ///< its share of what its pool sends
+    Time warm_since{};         ///< since when it is warmed up; none: it is warm
     bool operator==(const SourceAddress&) const = default;
 };
 
@@ -129,6 +133,8 @@ struct RoutePicture {
     std::vector<SourceAddress> addresses;
     std::vector<Memory> memory;
     std::map<std::string, std::uint64_t, std::less<>> used_today;  ///< recipients by way
+    std::vector<Incident> incidents;                               ///< that are open
+    AddressBook book;                                              ///< what the addresses are worth
 };
 
 class RouteView {

@@ -168,11 +168,50 @@ INSERT OR IGNORE INTO capability_switches VALUES (0, '', 'UIDONLY');
 constexpr const char* kForwarding5 = R"sql(
 ALTER TABLE queue_items ADD COLUMN forwarded_by TEXT NOT NULL DEFAULT '';
 )sql";
+constexpr const char* kIncidents5 = R"sql(
+ALTER TABLE queue_recipients ADD COLUMN incident INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE queue_recipients ADD COLUMN fault_ms INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX queue_recipients_by_incident ON queue_recipients (incident, id) WHERE incident <> 0;
+CREATE TABLE incidents (id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, way TEXT NOT NULL,
+    source TEXT NOT NULL, site TEXT NOT NULL, domain TEXT NOT NULL, since_ms INTEGER NOT NULL,
+    last_ms INTEGER NOT NULL, refusals INTEGER NOT NULL, reply TEXT NOT NULL, remote TEXT NOT NULL,
+    state INTEGER NOT NULL, cleared_ms INTEGER NOT NULL DEFAULT 0, cleared_why TEXT NOT NULL DEFAULT '',
+    probe_ms INTEGER NOT NULL DEFAULT 0, probes INTEGER NOT NULL DEFAULT 0, told INTEGER NOT NULL DEFAULT 0);
+CREATE UNIQUE INDEX incidents_open ON incidents (kind, way, source, site, domain) WHERE state = 0;
+)sql";
+constexpr const char* kReputation5 = R"sql(
+ALTER TABLE source_addresses ADD COLUMN weight INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE source_addresses ADD COLUMN warm_ms INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE reputation (source TEXT NOT NULL, provider TEXT NOT NULL, standing INTEGER NOT NULL,
+    step INTEGER NOT NULL DEFAULT 0, since_ms INTEGER NOT NULL, score INTEGER NOT NULL, why TEXT NOT NULL,
+    by_hand INTEGER NOT NULL DEFAULT 0, falls INTEGER NOT NULL DEFAULT 0, last_use_ms INTEGER NOT NULL DEFAULT 0,
+    clean INTEGER NOT NULL DEFAULT 0, from_day INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (source, provider))
+    WITHOUT ROWID;
+CREATE TABLE reputation_days (source TEXT NOT NULL, provider TEXT NOT NULL, day INTEGER NOT NULL, tried BLOB NOT NULL,
+    blocked BLOB NOT NULL, deferred BLOB NOT NULL, bounced BLOB NOT NULL, complained BLOB NOT NULL,
+    PRIMARY KEY (source, provider, day)) WITHOUT ROWID;
+CREATE TABLE warm_ups (source TEXT NOT NULL, provider TEXT NOT NULL, level INTEGER NOT NULL, day INTEGER NOT NULL,
+    day_used INTEGER NOT NULL, is_bad INTEGER NOT NULL, hour INTEGER NOT NULL, hour_used INTEGER NOT NULL,
+    PRIMARY KEY (source, provider)) WITHOUT ROWID;
+CREATE TABLE address_checks (source TEXT NOT NULL, list TEXT NOT NULL, found INTEGER NOT NULL, detail TEXT NOT NULL,
+    since_ms INTEGER NOT NULL, checked_ms INTEGER NOT NULL, PRIMARY KEY (source, list)) WITHOUT ROWID;
+)sql";
+constexpr const char* kAccountGuard5 = R"sql(
+CREATE TABLE account_hours (account INTEGER NOT NULL, hour INTEGER NOT NULL, messages INTEGER NOT NULL,
+    letters INTEGER NOT NULL, recipients INTEGER NOT NULL, fresh INTEGER NOT NULL, bounced INTEGER NOT NULL,
+    PRIMARY KEY (account, hour)) WITHOUT ROWID;
+CREATE TABLE account_recipients (account INTEGER NOT NULL, hash INTEGER NOT NULL, PRIMARY KEY (account, hash))
+    WITHOUT ROWID;
+CREATE TABLE account_trust (account INTEGER PRIMARY KEY, until_ms INTEGER NOT NULL);
+)sql";
 constexpr const char* kToVersion5[] = {
     kReleased5,
     kSwitches5,
     kReturnPath5,
     kForwarding5,
+    kIncidents5,
+    kReputation5,
+    kAccountGuard5,
 };
 
 constexpr Migration kMigrations[] = {{1, kToVersion2}, {2, kToVersion3}, {3, kToVersion4}, {4, kToVersion5}};

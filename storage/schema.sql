@@ -99,7 +99,88 @@ CREATE TABLE ways (
 CREATE TABLE source_addresses (
     address TEXT PRIMARY KEY,          -- in its usual spelling
     pool    TEXT NOT NULL,             -- ways.pool
-    ehlo    TEXT NOT NULL DEFAULT ''   -- what it calls itself; '' for the server's name
+    ehlo    TEXT NOT NULL DEFAULT '',  -- what it calls itself; '' for the server's name
+    weight  INTEGER NOT NULL DEFAULT 1,  -- its share of what its pool sends
+    warm_ms INTEGER NOT NULL DEFAULT 0   -- since when it is warmed up; 0: it is warm
+) WITHOUT ROWID;
+
+-- What each account sends to others by the hour, for four weeks: the baseline that a burst is measured by.
+CREATE TABLE account_hours (
+    account    INTEGER NOT NULL,  -- accounts.id
+    hour       INTEGER NOT NULL,  -- since 1970, UTC
+    messages   INTEGER NOT NULL,  -- submitted
+    letters    INTEGER NOT NULL,  -- of them those that do not call themselves mail to many
+    recipients INTEGER NOT NULL,  -- of them
+    fresh      INTEGER NOT NULL,  -- of these: never written to before
+    bounced    INTEGER NOT NULL,  -- of these: do not exist
+    PRIMARY KEY (account, hour)
+) WITHOUT ROWID;
+
+-- Whom an account has written to.
+CREATE TABLE account_recipients (
+    account INTEGER NOT NULL,  -- accounts.id
+    hash    INTEGER NOT NULL,  -- FNV-1a of the address in lower case
+    PRIMARY KEY (account, hash)
+) WITHOUT ROWID;
+
+-- Accounts that were held for review and released: they are not judged for a while.
+CREATE TABLE account_trust (
+    account  INTEGER PRIMARY KEY,  -- accounts.id
+    until_ms INTEGER NOT NULL      -- until then
+);
+
+-- What our addresses are worth at each provider. No row: healthy.
+CREATE TABLE reputation (
+    source      TEXT NOT NULL,               -- the local address; '' where the system chooses
+    provider    TEXT NOT NULL,               -- 'google'; 'other': all that are not known by name; '' everywhere
+    standing    INTEGER NOT NULL,            -- 0 healthy 1 watched 2 drained 3 probation
+    step        INTEGER NOT NULL DEFAULT 0,  -- of the probation: 1, 5, 25, 100 %
+    since_ms    INTEGER NOT NULL,            -- of this standing and step
+    score       INTEGER NOT NULL,            -- 0..100
+    why         TEXT NOT NULL,               -- one plain sentence
+    by_hand     INTEGER NOT NULL DEFAULT 0,  -- 1: drained by hand, comes back by hand
+    falls       INTEGER NOT NULL DEFAULT 0,  -- times it was drained since it was healthy
+    last_use_ms INTEGER NOT NULL DEFAULT 0,  -- probation: when a message was let through last
+    clean       INTEGER NOT NULL DEFAULT 0,  -- probation: recipients taken in this step
+    from_day    INTEGER NOT NULL DEFAULT 0,  -- since 1970: evidence of earlier days was answered by a fall and counts no more
+    PRIMARY KEY (source, provider)
+) WITHOUT ROWID;
+
+-- What the standing is judged by: sketches of different recipients (storage/distinct.h), a row a day, for 30 days.
+CREATE TABLE reputation_days (
+    source     TEXT NOT NULL,     -- as in reputation
+    provider   TEXT NOT NULL,     -- likewise
+    day        INTEGER NOT NULL,  -- since 1970, UTC
+    tried      BLOB NOT NULL,     -- written to
+    blocked    BLOB NOT NULL,     -- refused for our address
+    deferred   BLOB NOT NULL,     -- put off: too fast, for now
+    bounced    BLOB NOT NULL,     -- there is nobody
+    complained BLOB NOT NULL,     -- called it spam
+    PRIMARY KEY (source, provider, day)
+) WITHOUT ROWID;
+
+-- How far new addresses are warmed up. No row: at the beginning.
+CREATE TABLE warm_ups (
+    source    TEXT NOT NULL,     -- source_addresses.address
+    provider  TEXT NOT NULL,     -- as in reputation
+    level     INTEGER NOT NULL,  -- clean days so far: 20 * 1.4 ^ level recipients an hour
+    day       INTEGER NOT NULL,  -- since 1970, UTC, that the next two are of
+    day_used  INTEGER NOT NULL,  -- recipients
+    is_bad    INTEGER NOT NULL,  -- 1: it was refused or told to slow down
+    hour      INTEGER NOT NULL,  -- since 1970, that the next is of
+    hour_used INTEGER NOT NULL,  -- recipients
+    PRIMARY KEY (source, provider)
+) WITHOUT ROWID;
+
+-- What block lists and the reverse DNS say of our addresses.
+CREATE TABLE address_checks (
+    source     TEXT NOT NULL,     -- the address
+    list       TEXT NOT NULL,     -- the list's zone; 'ptr' for the reverse DNS
+    found      INTEGER NOT NULL,  -- 0 as it should be 1 listed, or wrong 2 nobody knows
+    detail     TEXT NOT NULL,     -- what was answered
+    since_ms   INTEGER NOT NULL,  -- since when it is found so
+    checked_ms INTEGER NOT NULL,  -- when it was asked last
+    PRIMARY KEY (source, list)
 ) WITHOUT ROWID;
 
 -- What was learned of ways: where one is refused for its address's fault, or does not work at all.
@@ -317,10 +398,36 @@ CREATE TABLE queue_recipients (
     cause           INTEGER NOT NULL DEFAULT 0,         -- why it waits: position in WaitCause (storage/queue.h)
     last_class      TEXT NOT NULL DEFAULT '',           -- what last_reply meant: 'mailbox-full'; '' before an attempt
     lane            INTEGER NOT NULL DEFAULT 0,         -- lanes.id where it waits its turn (the row may be gone); 0: none
-    released        INTEGER NOT NULL DEFAULT 0          -- 1: somebody let it go, no hold of a route keeps it any more
+    released        INTEGER NOT NULL DEFAULT 0,         -- 1: somebody let it go, no hold of a route keeps it any more
+    incident        INTEGER NOT NULL DEFAULT 0,         -- incidents.id it is held under; 0: none
+    fault_ms        INTEGER NOT NULL DEFAULT 0          -- since when it is refused for a fault of ours; 0: it is not
 );
 CREATE INDEX queue_recipients_by_queue ON queue_recipients (queue);
 CREATE INDEX queue_recipients_due ON queue_recipients (next_attempt_ms) WHERE state = 0;
+CREATE INDEX queue_recipients_by_incident ON queue_recipients (incident, id) WHERE incident <> 0;
+
+-- What is wrong on our side: refusals of our addresses, of our domains' proof, of a login; a listing, a drained address,
+-- an account that behaves like a stolen one. Mail that it stops is held under it (queue_recipients.incident).
+CREATE TABLE incidents (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,  -- IncidentId, never used twice
+    kind        TEXT NOT NULL,                      -- 'ip-blocked', 'sender-auth', 'credentials', 'listing', 'address', 'account'
+    way         TEXT NOT NULL,                      -- ways.name, or 'direct'; '' where it is about no way
+    source      TEXT NOT NULL,                      -- the local address; '' where the system chose, or it is about none
+    site        TEXT NOT NULL,                      -- the site or provider that refuses, or the list that lists; '' everywhere
+    domain      TEXT NOT NULL,                      -- of the sender (sender-auth); the account's address (account); '' else
+    since_ms    INTEGER NOT NULL,                   -- when it began
+    last_ms     INTEGER NOT NULL,                   -- when it was seen last
+    refusals    INTEGER NOT NULL,                   -- how often
+    reply       TEXT NOT NULL,                      -- what was said last, word for word
+    remote      TEXT NOT NULL,                      -- by whom
+    state       INTEGER NOT NULL,                   -- 0 open 1 over
+    cleared_ms  INTEGER NOT NULL DEFAULT 0,         -- when it was over
+    cleared_why TEXT NOT NULL DEFAULT '',           -- how that was known: one plain sentence
+    probe_ms    INTEGER NOT NULL DEFAULT 0,         -- when one held message tries again; 0: none does
+    probes      INTEGER NOT NULL DEFAULT 0,         -- how many have
+    told        INTEGER NOT NULL DEFAULT 0          -- mail to the postmaster: 0 none yet 1 of its beginning 2 of its end as well
+);
+CREATE UNIQUE INDEX incidents_open ON incidents (kind, way, source, site, domain) WHERE state = 0;
 
 -- What the relay learned about the patience of each site, and how its lane stood when it was last written down.
 CREATE TABLE lanes (

@@ -11,6 +11,8 @@ namespace {
 using Kind = SettingRow::Kind;
 
 constexpr SettingRow kRows[] = {
+    {"alarm.address", Kind::text, "", 0, 0,
+     "who gets mail when an incident begins and ends; empty: the postmaster of the first domain"},
     {"arc.trusted", Kind::text, "google.com microsoft.com messagingengine.com", 0, 0,
      "domains that are believed when their ARC seal says that DMARC passed on its way, divided by blanks; empty: none"},
     {"auth.scram", Kind::text, "auto", 0, 0,
@@ -32,6 +34,14 @@ constexpr SettingRow kRows[] = {
      "enforce junk report off"},
     {"dmarc.submission", Kind::text, "refuse", 0, 0,
      "refuse: mail that would fail DMARC at its receivers is not taken; warn: it is"},
+    {"dnsbl.lists", Kind::text, "bl.spamcop.net rep.mailspike.net bl.blocklist.de bl.spameatingmonkey.net", 0, 0,
+     "block lists that are asked every hour about our own addresses, blanks between; none: no list"},
+    {"dnsbl.spamhaus_key", Kind::text, "", 0, 0,
+     "the key of Spamhaus' Data Query Service, free for small senders; empty: Spamhaus is not asked"},
+    {"guard.accounts", Kind::text, "on", 0, 0,
+     "hold the mail of an account that suddenly sends as if it were stolen: on, off", "on off"},
+    {"incident.hold_hours", Kind::number, "72", 1, 120,
+     "hours that mail refused for a fault of ours is held before it is returned"},
     {"oidc.audience", Kind::text, "", 0, 0, "what a token's aud must hold; empty: oidc.client_id, else any"},
     {"oidc.ca_file", Kind::text, "", 0, 0, "PEM trust anchors for the OpenID provider; empty: the system's"},
     {"oidc.claim", Kind::text, "email", 0, 0, "the claim of a token that names the account"},

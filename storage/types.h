@@ -36,7 +36,8 @@ template <class Id>
 constexpr std::int64_t raw(Id id) {
     return static_cast<std::int64_t>(id);
 }
-enum class LaneId : std::int64_t {};  ///< 0: none
+enum class LaneId : std::int64_t {};      ///< 0: none
+enum class IncidentId : std::int64_t {};  ///< storage/incidents.h; 0: none
 
 /// "q" + number: how a queue id is written in replies, logs and on the command line. 0 where `text` is none.
 std::string format_queue_id(QueueId id);

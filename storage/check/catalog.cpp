@@ -160,7 +160,11 @@ Result<> check_owners(Picture& picture) {
         "UNION SELECT 14, 'app_passwords', account FROM app_passwords WHERE account NOT IN (SELECT id FROM accounts) "
         "UNION SELECT 15, 'api_tokens', account FROM api_tokens WHERE account NOT IN (SELECT id FROM accounts) "
         "UNION SELECT 16, 'capability_switches', account FROM capability_switches "
-        "      WHERE account <> 0 AND account NOT IN (SELECT id FROM accounts)");
+        "      WHERE account <> 0 AND account NOT IN (SELECT id FROM accounts) "
+        "UNION SELECT 30, 'account_hours', account FROM account_hours WHERE account NOT IN (SELECT id FROM accounts) "
+        "UNION SELECT 31, 'account_recipients', account FROM account_recipients "
+        "      WHERE account NOT IN (SELECT id FROM accounts) "
+        "UNION SELECT 32, 'account_trust', account FROM account_trust WHERE account NOT IN (SELECT id FROM accounts)");
     for (;;) {
         TRY(const bool more, q.row());
         if (!more) return {};

@@ -47,6 +47,7 @@ enum class FaultKind : std::uint8_t {
     recipient_state,
     recipient_address,
     recipient_waits,
+    recipient_held,
     mailbox_name,
     mailbox_uids,
     uid_validity_twice,

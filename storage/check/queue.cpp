@@ -73,11 +73,26 @@ Result<> check_recipients(Picture& picture) {
     }
 }
 
+// Nothing would ever let it go.
+Result<> check_held(Picture& picture) {
+    Query q = picture.db.query(
+        "SELECT r.id, r.queue, r.address, r.incident FROM queue_recipients r WHERE r.incident <> 0 AND r.state = 4 "
+        "AND NOT EXISTS (SELECT 1 FROM incidents i WHERE i.id = r.incident AND i.state = 0)");
+    for (;;) {
+        TRY(const bool more, q.row());
+        if (!more) return {};
+        picture.findings().add(FaultKind::recipient_held, q.i64(0), 0,
+                               fmt::format("{}: <{}> is held under incident {}, which is not open", name_of(q.i64(1)),
+                                           q.view(2), q.i64(3)));
+    }
+}
+
 }  // namespace
 
 Result<> check_queue(Picture& picture) {
     TRY_VOID(check_items(picture));
-    return check_recipients(picture);
+    TRY_VOID(check_recipients(picture));
+    return check_held(picture);
 }
 
 }  // namespace posthouse::storage

@@ -9,6 +9,7 @@
 
 #include "protocols/base/log.h"
 #include "storage/check/walk.h"
+#include "storage/incidents.h"
 #include "storage/segments_lock.h"
 #include "storage/settings.h"
 
@@ -95,6 +96,13 @@ Query orphan_delete(Connection& db, std::int64_t which) {
         case 16:
             return db.query(
                 "DELETE FROM capability_switches WHERE account = ?1 AND ?1 NOT IN (SELECT id FROM accounts)");
+        case 30:
+            return db.query("DELETE FROM account_hours WHERE account = ?1 AND ?1 NOT IN (SELECT id FROM accounts)");
+        case 31:
+            return db.query(
+                "DELETE FROM account_recipients WHERE account = ?1 AND ?1 NOT IN (SELECT id FROM accounts)");
+        case 32:
+            return db.query("DELETE FROM account_trust WHERE account = ?1 AND ?1 NOT IN (SELECT id FROM accounts)");
         default:
             return db.query("DELETE FROM imported WHERE folder = ?1 AND ?1 NOT IN (SELECT id FROM import_folders)");
     }
@@ -189,6 +197,14 @@ Result<> repair_recipient_waits(Repairer&, Tx& tx, const Targets& targets) {
     }
     context_of(tx).write->notice.queue = true;
     return {};
+}
+
+Result<> repair_recipient_held(Repairer&, Tx& tx, const Targets& targets) {
+    std::vector<RecipientId> ids;
+    for (const auto& target : targets) ids.push_back(static_cast<RecipientId>(target.a));
+    TRY(const auto stranded, IncidentView(tx).stranded(~std::size_t{0}));
+    std::erase_if(ids, [&](RecipientId id) { return std::ranges::find(stranded, id) == stranded.end(); });
+    return IncidentTx(tx).release(ids, "Released by fsck: its incident is over");
 }
 
 Result<> repair_setting(Repairer& repairer, Tx& tx, const Targets& targets) {
@@ -349,6 +365,7 @@ constexpr std::pair<FaultKind, RepairFn> kRepairs[] = {
     {FaultKind::recipient_state, repair_recipient_state},
     {FaultKind::recipient_address, repair_recipient_address},
     {FaultKind::recipient_waits, repair_recipient_waits},
+    {FaultKind::recipient_held, repair_recipient_held},
     {FaultKind::uid_validity_twice, repair_uid_validity_twice},
     {FaultKind::special_use_twice, repair_special_use_twice},
     {FaultKind::entry_keywords, repair_entry_keywords},
