@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "protocols/base/ascii.h"
+#include "relay/family.h"
 
 namespace posthouse::relay {
 
@@ -182,6 +183,17 @@ bool admit_host(Attempt& attempt, const MxHost& host, const HostTls& asked) {
     return false;
 }
 
+Verdict wrong_family(const Attempt& attempt, const std::string& host) {
+    const auto& source = attempt.target.source;
+    const bool from_v6 = source && source->family() == net::IpAddress::Family::v6;
+    Verdict out(Fate::deferred, "4.4.4",
+                source ? fmt::format("The mail server {} has no {} address, and we send from {}", host,
+                                     from_v6 ? "IPv6" : "IPv4", source->to_string())
+                       : fmt::format("The mail server {} refuses us over IPv6 and has no IPv4 address", host));
+    out.wrong_family = true;
+    return out;
+}
+
 net::Task<bool> try_mx_host(Attempt& attempt, MxHost host) {
     const RelayOptions& options = attempt.core.deps.options;
     std::optional<dns::Answer<net::IpAddress>> answer;
@@ -204,7 +216,9 @@ net::Task<bool> try_mx_host(Attempt& attempt, MxHost host) {
         co_await find_host_tls(*attempt.core.deps.resolver, attempt.to.plan->demand, attempt.to.wish,
                                attempt.to.plan->domain, host.name, options.mx_port, std::move(answer));
     if (!admit_host(attempt, host, asked)) co_return false;
-    for (const net::IpAddress& address : host.addresses) {
+    const auto addresses = dialled_addresses(attempt.core, attempt.target, attempt.to.plan->site, host.addresses);
+    if (addresses.empty()) attempt.missed(wrong_family(attempt, host.name));
+    for (const net::IpAddress& address : addresses) {
         if (attempt.dials >= kDialsMax || attempt.core.stopping.is_set()) co_return false;
         if (is_ours(address) && !options.allow_loopback) {
             attempt.missed(Verdict(Fate::failed, "5.4.4",

@@ -9,7 +9,9 @@
 #include <string_view>
 
 #include "relay/host_health.h"
+#include "relay/incidents.h"
 #include "relay/message.h"
+#include "relay/reputation.h"
 #include "relay/service.h"
 #include "relay/sts_cache.h"
 #include "relay/tls_tally.h"
@@ -24,6 +26,8 @@ struct Core {
           resolver_tested(*deps.loop),
           sts(deps, https_open, stopping),
           tally(deps),
+          incidents(*deps.metrics),
+          reputation(*deps.metrics),
           delivered(deps.metrics->counter("relay_delivered_total", "Recipients handed over")),
           deferred(deps.metrics->counter("relay_deferred_total", "Attempts that were put off")),
           failed(deps.metrics->counter("relay_failed_total", "Recipients given up")),
@@ -49,10 +53,12 @@ struct Core {
     Tokens tokens;
     HostHealth hosts;
     net::Event stopping;
-    net::Event resolver_tested;  ///< set once the first test of DNSSEC has ended
+    net::Event resolver_tested;         ///< set once the first test of DNSSEC has ended
     std::set<net::Stream*> https_open;  ///< for the hard stop
     StsCache sts;
     TlsTally tally;
+    Incidents incidents;
+    ReputationBook reputation;
     std::map<std::string, std::unique_ptr<net::TlsClientContext>> contexts_by_ca;
     std::set<Client*> open;  ///< for the hard stop
     Metrics::Value& delivered;

@@ -37,6 +37,7 @@ net::Task<Started> start_attempt(Core& core, Job& job) {
         static_cast<void>(co_await net::sleep_for(*core.deps.loop, Milliseconds(1'000), &core.stopping));
         co_return Started::cannot;
     }
+    job.began = core.now();
     std::erase_if(job.recipients, [&](const auto& r) { return std::ranges::find(*started, r.id) == started->end(); });
     co_return job.recipients.empty() ? Started::nobody : Started::yes;
 }

@@ -22,6 +22,7 @@ struct Job {
     std::string reverse_path;                         ///< that it leaves with (relay/reverse_path.h)
     OutgoingMessagePtr message;                       ///< null where it cannot be read
     std::string unreadable;                           ///< why not
+    Time began{};                                     ///< when its start was recorded
     Job() = default;
 };
 

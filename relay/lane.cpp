@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "protocols/base/log.h"
+#include "relay/family.h"
 #include "relay/lane_worker.h"
 #include "storage/await.h"
 
@@ -16,12 +17,18 @@ std::uint32_t to_seconds(Time t) {
     return static_cast<std::uint32_t>(std::clamp<std::int64_t>(to_unix_ms(t) / 1000, 0, UINT32_MAX));
 }
 
+constexpr double kSlowRate = 1.0 / 30;  // transactions a second from the last address, where it is drained
+
 Shaping shaping_of(const Core& core, const LaneIdentity& identity) {
     const RelayOptions& options = core.deps.options;
     const std::size_t allowed = identity.target.way.limits.connections_max;
     const std::size_t usual = options.connections_per_lane_max;
-    return shaping_for(identity.name, allowed == 0 ? usual : std::min(allowed, usual),
-                       options.messages_per_connection_max);
+    Shaping out = shaping_for(identity.name, allowed == 0 ? usual : std::min(allowed, usual),
+                              options.messages_per_connection_max);
+    if (!identity.target.slow) return out;
+    out.window_start = out.window_max = 1;
+    out.rate_max = kSlowRate;
+    return out;
 }
 
 constexpr Milliseconds kMarkAfter{1'000};  // who waits shorter needs no reason in the store
@@ -221,6 +228,7 @@ void Lane::reroute_those(const std::function<bool(const LaneEntry&)>& wanted) {
         std::vector<storage::RecipientId> ids;
         for (const LaneEntry& entry : parcel.entries) ids.push_back(entry.recipient);
         core_.ways.released(target_of(parcel), ids.size());
+        core_.reputation.untaken(target_of(parcel), ids.size());
         host_.reroute(ids);
     }
 }
@@ -229,13 +237,14 @@ void Lane::reroute_those(const std::function<bool(const LaneEntry&)>& wanted) {
 // are due at once.
 net::Task<void> Lane::take_lessons(const Job& job, std::vector<Settled>& settled) {
     std::vector<Verdict> verdicts;
-    for (const Settled& one : settled) verdicts.push_back(one.verdict);
+    // What IPv4 takes at once says nothing about the way as a whole.
+    for (const Settled& one : settled) verdicts.push_back(one.another_way ? Verdict() : one.verdict);
     std::string site = job.plan ? job.plan->site : std::string();
     std::string sender = job.item.reverse_path;
     Target target = job.target;
     const auto again =
         co_await keep_lessons(core_, std::move(target), std::move(site), std::move(sender), std::move(verdicts));
-    for (std::size_t i = 0; i < settled.size(); ++i) settled[i].another_way = again[i];
+    for (std::size_t i = 0; i < settled.size(); ++i) settled[i].another_way = settled[i].another_way || again[i];
 }
 
 // Nothing was recorded: all of it waits on, first in line.
@@ -276,10 +285,19 @@ net::Task<std::vector<Staying>> Lane::attempt(Worker& worker, Job& job, const Pa
         settled = co_await send(worker, job, dialogue);
     }
     for (Settled& one : settled) one.stage = refused ? Stage::opening : Stage::transaction;
+    const bool off_ipv6 = co_await keep_off_ipv6(core_, job, settled);
+    if (off_ipv6) co_await close(worker);
     co_await take_lessons(job, settled);
+    mark_faults(core_, job, settled);
+    note_reputation(core_, job, settled);
     const bool wanting = std::ranges::any_of(settled, &Settled::another_way);
+    const auto is_held = [](const Settled& one) { return one.fault && !one.another_way; };
+    const bool faulty = std::ranges::any_of(settled, is_held);
     auto staying = co_await conclude(job, parcel, std::move(settled), std::move(dialogue));
     if (wanting) reroute_others();
+    // Another address of the pool may take what is held.
+    if (faulty && !job.target.way.pool.empty()) core_.incidents.recheck = true;
+    if (faulty) give_up_all();  // they would be refused alike: routed anew, they are held without being tried
     co_return staying;
 }
 
@@ -297,7 +315,12 @@ net::Task<std::vector<Staying>> Lane::conclude(const Job& job, const Parcel& par
     }
     const std::string& remote = settled.front().remote;
     const std::string host = remote.substr(0, remote.find(' '));
-    const auto after = schedule_.settle(said, host, settled.front().stage, core_.now(), *core_.deps.random);
+    std::vector<Aftermath> after(settled.size());
+    if (std::ranges::all_of(settled, [](const Settled& one) { return one.fault.has_value(); })) {
+        schedule_.controller().connected(core_.now());  // they can be reached; what they say against us is no pace
+    } else {
+        after = schedule_.settle(said, host, settled.front().stage, core_.now(), *core_.deps.random);
+    }
     for (std::size_t i = 0; i < settled.size(); ++i) settled[i].after = after[i];
     switch (gravest_of(after)) {
         case LaneSignal::turned_away:

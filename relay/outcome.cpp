@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 
 #include "protocols/base/ascii.h"
 #include "protocols/base/log.h"
+#include "storage/account_guard.h"
 #include "storage/await.h"
 #include "storage/route_match.h"
 
@@ -56,6 +58,28 @@ bounce::Classification classify(const Settled& settled) {
     return found;
 }
 
+namespace {
+
+OutcomePlan::Row begin_row(const Settled& one, const std::string& dialogue) {
+    OutcomePlan::Row row;
+    row.id = one.recipient.id;
+    row.address = one.recipient.address;
+    row.outcome.reply = one.verdict.reply;
+    row.outcome.enhanced_code = one.verdict.enhanced;
+    row.outcome.remote = one.remote;
+    row.outcome.dialogue = dialogue;
+    row.outcome.delay_told = one.recipient.delay_told;
+    row.outcome.reply_class =
+        one.keeps_class ? one.recipient.last_class : std::string(bounce::to_string(classify(one).what));
+    row.is_nobody =
+        one.verdict.fate == Fate::failed && bounce::fault_of(classify(one).what) == bounce::Fault::recipient;
+    row.fault = one.fault;
+    row.heals = one.heals;
+    return row;
+}
+
+}  // namespace
+
 OutcomePlan plan_outcome(const RelayOptions& options, const std::string& hostname, const storage::QueueItem& item,
                          const std::vector<Settled>& settled, const std::string& dialogue, storage::LaneId lane,
                          Time now) {
@@ -71,27 +95,40 @@ OutcomePlan plan_outcome(const RelayOptions& options, const std::string& hostnam
     failed.kind = ReportKind::failed;
     delayed.kind = ReportKind::delayed;
     relayed.kind = ReportKind::relayed;
+    const auto note_delay = [&](OutcomePlan::Row& row, const Settled& one) {
+        const bool late = now - item.created >= options.delay_notice_after;
+        if (!late || one.recipient.delay_told || !wants(one.recipient.notify, storage::Notify::delay) ||
+            item.reverse_path.empty()) {
+            return;
+        }
+        row.outcome.delay_told = true;
+        row.delay_told_now = true;
+        delayed.recipients.push_back(reported(one, false));
+    };
     for (const Settled& one : settled) {
-        OutcomePlan::Row row;
-        row.id = one.recipient.id;
-        row.address = one.recipient.address;
-        row.outcome.reply = one.verdict.reply;
-        row.outcome.enhanced_code = one.verdict.enhanced;
-        row.outcome.remote = one.remote;
-        row.outcome.dialogue = dialogue;
-        row.outcome.delay_told = one.recipient.delay_told;
-        row.outcome.reply_class = bounce::to_string(classify(one).what);
+        OutcomePlan::Row row = begin_row(one, dialogue);
         const storage::NotifyBits notify = one.recipient.notify;
         const bool stays = one.after.stays_in_lane && !one.another_way;
         const bool put_off =
             stays || one.another_way || one.verdict.fate == Fate::deferred || one.verdict.fate == Fate::again;
         row.expired = put_off && now >= base.item.expires;
+        const Time fault_since = one.recipient.fault_since == Time{} ? now : one.recipient.fault_since;
+        const bool in_time = now - fault_since < options.hold_max;
+        const bool is_ours = one.fault && !one.another_way;
+        const bool is_held = storage::raw(one.held_on) != 0 || (is_ours && in_time);
         if (one.verdict.fate == Fate::delivered) {
             row.outcome.state = storage::RecipientState::delivered;
             if (wants(notify, storage::Notify::success) && !one.dsn_passed_on) {
                 relayed.recipients.push_back(reported(one, false));
             }
-        } else if (!put_off || row.expired) {
+        } else if (is_held) {
+            row.expired = false;
+            row.outcome.state = storage::RecipientState::held;
+            row.outcome.fault_since = fault_since;
+            row.outcome.incident = one.held_on;
+            row.outcome.cause = storage::WaitCause::held;
+            note_delay(row, one);
+        } else if (!put_off || row.expired || is_ours) {
             row.outcome.state = storage::RecipientState::failed;
             if (wants(notify, storage::Notify::failure)) failed.recipients.push_back(reported(one, row.expired));
         } else {
@@ -102,13 +139,7 @@ OutcomePlan plan_outcome(const RelayOptions& options, const std::string& hostnam
             row.outcome.uses_attempt = !stays && one.after.counts;
             if (stays) row.outcome.lane = lane;
             row.stays_in_lane = stays;
-            const bool late = now - item.created >= options.delay_notice_after;
-            if (late && !one.recipient.delay_told && wants(notify, storage::Notify::delay) &&
-                !item.reverse_path.empty()) {
-                row.outcome.delay_told = true;
-                row.delay_told_now = true;
-                delayed.recipients.push_back(reported(one, false));
-            }
+            note_delay(row, one);
         }
         plan.rows.push_back(std::move(row));
     }
@@ -219,11 +250,43 @@ Result<> note_events(storage::Tx& tx, const storage::QueueItem& item, const Outc
     return tx.events().append(event);
 }
 
+using Incidents = std::map<storage::IncidentKey, storage::Incident>;
+
+// Each fault once, with as many refusals as there were.
+Result<Incidents> note_faults(storage::Tx& tx, const OutcomePlan& plan) {
+    std::map<storage::IncidentKey, storage::Refusal> refusals;
+    for (const OutcomePlan::Row& row : plan.rows) {
+        if (!row.fault) continue;
+        storage::Refusal& refusal = refusals[*row.fault];
+        refusal.count = refusal.reply.empty() ? 1 : refusal.count + 1;
+        refusal.reply = row.outcome.reply;
+        refusal.remote = row.outcome.remote;
+    }
+    Incidents out;
+    for (const auto& [key, refusal] : refusals) {
+        TRY(out[key], storage::IncidentTx(tx).note(key, refusal));
+    }
+    return out;
+}
+
 Result<> write_plan(storage::Tx& tx, const storage::QueueItem& item, const OutcomePlan& plan,
                     const std::vector<StagedReport>& reports, const RelayOptions& options) {
+    TRY(const auto incidents, note_faults(tx, plan));
     for (const OutcomePlan::Row& row : plan.rows) {
         TRY_VOID(note_events(tx, item, row, !reports.empty()));
-        TRY_VOID(tx.queue().finish(row.id, row.outcome));
+        storage::Outcome outcome = row.outcome;
+        if (outcome.state == storage::RecipientState::held) {
+            if (row.fault) outcome.incident = incidents.at(*row.fault).id;
+            outcome.reply =
+                fmt::format("{} {}: {}", storage::kHeldByIncident, storage::raw(outcome.incident), outcome.reply);
+        }
+        TRY_VOID(tx.queue().finish(row.id, outcome));
+        if (row.is_nobody && item.account) TRY_VOID(storage::AccountGuardTx(tx).bounced(*item.account));
+        if (storage::raw(row.heals) == 0) continue;
+        const auto healed = storage::IncidentTx(tx).clear(row.heals, "a message was taken again");
+        const bool is_over =
+            !healed && (healed.error().code == Errc::conflict || healed.error().code == Errc::not_found);
+        if (!healed && !is_over) return Error(healed.error());
     }
     for (const StagedReport& report : reports) TRY_VOID(deliver_report(tx, report, options));
     return {};
@@ -282,6 +345,7 @@ void count(Core& core, const OutcomePlan& plan) {
         switch (row.outcome.state) {
             case storage::RecipientState::delivered: core.delivered.add(); break;
             case storage::RecipientState::failed: core.failed.add(); break;
+            case storage::RecipientState::held: core.incidents.held.add(); break;
             default: core.deferred.add(); break;
         }
     }

@@ -3,6 +3,7 @@
 ///
 /// The schedule is relay/retry's; the last try falls on the expiry. What stays in its lane is due at once and held by
 /// the lane. After delay_notice_after the sender is told once, at the expiry that it was given up (RFC 3464).
+/// What is refused for a fault of ours, and has no other way, is held under its incident for hold_max; then it fails.
 /// NOTIFY (RFC 3461 4.1): never silences; without NOTIFY failures and delays are told; success only where asked for.
 /// Threads: plan is pure; record on the loop.
 #include <string>
@@ -12,6 +13,7 @@
 #include "relay/core.h"
 #include "relay/report.h"
 #include "relay/retry.h"
+#include "storage/incidents.h"
 
 namespace posthouse::relay {
 
@@ -24,6 +26,10 @@ struct Settled {
     std::string remote;
     bool dsn_passed_on = false;  ///< the next hop took over NOTIFY
     bool another_way = false;    ///< the route names a way that may do better: due at once, whatever was said
+    std::optional<storage::IncidentKey> fault;  ///< it was refused for a fault of ours: held, not bounced
+    storage::IncidentId held_on{};              ///< it was not tried: it stays under this incident
+    bool keeps_class = false;                   ///< it was not tried: what the last reply meant stays
+    storage::IncidentId heals{};                ///< its delivery shows that this incident is over
     Settled() = default;
 };
 
@@ -39,6 +45,9 @@ struct OutcomePlan {
         bool expired = false;
         bool delay_told_now = false;
         bool stays_in_lane = false;
+        bool is_nobody = false;  ///< the recipient does not exist
+        std::optional<storage::IncidentKey> fault;
+        storage::IncidentId heals{};
     };
     std::vector<Row> rows;
     std::vector<Report> reports;  ///< one per kind at most; without original_header

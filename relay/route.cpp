@@ -6,7 +6,7 @@ namespace posthouse::relay {
 
 std::string Target::lane_key() const {
     const std::string from = source ? source->to_string() : std::string();
-    if (is_mx()) return fmt::format("mx:{}:{}:{}", way.name, from, ehlo_name);
+    if (is_mx()) return fmt::format("mx:{}:{}:{}{}", way.name, from, ehlo_name, slow ? ":slow" : "");
     // Another secret or another trust is another lane: what is open was opened with the old one.
     return fmt::format("host:{}:{}:{}:{}:{}:{}", way.name, url.to_string(), way.ca_file, way.sealed_secret, from,
                        ehlo_name);
@@ -26,6 +26,8 @@ storage::ChoiceInput choice_input(const storage::QueueItem& item, const storage:
     out.mail.client = item.client;
     out.site = site;
     out.released = recipient.released;
+    out.tried = recipient.last_reply.starts_with(storage::kHeldByIncident) ||
+                recipient.last_reply.starts_with(storage::kTriedForIncident);
     out.now = now;
     out.ticket = static_cast<std::uint64_t>(storage::raw(item.id));
     return out;
@@ -38,6 +40,7 @@ Result<Target> make_target(const storage::Choice& choice, std::string_view recip
     out.has_other = choice.has_other;
     out.has_end = choice.has_end;
     out.probe = choice.probe;
+    out.slow = choice.slow;
     if (choice.source) {
         TRY(out.source, net::IpAddress::parse(choice.source->address));
         out.ehlo_name = choice.source->ehlo;

@@ -19,9 +19,11 @@ struct Target {
     storage::Way way;
     std::optional<net::IpAddress> source;  ///< local address to dial from; none: the system chooses
     std::string ehlo_name;                 ///< what we call ourselves from there; "": the server's name
-    bool has_other = false;                ///< the route names other ways as well
+    bool has_other = false;                ///< another way or address may do better
     bool has_end = false;                  ///< behind its ways the route says "hold" or "fail"
     bool probe = false;                    ///< this message tries a way that was refused
+    bool slow = false;                     ///< from a drained address, since there is no other: a little at a time
+    std::string provider;                  ///< as in storage/reputation: "google", "other"; "" for a relay
 
     Target() = default;
     bool is_mx() const { return !domain.empty(); }

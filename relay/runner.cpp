@@ -71,6 +71,7 @@ net::Task<void> Runner::run() {
         ring_alarms();
         pump();
         if (core_.now() >= upkeep_at_) co_await upkeep();
+        if (core_.now() >= watch_at_ || core_.incidents.recheck) co_await watch();
         if (is_quiet() && !wake_.is_set()) quiet_.set();
         // Many commits in a row are one look at the queue.
         static_cast<void>(
@@ -116,6 +117,7 @@ net::Task<void> Runner::wait_for_work() {
     if (feed_.next_due()) next = std::min(next, *feed_.next_due());
     if (!alarms_.empty()) next = std::min(next, alarms_.begin()->first);
     if (!lanes_.empty()) next = std::min(next, upkeep_at_);
+    next = std::min(next, watch_at_);
     const auto span = std::clamp<Milliseconds>(next - now, Milliseconds(1), kLookAtLeastEvery);
     const auto woken = co_await wake_.wait_for(span);
     if (!woken) co_return;  // time has come
@@ -150,7 +152,9 @@ net::Task<void> Runner::refill() {
 void Runner::arrive(Feed::Slice slice) {
     if (slice.recipients.empty()) return;
     routes_ = std::move(slice.routes);
-    core_.ways.apply(routes_);
+    core_.ways.apply(routes_, core_.now());
+    core_.incidents.apply(routes_.incidents);
+    core_.reputation.apply(routes_, core_.now());
     std::map<std::pair<storage::QueueId, std::string>, Unrouted> mails;
     for (storage::QueueRecipient& recipient : slice.recipients) {
         if (!held_.insert(recipient.id).second) continue;
@@ -196,12 +200,19 @@ void Runner::route(const Unrouted& mail, const DomainPlan* plan) {
         plan != nullptr && plan->provider != nullptr ? plan->provider->name : std::string_view();
     const bool asked = takes_kick(mail.item.id, mail.recipients.front().domain);
     Parcel refused;  // recipients of one message next to each other are one attempt and one report
+    std::map<storage::IncidentId, std::pair<storage::Incident, std::vector<storage::RecipientId>>> stopped;
     Target refused_target;
     std::vector<std::shared_ptr<Lane>> kicked;  // once all are in their places
     for (const storage::QueueRecipient& recipient : mail.recipients) {
         storage::ChoiceInput input = choice_input(mail.item, recipient, site, provider, core_.now());
         input.asked = asked;
         const storage::Choice choice = storage::choose_way(routes_, input);
+        if (choice.kind == storage::Choice::Kind::incident) {
+            auto& [incident, ids] = stopped[choice.incident->id];
+            incident = *choice.incident;
+            ids.push_back(recipient.id);
+            continue;
+        }
         if (choice.kind != storage::Choice::Kind::take) {
             refuse(choice, mail.item, recipient.id);
             continue;
@@ -214,7 +225,9 @@ void Runner::route(const Unrouted& mail, const DomainPlan* plan) {
             settle(parcel_of(mail.item, recipient.id), Target(), unsent);
             continue;
         }
+        if (target->is_mx()) target->provider = storage::provider_key(provider);
         core_.ways.taken(*target, 1);
+        core_.reputation.taken(*target, routes_, core_.now());
         if (target->way.limits.day_max != 0) ++routes_.used_today[target->way.name];
         if (target->probe) {
             core_.ways.claim(*target, site, core_.now() + kProbeClaim);
@@ -231,6 +244,10 @@ void Runner::route(const Unrouted& mail, const DomainPlan* plan) {
     }
     for (const auto& lane : kicked) lane->kick();
     if (!refused.entries.empty()) settle(std::move(refused), refused_target, Unsent(*plan->refusal));
+    for (auto& [id, found] : stopped) {
+        ++side_jobs_;
+        tasks_.spawn("relay.stopped", hold_under(std::move(found.first), std::move(found.second)));
+    }
 }
 
 // What the route does not hand to anybody: hold, fail, or wait for one of its ways.
@@ -246,9 +263,21 @@ void Runner::refuse(const storage::Choice& choice, const storage::QueueItem& ite
     // RFC 3463 3.8: X.7.1 is "delivery not authorised", X.3.2 "not accepting for now".
     Unsent unsent(fails ? Verdict(Fate::failed, "5.7.1", why_failed(choice))
                         : Verdict(Fate::deferred, "4.3.2", why_waiting(choice)));
-    unsent.cause = storage::WaitCause::route;
+    unsent.cause = !fails && choice.is_temporary ? storage::WaitCause::source : storage::WaitCause::route;
     if (!fails) unsent.until = choice.until;
     settle(parcel_of(item, id), Target(), unsent);
+}
+
+net::Task<void> Runner::hold_under(storage::Incident incident, std::vector<storage::RecipientId> ids) {
+    std::vector<storage::StagedBodyPtr> no_bodies;
+    auto write = [ids, incident](storage::Tx& tx) { return storage::IncidentTx(tx).hold(ids, incident); };
+    const auto held =
+        co_await storage::commit(*core_.deps.store, *core_.deps.loop, std::move(no_bodies), std::move(write));
+    if (!held) log::error("relay", "mail cannot be held: {}", held.error().context);
+    if (held) core_.incidents.held.add(static_cast<std::int64_t>(ids.size()));
+    --side_jobs_;
+    released(ids);
+    if (is_quiet()) wake();
 }
 
 net::Task<void> Runner::hold(storage::RecipientId id, std::string why) {

@@ -63,6 +63,9 @@ class Runner final : public LaneHost {
     net::Task<void> hold(storage::RecipientId id, std::string why);
     void kick(std::vector<storage::QueueId> queues);
     bool takes_kick(storage::QueueId queue, const std::string& domain);
+    net::Task<void> hold_under(storage::Incident incident, std::vector<storage::RecipientId> ids);
+    net::Task<void> watch();
+    net::Task<void> check_addresses();
     std::shared_ptr<Lane>& lane_for(const Target& target, const DomainPlan* plan);
     void pump();
     void release_idle();
@@ -107,6 +110,9 @@ class Runner final : public LaneHost {
     std::size_t side_jobs_ = 0;  // refusals and notices under way
     bool starved_ = false;
     Time upkeep_at_{};
+    Time watch_at_{};
+    Time checks_at_{};
+    bool checking_ = false;
     Time forget_at_{};
 };
 

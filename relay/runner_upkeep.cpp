@@ -6,6 +6,7 @@
 #include <array>
 
 #include "protocols/base/log.h"
+#include "relay/address_check.h"
 #include "relay/runner.h"
 #include "storage/await.h"
 
@@ -57,7 +58,7 @@ net::Task<void> Runner::upkeep() {
 
 // Who changes a route or a way means the mail that waits, too: it is routed anew.
 net::Task<void> Runner::follow_routes() {
-    if (lanes_.empty() && rules_) co_return;
+    if (lanes_.empty() && rules_ && core_.incidents.open().empty()) co_return;
     auto read = [](const storage::Snapshot& snapshot) -> Result<Rules> {
         const storage::RouteView view(snapshot);
         Rules out;
@@ -69,11 +70,38 @@ net::Task<void> Runner::follow_routes() {
     auto found = co_await storage::read(*core_.deps.store, *core_.deps.pool, *core_.deps.loop, std::move(read));
     if (!found) co_return;  // said by the next look at the queue
     const bool changed = rules_ && *rules_ != *found;
+    if (changed) core_.incidents.recheck = true;
+    if (changed) watch_at_ = Time{};
     rules_ = *std::move(found);
     if (!changed) co_return;
     log::info("relay", "the routes have changed: the mail that waits is routed anew");
     const std::vector<std::pair<std::string, std::shared_ptr<Lane>>> all(lanes_.begin(), lanes_.end());
     for (const auto& [key, lane] : all) lane->give_up_all();
+}
+
+// Our own house: incidents, what our addresses are worth, and what is said of them.
+net::Task<void> Runner::watch() {
+    watch_at_ = core_.now() + kWatchEvery;
+    co_await core_.reputation.step(core_);
+    const Watched seen = co_await watch_incidents(core_);
+    if (seen.drained) {
+        const std::vector<std::pair<std::string, std::shared_ptr<Lane>>> all(lanes_.begin(), lanes_.end());
+        for (const auto& [key, lane] : all) lane->give_up_all();
+    }
+    if (seen.is_due || seen.drained) wake_.set();
+    if (checking_ || core_.now() < checks_at_ || core_.stopping.is_set()) co_return;
+    checking_ = true;
+    ++side_jobs_;
+    tasks_.spawn("relay.addresses", check_addresses());
+}
+
+net::Task<void> Runner::check_addresses() {
+    const bool changed = co_await check_own_addresses(core_);
+    checks_at_ = core_.now() + next_address_check(*core_.deps.random);
+    checking_ = false;
+    if (changed) watch_at_ = Time{};
+    --side_jobs_;
+    wake_.set();
 }
 
 net::Task<void> Runner::overdue(std::shared_ptr<Lane> lane, Parcel parcel) {

@@ -35,16 +35,18 @@ namespace posthouse::relay {
 struct RelayOptions {
     bool allow_loopback = false;  ///< MX on loopback and private networks are refused otherwise (tests, deploy/try)
     std::uint16_t mx_port = 25;
-    std::uint16_t sts_port = 443;  ///< of MTA-STS policies (tests)
+    std::uint16_t sts_port = 443;                      ///< of MTA-STS policies (tests)
     std::size_t recipients_in_memory_max = 2'000'000;  ///< some 40 octets each while they wait in a lane
     std::size_t connections_max = 100;
     std::size_t connections_per_lane_max = 20;  ///< a lane starts with 5 and learns what its site bears
     std::size_t messages_per_connection_max = 100;
-    std::chrono::milliseconds idle{5'000};              ///< an open connection waits so long for its next message
-    std::chrono::milliseconds refill_interval{2};       ///< between two looks at the queue
-    std::chrono::milliseconds stop_patience{10'000};    ///< after stop(): then connections are interrupted
+    std::chrono::milliseconds idle{5'000};            ///< an open connection waits so long for its next message
+    std::chrono::milliseconds refill_interval{2};     ///< between two looks at the queue
+    std::chrono::milliseconds stop_patience{10'000};  ///< after stop(): then connections are interrupted
     std::chrono::milliseconds delay_notice_after{4 * 3'600'000};
     std::chrono::milliseconds lifetime{5 * 24 * 3'600'000LL};  ///< where the queue row says none
+    /// What is refused for a fault of ours is kept so long; the setting incident.hold_hours goes before.
+    std::chrono::milliseconds hold_max{72 * 3'600'000LL};
     /// After midnight UTC: then the TLS reports of the day before go out.
     std::chrono::milliseconds tls_reports_after{90 * 60'000};
     ClientTimeouts timeouts;

@@ -9,6 +9,7 @@
 #include "protocols/bounce/reply_class.h"
 #include "protocols/smtp/presets.h"
 #include "relay/core.h"
+#include "relay/family.h"
 #include "storage/await.h"
 
 namespace posthouse::relay {
@@ -87,6 +88,7 @@ Lesson learn_relay(const Target& target, const Verdict& verdict, bool first_cont
 Lesson learn_direct(const Target& target, const Verdict& verdict, bool first_contact) {
     const Said said = verdict.from_remote ? read_said(verdict.reply) : Said();
     if (said.code == 0) {
+        if (verdict.wrong_family) return lesson(Lesson::Kind::refused_here, verdict.reply);
         // Connections alone: what the DNS or TLS says is about the other side.
         return verdict.enhanced == "4.4.1" ? lesson(Lesson::Kind::down, verdict.reply) : Lesson();
     }
@@ -170,9 +172,20 @@ Lesson learn(const Target& target, const Verdict& verdict, bool first_contact) {
     return target.is_mx() ? learn_direct(target, verdict, first_contact) : learn_relay(target, verdict, first_contact);
 }
 
-void WayBook::apply(storage::RoutePicture& picture) {
+bool WayBook::keeps_off_ipv6(std::string_view way, std::string_view site) const {
+    return off_ipv6_.contains(std::pair(std::string(way), std::string(site)));
+}
+
+void WayBook::apply(storage::RoutePicture& picture, Time now) {
     suspects_.clear();
-    for (const storage::Memory& memory : picture.memory) suspects_.emplace(memory.way, memory.source);
+    off_ipv6_.clear();
+    for (const storage::Memory& memory : picture.memory) {
+        if (memory.source == kIpv6) {
+            if (memory.probe > now) keep_off_ipv6(memory);
+            continue;
+        }
+        suspects_.emplace(memory.way, memory.source);
+    }
     for (const auto& [way, recipients] : under_way_) picture.used_today[way] += recipients;
     apply_claims(picture);
 }

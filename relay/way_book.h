@@ -46,7 +46,7 @@ Lesson learn(const Target& target, const Verdict& verdict, bool first_contact);
 class WayBook {
  public:
     /// Puts into a picture read from disk what disk does not know yet: probes that are claimed, recipients under way.
-    void apply(storage::RoutePicture& picture);
+    void apply(storage::RoutePicture& picture, Time now);
     /// The claims alone: a probe was chosen from this picture.
     void apply_claims(storage::RoutePicture& picture) const;
     /// Counts recipients that were given to a way; and that it is done with them.
@@ -64,6 +64,9 @@ class WayBook {
     /// By MX: nobody answered at `site`. True where that makes the way as a whole suspect.
     bool silent(const Target& target, std::string_view site);
     void answered(const Target& target);
+    /// Sites that refuse us over IPv6 (relay/family).
+    bool keeps_off_ipv6(std::string_view way, std::string_view site) const;
+    void keep_off_ipv6(const storage::Memory& memory) { off_ipv6_.emplace(memory.way, memory.site); }
 
  private:
     using Key = std::tuple<std::string, std::string, std::string>;  // way, source, site
@@ -71,6 +74,7 @@ class WayBook {
     std::set<std::pair<std::string, std::string>> suspects_;  // way and source
     std::map<std::string, std::uint64_t, std::less<>> under_way_;
     std::map<std::string, Time, std::less<>> next_turn_;                // GCRA: theoretical arrival time
+    std::set<std::pair<std::string, std::string>> off_ipv6_;            // way and site
     std::map<std::string, std::set<std::string>, std::less<>> silent_;  // sites by way and source
 };
 

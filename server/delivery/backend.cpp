@@ -12,6 +12,7 @@
 #include "server/auth/exchange.h"
 #include "server/delivery/client_login.h"
 #include "server/submission/rules.h"
+#include "storage/account_guard.h"
 #include "storage/await.h"
 
 namespace posthouse::server {
@@ -254,7 +255,12 @@ class StoreBackend final : public smtp::Backend {
         const std::size_t recipients = envelope.recipients.size();
         auto write = [delivery, client, recipients](storage::Tx& tx) -> Result<storage::Accepted> {
             if (client) TRY_VOID(storage::RelayClientTx(tx).charge(*client, recipients));
-            return tx.deliver(*delivery);
+            TRY(const storage::Accepted taken, tx.deliver(*delivery));
+            // What behaves as if it were stolen is taken all the same, and held.
+            if (taken.queue && delivery->submitter) {
+                TRY_VOID(storage::AccountGuardTx(tx).submitted(*taken.queue, *delivery->outgoing));
+            }
+            return taken;
         };
         const auto accepted = co_await storage::commit(store_, loop_, std::move(bodies), std::move(write));
         if (!accepted) co_return Error(accepted.error());

@@ -33,6 +33,8 @@ void FakeResolver::add_a(std::string_view name, std::string_view address) {
     addresses.insert(at, *parsed);
 }
 
+void FakeResolver::clear_a(std::string_view name) { entry(name).addresses.clear(); }
+
 void FakeResolver::add_txt(std::string_view name, std::string_view text) { entry(name).txt.emplace_back(text); }
 
 void FakeResolver::add_ptr(std::string_view address, std::string_view host) {

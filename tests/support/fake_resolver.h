@@ -17,6 +17,8 @@ class FakeResolver final : public dns::Resolver {
     void add_mx(std::string_view name, std::uint16_t preference, std::string_view host);
     /// IPv4 or IPv6 text; anything else is a mistake of the test and aborts.
     void add_a(std::string_view name, std::string_view address);
+    /// The name has no address any more.
+    void clear_a(std::string_view name);
     void add_txt(std::string_view name, std::string_view text);
     void add_ptr(std::string_view address, std::string_view host);
     void add_tlsa(std::string_view name, dns::TlsaRecord record);
@@ -57,7 +59,7 @@ class FakeResolver final : public dns::Resolver {
 
     Entry& entry(std::string_view name);
     template <class Record>
-    Result<dns::Answer<Record>> answer(const std::string& name, std::vector<Record> Entry::* records);
+    Result<dns::Answer<Record>> answer(const std::string& name, std::vector<Record> Entry::*records);
 
     std::map<std::string, Entry, std::less<>> entries_;
     std::size_t queries_ = 0;

@@ -1,0 +1,295 @@
+#include "relay/incidents.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+
+#include "protocols/base/log.h"
+#include "relay/core.h"
+#include "relay/family.h"
+#include "relay/job.h"
+#include "relay/way_book.h"
+#include "storage/account_guard.h"
+#include "storage/await.h"
+#include "storage/settings.h"
+
+namespace posthouse::relay {
+
+using storage::Incident;
+using storage::IncidentId;
+using storage::IncidentKind;
+using storage::IncidentTx;
+using storage::IncidentView;
+using storage::RecipientId;
+
+Incidents::Incidents(Metrics& metrics)
+    : held(metrics.counter("relay_held_total", "Recipients held for a fault of ours")), metrics_(metrics) {
+    apply({});
+}
+
+void Incidents::apply(std::vector<Incident> open) {
+    open_ = std::move(open);
+    constexpr IncidentKind kKinds[] = {IncidentKind::ip_blocked, IncidentKind::sender_auth, IncidentKind::credentials,
+                                       IncidentKind::listing,    IncidentKind::address,     IncidentKind::account};
+    for (const IncidentKind kind : kKinds) {
+        const auto count = std::ranges::count(open_, kind, [](const Incident& one) { return one.key.kind; });
+        metrics_
+            .gauge("incidents_open", "Incidents that are open", fmt::format("kind=\"{}\"", storage::to_string(kind)))
+            .set(count);
+    }
+}
+
+const Incident* Incidents::met_by(const Target& target, std::string_view site, std::string_view sender,
+                                  Time began) const {
+    const std::string source = target.source ? target.source->to_string() : std::string();
+    const std::string domain = storage::address_domain(sender);
+    const auto found = std::ranges::find_if(open_, [&](const Incident& one) {
+        return one.last < began && storage::stops(one, target.way.name, source, site, domain);
+    });
+    return found == open_.end() ? nullptr : &*found;
+}
+
+std::optional<storage::IncidentKey> fault_of(const Job& job, const Settled& settled) {
+    const Verdict& verdict = settled.verdict;
+    if (verdict.fate == Fate::delivered || verdict.fate == Fate::again) return std::nullopt;
+    storage::IncidentKey key;
+    key.way = job.target.way.name;
+    if (learn(job.target, verdict, false).kind == Lesson::Kind::login) {
+        key.kind = IncidentKind::credentials;
+        return key;
+    }
+    if (verdict.fate != Fate::failed) return std::nullopt;  // "not now" is no reason to hold it
+    key.site = job.plan ? job.plan->site : std::string();
+    const bounce::ReplyClass what = classify(settled).what;
+    if (what == bounce::ReplyClass::ip_blocked) {
+        key.kind = IncidentKind::ip_blocked;
+        if (job.target.source) key.source = job.target.source->to_string();
+        return key;
+    }
+    // Mail of others that is only passed on cannot be proved by us: no fault of ours.
+    const bool is_ours = job.item.account || !job.item.client.empty();
+    if (what != bounce::ReplyClass::sender_auth || !is_ours || !verdict.from_remote) return std::nullopt;
+    key.kind = IncidentKind::sender_auth;
+    key.domain = storage::address_domain(job.item.reverse_path);
+    if (key.domain.empty()) return std::nullopt;
+    return key;
+}
+
+void mark_faults(const Core& core, const Job& job, std::vector<Settled>& settled) {
+    const std::string site = job.plan ? job.plan->site : std::string();
+    for (Settled& one : settled) {
+        // Over IPv6, without an address of our own choice: IPv4 takes it at once (relay/family).
+        const bool by_family = one.another_way && !job.target.source && job.target.is_mx() && is_over_ipv6(one.remote);
+        if (!by_family) one.fault = fault_of(job, one);
+        if (one.verdict.fate != Fate::delivered) continue;
+        const Incident* const met = core.incidents.met_by(job.target, site, job.item.reverse_path, job.began);
+        if (met != nullptr) one.heals = met->id;
+    }
+}
+
+void note_reputation(Core& core, const Job& job, const std::vector<Settled>& settled) {
+    std::vector<SaidClass> said;
+    for (const Settled& one : settled) {
+        const bool taken = one.verdict.fate == Fate::delivered;
+        if (!taken && !one.verdict.from_remote) continue;
+        const bounce::Classification found = classify(one);
+        said.push_back(SaidClass{one.recipient.address, found.what});
+    }
+    if (!said.empty()) core.reputation.note(job.target, said, core.now());
+}
+
+namespace {
+
+constexpr storage::LaneId kNoLane{};
+
+/// What one look at the store finds to do.
+struct Found {
+    std::vector<Incident> open;
+    storage::AddressBook book;
+    std::vector<std::pair<Incident, std::vector<RecipientId>>> probes;  ///< due, with who is to try
+    std::vector<RecipientId> stranded;
+    std::vector<RecipientId> overdue;
+    std::vector<RecipientId> untold;
+    Milliseconds hold_max{0};
+};
+
+Result<Found> look(const storage::Snapshot& snapshot, Time now, Milliseconds delay_notice_after) {
+    const IncidentView view(snapshot);
+    Found out;
+    TRY(const std::int64_t hours, storage::setting_number(snapshot.catalog(), "incident.hold_hours"));
+    out.hold_max = std::chrono::hours(hours);
+    TRY(out.open, view.open());
+    TRY(out.book, storage::ReputationView(snapshot).book());
+    for (const Incident& one : out.open) {
+        if (one.probe == Time{} || one.probe > now || one.key.kind == IncidentKind::account) continue;
+        TRY(auto who, view.held(one.id, RecipientId{}, 1));
+        if (!who.empty()) out.probes.emplace_back(one, std::move(who));
+    }
+    TRY(out.stranded, view.stranded(kStepMax));
+    TRY(out.overdue, view.overdue(now - out.hold_max, kStepMax));
+    TRY(out.untold, view.untold(now - delay_notice_after, kStepMax));
+    return out;
+}
+
+Result<> let_try(storage::Tx& tx, const Found& found) {
+    IncidentTx incidents(tx);
+    for (const auto& [incident, who] : found.probes) {
+        TRY_VOID(incidents.release(
+            who, fmt::format("{} {}: whether it is over", storage::kTriedForIncident, storage::raw(incident.id))));
+        const std::uint32_t probes = incident.probes + 1;
+        TRY_VOID(incidents.set_probe(incident.id, tx.now() + storage::probe_wait(incident.key.kind, probes), probes));
+    }
+    TRY_VOID(incidents.release(found.stranded, "Released: its incident is over"));
+    TRY_VOID(storage::AccountGuardTx(tx).forget_old());
+    return incidents.forget_old();
+}
+
+Result<std::vector<Job>> load_held(const storage::Snapshot& snapshot, std::span<const RecipientId> ids, Core& core) {
+    std::vector<Job> out;
+    TRY(const auto rows, snapshot.queue().find(ids));
+    for (const storage::QueueRecipient& row : rows) {
+        if (row.state != storage::RecipientState::held) continue;
+        if (out.empty() || out.back().item.id != row.queue) {
+            Job& fresh = out.emplace_back();
+            TRY(fresh.item, snapshot.queue().item(row.queue));
+            auto message = load_message(snapshot, row.queue, fresh.item.reverse_path, core.keys,
+                                        core.deps.store->sealing_key(), core.now(), HeaderEdit());
+            if (message) fresh.message = *std::move(message);
+        }
+        out.back().recipients.push_back(row);
+    }
+    return out;
+}
+
+net::Task<std::vector<Job>> held_jobs(Core& core, std::vector<RecipientId> ids) {
+    auto read = [&core, ids = std::move(ids)](const storage::Snapshot& snapshot) {
+        return load_held(snapshot, ids, core);
+    };
+    auto found = co_await storage::read(*core.deps.store, *core.deps.pool, *core.deps.loop, std::move(read));
+    if (!found) log::error("incident", "held mail cannot be read: {}", found.error().context);
+    if (!found) co_return std::vector<Job>();
+    co_return *std::move(found);
+}
+
+// "Held by incident 7: 550 5.7.1 ..." without the beginning.
+std::string words_of(const storage::QueueRecipient& row) {
+    if (!row.last_reply.starts_with(storage::kHeldByIncident)) return row.last_reply;
+    const std::size_t colon = row.last_reply.find(": ");
+    return colon == std::string::npos ? row.last_reply : row.last_reply.substr(colon + 2);
+}
+
+// The time is over: the sender is told what it was refused with.
+net::Task<void> give_up(Core& core, std::vector<RecipientId> ids, Milliseconds hold_max) {
+    const auto jobs = co_await held_jobs(core, std::move(ids));
+    for (const Job& held : jobs) {
+        std::vector<Settled> settled;
+        for (const storage::QueueRecipient& row : held.recipients) {
+            Settled one;
+            one.recipient = row;
+            one.remote = row.last_remote;
+            one.keeps_class = true;
+            one.verdict = Verdict(Fate::failed, "5.7.1",
+                                  fmt::format("Held for {} hours under incident {}, which is not over. The answer: {}",
+                                              std::chrono::duration_cast<std::chrono::hours>(hold_max).count(),
+                                              storage::raw(row.incident), words_of(row)));
+            settled.push_back(std::move(one));
+        }
+        co_await record_outcome(core, held.item, std::move(settled), "", held.message, kNoLane);
+    }
+}
+
+// Held on, and the sender hears of the delay.
+net::Task<void> tell_senders(Core& core, std::vector<RecipientId> ids) {
+    const auto jobs = co_await held_jobs(core, std::move(ids));
+    for (const Job& held : jobs) {
+        std::vector<Settled> settled;
+        for (const storage::QueueRecipient& row : held.recipients) {
+            Settled one;
+            one.recipient = row;
+            one.remote = row.last_remote;
+            one.keeps_class = true;
+            one.held_on = row.incident;
+            one.verdict = Verdict(Fate::deferred, "4.7.1", words_of(row));
+            settled.push_back(std::move(one));
+        }
+        co_await record_outcome(core, held.item, std::move(settled), "", held.message, kNoLane);
+    }
+}
+
+// Which of those that are held would meet no incident any more.
+Result<std::vector<RecipientId>> released_by_routes(const storage::Snapshot& snapshot,
+                                                    const std::vector<Incident>& open, Time now) {
+    std::vector<RecipientId> out;
+    TRY(const auto picture, storage::RouteView(snapshot).picture(storage::day_number(now)));
+    for (const Incident& incident : open) {
+        if (incident.key.kind == IncidentKind::account) continue;
+        TRY(const auto ids, IncidentView(snapshot).held(incident.id, RecipientId{}, 10 * kStepMax));
+        TRY(const auto rows, snapshot.queue().find(ids));
+        std::map<storage::QueueId, storage::QueueItem> items;
+        for (const storage::QueueRecipient& row : rows) {
+            if (!items.contains(row.queue)) {
+                TRY(items[row.queue], snapshot.queue().item(row.queue));
+            }
+            const std::string& site = incident.key.site;
+            const std::string_view provider = site.ends_with(' ') ? std::string_view() : std::string_view(site);
+            storage::ChoiceInput input = choice_input(items[row.queue], row, site, provider, now);
+            input.tried = false;
+            const auto kind = storage::choose_way(picture, input).kind;
+            if (kind != storage::Choice::Kind::incident && kind != storage::Choice::Kind::wait) out.push_back(row.id);
+        }
+    }
+    return out;
+}
+
+net::Task<bool> recheck(Core& core, std::vector<Incident> open) {
+    auto read = [open = std::move(open), now = core.now()](const storage::Snapshot& snapshot) {
+        return released_by_routes(snapshot, open, now);
+    };
+    auto ids = co_await storage::read(*core.deps.store, *core.deps.pool, *core.deps.loop, std::move(read));
+    if (!ids || ids->empty()) co_return false;
+    std::vector<storage::StagedBodyPtr> no_bodies;
+    auto write = [ids = *std::move(ids)](storage::Tx& tx) {
+        return IncidentTx(tx).release(ids, "Released: another way can take it");
+    };
+    const auto done =
+        co_await storage::commit(*core.deps.store, *core.deps.loop, std::move(no_bodies), std::move(write));
+    if (!done) log::error("incident", "held mail cannot be released: {}", done.error().context);
+    co_return true;
+}
+
+}  // namespace
+
+net::Task<Watched> watch_incidents(Core& core) {
+    const Time now = core.now();
+    auto read = [now, after = core.deps.options.delay_notice_after](const storage::Snapshot& snapshot) {
+        return look(snapshot, now, after);
+    };
+    auto found = co_await storage::read(*core.deps.store, *core.deps.pool, *core.deps.loop, std::move(read));
+    if (!found) {
+        log::error("incident", "the incidents cannot be read: {}", found.error().context);
+        co_return Watched();
+    }
+    core.incidents.apply(found->open);
+    core.deps.options.hold_max = found->hold_max;
+    if (!found->overdue.empty()) co_await give_up(core, found->overdue, found->hold_max);
+    if (!found->untold.empty()) co_await tell_senders(core, found->untold);
+    Watched out;
+    out.drained = core.reputation.sees(found->book);
+    out.is_due = !found->probes.empty() || !found->stranded.empty();
+    if (out.is_due) {
+        std::vector<storage::StagedBodyPtr> no_bodies;
+        auto write = [found = *found](storage::Tx& tx) { return let_try(tx, found); };
+        const auto done =
+            co_await storage::commit(*core.deps.store, *core.deps.loop, std::move(no_bodies), std::move(write));
+        if (!done) log::error("incident", "held mail cannot be tried again: {}", done.error().context);
+    }
+    if (std::exchange(core.incidents.recheck, false) || out.drained) {
+        const bool released = co_await recheck(core, found->open);
+        out.is_due = out.is_due || released;
+    }
+    co_await tell_incidents(core);
+    co_return out;
+}
+
+}  // namespace posthouse::relay

@@ -1,0 +1,284 @@
+// Held instead of lost: mail refused for a fault of ours waits under an incident that is told once, is tried again from
+// time to time, and goes at once when the fault is mended or another way is there.
+#include "relay/incidents.h"
+
+#include "storage/routes.h"
+#include "tests/support/relay_house.h"
+
+namespace posthouse::relay {
+namespace {
+
+using std::chrono::hours;
+using std::chrono::minutes;
+using storage::Incident;
+using storage::IncidentKind;
+using storage::IncidentTx;
+using storage::IncidentView;
+using storage::RecipientState;
+
+constexpr std::string_view kBlocked =
+    "550 5.7.1 Service unavailable; client host [192.0.2.77] blocked using zen.spamhaus.org";
+
+// It answers for as long as the house may ask.
+struct Smarthost {
+    test::ScriptedRemote smarthost;
+};
+
+struct HeldHouse : Smarthost, House {
+    HeldHouse() {
+        remote.keywords = {"8BITMIME", "DSN"};
+        smarthost.keywords = {"8BITMIME", "AUTH PLAIN"};
+        serve("10.0.0.9", smarthost);
+    }
+    std::vector<Incident> all() {
+        return store->read([](const storage::Snapshot& s) { return IncidentView(s).list(true, 100); }).value();
+    }
+    storage::QueueRecipient row(storage::QueueId id) {
+        return store->read([&](const storage::Snapshot& s) { return s.queue().recipients(id); }).value().front();
+    }
+    std::size_t inbox_with(std::string_view text) {
+        std::size_t count = 0;
+        for (const std::string& mail : inbox()) count += mail.contains(text) ? 1 : 0;
+        return count;
+    }
+    std::size_t told(std::string_view text) {
+        const auto events =
+            store->read([](const storage::Snapshot& s) { return s.events().about_server(100); }).value();
+        std::size_t count = 0;
+        for (const storage::Event& event : events) count += event.detail.contains(text) ? 1 : 0;
+        return count;
+    }
+    void add_relay(std::string_view steps) {
+        REQUIRE(store->write({}, [&](storage::Tx& tx) -> Result<> {
+            storage::RouteTx routes(tx);
+            storage::Way way;
+            way.name = "relay";
+            way.kind = storage::WayKind::smarthost;
+            way.url = "smtp+plain://10.0.0.9:25";
+            TRY_VOID(routes.add_way(way));
+            storage::Route route;
+            route.name = "all";
+            TRY(route.steps, storage::parse_steps(steps));
+            return routes.add_route(route);
+        }));
+    }
+    // As in a minute of real time: the watch comes round every ten seconds.
+    void settle_slowly(Milliseconds span) {
+        settle_after(span);
+        settle_after(std::chrono::seconds(15));
+        settle_after(std::chrono::seconds(15));
+    }
+};
+
+}  // namespace
+
+TEST_CASE("refused for our address with no other way: held, not lost; what follows is held without being tried") {
+    HeldHouse house;
+    house.remote.always("RCPT", std::string(kBlocked));
+    const auto first = house.submit({"bob@b.example"});
+    house.settle();
+    const auto second = house.submit({"carol@b.example"});
+    house.settle();
+    CHECK(house.remote.count("RCPT") == 1);
+    for (const auto id : {first, second}) {
+        CHECK(house.row(id).state == RecipientState::held);
+        CHECK(house.events(id, EventKind::held) == 1);
+        CHECK(house.events(id, EventKind::bounced) == 0);
+        CHECK(house.row(id).last_reply.starts_with("Held by incident 1"));
+    }
+    REQUIRE(house.all().size() == 1);
+    const Incident incident = house.all().front();
+    CHECK(incident.key.kind == IncidentKind::ip_blocked);
+    CHECK(incident.key.way == "direct");
+    CHECK(incident.key.site == "mx.b.example ");
+    CHECK(incident.reply == kBlocked);
+    CHECK(incident.remote == "mx.b.example [192.0.2.1]");
+    CHECK(house.told("incident 1: mx.b.example refuses mail from our address") == 1);
+    CHECK(house.metrics.to_prometheus().contains("posthouse_incidents_open{kind=\"ip-blocked\"} 1"));
+
+    // A probe is one message; the postmaster hears of it once.
+    house.settle_slowly(hours(1));
+    CHECK(house.remote.count("RCPT") == 2);
+    house.settle_slowly(hours(1));
+    CHECK(house.remote.count("RCPT") == 2);
+    CHECK(house.inbox_with("Subject: Incident 1: mx.b.example refuses mail from our address") == 1);
+
+    house.remote.always("RCPT", "250 2.1.5 welcome back");
+    house.settle_slowly(hours(1));
+    CHECK(house.remote.messages.size() == 2);
+    CHECK(house.events(first, EventKind::delivered) == 1);
+    CHECK(house.events(second, EventKind::delivered) == 1);
+    CHECK(house.events(first, EventKind::bounced) + house.events(second, EventKind::bounced) == 0);
+    CHECK_FALSE(house.all().front().open);
+    house.settle_slowly(hours(1));
+    CHECK(house.inbox_with("Subject: Incident 1 is over") == 1);
+    CHECK(house.inbox_with("Subject: Incident 1: ") == 1);
+    CHECK(house.told("incident 1 is over") == 1);
+}
+
+TEST_CASE("\"fixed\" lets all of it go at once, whatever the probe's time") {
+    HeldHouse house;
+    house.remote.always("RCPT", std::string(kBlocked));
+    std::vector<storage::QueueId> ids;
+    for (int i = 0; i < 20; ++i) ids.push_back(house.submit({"x" + std::to_string(i) + "@b.example"}));
+    house.settle();
+    CHECK(house.remote.count("RCPT") < 8);  // the window of the lane at most
+    house.remote.always("RCPT", "250 2.1.5 ok");
+    const auto count =
+        house.store->write_value({}, [&](storage::Tx& tx) { return IncidentTx(tx).clear(house.all()[0].id, "fixed"); });
+    REQUIRE(count);
+    CHECK(*count == 20);
+    house.settle();
+    CHECK(house.remote.messages.size() == 20);
+    CHECK_FALSE(house.store->write_value(
+        {}, [&](storage::Tx& tx) { return IncidentTx(tx).clear(house.all()[0].id, "again"); }));
+}
+
+TEST_CASE("held for 72 hours, then returned with the very words; the sender hears of the delay before") {
+    HeldHouse house;
+    house.remote.always("RCPT", std::string(kBlocked));
+    const auto id = house.submit({"bob@b.example"});
+    house.settle();
+    house.settle_slowly(hours(5));
+    CHECK(house.inbox_with("Subject: Delayed: your message has not been delivered yet") == 1);
+    CHECK(house.row(id).state == RecipientState::held);
+    for (int i = 0; i < 11; ++i) house.settle_slowly(hours(6));
+    CHECK(house.row(id).state == RecipientState::held);
+    CHECK(house.inbox_with("Subject: Delayed") == 1);
+    house.settle_slowly(hours(2));
+    CHECK(house.events(id, EventKind::bounced) == 1);
+    CHECK(house.inbox_with("Subject: Undelivered") == 1);
+    CHECK(house.inbox_with("blocked using") >= 1);
+    CHECK(house.waiting() == 0);
+    CHECK(house.all().front().open);  // the fault is there still
+}
+
+TEST_CASE("a way that is added takes what is held at once") {
+    HeldHouse house;
+    house.remote.always("RCPT", std::string(kBlocked));
+    const auto id = house.submit({"bob@b.example"});
+    house.settle();
+    CHECK(house.row(id).state == RecipientState::held);
+    house.add_relay("direct,relay");
+    house.settle_after(std::chrono::seconds(5));
+    house.settle_after(std::chrono::seconds(15));
+    CHECK(house.smarthost.messages.size() == 1);
+    CHECK(house.events(id, EventKind::delivered) == 1);
+    CHECK(house.remote.count("RCPT") == 1);
+}
+
+TEST_CASE("where the route names another way the mail goes there, and the incident is told all the same") {
+    HeldHouse house;
+    house.add_relay("direct,relay");
+    house.remote.always("RCPT", std::string(kBlocked));
+    house.submit({"bob@b.example"});
+    house.settle();
+    CHECK(house.smarthost.messages.size() == 1);
+    REQUIRE(house.all().size() == 1);
+    CHECK(house.all()[0].open);
+    // Both refused: held under it, instead of waiting for days and then failing.
+    house.smarthost.always("RCPT", std::string(kBlocked));
+    const auto id = house.submit({"carol@b.example"});
+    house.settle();
+    house.settle_slowly(minutes(1));
+    CHECK(house.row(id).state == RecipientState::held);
+    CHECK(house.events(id, EventKind::bounced) == 0);
+    house.smarthost.always("RCPT", "250 2.1.5 ok");
+    house.settle_slowly(hours(2));
+    CHECK(house.events(id, EventKind::delivered) == 1);
+}
+
+TEST_CASE("a relay that refuses the login: held, tried again sooner, and let go with the new password") {
+    HeldHouse house;
+    house.add_relay("relay");
+    house.smarthost.always("MAIL", "530 5.7.0 Authentication required");
+    const auto id = house.submit({"bob@b.example"});
+    house.settle();
+    CHECK(house.row(id).state == RecipientState::held);
+    REQUIRE(house.all().size() == 1);
+    CHECK(house.all()[0].key.kind == IncidentKind::credentials);
+    house.settle_slowly(minutes(6));
+    CHECK(house.smarthost.count("MAIL") == 2);
+    house.smarthost.always("MAIL", "250 2.1.0 ok");
+    REQUIRE(house.store->write({}, [&](storage::Tx& tx) -> Result<> {
+        storage::RouteTx routes(tx);
+        TRY(auto ways, routes.ways());
+        ways.front().limits.connections_max = 3;
+        return routes.set_way(ways.front());
+    }));
+    house.settle_after(std::chrono::seconds(15));
+    house.settle_after(std::chrono::seconds(15));
+    CHECK(house.events(id, EventKind::delivered) == 1);
+    CHECK_FALSE(house.all()[0].open);
+}
+
+TEST_CASE("mail of ours that is not believed is held; what is passed on for others is returned as ever") {
+    HeldHouse house;
+    house.remote.always("RCPT",
+                        "550 5.7.26 This message does not pass authentication checks (SPF and DKIM both failed)");
+    const auto forwarded = house.submit({"bob@b.example"}, "stranger@elsewhere.example");
+    house.settle();
+    CHECK(house.events(forwarded, EventKind::bounced) == 1);
+    CHECK(house.all().empty());
+
+    const auto body = house.store.stage(kMessage);
+    auto accepted = house.store->write_value({body}, [&](storage::Tx& tx) {
+        storage::Delivery delivery;
+        delivery.body = body;
+        delivery.facts = mime::compute_facts(kMessage);
+        delivery.first_attempt = tx.now();
+        storage::NewQueueItem item;
+        item.reverse_path = "alice@home.example";
+        item.account = house.alice;
+        item.expires = tx.now() + hours(120);
+        storage::NewRecipient recipient;
+        recipient.address = "bob@b.example";
+        item.recipients.push_back(recipient);
+        delivery.outgoing = item;
+        return tx.deliver(delivery);
+    });
+    REQUIRE(accepted);
+    house.settle();
+    CHECK(house.row(*accepted->queue).state == RecipientState::held);
+    REQUIRE(house.all().size() == 1);
+    CHECK(house.all()[0].key.kind == IncidentKind::sender_auth);
+    CHECK(house.all()[0].key.domain == "home.example");
+}
+
+TEST_CASE("a restart keeps what is held, and a release by hand tries that one message alone") {
+    HeldHouse house;
+    house.remote.always("RCPT", std::string(kBlocked));
+    const auto first = house.submit({"bob@b.example"});
+    const auto second = house.submit({"carol@b.example"});
+    house.settle();
+    house.restart();
+    house.settle();
+    const std::size_t before = house.remote.count("RCPT");
+    REQUIRE(house.store->write({}, [&](storage::Tx& tx) { return tx.queue().release(first); }));
+    house.settle();
+    CHECK(house.remote.count("RCPT") == before + 1);
+    CHECK(house.row(first).state == RecipientState::held);
+    CHECK(house.row(second).state == RecipientState::held);
+}
+
+TEST_CASE("a refusal that comes back soon is the same incident, and is not mailed about again") {
+    HeldHouse house;
+    house.remote.once("RCPT", std::string(kBlocked));
+    house.submit({"bob@b.example"});
+    house.settle();
+    house.settle_slowly(hours(2));
+    CHECK_FALSE(house.all()[0].open);
+    house.remote.once("RCPT", std::string(kBlocked));
+    house.submit({"carol@b.example"});
+    house.settle();
+    house.settle_slowly(minutes(1));
+    REQUIRE(house.all().size() == 1);
+    CHECK(house.all()[0].open);
+    CHECK(house.all()[0].refusals == 2);
+    house.settle_slowly(hours(7));
+    CHECK_FALSE(house.all()[0].open);
+    CHECK(house.inbox_with("Subject: Incident 1: ") == 1);
+    CHECK(house.inbox_with("Subject: Incident 1 is over") == 1);
+}
+
+}  // namespace posthouse::relay
