@@ -84,6 +84,8 @@ std::span<const Command> way_commands();
 std::span<const Command> address_commands();
 std::span<const Command> client_commands();
 std::span<const Command> queue_commands();
+std::span<const Command> incident_commands();
+std::span<const Command> guard_commands();  // account review, release
 std::span<const Command> undelete_commands();
 std::span<const Command> retention_commands();
 std::span<const Command> rights_commands();
@@ -119,6 +121,7 @@ inline constexpr Group kGroups[] = {
     {"address", "the addresses of this machine that mail is sent from"},
     {"client", "other servers and devices that hand their mail in here"},
     {"queue", "mail that waits to go out"},
+    {"incident", "what is wrong on our side, and the mail that it holds"},
     {"undelete", "removed mail that can be brought back"},
     {"retention", "how long mail stays in a mailbox"},
     {"rights", "who else may use a mailbox"},

@@ -50,6 +50,9 @@ std::string describe(const Choice& choice, const std::string& domain) {
     switch (choice.kind) {
         case Choice::Kind::hold: return "it is held in the queue until it is released (posthouse queue release)";
         case Choice::Kind::fail: return "it is refused and the sender is told";
+        case Choice::Kind::incident:
+            return fmt::format("it is held under incident {} until that is over (posthouse incident show {})",
+                               storage::raw(choice.incident->id), storage::raw(choice.incident->id));
         case Choice::Kind::wait:
             return fmt::format("none of its ways can take it now, so it waits; looked at again at {}",
                                format_rfc3339(choice.until));
@@ -77,7 +80,7 @@ Result<> read_facts(Invocation& call, storage::MailFacts& mail) {
 }
 
 Record record_of(const Choice& choice, const SiteFacts& site, const std::string& sentence) {
-    static constexpr std::string_view kKinds[] = {"take", "hold", "fail", "wait"};
+    static constexpr std::string_view kKinds[] = {"take", "hold", "fail", "wait", "incident"};
     Record record;
     record.add("local", false)
         .add("route", choice.route)

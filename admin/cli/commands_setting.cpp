@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "admin/cli/command.h"
+#include "protocols/smtp/block_list.h"
 #include "storage/settings.h"
 
 namespace posthouse::admin {
@@ -59,6 +60,9 @@ void done(Invocation& call, const std::string& key, std::string_view value) {
 Result<> setting_set(Invocation& call) {
     const std::string key = call.get("KEY");
     TRY(const std::string value, storage::check_setting(key, call.get("VALUE")));
+    if (key == "dnsbl.lists" && value != "none") {
+        if (auto why = smtp::judge_block_lists(value)) return Error(Errc::invalid, *std::move(why));
+    }
     TRY(storage::Store* const store, call.store());
     TRY_VOID(store->write({}, [&](storage::Tx& tx) { return tx.catalog().set_setting(key, value); }));
     return done(call, key, value), Result<>();

@@ -1,4 +1,4 @@
-// posthouse way ..., address ..., and route presets: manners of sending, and the services that are known.
+// posthouse way ... and route presets: manners of sending, and the services that are known.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -147,53 +147,6 @@ Result<> way_forget(Invocation& call) {
     return {};
 }
 
-// address add IP --pool P
-Result<> address_add(Invocation& call) {
-    const auto ip = net::IpAddress::parse(call.get("IP"));
-    if (!ip || ip->is_unspecified()) {
-        return Error(Errc::invalid, fmt::format("\"{}\" is not an IP address", call.get("IP")));
-    }
-    storage::SourceAddress address;
-    address.address = ip->to_string();
-    address.pool = call.get("--pool");
-    address.ehlo = ascii::to_lower(call.get("--ehlo"));
-    if (!address.ehlo.empty() && !smtp::is_domain(address.ehlo)) {
-        return Error(Errc::invalid, fmt::format("\"{}\" is not a host name", address.ehlo));
-    }
-    TRY(storage::Store* const store, call.store());
-    TRY_VOID(store->write({}, [&](storage::Tx& tx) -> Result<> { return RouteTx(tx).add_address(address); }));
-    if (call.out().json()) {
-        call.out().record(Record().add("added", address.address).add("pool", address.pool));
-        return {};
-    }
-    call.out().say(fmt::format("{} is in pool {}. Its reverse DNS should name {}.", address.address, address.pool,
-                               address.ehlo.empty() ? "this server" : address.ehlo));
-    return {};
-}
-
-// address list
-Result<> address_list(Invocation& call) {
-    TRY(storage::Store* const store, call.store());
-    TRY(const auto all, store->read([](const Snapshot& snapshot) { return RouteView(snapshot).addresses(); }));
-    std::vector<Record> rows;
-    for (const storage::SourceAddress& address : all) {
-        rows.push_back(Record().add("address", address.address).add("pool", address.pool).add("ehlo", address.ehlo));
-    }
-    call.out().table(rows, "There is no pool: the system chooses the address that mail is sent from.");
-    return {};
-}
-
-// address remove IP
-Result<> address_remove(Invocation& call) {
-    const auto ip = net::IpAddress::parse(call.get("IP"));
-    const std::string address = ip ? ip->to_string() : call.get("IP");
-    TRY(storage::Store* const store, call.store());
-    TRY_VOID(store->write({}, [&](storage::Tx& tx) -> Result<> { return RouteTx(tx).remove_address(address); }));
-    if (call.out().json()) call.out().record(Record().add("removed", address));
-    call.out().say(fmt::format("{} is not sent from any more.", address));
-    return {};
-}
-
 std::string ports_text(const smtp::Preset& preset) {
     std::string out;
     for (const smtp::PresetPort& row : preset.ports) {
@@ -290,10 +243,6 @@ constexpr Argument kWayAdd[] = {
      "else POSTHOUSE_RELAY_PASSWORD, else a prompt"},
     {Kind::flag, "--replace", "replace the way of this name; routes keep naming it"}};
 constexpr Argument kWayName[] = {{Kind::positional, "NAME", "the way's name"}};
-constexpr Argument kAddressAdd[] = {{Kind::positional, "IP", "an address of this machine"},
-                                    {Kind::option_required, "--pool", "the pool it belongs to"},
-                                    {Kind::option, "--ehlo", "the name it uses in EHLO; the server's by default"}};
-constexpr Argument kAddress[] = {{Kind::positional, "IP", "the address"}};
 constexpr Argument kPreset[] = {{Kind::positional_optional, "NAME", "tell all about this one"}};
 
 constexpr Command kWayRows[] = {
@@ -304,13 +253,6 @@ constexpr Command kWayRows[] = {
     {"way", "forget", "try a way again where it was refused", "posthouse way forget direct", kWayName, way_forget},
     {"way", "remove", "remove a way that no route names", "posthouse way remove backup", kWayName, way_remove},
 };
-constexpr Command kAddressRows[] = {
-    {"address", "add", "send from an address of this machine",
-     "posthouse address add 192.0.2.7 --pool news --ehlo news.example.org", kAddressAdd, address_add},
-    {"address", "list", "list the addresses and their pools", "posthouse address list", {}, address_list},
-    {"address", "remove", "send no more from an address", "posthouse address remove 192.0.2.7", kAddress,
-     address_remove},
-};
 constexpr Command kPresetRows[] = {
     {"route", "presets", "list the relay services that are known, or tell all about one",
      "posthouse route presets sendgrid", kPreset, route_presets},
@@ -319,7 +261,6 @@ constexpr Command kPresetRows[] = {
 }  // namespace
 
 std::span<const Command> way_commands() { return kWayRows; }
-std::span<const Command> address_commands() { return kAddressRows; }
 std::span<const Command> preset_commands() { return kPresetRows; }
 
 }  // namespace posthouse::admin

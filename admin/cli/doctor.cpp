@@ -22,7 +22,9 @@
 #include "protocols/base/ascii.h"
 #include "protocols/crypto/crypto.h"
 #include "protocols/net/address.h"
+#include "storage/incidents.h"
 #include "storage/relay_clients.h"
+#include "storage/reputation.h"
 #include "storage/transport.h"
 
 namespace posthouse::admin {
@@ -241,6 +243,32 @@ void check_clients(Invocation& call, Checks& out) {
     }
 }
 
+// What others say of us: open incidents, and the lists and the reverse DNS as the server found them last.
+void check_reputation(Invocation& call, Checks& out) {
+    const auto store = call.store();
+    if (!store) return;
+    const auto incidents =
+        (*store)->read([](const storage::Snapshot& snapshot) { return storage::IncidentView(snapshot).open(); });
+    const auto checks =
+        (*store)->read([](const storage::Snapshot& snapshot) { return storage::ReputationView(snapshot).checks(); });
+    if (!incidents || !checks) return;
+    for (const storage::Incident& one : *incidents) {
+        out.push_back({fmt::format("incident {}", storage::raw(one.id)), Verdict::bad,
+                       fmt::format("{}: {}. {}", storage::describe(one), one.reply, storage::advice(one))});
+    }
+    for (const storage::AddressCheck& one : *checks) {
+        const std::string name = fmt::format("{} at {}", one.source, one.list == "ptr" ? "reverse DNS" : one.list);
+        const std::string detail = one.detail.empty() ? "" : ": " + one.detail;
+        switch (one.found) {
+            case storage::AddressCheck::Found::clear: out.push_back({name, Verdict::good, "clear" + detail}); break;
+            case storage::AddressCheck::Found::bad: break;  // an incident says it
+            case storage::AddressCheck::Found::unknown:
+                out.push_back({name, Verdict::skipped, "nobody knows" + detail});
+                break;
+        }
+    }
+}
+
 // RFC 8461 3.3: who fetches a policy checks the certificate against mta-sts.DOMAIN.
 void check_policies(Invocation& call, const Settings& settings, Checks& out) {
     const bool is_served =
@@ -389,6 +417,7 @@ Result<> doctor(Invocation& call) {
         check_store(call, checks);
         check_clients(call, checks);
         check_policies(call, *settings, checks);
+        check_reputation(call, checks);
         if (!call.has("--no-dns")) check_outside(call, *settings, budget, checks);
     }
     std::vector<Record> rows;

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "storage/settings.h"
+
 namespace posthouse::admin {
 
 Result<Lanes> read_lanes(const storage::Snapshot& snapshot) {
@@ -13,10 +15,23 @@ Result<Lanes> read_lanes(const storage::Snapshot& snapshot) {
         const storage::LaneId id = lane.id;
         out.emplace(id, std::move(lane));
     }
+    TRY(const auto incidents, storage::IncidentView(snapshot).open());
+    for (const storage::Incident& one : incidents) out.incidents.emplace(one.id, one);
+    TRY(out.hold_hours, storage::setting_number(snapshot.catalog(), "incident.hold_hours"));
     return out;
 }
 
 std::string waiting_because(const storage::QueueRecipient& recipient, const Lanes& lanes) {
+    const auto incident = lanes.incidents.find(recipient.incident);
+    if (recipient.state == storage::RecipientState::held && incident != lanes.incidents.end()) {
+        const bool by_account = incident->second.key.kind == storage::IncidentKind::account;
+        const Time until = recipient.fault_since + std::chrono::hours(lanes.hold_hours);
+        return fmt::format("held because of incident {}: {}, {}. {}", storage::raw(incident->first),
+                           storage::describe(incident->second),
+                           by_account ? std::string("until somebody has looked at it")
+                                      : "at most until " + format_rfc3339(until) + ", then it is returned",
+                           storage::advice(incident->second));
+    }
     if (recipient.state == storage::RecipientState::held) return std::string(explain(storage::WaitCause::held));
     if (recipient.state != storage::RecipientState::waiting) return "";
     std::string out(explain(recipient.cause));

@@ -3,13 +3,17 @@
 #include <map>
 #include <string>
 
+#include "storage/incidents.h"
 #include "storage/queue.h"
 #include "storage/store.h"
 
 namespace posthouse::admin {
 
-/// Lanes by id, to explain what waits in them.
-using Lanes = std::map<storage::LaneId, storage::LaneRecord>;
+/// What explains why mail waits: lanes and incidents by id.
+struct Lanes : std::map<storage::LaneId, storage::LaneRecord> {
+    std::map<storage::IncidentId, storage::Incident> incidents;
+    std::int64_t hold_hours = 0;  ///< of what an incident holds
+};
 Result<Lanes> read_lanes(const storage::Snapshot& snapshot);
 
 /// "greylisted: the other side wants to see it again", "... (lane google: 421 4.7.0 Too many)"; "" for none.

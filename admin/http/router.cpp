@@ -47,7 +47,8 @@ constexpr Endpoint kOwn[] = {{"GET", "/healthz", Access::open, answer_health},
 
 std::vector<const Endpoint*> all_endpoints() {
     std::vector<const Endpoint*> out;
-    for (const auto rows : {std::span<const Endpoint>(kOwn), deleted_endpoints(), policy_endpoints()}) {
+    for (const auto rows :
+         {std::span<const Endpoint>(kOwn), deleted_endpoints(), incident_endpoints(), policy_endpoints()}) {
         for (const Endpoint& row : rows) out.push_back(&row);
     }
     return out;
@@ -228,7 +229,7 @@ void Router::note_use(const storage::ApiToken& token) {
 }
 
 // RFC 6750 3 and 3.1: no token 401, a wrong one 401 invalid_token, one for another account 403 insufficient_scope.
-std::optional<HttpAnswer> Router::admit(Call& call) {
+std::optional<HttpAnswer> Router::admit(Call& call, Access access) {
     const std::string_view secret = bearer_of(call.request.authorization);
     if (secret.empty()) {
         HttpAnswer out = problem(401, "This needs a token: Authorization: Bearer TOKEN (posthouse token create).");
@@ -242,6 +243,12 @@ std::optional<HttpAnswer> Router::admit(Call& call) {
     if (!*token) return refuse_token(call.request);
     call.token = *token;
     note_use(**token);
+    if (access == Access::server) {
+        if (!call.token->account) return std::nullopt;
+        HttpAnswer out = problem(403, "This token is for one account; this needs one for the whole server.");
+        out.fields.emplace_back("WWW-Authenticate", fmt::format("{}, error=\"insufficient_scope\"", kChallenge));
+        return out;
+    }
     auto account = deps_.store->read(
         [&](const storage::Snapshot& s) { return s.catalog().account(ascii::to_lower(call.segments.front())); });
     const bool unknown = !account && account.error().code == Errc::not_found;
@@ -281,8 +288,8 @@ HttpAnswer Router::answer(Call& call, std::string_view path) {
         out.fields.emplace_back("Allow", fmt::format("{}", fmt::join(allowed, ", ")));
         return out;
     }
-    if (row->access == Access::account) {
-        if (auto refused = admit(call)) return *std::move(refused);
+    if (row->access != Access::open) {
+        if (auto refused = admit(call, row->access)) return *std::move(refused);
     }
     const std::size_t mark = request.target.find('?');
     auto query =

@@ -84,9 +84,10 @@ struct Call {
     std::optional<storage::Account> account;  ///< where the row names one
 };
 
-enum class Access { open, account };
+enum class Access { open, account, server };
 
-/// A row. `account`: the first "{}" of the path is an address, and the token must be good for it.
+/// A row. `account`: the first "{}" of the path is an address, and the token must be good for it; `server`: the token
+/// is good for every account.
 struct Endpoint {
     std::string_view method;  ///< "GET" answers HEAD as well; "POST" takes JSON
     std::string_view path;    ///< "{}" stands for one segment
@@ -94,6 +95,7 @@ struct Endpoint {
     HttpAnswer (*answer)(Call& call);
 };
 std::span<const Endpoint> deleted_endpoints();
+std::span<const Endpoint> incident_endpoints();
 std::span<const Endpoint> policy_endpoints();
 
 class Router {
@@ -106,7 +108,7 @@ class Router {
 
  private:
     HttpAnswer answer(Call& call, std::string_view path);
-    std::optional<HttpAnswer> admit(Call& call);
+    std::optional<HttpAnswer> admit(Call& call, Access access);
     std::optional<HttpAnswer> refuse_token(const HttpRequest& request);
     void note_use(const storage::ApiToken& token);
 
