@@ -139,6 +139,12 @@ Result<> way_forget(Invocation& call) {
             TRY_VOID(routes.forget(one.way, one.source, one.site));
             ++count;
         }
+        // What is held for it tries again, too.
+        storage::IncidentTx incidents(tx);
+        TRY(const auto open, incidents.open());
+        for (const storage::Incident& one : open) {
+            if (one.key.way == name) TRY_VOID(incidents.clear(one.id, "the way is tried again (posthouse way forget)"));
+        }
         return {};
     }));
     if (call.out().json()) call.out().record(Record().add("forgotten", count));

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "protocols/crypto/crypto.h"
+#include "storage/incidents.h"
 #include "storage/transport.h"
 #include "tests/support/temp_store.h"
 
@@ -368,4 +369,34 @@ TEST_CASE("the MTA-STS policy of a domain at home is served under its own host n
         CAPTURE(host);
         CHECK(ask(host).status == 404);
     }
+}
+
+TEST_CASE("incidents are shown and closed with a token for the whole server; one for an account opens nothing of it") {
+    Fixture f;
+    REQUIRE(f.store->write({}, [](storage::Tx& tx) -> Result<> {
+        storage::IncidentKey key;
+        key.kind = storage::IncidentKind::credentials;
+        key.way = "relay";
+        storage::Refusal refusal;
+        refusal.reply = "535 5.7.8 no \xff";
+        TRY_VOID(storage::IncidentTx(tx).note(key, refusal));
+        return {};
+    }));
+    CHECK(f.ask("GET", "/api/v1/incidents").status == 401);
+    CHECK(f.ask("GET", "/api/v1/incidents", f.hers).status == 403);
+    CHECK(f.ask("POST", "/api/v1/incidents/1/fixed", f.hers, "{}").status == 403);
+    HttpAnswer made = f.ask("GET", "/api/v1/incidents", f.all);
+    CHECK(made.status == 200);
+    CHECK(made.body.contains("\"what\":\"the relay of way relay refuses the login\""));
+    CHECK(f.ask("GET", "/api/v1/incidents/1", f.all).body.contains("\"state\":\"open\""));
+    for (const char* id : {"0", "x", "-1", "99999999999999999999"}) {
+        CAPTURE(id);
+        CHECK(f.ask("GET", "/api/v1/incidents/" + std::string(id), f.all).status == 404);
+    }
+    CHECK(f.ask("GET", "/api/v1/incidents/2", f.all).status == 404);
+    CHECK(f.ask("GET", "/api/v1/incidents?some=1", f.all).status == 400);
+    CHECK(f.ask("POST", "/api/v1/incidents/1/fixed", f.all, "{}").body == "{\"released\":0}\n");
+    CHECK(f.ask("POST", "/api/v1/incidents/1/fixed", f.all, "{}").status == 409);
+    CHECK(f.ask("GET", "/api/v1/incidents", f.all).body == "{\"incidents\":[]}\n");
+    CHECK(f.ask("GET", "/api/v1/incidents?all=1", f.all).body.contains("\"state\":\"over\""));
 }

@@ -1,0 +1,159 @@
+#!/usr/bin/env python3
+"""Mail that is refused for a fault of ours, on a real server: held under an incident that queue, trace, doctor and the
+API tell of; kill -9 loses nothing of it; "fixed" (command and API) lets it go at once, each message once; the postmaster
+gets one mail of the beginning and one of the end.
+"""
+import json
+import pathlib
+import socketserver
+import sys
+import threading
+import urllib.request
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+from house import House  # noqa: E402
+from outside import Reader, submit, trace, until  # noqa: E402
+
+BLOCKED = "550 5.7.1 Service unavailable; client host [192.0.2.77] blocked using list.example"
+
+
+class Remote(socketserver.ThreadingTCPServer):
+    """A mail server that refuses every recipient while `refusal` says so, and keeps what it takes."""
+    allow_reuse_address = daemon_threads = True
+
+    def __init__(self):
+        self.refusal, self.messages, self.tries, self.lock = BLOCKED, [], 0, threading.Lock()
+        super().__init__(("127.0.0.1", 0), Session)
+        self.port = self.server_address[1]
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+class Session(socketserver.StreamRequestHandler):
+    def say(self, line):
+        self.wfile.write(line.encode() + b"\r\n")
+
+    def handle(self):
+        self.say("220 remote.example ESMTP")
+        for line in self.rfile:
+            verb = line.strip().upper()
+            if verb.startswith(b"RCPT"):
+                with self.server.lock:
+                    self.server.tries += 1
+                self.say(self.server.refusal or "250 2.1.5 Ok")
+            elif verb.startswith(b"DATA"):
+                if self.server.refusal:
+                    self.say("503 5.5.1 No recipients")
+                    continue
+                self.say("354 Go on")
+                octets = b""
+                for text in self.rfile:
+                    if text == b".\r\n":
+                        break
+                    octets += text
+                with self.server.lock:
+                    self.server.messages.append(octets)
+                self.say("250 2.0.0 Ok")
+            elif verb.startswith(b"QUIT"):
+                self.say("221 Bye")
+                return
+            else:
+                self.say("250 Ok")
+
+
+def api(home, token, path, body=None):
+    request = urllib.request.Request(f"http://127.0.0.1:{home.port('http')}{path}", data=body,
+                                     headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.load(answer)
+
+
+def incidents(home, *words):
+    return json.loads(home.cli("incident", "list", "--json", *words))
+
+
+def arrived(remote, names):
+    """Each of these messages once, and no other."""
+    until("all of it at the other side", lambda: len(remote.messages) >= len(names))
+    for name in names:
+        copies = [octets for octets in remote.messages if f"<{name}@home.example>".encode() in octets]
+        assert len(copies) == 1, f"{name}: {len(copies)} copies"
+
+
+def check_held(home, remote):
+    for name in ("one", "two", "three"):
+        submit(home, name, "bob@far.example")
+    for name in ("one", "two", "three"):
+        trace(home, name).wait("held")
+        assert trace(home, name).count("bounced") == 0
+    found = incidents(home)
+    assert len(found) == 1 and found[0]["kind"] == "ip-blocked" and found[0]["held"] == 3, found
+    shown = json.loads(home.cli("incident", "show", "1", "--json"))
+    assert shown["reply"] == BLOCKED and "posthouse incident fixed 1" in shown["do"] and len(shown["held_mail"]) == 3, shown
+    why = json.loads(home.cli("queue", "show", trace(home, "one").queue_id(), "--json"))[0]["waiting_because"]
+    for words in ("held because of incident 1", "at most until", "posthouse incident fixed 1"):
+        assert words in why, why
+    told = home.cli("trace", "<one@home.example>")
+    assert "held because of incident 1" in told, told
+    doctor = home.cli("doctor", "--no-dns", check=False)
+    assert doctor.returncode == 1 and "incident 1" in doctor.stdout, doctor.stdout
+    explained = home.cli("route", "explain", home.account, "bob@far.example", "--no-dns")
+    assert "held under incident 1" in explained, explained
+    # What comes later is held without being tried.
+    tries = remote.tries
+    submit(home, "four", "carol@far.example")
+    trace(home, "four").wait("held")
+    assert remote.tries == tries
+    with Reader(home) as reader:
+        assert BLOCKED.encode() in reader.find("SUBJECT", '"Incident 1:"')
+
+
+def check_killed(home):
+    home.kill()
+    home.cli("fsck")  # exit 1 on any fault
+    home.start()
+    assert incidents(home)[0]["held"] == 4, incidents(home)
+
+
+def check_fixed(home, remote):
+    token = json.loads(home.cli("token", "create", "panel", "--json"))["secret"]
+    listed = api(home, token, "/api/v1/incidents")["incidents"]
+    assert listed[0]["id"] == 1 and listed[0]["held"] == 4 and listed[0]["state"] == "open", listed
+    # Said too early: the first refusal holds the rest again, and nothing is lost.
+    home.cli("incident", "fixed", "1")
+    until("held again", lambda: incidents(home) and incidents(home)[0]["held"] == 4)
+    remote.refusal = ""
+    assert api(home, token, "/api/v1/incidents/1/fixed", b"{}")["released"] == 4
+    names = ("one", "two", "three", "four")
+    for name in names:
+        trace(home, name).wait("delivered")
+    arrived(remote, names)
+    assert incidents(home) == [] and incidents(home, "--all")[0]["state"] == "over"
+    again = home.cli("incident", "fixed", "1", check=False)
+    assert again.returncode == 1 and "is over since" in again.stderr, again.stderr
+    with Reader(home) as reader:
+        reader.find("SUBJECT", '"Incident 1 is over"')
+        assert len(reader.client.uid("SEARCH", "SUBJECT", '"Incident 1:"')[1][0].split()) == 1
+        assert len(reader.client.uid("SEARCH", "SUBJECT", '"Incident 1 is over"')[1][0].split()) == 1
+
+
+def main():
+    remote = Remote()
+    home = House(relay=f"smtp+plain://127.0.0.1:{remote.port}")
+    try:
+        home.start()
+        check_held(home, remote)
+        print("held: good", flush=True)
+        check_killed(home)
+        print("killed: good", flush=True)
+        check_fixed(home, remote)
+        print("fixed: good", flush=True)
+        assert home.stop() == 0, "the server did not stop cleanly"
+    except BaseException:
+        print("---- log of the server\n" + home.log())
+        raise
+    finally:
+        home.remove()
+        remote.shutdown()
+
+
+main()
