@@ -92,7 +92,8 @@ int score_of(const StandingFacts& facts, std::string& why) {
         why = std::move(reason);
     };
     weigh(facts.day, facts.day.tried >= kVolumeDay || facts.day.blocked >= kBlockedAlone, "a day");
-    weigh(facts.week, facts.week.tried >= kVolumeWindow, "7 days");
+    // What is refused once a day, at each try, is refused.
+    weigh(facts.week, facts.week.tried >= kVolumeWindow || facts.week.blocked >= kBlockedAlone, "7 days");
     weigh(facts.month, facts.month.tried >= kVolumeWindow, "30 days");
     double out = 100 - worst;
     if (!facts.lists.empty()) {
@@ -123,7 +124,7 @@ Reputation judge_standing(Reputation out, const StandingFacts& facts, Time now) 
     if (out.standing == Standing::probation) return judge_probation(std::move(out), facts, now);
     std::string why;
     out.score = score_of(facts, why);
-    if (out.score < kScoreDrained) return turn(std::move(out), Standing::drained, now, why);
+    if (out.score <= kScoreDrained) return turn(std::move(out), Standing::drained, now, why);
     const bool is_watched = out.standing == Standing::watched;
     if (out.score < kScoreWatched && !is_watched) return turn(std::move(out), Standing::watched, now, why);
     if (out.score >= kScoreHealthy && is_watched) return turn(std::move(out), Standing::healthy, now, why);

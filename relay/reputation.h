@@ -4,7 +4,7 @@
 ///   score      100 - 60 for a tenth refused for our address - 30 for 0.3 % complaints - 20 for half put off as too
 ///              fast - 15 for a tenth that does not exist - 25 for a listing; different recipients, in windows of 1, 7
 ///              and 30 days; the worst counts; windows with too few say nothing
-///   healthy -> watched (below 70) -> drained (below 40; Spamhaus or two lists: everywhere) -> probation, when the
+///   healthy -> watched (below 70) -> drained (40 and less; Spamhaus or two lists: everywhere) -> probation, when the
 ///              listing is over, or after a day (2, 4, 7 days where it falls again): 1, 5, 25, 100 % -> healthy
 ///   a step of probation takes six hours and three clean deliveries at least; the first refusal ends it
 /// The first and the last of it are incidents (storage/incidents): told once each, by event, log, metric and mail.

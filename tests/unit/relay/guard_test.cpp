@@ -45,7 +45,7 @@ struct Week : House {
             TRY_VOID(AccountGuardTx(tx).submitted(*taken.queue, item));
             return taken;
         });
-        REQUIRE(accepted);
+        if (!accepted) FAIL(accepted.error().context);
         ++handed_in;
         return accepted->queue.value();
     }

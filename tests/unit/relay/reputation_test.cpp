@@ -314,13 +314,17 @@ TEST_CASE("refused at one provider: drained there alone, the other address takes
     house.turn(minutes(1));
     auto& refusing = house.google["192.0.2.7"];
     refusing.always("RCPT", std::string(kBlocked));
-    house.send(8);
-    house.turn(minutes(1));
+    // The first refusal makes it rest for a day; a try a day, and on the third it is drained.
+    for (int day = 0; day < 3; ++day) {
+        CHECK(house.standing("192.0.2.7", "google") == Standing::healthy);
+        house.send(8);
+        house.turn(hours(25));
+    }
     CHECK(house.standing("192.0.2.7", "google") == Standing::drained);
     CHECK(house.standing("192.0.2.7", "other") == Standing::healthy);
     CHECK(house.from("192.0.2.8") == house.sent());
     const std::size_t tries = refusing.count("RCPT");
-    CHECK(tries >= kBlockedAlone);
+    CHECK(tries == kBlockedAlone);
     for (int hour = 0; hour < 22; ++hour) {
         house.send(5);
         house.turn(hours(1));
@@ -404,7 +408,7 @@ TEST_CASE(
         const bool is_bad = day == 2 || day == 3;
         const bool is_idle = day >= 4;
         if (is_bad) {
-            house.google["192.0.2.7"].once("RCPT", "451 4.7.1 client host [192.0.2.7] blocked using one.list.example");
+            house.google["192.0.2.7"].once("RCPT", "451 4.7.1 client host [192.0.2.7] blocked using zen.spamhaus.org");
         }
         if (!is_idle) house.send(2 * allowed + 10);
         const std::size_t by_it = house.from("192.0.2.7") - before;

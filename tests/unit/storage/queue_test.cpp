@@ -163,7 +163,7 @@ TEST_CASE("a recipient is given to one taker only, and delivered is for ever") {
     CHECK(f.finish(bob, RecipientState::waiting).error().code == Errc::conflict);
     CHECK(f.recipients(id)[0].state == RecipientState::delivered);
     CHECK(f.finish(static_cast<RecipientId>(999), RecipientState::delivered).error().code == Errc::not_found);
-    CHECK(f.finish(f.recipients(id)[1].id, RecipientState::held).error().code == Errc::invalid);
+    CHECK(f.finish(f.recipients(id)[1].id, RecipientState::sending).error().code == Errc::invalid);
 }
 
 TEST_CASE("an item leaves when its last recipient is final; its events stay and its body is let go") {

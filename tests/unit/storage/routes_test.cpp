@@ -288,6 +288,114 @@ TEST_CASE("pools: an address that is refused at a site is left out there; weight
     CHECK(relayed == 300);
 }
 
+TEST_CASE("an open incident stops its way and holds; what is let go by hand, or for a try, meets it") {
+    RoutePicture picture;
+    picture.ways = {smarthost("relay")};
+    picture.routes = {route("all", "direct")};
+    Incident incident;
+    incident.id = static_cast<IncidentId>(7);
+    incident.key.way = "direct";
+    incident.key.site = "mx.b.example ";
+    incident.reply = "550 5.7.1 blocked";
+    picture.incidents = {incident};
+    ChoiceInput in = input();
+    const Choice held = choose_way(picture, in);
+    CHECK(held.kind == Choice::Kind::incident);
+    CHECK(raw(held.incident->id) == 7);
+    CHECK(choose_way(picture, input("c@c.example", "mx.c.example ")).kind == Choice::Kind::take);
+    in.tried = true;
+    CHECK(choose_way(picture, in).kind == Choice::Kind::take);
+    in.tried = false;
+    picture.routes = {route("all", "direct,relay")};
+    CHECK(choose_way(picture, in).way.name == "relay");
+    // What only waits for its day is not held for it.
+    picture.ways[0].limits.day_max = 1;
+    picture.used_today["relay"] = 1;
+    CHECK(choose_way(picture, in).kind == Choice::Kind::wait);
+    picture.routes = {route("all", "relay")};
+    picture.used_today.clear();
+    picture.incidents[0].key = {IncidentKind::credentials, "relay", "", "", ""};
+    CHECK(choose_way(picture, in).kind == Choice::Kind::incident);
+    picture.incidents[0].key = {IncidentKind::sender_auth, "relay", "", "mx.b.example ", "a.example"};
+    CHECK(choose_way(picture, in).kind == Choice::Kind::incident);
+    in.mail.sender = "x@other.example";
+    CHECK(choose_way(picture, in).kind == Choice::Kind::take);
+}
+
+namespace {
+Reputation standing(std::string source, Standing what, std::uint32_t step = 0, int score = 100) {
+    Reputation out;
+    out.source = std::move(source);
+    out.provider = "google";
+    out.standing = what;
+    out.step = step;
+    out.score = score;
+    out.last_use = kNow;
+    return out;
+}
+}  // namespace
+
+TEST_CASE("pools: by weight and score; drained never while another may, probation by its share, warm-up by its hour") {
+    RoutePicture picture;
+    Way pool;
+    pool.name = "news";
+    pool.pool = "p";
+    picture.ways = {pool, smarthost("relay")};
+    picture.addresses = {SourceAddress{"192.0.2.1", "p", ""}, SourceAddress{"192.0.2.2", "p", ""}};
+    picture.routes = {route("all", "news")};
+    ChoiceInput in = input("bob@gmail.example", "google");
+    in.mail.provider = "google";
+    const auto share = [&] {
+        int first = 0;
+        for (in.ticket = 0; in.ticket < 1000; ++in.ticket) {
+            const Choice choice = choose_way(picture, in);
+            first += choice.source && choice.source->address == "192.0.2.1" ? 1 : 0;
+        }
+        return first;
+    };
+    CHECK(share() == 500);
+    picture.addresses[0].weight = 3;
+    CHECK(share() > 700);
+    CHECK(share() < 800);
+    picture.addresses[0].weight = 1;
+    picture.book.standings = {standing("192.0.2.1", Standing::watched, 0, 50)};
+    CHECK(share() > 280);
+    CHECK(share() < 390);
+    picture.book.standings = {standing("192.0.2.1", Standing::probation, 1)};
+    CHECK(share() > 5);
+    CHECK(share() < 60);
+    picture.book.standings = {standing("192.0.2.1", Standing::drained)};
+    CHECK(share() == 0);
+    in.mail.provider = "yahoo";
+    CHECK(share() == 500);
+    in.mail.provider = "google";
+    // The last one: slowly, where the route names no other; else the other way.
+    picture.book.standings.push_back(standing("192.0.2.2", Standing::drained));
+    in.ticket = 1;
+    CHECK(choose_way(picture, in).slow);
+    picture.routes = {route("all", "news,relay")};
+    CHECK(choose_way(picture, in).way.name == "relay");
+    // Warm-up: what is over the hour's allowance goes to the warm one, or waits for the next hour.
+    picture.book.standings.clear();
+    picture.routes = {route("all", "news")};
+    picture.addresses[0].warm_since = kNow;
+    WarmUp warm;
+    warm.source = "192.0.2.1";
+    warm.provider = "google";
+    warm.hour = hour_number(kNow);
+    warm.hour_used = 20;
+    picture.book.warm_ups = {warm};
+    CHECK(share() == 0);
+    picture.addresses.pop_back();
+    const Choice waits = choose_way(picture, in);
+    CHECK(waits.kind == Choice::Kind::wait);
+    CHECK(waits.is_temporary);
+    CHECK(waits.until > kNow);
+    CHECK(waits.until <= kNow + std::chrono::hours(1));
+    in.now += std::chrono::hours(1);
+    CHECK(choose_way(picture, in).kind == Choice::Kind::take);
+}
+
 TEST_CASE("what is remembered and used survives, and goes with its way") {
     test::TempStore store;
     REQUIRE(store->write({}, [&](Tx& tx) -> Result<> {
