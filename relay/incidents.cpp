@@ -56,6 +56,8 @@ std::optional<storage::IncidentKey> fault_of(const Job& job, const Settled& sett
     storage::IncidentKey key;
     key.way = job.target.way.name;
     if (learn(job.target, verdict, false).kind == Lesson::Kind::login) {
+        // A token may just be too old, or its endpoint out of reach: the next try brings another.
+        if (!job.target.way.oauth.token_url.empty() && settled.recipient.attempts == 0) return std::nullopt;
         key.kind = IncidentKind::credentials;
         return key;
     }
@@ -108,11 +110,26 @@ struct Found {
     std::vector<Incident> open;
     storage::AddressBook book;
     std::vector<std::pair<Incident, std::vector<RecipientId>>> probes;  ///< due, with who is to try
+    std::vector<IncidentId> gone;                                       ///< about a way or an address that is no more
     std::vector<RecipientId> stranded;
     std::vector<RecipientId> overdue;
     std::vector<RecipientId> untold;
     Milliseconds hold_max{0};
 };
+
+// Nothing is held under it, and what it is about is not used any more.
+Result<bool> is_gone(const IncidentView& view, const Incident& one, std::span<const storage::Way> ways,
+                     std::span<const storage::SourceAddress> addresses) {
+    const storage::IncidentKey& key = one.key;
+    const bool no_way = !key.way.empty() && !storage::find_way(ways, key.way);
+    const bool of_source = key.kind == IncidentKind::ip_blocked || key.kind == IncidentKind::address;
+    const bool no_source =
+        of_source && !key.source.empty() &&
+        std::ranges::find(addresses, key.source, &storage::SourceAddress::address) == addresses.end();
+    if (!no_way && !no_source) return false;
+    TRY(const std::uint64_t held, view.held_count(one.id));
+    return held == 0;
+}
 
 Result<Found> look(const storage::Snapshot& snapshot, Time now, Milliseconds delay_notice_after) {
     const IncidentView view(snapshot);
@@ -121,7 +138,11 @@ Result<Found> look(const storage::Snapshot& snapshot, Time now, Milliseconds del
     out.hold_max = std::chrono::hours(hours);
     TRY(out.open, view.open());
     TRY(out.book, storage::ReputationView(snapshot).book());
+    TRY(const auto ways, storage::RouteView(snapshot).ways());
+    TRY(const auto addresses, storage::RouteView(snapshot).addresses());
     for (const Incident& one : out.open) {
+        TRY(const bool gone, is_gone(view, one, ways, addresses));
+        if (gone) out.gone.push_back(one.id);
         if (one.probe == Time{} || one.probe > now || one.key.kind == IncidentKind::account) continue;
         TRY(auto who, view.held(one.id, RecipientId{}, 1));
         if (!who.empty()) out.probes.emplace_back(one, std::move(who));
@@ -140,6 +161,7 @@ Result<> let_try(storage::Tx& tx, const Found& found) {
         const std::uint32_t probes = incident.probes + 1;
         TRY_VOID(incidents.set_probe(incident.id, tx.now() + storage::probe_wait(incident.key.kind, probes), probes));
     }
+    for (const IncidentId id : found.gone) TRY_VOID(incidents.clear(id, "what it is about is not used any more"));
     TRY_VOID(incidents.release(found.stranded, "Released: its incident is over"));
     TRY_VOID(storage::AccountGuardTx(tx).forget_old());
     return incidents.forget_old();
@@ -235,8 +257,12 @@ Result<std::vector<RecipientId>> released_by_routes(const storage::Snapshot& sna
             const std::string_view provider = site.ends_with(' ') ? std::string_view() : std::string_view(site);
             storage::ChoiceInput input = choice_input(items[row.queue], row, site, provider, now);
             input.tried = false;
-            const auto kind = storage::choose_way(picture, input).kind;
-            if (kind != storage::Choice::Kind::incident && kind != storage::Choice::Kind::wait) out.push_back(row.id);
+            const storage::Choice choice = storage::choose_way(picture, input);
+            const bool stays =
+                choice.kind == storage::Choice::Kind::incident || choice.kind == storage::Choice::Kind::wait;
+            // A route that is being replaced is not there for a moment: what no route fits does not leave for that.
+            const bool is_meant = !choice.route.empty() || incident.key.way == "direct";
+            if (!stays && is_meant) out.push_back(row.id);
         }
     }
     return out;
@@ -276,7 +302,7 @@ net::Task<Watched> watch_incidents(Core& core) {
     if (!found->untold.empty()) co_await tell_senders(core, found->untold);
     Watched out;
     out.drained = core.reputation.sees(found->book);
-    out.is_due = !found->probes.empty() || !found->stranded.empty();
+    out.is_due = !found->probes.empty() || !found->stranded.empty() || !found->gone.empty();
     if (out.is_due) {
         std::vector<storage::StagedBodyPtr> no_bodies;
         auto write = [found = *found](storage::Tx& tx) { return let_try(tx, found); };

@@ -132,7 +132,10 @@ Result<std::uint64_t> QueueImpl::recover() {
 
 Result<> QueueImpl::retry_now(QueueId id) {
     TRY_VOID(item(id));
-    TRY_VOID(db_.query("UPDATE queue_recipients SET next_attempt_ms = ?2 WHERE queue = ?1 AND state = 0")
+    // What an incident holds tries, too, whatever came of it before.
+    TRY_VOID(db_.query("UPDATE queue_recipients SET next_attempt_ms = ?2, state = 0 WHERE queue = ?1 AND (state = 0 OR "
+                       "(state = 4 AND incident <> 0 AND EXISTS (SELECT 1 FROM incidents i WHERE i.id = incident AND "
+                       "i.kind <> 'account')))")
                  .bind(id, context_.write->now)
                  .run());
     TRY_VOID(db_.query("INSERT OR IGNORE INTO queue_kicks (queue) VALUES (?1)").bind(id).run());

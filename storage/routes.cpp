@@ -235,6 +235,10 @@ Result<> RouteTx::write_way(const Way& way) {
         return Error(Errc::invalid, fmt::format("\"{}\" is no domain for a return path", way.return_path));
     }
     const std::string return_path = ascii::to_lower(way.return_path);
+    // What it was refused for may be mended: one message of those that are held tries at once.
+    TRY_VOID(db_.query("UPDATE incidents SET probe_ms = 1 WHERE way = ?1 AND state = 0 AND probe_ms <> 0")
+                 .bind(way.name)
+                 .run());
     TRY_VOID(db_.query("INSERT INTO ways (name, kind, pool, url, preset, sealed_secret, ca_file, headers, token_url, "
                        "client_id, scope, sealed_refresh, connections_max, minute_max, day_max, message_octets_max, "
                        "recipients_max, return_path) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, "
@@ -262,10 +266,6 @@ Result<> RouteTx::set_way(const Way& way) {
     if (db_.changes() == 0) return Error(Errc::not_found, fmt::format("there is no way {}", way.name));
     // What was learned of the old one says nothing about the new.
     TRY_VOID(db_.query("DELETE FROM route_memory WHERE way = ?1").bind(way.name).run());
-    // What it was refused for may be mended: one message of those that are held tries at once.
-    TRY_VOID(db_.query("UPDATE incidents SET probe_ms = 1 WHERE way = ?1 AND state = 0 AND probe_ms <> 0")
-                 .bind(way.name)
-                 .run());
     return write_way(way);
 }
 

@@ -261,6 +261,31 @@ TEST_CASE("a restart keeps what is held, and a release by hand tries that one me
     CHECK(house.row(second).state == RecipientState::held);
 }
 
+TEST_CASE("queue retry tries what is held; a route that is gone for a moment lets nothing go astray") {
+    HeldHouse house;
+    house.add_relay("relay");
+    house.smarthost.always("MAIL", "535 5.7.8 Authentication failed");
+    const auto id = house.submit({"bob@b.example"});
+    house.settle();
+    CHECK(house.row(id).state == RecipientState::held);
+    REQUIRE(house.store->write({}, [&](storage::Tx& tx) { return tx.queue().retry_now(id); }));
+    house.settle();
+    CHECK(house.smarthost.count("MAIL") == 2);
+    CHECK(house.row(id).state == RecipientState::held);
+    REQUIRE(
+        house.store->write({}, [&](storage::Tx& tx) -> Result<> { return storage::RouteTx(tx).remove_route("all"); }));
+    house.settle_slowly(std::chrono::seconds(5));
+    CHECK(house.row(id).state == RecipientState::held);
+    CHECK(house.remote.connections == 0);
+    REQUIRE(
+        house.store->write({}, [&](storage::Tx& tx) -> Result<> { return storage::RouteTx(tx).remove_way("relay"); }));
+    house.smarthost.always("MAIL", "250 2.1.0 ok");
+    house.add_relay("relay");
+    house.settle_slowly(std::chrono::seconds(5));
+    CHECK(house.events(id, EventKind::delivered) == 1);
+    CHECK(house.smarthost.messages.size() == 1);
+}
+
 TEST_CASE("a refusal that comes back soon is the same incident, and is not mailed about again") {
     HeldHouse house;
     house.remote.once("RCPT", std::string(kBlocked));
