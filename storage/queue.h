@@ -116,7 +116,7 @@ struct QueueRecipient {
     std::string last_class;   ///< what it meant: "mailbox-full"; "" before the first attempt
     bool delay_told = false;  ///< a delay notice has gone out
     WaitCause cause = WaitCause::none;
-    LaneId lane{};  ///< where it waits its turn; 0: nowhere, or not for long
+    LaneId lane{};          ///< where it waits its turn; 0: nowhere, or not for long
     bool released = false;  ///< somebody let it go: no hold of a route keeps it any more
     IncidentId incident{};  ///< it is held under; 0: none
     Time fault_since{};     ///< since when it is refused for a fault of ours; none: it is not
