@@ -106,6 +106,7 @@ net::Task<AddressCheck> check_name(Core& core, net::IpAddress address, std::stri
     }
     bool unsure = false;
     for (const std::string& name : names->records) {
+        if (core.stopping.is_set()) break;
         const auto back = co_await core.deps.resolver->addresses(name);
         unsure = unsure || !back;
         if (!back || std::ranges::find(back->records, address) == back->records.end()) continue;
@@ -211,7 +212,10 @@ net::Task<bool> check_own_addresses(Core& core) {
     const auto addresses = co_await own_addresses(core, plan->addresses);
     if (addresses.empty() && plan->before.empty()) co_return false;
     if (!addresses.empty()) {
-        for (List& list : plan->lists) list.trouble = co_await test_list(core, list);
+        for (List& list : plan->lists) {
+            if (core.stopping.is_set()) co_return false;
+            list.trouble = co_await test_list(core, list);
+        }
     }
     std::vector<AddressCheck> all;
     for (const storage::SourceAddress& own : addresses) {

@@ -258,7 +258,14 @@ class Chooser {
         if (is_outage || one.why == Why::drained || one.why == Why::sparing || one.why == Why::warming) resting_ = true;
         if (one.why == Why::sparing) later(input_.now + std::chrono::minutes(30));
         if (one.why == Why::warming) wait_until(from_unix_ms((hour_number(input_.now) + 1) * kHourMs));
-        if (const Incident* known = incident_at(way.name, one.address.address)) out_.incident = *known;
+        keep_incident(way.name, one.address.address, is_outage);
+    }
+
+    // What rests without an incident will do again by itself: nothing is held for the others' sake.
+    void keep_incident(std::string_view way, std::string_view source, bool is_outage) {
+        const Incident* const known = incident_at(way, source);
+        if (known != nullptr) out_.incident = *known;
+        if (known == nullptr && is_outage) out_.is_temporary = true;
     }
 
     WarmUp warm_up_of(const SourceAddress& address) const {
@@ -331,7 +338,7 @@ class Chooser {
         later(memory.probe);
         if (memory.site.empty()) resting_ = true;
         note(memory);
-        if (const Incident* known = incident_at(memory.way, memory.source)) out_.incident = *known;
+        keep_incident(memory.way, memory.source, memory.site.empty());
         return std::nullopt;
     }
     template <class... Args>

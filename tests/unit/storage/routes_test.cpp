@@ -314,6 +314,12 @@ TEST_CASE("an open incident stops its way and holds; what is let go by hand, or 
     CHECK(choose_way(picture, in).kind == Choice::Kind::wait);
     picture.routes = {route("all", "relay")};
     picture.used_today.clear();
+    // Nor for a way that is merely down for a while.
+    picture.routes = {route("all", "direct,relay")};
+    picture.memory = {refused("relay", "", kNow + std::chrono::minutes(1))};
+    CHECK(choose_way(picture, in).kind == Choice::Kind::wait);
+    picture.memory.clear();
+    picture.routes = {route("all", "relay")};
     picture.incidents[0].key = {IncidentKind::credentials, "relay", "", "", ""};
     CHECK(choose_way(picture, in).kind == Choice::Kind::incident);
     picture.incidents[0].key = {IncidentKind::sender_auth, "relay", "", "mx.b.example ", "a.example"};
