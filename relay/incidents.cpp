@@ -118,16 +118,21 @@ struct Found {
 };
 
 // Nothing is held under it, and what it is about is not used any more.
-Result<bool> is_gone(const IncidentView& view, const Incident& one, std::span<const storage::Way> ways,
+Result<bool> is_gone(const storage::Snapshot& snapshot, const Incident& one, std::span<const storage::Way> ways,
                      std::span<const storage::SourceAddress> addresses) {
     const storage::IncidentKey& key = one.key;
+    bool no_account = false;
+    if (key.kind == IncidentKind::account) {
+        const auto account = snapshot.catalog().account(key.domain);
+        no_account = !account && account.error().code == Errc::not_found;
+    }
     const bool no_way = !key.way.empty() && !storage::find_way(ways, key.way);
     const bool of_source = key.kind == IncidentKind::ip_blocked || key.kind == IncidentKind::address;
     const bool no_source =
         of_source && !key.source.empty() &&
         std::ranges::find(addresses, key.source, &storage::SourceAddress::address) == addresses.end();
-    if (!no_way && !no_source) return false;
-    TRY(const std::uint64_t held, view.held_count(one.id));
+    if (!no_way && !no_source && !no_account) return false;
+    TRY(const std::uint64_t held, IncidentView(snapshot).held_count(one.id));
     return held == 0;
 }
 
@@ -141,7 +146,7 @@ Result<Found> look(const storage::Snapshot& snapshot, Time now, Milliseconds del
     TRY(const auto ways, storage::RouteView(snapshot).ways());
     TRY(const auto addresses, storage::RouteView(snapshot).addresses());
     for (const Incident& one : out.open) {
-        TRY(const bool gone, is_gone(view, one, ways, addresses));
+        TRY(const bool gone, is_gone(snapshot, one, ways, addresses));
         if (gone) out.gone.push_back(one.id);
         if (one.probe == Time{} || one.probe > now || one.key.kind == IncidentKind::account) continue;
         TRY(auto who, view.held(one.id, RecipientId{}, 1));

@@ -424,6 +424,19 @@ TEST_CASE(
     CHECK(house.waiting() == 0);
 }
 
+TEST_CASE("warm-up: what is over the hour's allowance leaves by the route's next way at once") {
+    PoolHouse house({"192.0.2.7"}, "pool,relay", /*warm_up=*/true);
+    house.turn(minutes(1));
+    house.send(50);
+    CHECK(house.at_google() == 20);
+    CHECK(house.smarthost.messages.size() == 30);
+    CHECK(house.waiting() == 0);
+    house.restart();  // what was used of the hour is known after a restart, too
+    house.turn(std::chrono::seconds(15));
+    house.send(5);
+    CHECK(house.at_google() == 20);
+}
+
 TEST_CASE("warm-up without another address or way: the rest waits for the next hour, and is not lost") {
     PoolHouse house({"192.0.2.7"}, "pool", /*warm_up=*/true);
     house.turn(minutes(1));
