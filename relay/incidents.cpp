@@ -95,8 +95,7 @@ void note_reputation(Core& core, const Job& job, const std::vector<Settled>& set
     for (const Settled& one : settled) {
         const bool taken = one.verdict.fate == Fate::delivered;
         if (!taken && !one.verdict.from_remote) continue;
-        const bounce::Classification found = classify(one);
-        said.push_back(SaidClass{one.recipient.address, found.what});
+        said.push_back(SaidClass{one.recipient.address, taken ? bounce::ReplyClass::delivered : classify(one).what});
     }
     if (!said.empty()) core.reputation.note(job.target, said, core.now());
 }
