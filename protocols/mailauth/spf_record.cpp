@@ -272,6 +272,7 @@ std::string expand_spf_macros(std::string_view text, const SpfMacroValues& value
 bool wants_client_name(std::string_view text) { return ascii::find_ci(text, "%{p") != std::string_view::npos; }
 
 Result<SpfRecord> parse_spf_record(std::string_view text) {
+    if (!is_spf_record(text)) return Error(Errc::invalid, "it is no SPF record");
     if (text.size() > kSpfRecordOctetsMax) return Error(Errc::invalid, "the SPF record is too long");
     SpfRecord out;
     std::size_t count = 0;

@@ -38,7 +38,7 @@ struct SpfRecord {
 
 /// "v=spf1" and a blank, or the end (RFC 7208 4.5).
 bool is_spf_record(std::string_view text);
-/// Errc::invalid with the reason of the permerror.
+/// Errc::invalid with the reason of the permerror; what is no SPF record at all is one of them.
 Result<SpfRecord> parse_spf_record(std::string_view text);
 
 /// What the letters stand for (RFC 7208 7.2).

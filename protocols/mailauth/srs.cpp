@@ -62,6 +62,18 @@ std::optional<Tagged> split_tag(std::string_view local) {
     return Tagged{second, local.substr(kSrs0.size() + 1)};
 }
 
+// What a forwarder would understand: enough parts, none of them empty.
+bool has_parts(std::string_view rest, std::size_t wanted) {
+    std::size_t found = 0;
+    while (!rest.empty() && found < wanted) {
+        const std::size_t end = std::min(rest.find('='), rest.size());
+        if (end == 0) return false;
+        ++found;
+        rest.remove_prefix(std::min(end + 1, rest.size()));
+    }
+    return found == wanted;
+}
+
 std::string_view take_part(std::string_view& rest) {
     const std::size_t end = std::min(rest.find('='), rest.size());
     const std::string_view out = rest.substr(0, end);
@@ -80,10 +92,17 @@ Error forged() { return {Errc::denied, "This bounce address was not made here"};
 
 std::optional<std::string> srs_forward(const SrsKeys& keys, const SrsMailbox& sender, Time now) {
     if (keys.empty() || sender.local.empty() || sender.domain.empty()) return std::nullopt;
-    if (const auto tagged = split_tag(sender.local)) {
+    const auto tagged = split_tag(sender.local);
+    // "SRS0=h=tt=domain=local", "SRS1=h=domain==...": what only begins like one is an address as any other.
+    const bool first = tagged && !tagged->second && has_parts(tagged->rest, 4);
+    const auto has_tail = [](std::string_view rest) {
+        return rest.contains("==") || rest.contains("=+") || rest.contains("=-");
+    };
+    const bool second = tagged && tagged->second && has_parts(tagged->rest, 2) && has_tail(tagged->rest);
+    if (first || second) {
         // The way back leads to the first forwarder, who alone can read what is his.
         std::string what;
-        if (!tagged->second) {
+        if (first) {
             // His separator may be another than "=".
             what = sender.domain + "=" + sender.local.substr(kSrs0.size());
         } else {

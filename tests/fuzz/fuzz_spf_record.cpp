@@ -23,7 +23,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     for (const SpfMacroUse use : {SpfMacroUse::domain, SpfMacroUse::explanation}) {
         if (!is_spf_macro_string(text, use)) continue;
         const std::string out = expand_spf_macros(text, values, use);
-        if (use == SpfMacroUse::domain && out.size() > 253) std::abort();
+        if (use == SpfMacroUse::domain && out.size() > 253 && out.contains('.')) std::abort();
     }
     const auto record = parse_spf_record(text);
     if (!record) return 0;

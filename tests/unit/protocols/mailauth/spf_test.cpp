@@ -107,3 +107,10 @@ TEST_CASE("an endless chain of records ends at ten questions") {
     CHECK(zone.asked_txt().size() <= kSpfLookupsMax + 1);
     CHECK(ask(zone, "192.0.2.9", "h.example", "bob@b.example").result == SpfResult::permerror);
 }
+
+TEST_CASE("what is no SPF record is an error, however short") {
+    for (const char* text : {"", "v", "v=spf", "vOsp", "v=spf10 -all"}) {
+        CAPTURE(text);
+        CHECK_FALSE(mailauth::parse_spf_record(text));
+    }
+}

@@ -18,7 +18,8 @@ constexpr std::chrono::days kDay{1};
 
 TEST_CASE("what was made comes back, in any case of letters") {
     for (const SrsMailbox& sender : {SrsMailbox{"bob", "b.example"}, SrsMailbox{"Bob.B+tag", "Mail.B.Example"},
-                                     SrsMailbox{"a=b==c", "b.example"}, SrsMailbox{"with space", "b.example"}}) {
+                                     SrsMailbox{"a=b==c", "b.example"}, SrsMailbox{"with space", "b.example"},
+                                     SrsMailbox{"SRS1-b", "b.example"}, SrsMailbox{"srs0=x", "b.example"}}) {
         CAPTURE(sender.local);
         const auto made = srs_forward(kKeys, sender, kNow);
         REQUIRE(made);
