@@ -78,6 +78,7 @@ net::Task<void> Runner::run() {
             co_await net::sleep_for(*core_.deps.loop, core_.deps.options.refill_interval, &core_.stopping));
         co_await wait_for_work();
     }
+    while (writing_down_) static_cast<void>(co_await net::sleep_for(*core_.deps.loop, Milliseconds(5), nullptr));
     co_await upkeep();
     quiet_.set();
 }

@@ -11,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -75,6 +76,8 @@ class Runner final : public LaneHost {
     net::Task<void> follow_routes();
     net::Task<void> overdue(std::shared_ptr<Lane> lane, Parcel parcel);
     net::Task<void> write_down(std::vector<std::shared_ptr<Lane>> lanes, Marks marks);
+    net::Task<void> mark(const Lane& lane, std::span<const storage::RecipientId> ids);
+    net::Task<bool> save_lanes(std::vector<std::shared_ptr<Lane>> lanes);
     void count_lanes();
     void forget_finished();
 
@@ -109,6 +112,7 @@ class Runner final : public LaneHost {
     std::optional<Rules> rules_;
     std::size_t side_jobs_ = 0;  // refusals and notices under way
     bool starved_ = false;
+    bool writing_down_ = false;
     Time upkeep_at_{};
     Time watch_at_{};
     Time checks_at_{};

@@ -18,6 +18,7 @@ constexpr Milliseconds kUpkeepEvery{2'000};
 constexpr Milliseconds kForgetEvery{24 * 3'600'000LL};
 constexpr Milliseconds kForgetAfter{35 * 24 * 3'600'000LL};  // five half-lives
 constexpr std::size_t kMarksAtOnce = 5'000;
+constexpr std::size_t kMarksACommit = 250;
 constexpr std::size_t kLearnedMax = 50'000;
 
 }  // namespace
@@ -25,6 +26,7 @@ constexpr std::size_t kLearnedMax = 50'000;
 net::Task<void> Runner::upkeep() {
     const Time now = core_.now();
     upkeep_at_ = now + kUpkeepEvery;
+    if (writing_down_) co_return;
     co_await follow_routes();
     std::vector<std::shared_ptr<Lane>> dirty;
     std::vector<std::pair<std::shared_ptr<Lane>, std::vector<storage::RecipientId>>> marks;
@@ -53,7 +55,11 @@ net::Task<void> Runner::upkeep() {
     }
     count_lanes();
     forget_finished();
-    if (!dirty.empty() || !marks.empty()) co_await write_down(std::move(dirty), std::move(marks));
+    if (dirty.empty() && marks.empty()) co_return;
+    // Beside the looks at the queue: what is due does not wait until it is written down why others wait.
+    ++side_jobs_;
+    writing_down_ = true;
+    tasks_.spawn("relay.notes", write_down(std::move(dirty), std::move(marks)));
 }
 
 // Who changes a route or a way means the mail that waits, too: it is routed anew.
@@ -110,35 +116,46 @@ net::Task<void> Runner::overdue(std::shared_ptr<Lane> lane, Parcel parcel) {
     if (is_quiet()) wake();
 }
 
-// One commit for all lanes that changed and all entries that have waited for a while.
 net::Task<void> Runner::write_down(std::vector<std::shared_ptr<Lane>> lanes, Marks marks) {
-    const Time now = core_.now();
-    struct Row {
-        storage::LaneRecord record;
-        storage::WaitCause cause = storage::WaitCause::none;
-        std::vector<storage::RecipientId> ids;
-    };
-    std::vector<Row> rows;
     for (auto& [lane, ids] : marks) {
         if (std::ranges::find(lanes, lane) == lanes.end()) lanes.push_back(lane);
     }
-    for (const auto& lane : lanes) {
-        Row row;
-        row.record = lane->record(now);
-        row.cause = lane->schedule().cause(now);
-        const auto found = std::ranges::find(marks, lane, &Marks::value_type::first);
-        if (found != marks.end()) row.ids = found->second;
-        rows.push_back(std::move(row));
+    if (co_await save_lanes(std::move(lanes))) {
+        for (const auto& [lane, ids] : marks) co_await mark(*lane, ids);
     }
+    --side_jobs_;
+    writing_down_ = false;
+    if (is_quiet()) wake();
+}
+
+// In commits so short that a letter's own fits between them.
+net::Task<void> Runner::mark(const Lane& lane, std::span<const storage::RecipientId> ids) {
+    const storage::WaitCause cause = lane.schedule().cause(core_.now());
+    const storage::LaneId id = lane.id();
+    for (std::size_t from = 0; from < ids.size(); from += kMarksACommit) {
+        const auto some = ids.subspan(from, std::min(kMarksACommit, ids.size() - from));
+        std::vector<storage::RecipientId> bite(some.begin(), some.end());
+        std::vector<storage::StagedBodyPtr> no_bodies;
+        auto write = [bite = std::move(bite), cause, id](storage::Tx& tx) { return tx.queue().mark(bite, cause, id); };
+        const auto written =
+            co_await storage::commit(*core_.deps.store, *core_.deps.loop, std::move(no_bodies), std::move(write));
+        if (!written) log::error("relay", "why mail waits cannot be written down: {}", written.error().context);
+        if (!written || core_.stopping.is_set()) co_return;
+    }
+}
+
+// One commit for all lanes that changed. False where it could not be made.
+net::Task<bool> Runner::save_lanes(std::vector<std::shared_ptr<Lane>> lanes) {
+    const Time now = core_.now();
+    std::vector<storage::LaneRecord> rows;
+    for (const auto& lane : lanes) rows.push_back(lane->record(now));
     const bool forget = now >= forget_at_;
     if (forget) forget_at_ = now + kForgetEvery;
     std::vector<storage::StagedBodyPtr> no_bodies;
     auto write = [rows, forget, now](storage::Tx& tx) -> Result<std::vector<storage::LaneId>> {
         std::vector<storage::LaneId> out;
-        for (const Row& row : rows) {
-            TRY(const storage::LaneId id, tx.queue().save_lane(row.record));
-            TRY_VOID(tx.queue().mark(row.ids, row.cause, id));
-            out.push_back(id);
+        for (const storage::LaneRecord& row : rows) {
+            TRY(out.emplace_back(), tx.queue().save_lane(row));
         }
         if (forget) TRY_VOID(tx.queue().forget_lanes(now - kForgetAfter));
         return out;
@@ -147,9 +164,10 @@ net::Task<void> Runner::write_down(std::vector<std::shared_ptr<Lane>> lanes, Mar
         co_await storage::commit(*core_.deps.store, *core_.deps.loop, std::move(no_bodies), std::move(write));
     if (!ids) {
         log::error("relay", "how the lanes stand cannot be written down: {}", ids.error().context);
-        co_return;
+        co_return false;
     }
     for (std::size_t i = 0; i < lanes.size(); ++i) lanes[i]->set_id((*ids)[i]);
+    co_return true;
 }
 
 void Runner::count_lanes() {
