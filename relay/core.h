@@ -33,7 +33,8 @@ struct Core {
           failed(deps.metrics->counter("relay_failed_total", "Recipients given up")),
           reports(deps.metrics->counter("relay_reports_total", "Delivery reports made")),
           tls_reports(deps.metrics->counter("relay_tls_reports_total", "TLS reports sent to other domains")),
-          connections(deps.metrics->gauge("relay_connections", "Open outgoing connections")) {
+          connections(deps.metrics->gauge("relay_connections", "Open outgoing connections")),
+          unrouted(deps.metrics->gauge("relay_unrouted", "Recipients whose domain the DNS is asked for")) {
         for (std::size_t i = 0; i < kLaneStates.size(); ++i) {
             const std::string label = "state=\"" + std::string(kLaneStates[i]) + "\"";
             lanes_by_state[i] = &deps.metrics->gauge("relay_lanes", "Lanes by state", label);
@@ -67,6 +68,7 @@ struct Core {
     Metrics::Value& reports;
     Metrics::Value& tls_reports;
     Metrics::Value& connections;
+    Metrics::Value& unrouted;
     std::size_t workers = 0;  ///< of all lanes
     std::size_t idle = 0;     ///< of them with an open connection and nothing to do
     static constexpr std::array<std::string_view, 4> kLaneStates{"open", "slowed", "paused", "closed"};

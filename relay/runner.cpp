@@ -15,6 +15,7 @@ namespace {
 constexpr std::chrono::milliseconds kLookAtLeastEvery{60'000};
 constexpr Milliseconds kKickLives{60'000};
 constexpr std::size_t kPlanningMax = 2'000;  // domains being looked up before more mail is taken from the disk
+constexpr std::size_t kUnroutedMax = 10'000;  // recipients of these, likewise; of new mail twice as many
 
 // Who takes turns with whom: the account or client that submitted it, else the sender's address.
 std::string flow_of(const storage::QueueItem& item) {
@@ -109,10 +110,7 @@ net::Task<void> Runner::recover() {
 }
 
 net::Task<void> Runner::wait_for_work() {
-    if (!feed_.is_exhausted() && held_.size() < core_.deps.options.recipients_in_memory_max &&
-        unplanned_.size() < kPlanningMax) {
-        co_return;
-    }
+    if (!feed_.is_exhausted() && !is_full()) co_return;
     const Time now = core_.now();
     Time next = now + kLookAtLeastEvery;
     if (feed_.next_due()) next = std::min(next, *feed_.next_due());
@@ -133,8 +131,13 @@ net::Task<void> Runner::cut_when_late() {
     for (Client* client : core_.open) client->interrupt();
 }
 
+bool Runner::is_full() const {
+    return held_.size() >= core_.deps.options.recipients_in_memory_max || unplanned_.size() >= kPlanningMax ||
+           unrouted_ >= kUnroutedMax;
+}
+
 net::Task<void> Runner::refill() {
-    const bool full = held_.size() >= core_.deps.options.recipients_in_memory_max || unplanned_.size() >= kPlanningMax;
+    const bool full = is_full();
     const std::function<bool(storage::RecipientId)> held = [this](storage::RecipientId id) {
         return held_.contains(id);
     };
@@ -174,13 +177,20 @@ void Runner::arrive(Feed::Slice slice) {
             route(mail, known.get());
             continue;
         }
+        if (unrouted_ >= 2 * kUnroutedMax) {
+            for (const storage::QueueRecipient& recipient : mail.recipients) held_.erase(recipient.id);
+            passed_over_ = true;
+            continue;
+        }
         auto& others = unplanned_[domain];
+        unrouted_ += mail.recipients.size();
         others.push_back(std::move(mail));
         if (others.size() == 1) unknown.push_back(domain);
     }
     // All are in their places before anybody moves: recipients of one message go in one transaction.
     for (const std::string& domain : unknown) tasks_.spawn("relay.plan", plan(domain));
     tell_touched();
+    core_.unrouted.set(static_cast<std::int64_t>(unrouted_));
     if (!held_.empty()) quiet_.reset();
 }
 
@@ -190,8 +200,17 @@ net::Task<void> Runner::plan(std::string domain) {
     plans_.keep(found, core_.now());
     const auto waiting = std::move(unplanned_[domain]);
     unplanned_.erase(domain);
-    for (const Unrouted& one : waiting) route(one, found.get());
+    for (const Unrouted& one : waiting) {
+        unrouted_ -= one.recipients.size();
+        route(one, found.get());
+    }
     tell_touched();
+    core_.unrouted.set(static_cast<std::int64_t>(unrouted_));
+    if (passed_over_ && unrouted_ < kUnroutedMax) {
+        passed_over_ = false;
+        feed_.rescan();
+        wake();
+    }
     if (is_quiet() || !feed_.is_exhausted()) wake();
 }
 

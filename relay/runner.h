@@ -5,7 +5,8 @@
 ///
 /// Wakes on: commits that touched the queue, the next due time, the turn of a lane, work that ended, wake().
 /// Threads: the loop's; store notices come from the commit thread and are posted.
-/// Limits: recipients_in_memory_max entries, connections_max workers, kPlanningMax domains being looked up.
+/// Limits: recipients_in_memory_max entries, connections_max workers, kPlanningMax domains being looked up, with
+/// kUnroutedMax recipients of theirs.
 #include <deque>
 #include <map>
 #include <memory>
@@ -50,6 +51,7 @@ class Runner final : public LaneHost {
     net::Task<void> run();
     net::Task<void> recover();
     net::Task<void> refill();
+    bool is_full() const;
     net::Task<void> wait_for_work();
     net::Task<void> cut_when_late();
     void arrive(Feed::Slice slice);
@@ -89,6 +91,8 @@ class Runner final : public LaneHost {
     DomainNames domains_;
     PlanCache plans_;
     std::map<std::string, std::vector<Unrouted>> unplanned_;  // by domain, while the DNS is asked
+    std::size_t unrouted_ = 0;                                // recipients in it, whose rows are in memory whole
+    bool passed_over_ = false;                                // there were too many: they are read again
     storage::RoutePicture routes_;                            // as of the last look, with what has been chosen since
     std::map<std::string, std::shared_ptr<Lane>> lanes_;
     std::unordered_map<std::string, storage::LaneRecord> learned_;  // of lanes that are not there, by key

@@ -28,6 +28,33 @@ net::Task<void> until(House& house, std::function<bool()> done) {
     while (!done()) co_await net::sleep_for(house.loop, std::chrono::milliseconds(1), nullptr);
 }
 
+// Knows nothing of "slow.example" before the gate opens.
+class GatedResolver final : public dns::Resolver {
+ public:
+    GatedResolver(dns::Resolver& inner, net::Event& gate) : inner_(inner), gate_(gate) {}
+    net::Task<Result<dns::Answer<dns::MxRecord>>> mx(std::string name) override {
+        if (name == "slow.example") co_await gate_.wait();
+        co_return co_await inner_.mx(name);
+    }
+    net::Task<Result<dns::Answer<net::IpAddress>>> addresses(std::string name) override {
+        return inner_.addresses(std::move(name));
+    }
+    net::Task<Result<dns::Answer<std::string>>> txt(std::string name) override { return inner_.txt(std::move(name)); }
+    net::Task<Result<dns::Answer<std::string>>> ptr(net::IpAddress address) override { return inner_.ptr(address); }
+    net::Task<Result<dns::Answer<dns::TlsaRecord>>> tlsa(std::string name) override {
+        return inner_.tlsa(std::move(name));
+    }
+    net::Task<Result<dns::Answer<std::string>>> cname(std::string name) override {
+        return inner_.cname(std::move(name));
+    }
+    net::Task<dns::DnssecState> test_dnssec() override { return inner_.test_dnssec(); }
+    dns::DnssecState dnssec() const override { return inner_.dnssec(); }
+
+ private:
+    dns::Resolver& inner_;
+    net::Event& gate_;
+};
+
 void add_dead(House& house) {
     house.resolver.add_mx("dead.example", 10, "mx.dead.example");
     house.resolver.add_a("mx.dead.example", "192.0.2.9");
@@ -88,6 +115,33 @@ TEST_CASE("a new letter to an idle destination leaves at once though thousands w
     house.settle();
     CHECK(house.events(id, EventKind::delivered) == 1);
     CHECK(house.waiting() == 3'000);
+}
+
+TEST_CASE("while the DNS keeps silent about a domain, little of what waits for it is in memory, and others pass") {
+    House house;
+    net::Event gate(house.loop);
+    GatedResolver gated(house.resolver, gate);
+    house.kept.resolver = &gated;
+    house.restart();
+    house.resolver.set_failure("slow.example", Errc::dns_temporary);
+    std::vector<std::string> many;
+    for (int i = 0; i < 1'000; ++i) many.push_back("x" + std::to_string(i) + "@slow.example");
+    for (int i = 0; i < 25; ++i) house.submit(many);
+    const auto& unrouted = house.metrics.gauge("relay_unrouted", "Recipients whose domain the DNS is asked for");
+    house.relay->wake();
+    test::run_task(house.loop, until(house, [&] { return unrouted.get() >= 10'000; }));
+    const auto id = house.submit({"bob@b.example"});
+    house.relay->wake();
+    test::run_task(house.loop, until(house, [&] { return house.events(id, EventKind::delivered) == 1; }));
+    CHECK(unrouted.get() <= 21'000);
+    gate.set();
+    house.settle();
+    CHECK(unrouted.get() == 0);
+    CHECK(house.waiting() == 25'000);
+    const auto due = house.store->read([](const storage::Snapshot& s) { return s.queue().next_due(); }).value();
+    CHECK(due.value() > house.clock.now());  // every one of them has had its attempt
+    house.kept.resolver = &house.resolver;   // which outlives the relay
+    house.restart();
 }
 
 TEST_CASE("at the start the newest mail is taken up with the oldest, however much lies between") {
