@@ -81,6 +81,7 @@ net::Task<void> Runner::run() {
     }
     while (writing_down_) static_cast<void>(co_await net::sleep_for(*core_.deps.loop, Milliseconds(5), nullptr));
     co_await upkeep();
+    co_await core_.reputation.step(core_);
     quiet_.set();
 }
 
