@@ -14,7 +14,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from house import House  # noqa: E402
 from outside import Reader, submit, trace, until  # noqa: E402
 
-BLOCKED = "550 5.7.1 Service unavailable; client host [192.0.2.77] blocked using list.example"
+BLOCKED = "550 5.7.1 Service unavailable; client host [192.0.2.77] blocked using zen.spamhaus.org"
 
 
 class Remote(socketserver.ThreadingTCPServer):
@@ -115,7 +115,7 @@ def check_killed(home):
 
 
 def check_fixed(home, remote):
-    token = json.loads(home.cli("token", "create", "panel", "--json"))["secret"]
+    token = json.loads(home.cli("token", "create", "panel", "--json"))["token"]
     listed = api(home, token, "/api/v1/incidents")["incidents"]
     assert listed[0]["id"] == 1 and listed[0]["held"] == 4 and listed[0]["state"] == "open", listed
     # Said too early: the first refusal holds the rest again, and nothing is lost.
