@@ -116,7 +116,7 @@ class Good(threading.Thread):
                                     "From: bob@world.example\r\nSubject: good\r\n\r\nhello\r\n")
                 self.sent.append(time.monotonic() - began)
                 said, span = login(self.home, self.home.account, self.home.password)
-                assert said.startswith("a OK"), said
+                assert said.startswith("a OK"), f"LOGIN: {said!r}"
                 self.logins.append(span)
                 self.over.wait(0.05)
         except Exception as error:  # noqa: BLE001: told by the test
