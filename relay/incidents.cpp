@@ -180,7 +180,7 @@ Result<std::vector<Job>> load_held(const storage::Snapshot& snapshot, std::span<
             Job& fresh = out.emplace_back();
             TRY(fresh.item, snapshot.queue().item(row.queue));
             auto message = load_message(snapshot, row.queue, fresh.item.reverse_path, core.keys,
-                                        core.deps.store->sealing_key(), core.now(), HeaderEdit());
+                                        core.deps.store->sealing_key(), core.now(), HeaderEdit(), ArcWish());
             if (message) fresh.message = *std::move(message);
         }
         out.back().recipients.push_back(row);
