@@ -124,10 +124,10 @@ TEST_CASE("what is passed on bears our reverse-path and our seal, which holds") 
 }
 
 TEST_CASE("a forward that bounces tells the sender himself, at the address he has") {
+    test::ScriptedRemote far;  // outlives the house, which says goodbye to it
     House house;
     house.resolver.add_mx("far.example", 10, "mx.far.example");
     house.resolver.add_a("mx.far.example", "192.0.2.2");
-    test::ScriptedRemote far;
     house.serve("192.0.2.2", far);
     house.remote.always("RCPT TO:<carol@", "550 5.1.1 No such user");
     forward(house);

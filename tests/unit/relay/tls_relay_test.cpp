@@ -222,10 +222,10 @@ TEST_CASE("TLS-Required: No goes out whatever policies say, and is not counted (
 }
 
 TEST_CASE("a report goes to who asks for it the day after, once; it is mail that no policy holds up") {
+    test::ScriptedRemote reports;  // outlives the house and its connections
     TlsHouse house;
     house.sign_b();
     house.resolver.add_txt("_smtp._tls.b.example", "v=TLSRPTv1; rua=mailto:tls@r.example");
-    test::ScriptedRemote reports;
     house.add_mx("r.example", "mx.r.example", "192.0.2.3", reports);
     house.open();
     house.submit("bob@b.example");
