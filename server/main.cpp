@@ -417,6 +417,7 @@ net::Task<void> House::cut_after_goodbye() {
 
 net::Task<void> House::stop_all() {
     tasks_.spawn("serve.cut", cut_after_goodbye());
+    senders_->stop();  // a silent DNS holds up no stop
     listeners_->stop();
     relay_->stop();
     resolver_->interrupt();

@@ -6,6 +6,8 @@
 #include <array>
 #include <atomic>
 #include <map>
+#include <memory>
+#include <set>
 #include <utility>
 
 #include "protocols/base/ascii.h"
@@ -75,18 +77,25 @@ class Judge final : public smtp::SenderCheck {
     net::Task<smtp::SenderVerdict> check(smtp::SenderQuestion question) override {
         const Rules rules = co_await read_rules();
         if (rules.policy == "off") co_return smtp::SenderVerdict();
-        if (under_way_ >= kJudgedMax) co_return undecided();
+        if (stopping_ || under_way_ >= kJudgedMax) co_return undecided();
         const auto one = std::make_shared<Case>(*deps_.loop);
         one->question = std::move(question);
+        open_.insert(one);
         deps_.tasks->spawn("reception.judge", judge(one, rules));
         const Milliseconds patience = silent_ ? std::min(time_max_, kSilentTimeMax) : time_max_;
         const auto answered = co_await one->done.wait_for(patience);
+        open_.erase(one);
         if (!answered || !one->judged) {
             one->given_up = true;
-            silent_ = true;
+            silent_ = silent_ || !stopping_;
             co_return undecided();
         }
         co_return std::move(one->verdict);
+    }
+
+    void stop() override {
+        stopping_ = true;
+        for (const auto& one : open_) one->done.set();
     }
 
  private:
@@ -216,6 +225,8 @@ class Judge final : public smtp::SenderCheck {
     std::array<Metrics::Value*, 4> by_dmarc_{};
     std::size_t under_way_ = 0;
     bool silent_ = false;  ///< the last message was not judged in time
+    bool stopping_ = false;
+    std::set<std::shared_ptr<Case>> open_;  ///< somebody waits for it
     const std::shared_ptr<std::atomic<bool>> stale_ = std::make_shared<std::atomic<bool>>(true);
     Rules rules_;
 };

@@ -39,6 +39,8 @@ class SenderCheck {
     virtual ~SenderCheck() = default;
     /// Never an error, and never longer than its own limit: what cannot be found out is in the sender's favour.
     virtual net::Task<SenderVerdict> check(SenderQuestion question) = 0;
+    /// The server stops: who waits is answered at once, as if the time were over, and so is whoever asks from now on.
+    virtual void stop() {}
 };
 
 }  // namespace posthouse::server::smtp

@@ -67,7 +67,8 @@ class House:
         self.config_file.write_text(text)
         for table, keys in (config or {}).items():
             self.configure(table, keys)
-        if "dns" not in (config or {}):  # nobody answers: what comes in would wait for nothing
+        # Where nobody answers, what comes in would wait for nothing.
+        if '@9"' in (config or {}).get("dns", {}).get("servers", '@9"'):
             self.cli("setting", "set", "dmarc.policy", "off")
 
     def certify(self, *names):

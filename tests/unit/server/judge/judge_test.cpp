@@ -3,6 +3,8 @@
 
 #include <doctest/doctest.h>
 
+#include <optional>
+
 #include "tests/support/loop_runner.h"
 #include "tests/support/temp_store.h"
 #include "tests/support/zone_resolver.h"
@@ -69,7 +71,7 @@ struct Fixture {
         resolver.speaks.set();
         while (tasks.size() != 0) loop.poll();
     }
-    server::smtp::SenderVerdict ask(std::string domain, const char* peer = "203.0.113.9", bool null_sender = false) {
+    static server::smtp::SenderQuestion question_of(const std::string& domain, const char* peer, bool null_sender) {
         server::smtp::SenderQuestion question;
         question.peer = *net::IpAddress::parse(peer);
         question.hello = "mx." + domain;
@@ -78,7 +80,10 @@ struct Fixture {
         const auto text = std::make_shared<std::string>("Return-Path: <>\r\nMessage-ID: <1@x.example>\r\nFrom: bob@" +
                                                         domain + "\r\n\r\nHello\r\n");
         question.octets = server::smtp::SharedOctets(text, *text);
-        return test::run_task(loop, check->check(std::move(question)));
+        return question;
+    }
+    server::smtp::SenderVerdict ask(std::string domain, const char* peer = "203.0.113.9", bool null_sender = false) {
+        return test::run_task(loop, check->check(question_of(domain, peer, null_sender)));
     }
     void set(std::string_view key, std::string_view value) {
         REQUIRE(store->write({}, [&](storage::Tx& tx) { return tx.catalog().set_setting(key, value); }));
@@ -95,6 +100,11 @@ struct Fixture {
     Metrics metrics;
     std::unique_ptr<server::smtp::SenderCheck> check;
 };
+
+net::Task<void> keep_verdict(server::smtp::SenderCheck& check, server::smtp::SenderQuestion question,
+                             std::optional<server::smtp::SenderVerdict>& out) {
+    out = co_await check.check(std::move(question));
+}
 
 }  // namespace
 
@@ -157,6 +167,21 @@ TEST_CASE("a silent DNS holds nothing up beyond the time, and what it says later
     CHECK(verdict.field.contains("dmarc=temperror"));
     CHECK(f.count("reception_unjudged_total") == 1);
     CHECK(f.tasks.size() == 1);
+}
+
+TEST_CASE("a stop waits for no DNS") {
+    Fixture f;
+    f.resolver.speaks.reset();
+    std::optional<server::smtp::SenderVerdict> verdict;
+    auto question = Fixture::question_of("strict.example", "203.0.113.9", false);
+    f.tasks.spawn("test.ask", keep_verdict(*f.check, std::move(question), verdict));
+    while (f.resolver.asked == 0) f.loop.poll();
+    CHECK_FALSE(verdict);
+    f.check->stop();
+    while (!verdict) f.loop.poll();
+    CHECK(verdict->action == Action::accept);
+    CHECK(verdict->field.contains("dmarc=temperror"));
+    CHECK(f.ask("strict.example").action == Action::accept);  // and so does whoever comes later
 }
 
 TEST_CASE("a DNS that fails is temperror, and the message is taken") {
