@@ -26,7 +26,7 @@ class Connection;
 class Snapshot;
 class Tx;
 
-inline constexpr std::uint64_t kBurstMin = 15;
+inline constexpr std::uint64_t kBurstMin = 25;
 inline constexpr std::uint64_t kBurstFactor = 3;
 inline constexpr std::uint64_t kFreshPercent = 60;
 inline constexpr std::uint64_t kBouncesMin = 4;

@@ -27,9 +27,9 @@ SendingFigures figures(std::uint64_t messages, std::uint64_t recipients, std::ui
 }  // namespace
 
 TEST_CASE("judged against its own past: a burst of strangers who do not exist, or a flood") {
-    CHECK_FALSE(judge_sending(figures(14, 14, 14, 10, 0, 14)));  // too few to say
-    CHECK(judge_sending(figures(15, 15, 15, 4, 0, 15)));
-    CHECK_FALSE(judge_sending(figures(15, 15, 15, 3, 0, 15)));   // three wrong addresses are an old address book
+    CHECK_FALSE(judge_sending(figures(24, 24, 24, 10, 0, 24)));  // too few to say
+    CHECK(judge_sending(figures(25, 25, 25, 4, 0, 25)));
+    CHECK_FALSE(judge_sending(figures(25, 25, 25, 3, 0, 25)));   // three wrong addresses are an old address book
     CHECK_FALSE(judge_sending(figures(40, 40, 40, 8, 20, 40)));  // twice its usual
     CHECK(judge_sending(figures(60, 60, 60, 9, 20, 60)));
     CHECK_FALSE(judge_sending(figures(60, 60, 30, 9, 20, 60)));  // half of them it knows
@@ -38,7 +38,7 @@ TEST_CASE("judged against its own past: a burst of strangers who do not exist, o
     CHECK(judge_sending(figures(200, 200, 200, 0, 10, 200)));      // a flood of letters
     CHECK_FALSE(judge_sending(figures(200, 200, 200, 0, 10, 0)));  // that call themselves mail to many
     CHECK_FALSE(judge_sending(figures(200, 200, 200, 0, 30, 200)));
-    CHECK(judge_sending(figures(15, 15, 15, 4, 0, 15))->contains("4 do not exist"));
+    CHECK(judge_sending(figures(25, 25, 25, 4, 0, 25))->contains("4 do not exist"));
 }
 
 TEST_CASE("held, reviewed, released or thrown away; one account never touches another") {
@@ -75,27 +75,27 @@ TEST_CASE("held, reviewed, released or thrown away; one account never touches an
     };
     const QueueId other = submit(carol, "dan@b.example");
     std::vector<QueueId> sent;
-    for (int i = 0; i < 20; ++i) sent.push_back(submit(bob, "x" + std::to_string(i) + "@b.example"));
-    for (int i = 0; i < 3; ++i) bounce(bob);
+    for (int i = 0; i < 30; ++i) sent.push_back(submit(bob, "x" + std::to_string(i) + "@b.example"));
+    for (int i = 0; i < 4; ++i) bounce(bob);
     CHECK(state(sent[0]) == RecipientState::waiting);
     bounce(bob);
     CHECK(state(sent[0]) == RecipientState::held);
-    CHECK(state(sent[19]) == RecipientState::held);
+    CHECK(state(sent[29]) == RecipientState::held);
     CHECK(state(submit(bob, "y@b.example")) == RecipientState::held);
     CHECK(state(other) == RecipientState::waiting);
     CHECK_FALSE(store->write({}, [&](Tx& tx) -> Result<> {
         TRY_VOID(AccountGuardTx(tx).release(carol));
         return {};
     }));
-    CHECK(store->write_value({}, [&](Tx& tx) { return AccountGuardTx(tx).release(bob); }).value() == 21);
+    CHECK(store->write_value({}, [&](Tx& tx) { return AccountGuardTx(tx).release(bob); }).value() == 31);
     CHECK(state(sent[0]) == RecipientState::waiting);
     for (int i = 0; i < 5; ++i) bounce(bob);
     CHECK(state(submit(bob, "z@b.example")) == RecipientState::waiting);  // not judged for a week
 
     std::vector<QueueId> carols;
-    for (int i = 0; i < 20; ++i) carols.push_back(submit(carol, "c" + std::to_string(i) + "@b.example"));
-    for (int i = 0; i < 4; ++i) bounce(carol);
+    for (int i = 0; i < 30; ++i) carols.push_back(submit(carol, "c" + std::to_string(i) + "@b.example"));
+    for (int i = 0; i < 5; ++i) bounce(carol);
     CHECK(state(carols[0]) == RecipientState::held);
-    CHECK(store->write_value({}, [&](Tx& tx) { return AccountGuardTx(tx).discard(carol); }).value() == 21);
+    CHECK(store->write_value({}, [&](Tx& tx) { return AccountGuardTx(tx).discard(carol); }).value() == 31);
     CHECK_FALSE(store->read([&](const Snapshot& s) { return s.queue().item(carols[0]); }));
 }
