@@ -231,6 +231,9 @@ net::Task<bool> is_aligned(dns::Resolver& resolver, const DmarcFound& found, std
     co_return walk && walk->org_domain == found.org_domain;
 }
 
+// RFC 5321 2.3.5, and the underscore that some names bear.
+bool is_domain_octet(char c) { return ascii::is_alnum(c) || c == '-' || c == '.' || c == '_'; }
+
 }  // namespace
 
 net::Task<DmarcAnswer> check_dmarc(dns::Resolver& resolver, DmarcQuestion question) {
@@ -283,7 +286,9 @@ std::string author_domain(std::string_view from_value) {
     for (const mime::Address& address : mime::parse_address_list(from_value)) {
         if (address.kind != mime::Address::Kind::mailbox || address.domain.empty()) continue;
         const auto domain = mime::domain_to_ascii(address.domain);
-        if (!domain || (!found.empty() && *domain != found)) return "";
+        // Nothing that the DNS could be asked for, nor that may stand in a header: it names no domain.
+        if (!domain || !std::ranges::all_of(*domain, is_domain_octet)) return "";
+        if (!found.empty() && *domain != found) return "";
         found = *domain;
     }
     return found;

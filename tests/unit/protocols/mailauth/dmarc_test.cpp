@@ -99,6 +99,8 @@ TEST_CASE("the author's domain: one of one From field") {
     CHECK(author_domain_of("From: bob@b.example\r\nFrom: eve@c.example\r\n\r\n").empty());
     CHECK(author_domain_of("Subject: x\r\n\r\n").empty());
     CHECK(author_domain("a@b.example, c@b.example") == "b.example");
+    CHECK(author_domain("a@[192.0.2.1]").empty());
+    CHECK(author_domain("a@\"b.example; dmarc=pass\"").empty());
     CHECK(mime::domain_to_ascii("B\xC3\x9C"
                                 "cher.example")
               .value_or("") == "xn--bcher-kva.example");
