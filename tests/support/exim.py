@@ -1,6 +1,7 @@
 """Exim as a smarthost or as a mail exchanger, run from where tests/interop/unpack_exim put it: TLS, AUTH, every recipient in one Maildir. It
 changes user, so it needs root; callers print "skipped: why".
 """
+import errno
 import os
 import pathlib
 import pwd
@@ -125,6 +126,7 @@ class Exim:
             self.start()
 
     def start(self):
+        self.wait_for_port()
         with open(self.log_file, "ab") as log:
             self.process = subprocess.Popen([str(PLACE / "usr/sbin/exim4"), "-C", str(self.config), "-bdf", "-q1h"],
                                             stdout=log, stderr=log, start_new_session=True)
@@ -137,6 +139,20 @@ class Exim:
                 if time.monotonic() > end or self.process.poll() is not None:
                     raise RuntimeError("Exim did not start:\n" + self.log()) from None
                 time.sleep(0.02)
+
+    def wait_for_port(self):
+        """Until nobody listens there: a child of the Exim before may hold its socket a moment longer than its parent."""
+        end = time.monotonic() + START_SECONDS_MAX
+        while True:
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind(("127.0.0.1", self.port))
+                    return probe.listen()
+                except OSError as error:
+                    if error.errno != errno.EADDRINUSE or time.monotonic() > end:
+                        raise
+                    time.sleep(0.02)
 
     def stop(self):
         if self.process is not None:
