@@ -4,6 +4,7 @@
 #include <map>
 
 #include "protocols/base/ascii.h"
+#include "storage/flag_runs.h"
 #include "storage/mail_impl.h"
 
 namespace posthouse::storage {
@@ -128,6 +129,15 @@ Result<StoreOutcome> MailImpl::store(MailboxId mailbox, std::span<const Uid> uid
         if (sets[before] != before) after = sets[before];
         for (const Run& run : runs_of(group, Gaps::allowed)) {
             TRY_VOID(update_run(mailbox, run, change, after, modseq));
+            if (to_change.size() == 1) TRY_VOID(add_flag_run(db_, mailbox, run.first, run.last, modseq));
+        }
+    }
+    if (to_change.size() > 1) {  // those of different sets of keywords stand side by side
+        std::vector<Found> changed;
+        for (const auto& [before, group] : to_change) changed.insert(changed.end(), group.begin(), group.end());
+        std::ranges::sort(changed, {}, [](const Found& one) { return one.entry.uid; });
+        for (const Run& run : runs_of(changed, Gaps::allowed)) {
+            TRY_VOID(add_flag_run(db_, mailbox, run.first, run.last, modseq));
         }
     }
     TRY_VOID(count_changes(mailbox, modseq, by));
@@ -145,9 +155,10 @@ Result<> MailImpl::delete_run(MailboxId mailbox, const Run& run, ModSeq modseq) 
                        "WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3")
                  .bind(mailbox, run.first, run.last, modseq)
                  .run());
-    return db_.query("DELETE FROM entries WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3")
-        .bind(mailbox, run.first, run.last)
-        .run();
+    TRY_VOID(db_.query("DELETE FROM entries WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3")
+                 .bind(mailbox, run.first, run.last)
+                 .run());
+    return cut_flag_runs(db_, mailbox, run.first, run.last);
 }
 
 Result<std::vector<std::pair<Uid, Uid>>> MailImpl::transfer(MailboxId from, std::span<const Uid> uids, MailboxId to,

@@ -122,6 +122,8 @@ class MailImpl final : public MailTx {
     static std::vector<Run> runs_of(std::span<const Found> found, Gaps gaps);
     /// More than a quarter of a mailbox has changed since.
     Result<bool> changed_much(MailboxId mailbox, ModSeq since) const;
+    /// From the first entry on behind which every one has changed since, ascending.
+    Result<std::vector<Entry>> newest_since(MailboxId mailbox, ModSeq since) const;
     Result<std::vector<Uid>> missing_uids(MailboxId mailbox) const;
     Result<std::vector<std::string>> children(std::string_view name) const;
 

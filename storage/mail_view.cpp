@@ -33,6 +33,20 @@ Mailbox mailbox_of(const Query& row) {
     return mailbox;
 }
 
+/// A row of ENTRY_COLUMNS.
+Entry entry_of(const Query& row) {
+    Entry entry;
+    entry.uid = row.u32(0);
+    entry.flags = static_cast<FlagBits>(row.i64(1));
+    entry.keyword_set = row.u32(2);
+    entry.modseq = row.u64(3);
+    entry.internal_date_s = row.i64(4);
+    entry.save_date_s = row.i64(5);
+    entry.size_octets = row.u64(6);
+    entry.message = row.id<MessageId>(7);
+    return entry;
+}
+
 Error no_entry(Uid uid) { return Error(Errc::not_found, fmt::format("there is no message with UID {}", uid)); }
 
 std::vector<std::string> split_names(std::string_view names) {
@@ -103,15 +117,7 @@ Result<std::vector<Entry>> MailImpl::take_entries(Query&& query) const {
     for (;;) {
         TRY(const bool more, query.row());
         if (!more) return out;
-        Entry& entry = out.emplace_back();
-        entry.uid = query.u32(0);
-        entry.flags = static_cast<FlagBits>(query.i64(1));
-        entry.keyword_set = query.u32(2);
-        entry.modseq = query.u64(3);
-        entry.internal_date_s = query.i64(4);
-        entry.save_date_s = query.i64(5);
-        entry.size_octets = query.u64(6);
-        entry.message = query.id<MessageId>(7);
+        out.push_back(entry_of(query));
     }
 }
 
@@ -139,28 +145,46 @@ Result<std::uint64_t> MailImpl::count_from(MailboxId mailbox, Uid first) const {
 
 Result<bool> MailImpl::changed_much(MailboxId mailbox, ModSeq since) const {
     Query q = db_.query(
-        "SELECT count(*) * 4 > (SELECT messages FROM mailboxes WHERE id = ?1) FROM (SELECT 1 FROM entries "
-        "INDEXED BY entries_by_modseq WHERE mailbox = ?1 AND modseq > ?2 "
-        "LIMIT (SELECT messages / 4 + 1 FROM mailboxes WHERE id = ?1))");
+        "SELECT count(*) * 4 > (SELECT messages FROM mailboxes WHERE id = ?1) FROM (SELECT 1 FROM flag_runs "
+        "WHERE mailbox = ?1 AND modseq > ?2 LIMIT (SELECT messages / 4 + 1 FROM mailboxes WHERE id = ?1))");
     TRY([[maybe_unused]] const bool one, q.bind(mailbox, since).row());
     return q.flag(0);
 }
 
+Result<std::vector<Entry>> MailImpl::newest_since(MailboxId mailbox, ModSeq since) const {
+    Query q = db_.query("SELECT " ENTRY_COLUMNS " FROM entries WHERE mailbox = ?1 ORDER BY uid DESC");
+    q.bind(mailbox);
+    std::vector<Entry> out;
+    for (;;) {
+        TRY(const bool more, q.row());
+        if (!more) break;
+        const Entry entry = entry_of(q);
+        if (entry.modseq <= since) break;
+        out.push_back(entry);
+    }
+    std::ranges::reverse(out);
+    return out;
+}
+
 Result<std::vector<Entry>> MailImpl::changed_since(MailboxId mailbox, ModSeq since) const {
     TRY_VOID(check(mailbox));
-    // After a change of most of it the mailbox is read by UID: each entry that the index names costs a seek.
+    // After a change of most of it the mailbox is read by UID: each run costs a seek.
     TRY(const bool much, changed_much(mailbox, since));
     if (much) {
         return take_entries(
-            db_.query("SELECT " ENTRY_COLUMNS " FROM entries WHERE mailbox = ?1 AND +modseq > ?2 ORDER BY uid")
+            db_.query("SELECT " ENTRY_COLUMNS " FROM entries WHERE mailbox = ?1 AND modseq > ?2 ORDER BY uid")
                 .bind(mailbox, since));
     }
-    // The index gives them by MODSEQ; without the hint SQLite might rather scan the mailbox by UID.
+    // What came in since stands at the end; before the first of it only what flag_runs lists can have changed.
+    TRY(const std::vector<Entry> newest, newest_since(mailbox, since));
+    const Uid rest = newest.empty() ? ~Uid{0} : newest.front().uid - 1;
     TRY(std::vector<Entry> found,
-        take_entries(db_.query("SELECT " ENTRY_COLUMNS " FROM entries INDEXED BY entries_by_modseq "
-                               "WHERE mailbox = ?1 AND modseq > ?2")
-                         .bind(mailbox, since)));
+        take_entries(db_.query("SELECT " ENTRY_COLUMNS " FROM (SELECT first, last FROM flag_runs INDEXED BY "
+                               "flag_runs_by_modseq WHERE mailbox = ?1 AND modseq > ?2 AND first <= ?3) CROSS JOIN "
+                               "entries WHERE mailbox = ?1 AND uid BETWEEN first AND min(last, ?3)")
+                         .bind(mailbox, since, rest)));
     std::ranges::sort(found, {}, &Entry::uid);
+    found.insert(found.end(), newest.begin(), newest.end());
     return found;
 }
 

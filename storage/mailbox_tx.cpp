@@ -173,6 +173,7 @@ Result<> MailImpl::remove(std::string_view name) {
                  .bind(account_, context_.write->now, gone.id, key, gone.special_use, gone.subscribed)
                  .run());
     TRY_VOID(db_.query("DELETE FROM entries WHERE mailbox = ?1").bind(gone.id).run());
+    TRY_VOID(db_.query("DELETE FROM flag_runs WHERE mailbox = ?1").bind(gone.id).run());
     // QRESYNC ends with the mailbox: one made anew under the name has another UIDVALIDITY.
     TRY_VOID(db_.query("DELETE FROM expunged WHERE mailbox = ?1").bind(gone.id).run());
     TRY_VOID(db_.query("DELETE FROM annotations WHERE mailbox = ?1").bind(gone.id).run());
@@ -211,6 +212,7 @@ Result<> MailImpl::remove_everything() {
     TRY(const std::vector<Mailbox> all, mailboxes());
     for (const Mailbox& gone : all) {
         TRY_VOID(db_.query("DELETE FROM entries WHERE mailbox = ?1").bind(gone.id).run());
+        TRY_VOID(db_.query("DELETE FROM flag_runs WHERE mailbox = ?1").bind(gone.id).run());
         TRY_VOID(db_.query("DELETE FROM expunged WHERE mailbox = ?1").bind(gone.id).run());
         TRY_VOID(db_.query("DELETE FROM annotations WHERE mailbox = ?1").bind(gone.id).run());
         TRY_VOID(db_.query("DELETE FROM mailbox_rights WHERE mailbox = ?1").bind(gone.id).run());

@@ -14,6 +14,7 @@
 #include "protocols/base/log.h"
 #include "storage/fail_point.h"
 #include "storage/file.h"
+#include "storage/flag_runs.h"
 #include "storage/sqlite.h"
 
 namespace posthouse::storage {
@@ -204,7 +205,14 @@ CREATE TABLE account_recipients (account INTEGER NOT NULL, hash INTEGER NOT NULL
     WITHOUT ROWID;
 CREATE TABLE account_trust (account INTEGER PRIMARY KEY, until_ms INTEGER NOT NULL);
 )sql";
+constexpr const char* kFlagRuns5 = R"sql(
+CREATE TABLE flag_runs (mailbox INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
+    modseq INTEGER NOT NULL, PRIMARY KEY (mailbox, first)) WITHOUT ROWID;
+CREATE INDEX flag_runs_by_modseq ON flag_runs (mailbox, modseq);
+DROP INDEX entries_by_modseq;
+)sql" POSTHOUSE_FLAG_RUNS_OF("");
 constexpr const char* kToVersion5[] = {
+    kFlagRuns5,
     kReleased5,
     kSwitches5,
     kReturnPath5,

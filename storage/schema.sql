@@ -300,8 +300,18 @@ CREATE TABLE entries (
     message         INTEGER NOT NULL,  -- messages.id
     PRIMARY KEY (mailbox, uid)
 ) WITHOUT ROWID;
-CREATE INDEX entries_by_modseq ON entries (mailbox, modseq);
 CREATE INDEX entries_by_keywords ON entries (mailbox, keyword_set) WHERE keyword_set <> 0;
+
+-- Entries that have their MODSEQ from a change of flags, as runs of UIDs; the others have it from coming in, in the
+-- order of their UIDs (storage/flag_runs.h).
+CREATE TABLE flag_runs (
+    mailbox INTEGER NOT NULL,  -- mailboxes.id
+    first   INTEGER NOT NULL,  -- UID where it begins
+    last    INTEGER NOT NULL,  -- UID where it ends
+    modseq  INTEGER NOT NULL,  -- entries.modseq of all entries from first to last
+    PRIMARY KEY (mailbox, first)
+) WITHOUT ROWID;
+CREATE INDEX flag_runs_by_modseq ON flag_runs (mailbox, modseq);
 
 -- What QRESYNC must tell: UIDs that are gone and since when.
 CREATE TABLE expunged (

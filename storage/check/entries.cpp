@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "storage/check/rows.h"
 
@@ -83,6 +84,66 @@ void check_entry(Picture& picture, const Row& row) {
             picture.place(row.mailbox, row.uid, row.message));
     }
 }
+
+/// flag_runs beside the entries, both in the order of their keys (the invariants of storage/flag_runs.h).
+class RunCheck {
+ public:
+    explicit RunCheck(Picture& picture)
+        : picture_(picture), runs_(picture.db.query("SELECT mailbox, first, last, modseq FROM flag_runs "
+                                                    "ORDER BY mailbox, first")) {}
+    Result<> see(const Row& row) {
+        TRY_VOID(pass(row.mailbox, row.uid));
+        if (row.mailbox != mailbox_) {
+            mailbox_ = row.mailbox;
+            lowest_ = 0;
+        }
+        const bool is_in_run = has_run_ && run_.mailbox == row.mailbox && run_.first <= row.uid && run_.last >= row.uid;
+        if (is_in_run && run_.modseq == row.modseq) is_used_ = true;
+        if ((is_in_run && run_.modseq != row.modseq) || row.modseq < lowest_) report(row.mailbox);
+        if (!is_in_run) lowest_ = row.modseq;
+        return {};
+    }
+    Result<> end() { return pass(std::numeric_limits<std::int64_t>::max(), 0); }
+
+ private:
+    struct Run {
+        std::int64_t mailbox = 0;
+        std::int64_t first = 0;
+        std::int64_t last = 0;
+        std::int64_t modseq = 0;
+    };
+    /// On to the run that holds that UID or stands behind it.
+    Result<> pass(std::int64_t mailbox, std::int64_t uid) {
+        while (!is_over_ && (!has_run_ || std::pair(run_.mailbox, run_.last) < std::pair(mailbox, uid))) {
+            if (has_run_ && !is_used_) report(run_.mailbox);
+            const Run before = run_;
+            TRY(const bool more, runs_.row());
+            is_over_ = !more;
+            if (more) {
+                run_ = Run{runs_.i64(0), runs_.i64(1), runs_.i64(2), runs_.i64(3)};
+                if (has_run_ && run_.mailbox == before.mailbox && run_.first <= before.last) report(run_.mailbox);
+            }
+            has_run_ = more;
+            is_used_ = false;
+        }
+        return {};
+    }
+    void report(std::int64_t mailbox) {
+        picture_.findings().add(
+            FaultKind::flag_runs, mailbox, 0,
+            fmt::format("{}: mail programs would not hear of every changed flag", picture_.where(mailbox)),
+            picture_.place(mailbox));
+    }
+
+    Picture& picture_;
+    Query runs_;
+    Run run_;
+    bool has_run_ = false;
+    bool is_over_ = false;
+    bool is_used_ = false;
+    std::int64_t mailbox_ = 0;
+    std::int64_t lowest_ = 0;  ///< MODSEQ of the last entry that no run covers
+};
 
 Result<> check_expunged(Picture& picture) {
     {
@@ -173,6 +234,7 @@ void check_account(Picture& picture, std::int64_t id, const AccountRow& account)
 Result<> check_entries(Picture& picture, const RowObserver& observer) {
     Query q = picture.db.query(
         "SELECT mailbox, uid, modseq, flags, keyword_set, size_octets, message FROM entries ORDER BY mailbox, uid");
+    RunCheck runs(picture);
     std::uint64_t done = 0;
     for (;;) {
         TRY(const bool more, q.row());
@@ -186,10 +248,12 @@ Result<> check_entries(Picture& picture, const RowObserver& observer) {
         row.size_octets = q.i64(5);
         row.message = q.i64(6);
         check_entry(picture, row);
+        TRY_VOID(runs.see(row));
         if (++done % kRowsAStep == 0 && !observer(done, "messages in mailboxes")) {
             return Error(Errc::cancelled, "the check was stopped");
         }
     }
+    TRY_VOID(runs.end());
     picture.report.entries = done;
     return check_expunged(picture);
 }

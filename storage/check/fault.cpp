@@ -107,6 +107,8 @@ constexpr KindRow kRows[] = {
      "--repair takes the message's", fault, by_repair},
     {K::entry_modseq, "entry-modseq", "a message has a MODSEQ below 1", "--repair gives it a new one", fault,
      by_repair},
+    {K::flag_runs, "flag-runs", "the list of changed flags in a mailbox does not fit its messages",
+     "--repair works it out anew", fault, by_repair},
     {K::expunged_alive, "expunged-alive", "a message is listed as expunged but is there",
      "--repair removes it from the list of expunged ones", fault, by_repair},
     {K::expunged_without_mailbox, "expunged-without-mailbox",

@@ -56,6 +56,7 @@ enum class FaultKind : std::uint8_t {
     entry_flags,
     entry_size,
     entry_modseq,
+    flag_runs,
     expunged_alive,
     expunged_without_mailbox,
     message_unreferenced,

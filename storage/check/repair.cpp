@@ -372,6 +372,7 @@ constexpr std::pair<FaultKind, RepairFn> kRepairs[] = {
     {FaultKind::entry_flags, repair_entry_flags},
     {FaultKind::entry_size, repair_entry_size},
     {FaultKind::entry_modseq, repair_entry_modseq},
+    {FaultKind::flag_runs, repair_flag_runs},
     {FaultKind::expunged_alive, repair_expunged_alive},
     {FaultKind::expunged_without_mailbox, repair_expunged_without_mailbox},
     {FaultKind::message_unreferenced, repair_message_unreferenced},

@@ -45,6 +45,7 @@ Result<> repair_uid_validity_twice(Repairer& repairer, Tx& tx, const Targets& ta
 Result<> repair_special_use_twice(Repairer& repairer, Tx& tx, const Targets& targets);
 Result<> repair_mailbox_name(Repairer& repairer, Tx& tx, const Targets& targets);
 Result<> repair_mailbox_uids(Repairer& repairer, Tx& tx, const Targets& targets);
+Result<> repair_flag_runs(Repairer& repairer, Tx& tx, const Targets& targets);
 Result<> repair_entry_modseq(Repairer& repairer, Tx& tx, const Targets& targets);
 Result<> repair_entry_keywords(Repairer& repairer, Tx& tx, const Targets& targets);
 Result<> repair_entry_flags(Repairer& repairer, Tx& tx, const Targets& targets);

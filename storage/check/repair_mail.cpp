@@ -7,6 +7,7 @@
 #include "storage/check/holders.h"
 #include "storage/check/repair.h"
 #include "storage/check/rows.h"
+#include "storage/flag_runs.h"
 #include "storage/mail_impl.h"
 
 namespace posthouse::storage {
@@ -98,6 +99,8 @@ Result<> touch_entries(Tx& tx, const Targets& targets, Sql change) {
         TRY_VOID(context.db.query("UPDATE entries SET modseq = ?3 WHERE mailbox = ?1 AND uid = ?2")
                      .bind(target.a, target.b, modseq)
                      .run());
+        const Uid uid = static_cast<Uid>(target.b);
+        TRY_VOID(add_flag_run(context.db, static_cast<MailboxId>(target.a), uid, uid, modseq));
         TRY_VOID(
             context.db.query("UPDATE mailboxes SET highest_modseq = ?2 WHERE id = ?1").bind(target.a, modseq).run());
         context.write->changed(static_cast<AccountId>(account), static_cast<MailboxId>(target.a), modseq);
@@ -259,6 +262,7 @@ Result<> repair_mailbox_uids(Repairer&, Tx& tx, const Targets& targets) {
                        "?4), uid_next = iif(uid_next BETWEEN 1 AND ?5, max(uid_next, ?4), ?4) WHERE id = ?1")
                 .bind(target.a, validity, modseq, next, kUidMax + 1)
                 .run());
+        TRY_VOID(rebuild_flag_runs(context.db, static_cast<MailboxId>(target.a)));
         context.write->changed(static_cast<AccountId>(account), static_cast<MailboxId>(target.a), modseq);
     }
     return {};
@@ -295,6 +299,13 @@ Result<> repair_entry_size(Repairer&, Tx& tx, const Targets& targets) {
                          "WHERE m.id = entries.message) WHERE mailbox = ?1 AND uid = ?2 AND EXISTS "
                          "(SELECT 1 FROM messages m WHERE m.id = entries.message AND "
                          "m.size_octets <> entries.size_octets)");
+}
+
+Result<> repair_flag_runs(Repairer&, Tx& tx, const Targets& targets) {
+    for (const auto& target : targets) {
+        TRY_VOID(rebuild_flag_runs(context_of(tx).db, static_cast<MailboxId>(target.a)));
+    }
+    return {};
 }
 
 Result<> repair_entry_modseq(Repairer&, Tx& tx, const Targets& targets) {

@@ -177,12 +177,13 @@ Result<> SearchIndex::look_at(MailboxId mailbox) {
         TRY(const bool found, top.bind(mailbox).row());
         if (!found) return {};  // gone in the meantime
         mailbox_modseq_ = top.u64(0);
-        Query q = db.query("SELECT message FROM entries WHERE mailbox = ?1 AND modseq > ?2");
-        q.bind(mailbox, since);
+        // What came in since stands behind all that did not (storage/flag_runs.h).
+        Query q = db.query("SELECT message, modseq FROM entries WHERE mailbox = ?1 ORDER BY uid DESC");
+        q.bind(mailbox);
         const std::shared_lock sets(sets_mutex_);
         for (;;) {
             TRY(const bool more, q.row());
-            if (!more) return {};
+            if (!more || q.u64(1) <= since) return {};
             if (!sets_.known.contains(q.id<MessageId>(0))) todo_.push_back(q.id<MessageId>(0));
         }
     }));

@@ -29,11 +29,11 @@ Result<std::uint64_t> count_waiting(const Context& context, const std::map<Mailb
         const auto at = looked.find(mailboxes.id<MailboxId>(0));
         const ModSeq since = at == looked.end() ? 0 : at->second;
         if (mailboxes.u64(1) <= since) continue;
-        Query entries = context.db.query("SELECT message FROM entries WHERE mailbox = ?1 AND modseq > ?2");
-        entries.bind(mailboxes.id<MailboxId>(0), since);
+        Query entries = context.db.query("SELECT message, modseq FROM entries WHERE mailbox = ?1 ORDER BY uid DESC");
+        entries.bind(mailboxes.id<MailboxId>(0));
         for (;;) {
             TRY(const bool another, entries.row());
-            if (!another) break;
+            if (!another || entries.u64(1) <= since) break;
             if (!known.contains(entries.id<MessageId>(0))) waiting.insert(entries.id<MessageId>(0));
         }
     }

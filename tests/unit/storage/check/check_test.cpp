@@ -107,6 +107,9 @@ constexpr Case kCases[] = {
     {FaultKind::account_uid_validity, "UPDATE accounts SET uid_validity_next = 1 << 40 WHERE id = 1", "",
      "the next UIDVALIDITY is"},
     {FaultKind::entry_modseq, "UPDATE entries SET modseq = 0 WHERE mailbox = 1 AND uid = 3", "", "its MODSEQ is 0"},
+    {FaultKind::flag_runs, "DELETE FROM flag_runs", "", "would not hear of every changed flag"},
+    {FaultKind::flag_runs, "UPDATE flag_runs SET modseq = modseq + 1", "", "would not hear of every changed flag"},
+    {FaultKind::flag_runs, "INSERT INTO flag_runs VALUES (1, 700, 705, 9)", "", "would not hear of every changed flag"},
     {FaultKind::facts_stale, "UPDATE messages SET subject = 'another', envelope = x'28' WHERE id = 3", "",
      "alice@a.example, INBOX, UID 3"},
 };
