@@ -141,12 +141,7 @@ Result<> RelayClientTx::change(std::string_view name) {
     return {};
 }
 
-Result<RelayClientId> RelayClientTx::add(const RelayClient& client) {
-    if (!is_name(client.name)) {
-        return Error(
-            Errc::invalid,
-            fmt::format("a client needs a name of letters, digits, '-', '_' and '.', at most {}", kClientNameMax));
-    }
+Result<> RelayClientTx::check(const RelayClient& client) const {
     if (client.password_digest.empty() && client.addresses.empty()) {
         return Error(Errc::invalid, "a client needs a password or an address, or nobody could tell it from a stranger");
     }
@@ -158,6 +153,16 @@ Result<RelayClientId> RelayClientTx::add(const RelayClient& client) {
                      fmt::format("a client has at most {} addresses and {} domains", kClientListMax, kClientListMax));
     }
     for (const std::string& domain : client.sender_domains) TRY_VOID(check_domain(domain));
+    return {};
+}
+
+Result<RelayClientId> RelayClientTx::add(const RelayClient& client) {
+    if (!is_name(client.name)) {
+        return Error(
+            Errc::invalid,
+            fmt::format("a client needs a name of letters, digits, '-', '_' and '.', at most {}", kClientNameMax));
+    }
+    TRY_VOID(check(client));
     TRY(const auto known, list());
     if (known.size() >= kRelayClientsMax) {
         return Error(Errc::limit, fmt::format("there can be {} relay clients", kRelayClientsMax));
@@ -178,11 +183,23 @@ Result<RelayClientId> RelayClientTx::add(const RelayClient& client) {
     return static_cast<RelayClientId>(db_.last_id());
 }
 
-Result<> RelayClientTx::set_password_digest(std::string_view name, std::string_view password_digest) {
-    const std::string key = ascii::to_lower(name);
-    TRY_VOID(
-        db_.query("UPDATE relay_clients SET password_digest = ?2 WHERE name = ?1").bind(key, password_digest).run());
-    return change(name);
+Result<> RelayClientTx::set(std::string_view name, const RelayClientChange& change) {
+    TRY(RelayClient client, by_name(name));
+    client.password_digest = change.password_digest.value_or(client.password_digest);
+    client.addresses = change.addresses.value_or(client.addresses);
+    client.sender_domains = change.sender_domains.value_or(client.sender_domains);
+    client.minute_max = change.minute_max.value_or(client.minute_max);
+    client.day_max = change.day_max.value_or(client.day_max);
+    client.mail_class = change.mail_class.value_or(client.mail_class);
+    TRY_VOID(check(client));
+    const std::string addresses = join(client.addresses);
+    const std::string domains = ascii::to_lower(join(client.sender_domains));
+    TRY_VOID(db_.query("UPDATE relay_clients SET password_digest = ?2, addresses = ?3, sender_domains = ?4, "
+                       "minute_max = ?5, day_max = ?6, class = ?7 WHERE id = ?1")
+                 .bind(client.id, client.password_digest, addresses, domains, client.minute_max, client.day_max,
+                       client.mail_class)
+                 .run());
+    return this->change(name);
 }
 
 Result<> RelayClientTx::set_disabled(std::string_view name, bool disabled) {

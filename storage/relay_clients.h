@@ -47,6 +47,16 @@ struct RelayClient {
     std::string distrust;  ///< why its addresses are not believed; "" where they are
 };
 
+/// What to set anew; the rest stays as it is.
+struct RelayClientChange {
+    std::optional<std::string> password_digest;
+    std::optional<std::vector<std::string>> addresses;
+    std::optional<std::vector<std::string>> sender_domains;
+    std::optional<std::uint32_t> minute_max;
+    std::optional<std::uint32_t> day_max;
+    std::optional<std::uint8_t> mail_class;
+};
+
 class RelayClientView {
  public:
     explicit RelayClientView(const Snapshot& snapshot);
@@ -63,7 +73,8 @@ class RelayClientTx final : public RelayClientView {
  public:
     explicit RelayClientTx(Tx& tx);
     Result<RelayClientId> add(const RelayClient& client);
-    Result<> set_password_digest(std::string_view name, std::string_view password_digest);
+    /// Errors: those of add(). What it has sent already counts under the new limits too.
+    Result<> set(std::string_view name, const RelayClientChange& change);
     Result<> set_disabled(std::string_view name, bool disabled);
     Result<> remove(std::string_view name);
     /// Counts `recipients` of one message, or refuses it: Errc::limit for now, denied for good: the client is gone or
@@ -73,6 +84,7 @@ class RelayClientTx final : public RelayClientView {
     Result<> set_distrust(std::string_view name, std::string_view why);
 
  private:
+    Result<> check(const RelayClient& client) const;
     Result<> change(std::string_view name);
     void changed();
     Tx& tx_;

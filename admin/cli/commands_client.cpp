@@ -17,6 +17,7 @@ namespace posthouse::admin {
 namespace {
 
 using storage::RelayClient;
+using storage::RelayClientChange;
 using storage::RelayClientTx;
 using storage::RelayClientView;
 using storage::Snapshot;
@@ -67,34 +68,67 @@ Result<> refuse_gateway(const std::string& network) {
     return {};
 }
 
-Result<RelayClient> read_client(const Invocation& call) {
-    RelayClient client;
-    client.name = ascii::to_lower(call.get("NAME"));
-    client.sender_domains = call.all("--sender-domain");
+/// A limit that "0" takes away.
+Result<std::optional<std::uint32_t>> read_limit(const Invocation& call, const char* option) {
+    if (!call.has(option)) return std::optional<std::uint32_t>();
+    if (call.get(option) == "0") return std::optional<std::uint32_t>(0);
+    TRY(const std::uint32_t count, read_count(call, option, kCountMax));
+    return std::optional(count);
+}
+
+/// What the options say.
+Result<RelayClientChange> read_change(const Invocation& call) {
+    RelayClientChange change;
+    if (call.has("--sender-domain")) change.sender_domains = call.all("--sender-domain");
+    if (call.has("--from-address")) change.addresses.emplace();
     for (const std::string& text : call.all("--from-address")) {
         TRY(std::string network, read_network(text));
         TRY_VOID(refuse_gateway(network));
-        client.addresses.push_back(std::move(network));
+        change.addresses->push_back(std::move(network));
     }
-    TRY(client.minute_max, read_count(call, "--rate", kCountMax));
-    TRY(client.day_max, read_count(call, "--per-day", kCountMax));
+    TRY(change.minute_max, read_limit(call, "--rate"));
+    TRY(change.day_max, read_limit(call, "--per-day"));
     if (call.has("--class")) {
-        const auto mail_class = storage::parse_class(call.get("--class"));
-        if (!mail_class) return Error(Errc::invalid, "--class takes interactive, transactional or bulk");
-        client.mail_class = *mail_class;
+        change.mail_class = storage::parse_class(call.get("--class"));
+        if (!change.mail_class) return Error(Errc::invalid, "--class takes interactive, transactional or bulk");
     }
-    return client;
+    return change;
+}
+
+/// A new password, and what is kept of it.
+std::string make_password(std::string& digest) {
+    std::string password = system_random().token(kPasswordCharacters);
+    digest = storage::client_password_digest(password);
+    return password;
+}
+
+void tell_password(Invocation& call, const std::string& name, const std::string& password) {
+    if (password.empty()) return;
+    call.out().say(password);
+    call.out().say(fmt::format("It logs in as {} with this password, on the submission ports over TLS. Keep it now: "
+                               "it is not shown again.",
+                               name));
+}
+
+void tell_address(Invocation& call) {
+    call.out().say(
+        "It is known by its address on port 25, without a login. That is only as safe as the address: "
+        "nobody else may be able to come from it.");
 }
 
 // client add NAME
 Result<> client_add(Invocation& call) {
-    TRY(RelayClient client, read_client(call));
+    TRY(const RelayClientChange wanted, read_change(call));
+    RelayClient client;
+    client.name = ascii::to_lower(call.get("NAME"));
+    client.addresses = wanted.addresses.value_or(client.addresses);
+    client.sender_domains = wanted.sender_domains.value_or(client.sender_domains);
+    client.minute_max = wanted.minute_max.value_or(client.minute_max);
+    client.day_max = wanted.day_max.value_or(client.day_max);
+    client.mail_class = wanted.mail_class.value_or(client.mail_class);
     const bool by_address = !client.addresses.empty();
     std::string password;
-    if (call.has("--password") || !by_address) {
-        password = system_random().token(kPasswordCharacters);
-        client.password_digest = storage::client_password_digest(password);
-    }
+    if (call.has("--password") || !by_address) password = make_password(client.password_digest);
     TRY(storage::Store* const store, call.store());
     TRY_VOID(store->write({}, [&](storage::Tx& tx) -> Result<> {
         TRY([[maybe_unused]] const auto id, RelayClientTx(tx).add(client));
@@ -104,18 +138,8 @@ Result<> client_add(Invocation& call) {
         call.out().record(Record().add("added", client.name).add("login", client.name).add("password", password));
         return {};
     }
-    if (!password.empty()) {
-        call.out().say(password);
-        call.out().say(
-            fmt::format("It logs in as {} with this password, on the submission ports over TLS. Keep it now: "
-                        "it is not shown again.",
-                        client.name));
-    }
-    if (by_address) {
-        call.out().say(
-            "It is known by its address on port 25, without a login. That is only as safe as the address: "
-            "nobody else may be able to come from it.");
-    }
+    tell_password(call, client.name, password);
+    if (by_address) tell_address(call);
     return {};
 }
 
@@ -175,6 +199,31 @@ Result<> change_client(Invocation& call, std::string_view done, Change change) {
     return {};
 }
 
+// client set NAME
+Result<> client_set(Invocation& call) {
+    TRY(RelayClientChange change, read_change(call));
+    if (call.has("--no-address")) {
+        if (change.addresses) return Error(Errc::invalid, "--no-address and --from-address say opposite things");
+        change.addresses.emplace();
+    }
+    std::string password;
+    if (call.has("--new-password")) password = make_password(change.password_digest.emplace());
+    const std::string name = ascii::to_lower(call.get("NAME"));
+    TRY(storage::Store* const store, call.store());
+    TRY_VOID(store->write({}, [&](storage::Tx& tx) { return RelayClientTx(tx).set(name, change); }));
+    if (call.out().json()) {
+        Record row;
+        row.add("client", name).add("done", "changed");
+        if (!password.empty()) row.add("login", name).add("password", password);
+        call.out().record(row);
+        return {};
+    }
+    call.out().say(fmt::format("The relay client {} is changed.", name));
+    tell_password(call, name, password);
+    if (change.addresses && !change.addresses->empty()) tell_address(call);
+    return {};
+}
+
 // client disable, enable, remove, trust NAME
 Result<> client_disable(Invocation& call) {
     return change_client(
@@ -209,6 +258,15 @@ constexpr Argument kAdd[] = {
      "next ones wait for it"},
     {Kind::option, "--per-day", "at most so many recipients a day (UTC)"},
     {Kind::option, "--class", "interactive, transactional (the default) or bulk: its share where mail waits"}};
+constexpr Argument kSet[] = {
+    {Kind::positional, "NAME", "the client's name"},
+    {Kind::option_many, "--sender-domain", "the domains that it may write as, in place of those it had"},
+    {Kind::option_many, "--from-address", "the addresses that it is known by on port 25, in place of those it had"},
+    {Kind::flag, "--no-address", "it is known by its password alone"},
+    {Kind::option, "--rate", "at most so many recipients a minute, such as 30/min; 0: no limit"},
+    {Kind::option, "--per-day", "at most so many recipients a day (UTC); 0: no limit"},
+    {Kind::option, "--class", "interactive, transactional or bulk: its share where mail waits"},
+    {Kind::flag, "--new-password", "a new password, shown once; the old one ends at once"}};
 constexpr Argument kName[] = {{Kind::positional, "NAME", "the client's name"}};
 
 constexpr Command kRows[] = {
@@ -216,6 +274,8 @@ constexpr Command kRows[] = {
      "posthouse client add nas --sender-domain example.org --rate 30/min --per-day 500", kAdd, client_add},
     {"client", "list", "list the relay clients and what they have sent", "posthouse client list", {}, client_list},
     {"client", "show", "tell all about a relay client", "posthouse client show nas", kName, client_show},
+    {"client", "set", "change what a relay client may send and how it is known",
+     "posthouse client set shop --rate 60/min --per-day 2000", kSet, client_set},
     {"client", "disable", "let a relay client send nothing for now", "posthouse client disable nas", kName,
      client_disable},
     {"client", "enable", "let a relay client send again", "posthouse client enable nas", kName, client_enable},

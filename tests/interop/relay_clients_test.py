@@ -86,6 +86,26 @@ def is_shut_out(home):
         return True
 
 
+def check_changed(home):
+    """Other limits and another password, without making the client anew; what was sent today still counts."""
+    refused = home.cli("client", "set", "nas", "--rate", "many", check=False)
+    assert refused.returncode == 1 and "--rate takes a number" in refused.stderr, refused
+    assert home.cli("client", "set", "nobody", "--rate", "5", check=False).returncode == 1
+    made = json.loads(home.cli("client", "set", "nas", "--rate", "0", "--per-day", "7", "--class", "interactive", "--new-password", "--json"))
+    old, home.nas = home.nas, made["password"]
+    shown = json.loads(home.cli("client", "show", "nas", "--json"))
+    assert shown["today"] == "3 of 7" and shown["this_minute"] == "no limit" and shown["class"] == "interactive", shown
+    assert shown["sender_domains"] == ["shop.example"], shown
+    until("the new password to work", lambda: not is_shut_out(home))
+    new, home.nas = home.nas, old
+    assert is_shut_out(home), "the old password still works"
+    home.nas = new
+    with session(home, "nas", home.nas) as client:
+        assert not client.sendmail("nas@shop.example", [f"{n}@world.example" for n in "abcd"], octets("four"))
+        code, text = refusal(client, "nas@shop.example", ["bob@world.example"], octets("eighth"))
+        assert code == 451 and "7 recipients a day" in text, text
+
+
 def check_disabled(home):
     """Another process changes the store; the server notices within a second."""
     home.cli("client", "disable", "nas")
@@ -124,7 +144,7 @@ def check_address(home):
 def main():
     with house() as home:
         home.cli("route", "add", "nowhere", "hold")
-        for check in (check_login, check_restart, check_disabled, check_address):
+        for check in (check_login, check_restart, check_changed, check_disabled, check_address):
             check(home)
             print(f"{check.__name__[6:]}: good", flush=True)
 
