@@ -46,6 +46,14 @@ struct Mailbox {
 };
 
 /// A message in a mailbox; plain octets so that a million of them list fast.
+/// What of an entry can change.
+struct EntryFlags {
+    Uid uid = 0;
+    FlagBits flags = 0;
+    std::uint32_t keyword_set = 0;  ///< as in Entry
+    ModSeq modseq = 0;
+};
+
 struct Entry {
     Uid uid = 0;
     FlagBits flags = 0;
@@ -169,8 +177,8 @@ struct FlagChange {
 };
 
 struct StoreOutcome {
-    std::vector<Entry> changed;  ///< as they stand now; entries that already were so are left out
-    std::vector<Uid> modified;   ///< failed UNCHANGEDSINCE (RFC 7162 3.1.3)
+    std::vector<EntryFlags> changed;  ///< as they stand now; entries that already were so are left out
+    std::vector<Uid> modified;        ///< failed UNCHANGEDSINCE (RFC 7162 3.1.3)
 };
 
 struct AppendOptions {

@@ -13,33 +13,65 @@ namespace {
 // Looking at so many entries for one that is meant still costs less than seeking each.
 constexpr std::uint64_t kScannedForOne = 4;
 
+/// The entries with UIDs first..last, ascending.
+template <class Visit>
+Result<> each_row(Connection& db, MailboxId mailbox, Uid first, Uid last, const EntryFlags&, Visit visit) {
+    Query q = db.query(
+        "SELECT uid, flags, keyword_set, modseq FROM entries WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3 "
+        "ORDER BY uid");
+    q.bind(mailbox, first, last);
+    for (;;) {
+        TRY(const bool more, q.row());
+        if (!more) return {};
+        visit(EntryFlags{q.u32(0), static_cast<FlagBits>(q.i64(1)), q.u32(2), q.u64(3)});
+    }
+}
+
+template <class Visit>
+Result<> each_row(Connection& db, MailboxId mailbox, Uid first, Uid last, const Entry&, Visit visit) {
+    Query q = db.query("SELECT " ENTRY_COLUMNS " FROM entries WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3 "
+                       "ORDER BY uid");
+    q.bind(mailbox, first, last);
+    for (;;) {
+        TRY(const bool more, q.row());
+        if (!more) return {};
+        visit(entry_of(q));
+    }
+}
+
 }  // namespace
 
-Result<std::vector<MailImpl::Found>> MailImpl::find(MailboxId mailbox, std::span<const Uid> uids) const {
+template <class Row>
+Result<std::vector<MailImpl::Found<Row>>> MailImpl::find(MailboxId mailbox, std::span<const Uid> uids) const {
+    TRY_VOID(check(mailbox));
     std::vector<Uid> wanted(uids.begin(), uids.end());
     std::ranges::sort(wanted);
     const auto [first, last] = std::ranges::unique(wanted);
     wanted.erase(first, last);
-    std::vector<Found> out;
+    std::vector<Found<Row>> out;
     if (wanted.empty()) return out;
     out.reserve(wanted.size());
     if (wanted.back() - wanted.front() < wanted.size() * kScannedForOne) {
-        TRY(const std::vector<Entry> all, entries(mailbox, wanted.front(), wanted.back()));
         auto next = wanted.begin();
-        for (std::size_t place = 0; place < all.size(); ++place) {
-            while (next != wanted.end() && *next < all[place].uid) ++next;
-            if (next != wanted.end() && *next == all[place].uid) out.push_back(Found{all[place], place});
-        }
+        std::uint64_t place = 0;
+        TRY_VOID(each_row(db_, mailbox, wanted.front(), wanted.back(), Row(), [&](const Row& row) {
+            while (next != wanted.end() && *next < row.uid) ++next;
+            if (next != wanted.end() && *next == row.uid) out.push_back(Found<Row>{row, place});
+            ++place;
+        }));
         return out;
     }
     for (const Uid uid : wanted) {
-        TRY(const std::vector<Entry> one, entries(mailbox, uid, uid));
-        if (!one.empty()) out.push_back(Found{one.front(), uid});  // no other can be between neighbouring UIDs
+        // No other can be between neighbouring UIDs.
+        TRY_VOID(each_row(db_, mailbox, uid, uid, Row(), [&](const Row& row) {
+            out.push_back(Found<Row>{row, uid});
+        }));
     }
     return out;
 }
 
-std::vector<MailImpl::Run> MailImpl::runs_of(std::span<const Found> found, Gaps gaps) {
+template <class Row>
+std::vector<MailImpl::Run> MailImpl::runs_of(const std::vector<Found<Row>>& found, Gaps gaps) {
     std::vector<Run> out;
     for (std::size_t i = 0; i < found.size(); ++i) {
         const Uid uid = found[i].entry.uid;
@@ -94,14 +126,15 @@ Result<> MailImpl::update_run(MailboxId mailbox, const Run& run, const FlagChang
 
 Result<StoreOutcome> MailImpl::store(MailboxId mailbox, std::span<const Uid> uids, const FlagChange& change,
                                      std::optional<ModSeq> unchanged_since) {
-    TRY_VOID(check(mailbox));
-    TRY(const std::vector<Found> found, find(mailbox, uids));
+    using FoundFlags = Found<EntryFlags>;
+    TRY(const std::vector<FoundFlags> found, find<EntryFlags>(mailbox, uids));
     StoreOutcome outcome;
-    std::map<std::uint32_t, std::uint32_t> sets;            // most messages share a few sets
-    std::map<std::uint32_t, std::vector<Found>> to_change;  // by the set they had: a run gets one new set
+    outcome.changed.reserve(found.size());
+    std::map<std::uint32_t, std::uint32_t> sets;                 // most messages share a few sets
+    std::map<std::uint32_t, std::vector<FoundFlags>> to_change;  // by the set they had: a run gets one new set
     Counters by;
-    for (Found one : found) {
-        Entry& entry = one.entry;
+    for (FoundFlags one : found) {
+        EntryFlags& entry = one.entry;
         if (unchanged_since && entry.modseq > *unchanged_since) {
             outcome.modified.push_back(entry.uid);
             continue;
@@ -123,7 +156,7 @@ Result<StoreOutcome> MailImpl::store(MailboxId mailbox, std::span<const Uid> uid
     }
     if (outcome.changed.empty()) return outcome;
     TRY(const ModSeq modseq, next_modseq());
-    for (Entry& entry : outcome.changed) entry.modseq = modseq;
+    for (EntryFlags& entry : outcome.changed) entry.modseq = modseq;
     for (const auto& [before, group] : to_change) {
         std::optional<std::uint32_t> after;
         if (sets[before] != before) after = sets[before];
@@ -133,9 +166,9 @@ Result<StoreOutcome> MailImpl::store(MailboxId mailbox, std::span<const Uid> uid
         }
     }
     if (to_change.size() > 1) {  // those of different sets of keywords stand side by side
-        std::vector<Found> changed;
+        std::vector<FoundFlags> changed;
         for (const auto& [before, group] : to_change) changed.insert(changed.end(), group.begin(), group.end());
-        std::ranges::sort(changed, {}, [](const Found& one) { return one.entry.uid; });
+        std::ranges::sort(changed, {}, [](const FoundFlags& one) { return one.entry.uid; });
         for (const Run& run : runs_of(changed, Gaps::allowed)) {
             TRY_VOID(add_flag_run(db_, mailbox, run.first, run.last, modseq));
         }
@@ -163,19 +196,19 @@ Result<> MailImpl::delete_run(MailboxId mailbox, const Run& run, ModSeq modseq) 
 
 Result<std::vector<std::pair<Uid, Uid>>> MailImpl::transfer(MailboxId from, std::span<const Uid> uids, MailboxId to,
                                                             Transfer how) {
-    TRY_VOID(check(from));
     TRY_VOID(check(to));
-    TRY(const std::vector<Found> found, find(from, uids));
+    TRY(const std::vector<Found<Entry>> found, find<Entry>(from, uids));
     std::vector<std::pair<Uid, Uid>> pairs;
     if (found.empty()) return pairs;
     Counters more;
-    for (const Found& one : found) count(more, one.entry, 1);
-    if (how == Transfer::copy) TRY_VOID(take_quota(static_cast<std::uint64_t>(more.octets), found.size()));
+    for (const Found<Entry>& one : found) count(more, one.entry, 1);
     // One MODSEQ for both ends: to other sessions the message is in one place or the other (RFC 6851 3.3).
-    TRY(const ModSeq modseq, next_modseq());
+    TRY(const ModSeq modseq, how == Transfer::move ? next_modseq()
+                                                   : take_place(static_cast<std::uint64_t>(more.octets), found.size(),
+                                                                QuotaRule::keep));
     TRY(const Uid next, take_uids(to, found.size(), modseq, more));
     pairs.reserve(found.size());
-    for (const Found& one : found) {
+    for (const Found<Entry>& one : found) {
         if (how == Transfer::copy) change_refs(context_, one.entry.message, 1);
         pairs.emplace_back(one.entry.uid, next + static_cast<Uid>(pairs.size()));
     }
@@ -203,14 +236,14 @@ Result<std::vector<std::pair<Uid, Uid>>> MailImpl::move(MailboxId from, std::spa
 
 Result<std::vector<Uid>> MailImpl::expunge(MailboxId mailbox, std::span<const Uid> uids) {
     TRY(const Mailbox box, this->mailbox(mailbox));
-    TRY(const std::vector<Found> found, find(mailbox, uids));
+    TRY(const std::vector<Found<Entry>> found, find<Entry>(mailbox, uids));
     std::vector<Uid> gone;
     if (found.empty()) return gone;
     // The row moves to deleted_entries with its reference to the body: the octets stay until it can no longer be
     // restored. The quota is given back at once, as the user expects of an emptied trash.
     TRY(const ModSeq modseq, next_modseq());
     Counters by;
-    for (const Found& one : found) {
+    for (const Found<Entry>& one : found) {
         count(by, one.entry, -1);
         gone.push_back(one.entry.uid);
     }

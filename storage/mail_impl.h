@@ -28,6 +28,10 @@ Result<std::string> check_mailbox_name(std::string_view name);
 /// INBOX in its spelling, the rest as it is.
 std::string canonical_mailbox_name(std::string_view name);
 
+#define ENTRY_COLUMNS "uid, flags, keyword_set, modseq, internal_date_s, save_date_s, size_octets, message"
+/// A row of ENTRY_COLUMNS.
+Entry entry_of(const Query& row);
+
 class MailImpl final : public MailTx {
  public:
     MailImpl(Context& context, AccountId account) : context_(context), db_(context.db), account_(account) {}
@@ -105,12 +109,14 @@ class MailImpl final : public MailTx {
     Result<> wake_viewers(std::string_view identifier);
     Result<std::vector<Entry>> take_entries(Query&& query) const;
     /// An entry, and its place: between two whose places follow each other the mailbox has no other entry.
+    template <class Row>
     struct Found {
-        Entry entry;
+        Row entry;
         std::uint64_t place = 0;
     };
-    /// The entries of `uids` that exist, ascending, each once.
-    Result<std::vector<Found>> find(MailboxId mailbox, std::span<const Uid> uids) const;
+    /// The entries of `uids` that exist, ascending, each once; a Row is an Entry or EntryFlags.
+    template <class Row>
+    Result<std::vector<Found<Row>>> find(MailboxId mailbox, std::span<const Uid> uids) const;
     /// Entries that stand side by side: from the first UID to the last there is no other.
     struct Run {
         std::size_t begin = 0;  ///< index among what was found
@@ -119,7 +125,8 @@ class MailImpl final : public MailTx {
     };
     /// `found` in as few runs as there can be; with Gaps::none without a gap between the UIDs of a run either.
     enum class Gaps { allowed, none };
-    static std::vector<Run> runs_of(std::span<const Found> found, Gaps gaps);
+    template <class Row>
+    static std::vector<Run> runs_of(const std::vector<Found<Row>>& found, Gaps gaps);
     /// More than a quarter of a mailbox has changed since.
     Result<bool> changed_much(MailboxId mailbox, ModSeq since) const;
     /// From the first entry on behind which every one has changed since, ascending.
@@ -131,8 +138,8 @@ class MailImpl final : public MailTx {
     Result<> make_row(const std::string& name, SpecialUse use);
     Result<> make_parents(const std::string& name);
     Result<> rename_inbox(const std::string& to);
-    /// Takes octets and messages of the quota; Errc::over_quota names the account.
-    Result<> take_quota(std::uint64_t octets, std::uint64_t messages);
+    /// Takes octets and messages of the quota, and the next MODSEQ for them; Errc::over_quota names the account.
+    Result<ModSeq> take_place(std::uint64_t octets, std::uint64_t messages, QuotaRule quota);
     Result<> check_domain_quota(DomainId domain);
     Result<> give_quota(std::uint64_t octets, std::uint64_t messages);
     /// `count` fresh UIDs of a mailbox; gives back the first.

@@ -25,18 +25,21 @@ bool is_keyword(std::string_view name) {
 
 }  // namespace
 
-Result<> MailImpl::take_quota(std::uint64_t octets, std::uint64_t messages) {
+Result<ModSeq> MailImpl::take_place(std::uint64_t octets, std::uint64_t messages, QuotaRule quota) {
     Query q = db_.query(
-        "UPDATE accounts SET used_octets = used_octets + ?2, used_messages = used_messages + ?3 "
-        "WHERE id = ?1 RETURNING (quota_octets > 0 AND used_octets > quota_octets) OR "
+        "UPDATE accounts SET used_octets = used_octets + ?2, used_messages = used_messages + ?3, modseq = modseq + 1 "
+        "WHERE id = ?1 RETURNING modseq, (quota_octets > 0 AND used_octets > quota_octets) OR "
         "(quota_messages > 0 AND used_messages > quota_messages), address, " LIMITED_DOMAIN);
     TRY(const bool found, q.bind(account_, octets, messages).row());
     if (!found) return Error(Errc::not_found, "there is no such account");
     // Taken first and looked at afterwards: the savepoint of the write gives it back.
-    if (q.flag(0)) return Error(Errc::over_quota, fmt::format("the mailbox of {} is full", q.text(1)));
-    const auto domain = q.id<DomainId>(2);
+    const bool keep = quota == QuotaRule::keep;
+    if (keep && q.flag(1)) return Error(Errc::over_quota, fmt::format("the mailbox of {} is full", q.text(2)));
+    const ModSeq modseq = q.u64(0);
+    const auto domain = q.id<DomainId>(3);
     TRY_VOID(q.run());
-    return check_domain_quota(domain);
+    if (keep) TRY_VOID(check_domain_quota(domain));
+    return modseq;
 }
 
 Result<> MailImpl::check_domain_quota(DomainId domain) {
@@ -155,8 +158,7 @@ Result<Entry> MailImpl::put(MailboxId mailbox, MessageId message, const AppendOp
         entry.size_octets = q.u64(0);
     }
     TRY(entry.keyword_set, keyword_set(options.keywords));
-    TRY_VOID(take_quota(entry.size_octets, 1));
-    TRY(entry.modseq, next_modseq());
+    TRY(entry.modseq, take_place(entry.size_octets, 1, QuotaRule::keep));
     entry.flags = options.flags & kAllFlags;
     entry.save_date_s = seconds(context_.write->now);
     entry.internal_date_s = options.internal_date_s.value_or(entry.save_date_s);
@@ -175,21 +177,7 @@ Result<Entry> MailImpl::deliver(std::string_view name, FlagBits flags, MessageId
     entry.size_octets = size;
     entry.message = message;
     entry.save_date_s = entry.internal_date_s = seconds(context_.write->now);
-    {
-        Query q = db_.query(
-            "UPDATE accounts SET used_octets = used_octets + ?2, used_messages = used_messages + 1, "
-            "modseq = modseq + 1 WHERE id = ?1 "
-            "RETURNING modseq, (quota_octets > 0 AND used_octets > quota_octets) OR "
-            "(quota_messages > 0 AND used_messages > quota_messages), address, " LIMITED_DOMAIN);
-        TRY(const bool found, q.bind(account_, size).row());
-        if (!found) return Error(Errc::not_found, "there is no such account");
-        const bool keep = quota == QuotaRule::keep;
-        if (keep && q.flag(1)) return Error(Errc::over_quota, fmt::format("the mailbox of {} is full", q.text(2)));
-        entry.modseq = q.u64(0);
-        const auto domain = q.id<DomainId>(3);
-        TRY_VOID(q.run());
-        if (keep) TRY_VOID(check_domain_quota(domain));
-    }
+    TRY(entry.modseq, take_place(size, 1, quota));
     const std::string key = canonical_mailbox_name(name);
     MailboxId id{};
     // Two rounds at most: the second finds the mailbox that the first had to make.

@@ -143,8 +143,8 @@ Result<MailboxId> MailImpl::place_of(const Removed& removed, std::string_view in
 Result<> MailImpl::put_back(MailboxId mailbox, std::vector<Removed>& removed) {
     Counters more;
     for (const Removed& one : removed) count(more, one.entry, 1);
-    TRY_VOID(take_quota(static_cast<std::uint64_t>(more.octets), removed.size()));
-    TRY(const ModSeq modseq, next_modseq());
+    TRY(const ModSeq modseq,
+        take_place(static_cast<std::uint64_t>(more.octets), removed.size(), QuotaRule::keep));
     TRY(Uid uid, take_uids(mailbox, removed.size(), modseq, more));
     Query drop =
         db_.query("DELETE FROM deleted_entries WHERE account = ?1 AND deleted_ms = ?2 AND mailbox = ?3 AND uid = ?4");

@@ -14,7 +14,6 @@ namespace {
     "b.id, b.name, b.uid_validity, b.uid_next, b.highest_modseq, b.messages, b.unseen, b.octets, b.recent_from, " \
     "b.special_use, EXISTS (SELECT 1 FROM subscriptions s WHERE s.account = b.account AND s.name = b.name), "     \
     "b.account"
-#define ENTRY_COLUMNS "uid, flags, keyword_set, modseq, internal_date_s, save_date_s, size_octets, message"
 
 Mailbox mailbox_of(const Query& row) {
     Mailbox mailbox;
@@ -31,20 +30,6 @@ Mailbox mailbox_of(const Query& row) {
     mailbox.subscribed = row.flag(10);
     mailbox.account = row.id<AccountId>(11);
     return mailbox;
-}
-
-/// A row of ENTRY_COLUMNS.
-Entry entry_of(const Query& row) {
-    Entry entry;
-    entry.uid = row.u32(0);
-    entry.flags = static_cast<FlagBits>(row.i64(1));
-    entry.keyword_set = row.u32(2);
-    entry.modseq = row.u64(3);
-    entry.internal_date_s = row.i64(4);
-    entry.save_date_s = row.i64(5);
-    entry.size_octets = row.u64(6);
-    entry.message = row.id<MessageId>(7);
-    return entry;
 }
 
 Error no_entry(Uid uid) { return Error(Errc::not_found, fmt::format("there is no message with UID {}", uid)); }
@@ -66,6 +51,19 @@ std::string canonical_mailbox_name(std::string_view name) {
     const std::string_view first = name.substr(0, name.find('/'));
     if (!ascii::equals_ci(first, "INBOX")) return std::string(name);
     return "INBOX" + std::string(name.substr(first.size()));
+}
+
+Entry entry_of(const Query& row) {
+    Entry entry;
+    entry.uid = row.u32(0);
+    entry.flags = static_cast<FlagBits>(row.i64(1));
+    entry.keyword_set = row.u32(2);
+    entry.modseq = row.u64(3);
+    entry.internal_date_s = row.i64(4);
+    entry.save_date_s = row.i64(5);
+    entry.size_octets = row.u64(6);
+    entry.message = row.id<MessageId>(7);
+    return entry;
 }
 
 Result<> MailImpl::check(MailboxId mailbox) const {

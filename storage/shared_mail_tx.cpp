@@ -27,8 +27,8 @@ FlagBits changeable(Rights rights) {
 
 /// What came of a second step over the same messages.
 void merge(StoreOutcome& into, StoreOutcome&& more) {
-    for (Entry& entry : more.changed) {
-        const auto at = std::ranges::lower_bound(into.changed, entry.uid, {}, &Entry::uid);
+    for (const EntryFlags& entry : more.changed) {
+        const auto at = std::ranges::lower_bound(into.changed, entry.uid, {}, &EntryFlags::uid);
         if (at != into.changed.end() && at->uid == entry.uid)
             *at = entry;
         else

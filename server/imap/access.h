@@ -20,6 +20,7 @@
 #include "protocols/imap/search.h"
 #include "protocols/imap/sort.h"
 #include "protocols/imap/thread.h"
+#include "protocols/mime/structure.h"
 #include "protocols/net/task.h"
 #include "server/imap/entry_list.h"
 #include "storage/body.h"
@@ -81,8 +82,9 @@ struct MailboxListing {
     std::vector<std::string> subscriptions;
 };
 
-/// How much of it is read: the row in its mailbox, or also what was computed of the message at arrival.
-enum class FactsOf { entry, message };
+/// How much of it is read: the row in its mailbox, or also what was computed of the message at arrival, or its MIME
+/// tree as well.
+enum class FactsOf { entry, message, tree };
 
 /// What FETCH needs beyond the session's memory.
 struct FetchFacts {
@@ -92,8 +94,8 @@ struct FetchFacts {
     std::uint64_t size_octets = 0;
     // Not with FactsOf::entry.
     std::string envelope;
-    std::string structure;  ///< mime::encode_structure
     std::uint64_t header_octets = 0;
+    std::optional<mime::Structure> structure;  ///< with FactsOf::tree
 };
 
 struct BodyRange {

@@ -23,7 +23,7 @@ namespace wire = posthouse::imap;
 
 namespace {
 
-constexpr std::size_t kBatchMessages = 128;
+constexpr std::size_t kBatchMessages = 512;
 constexpr std::uint64_t kBatchOctets = 1024ULL * 1024;  // of messages whose sections are read together
 constexpr std::uint64_t kInlineOctets = 512ULL * 1024;  // a section up to this is read with its batch
 
@@ -39,7 +39,6 @@ struct Wanted {
 struct Message {
     std::uint32_t number = 0;
     FetchFacts facts;
-    std::optional<mime::Structure> structure;
     bool missing = false;
     bool kept = false;           ///< the cache has all that would have to be read
     bool tell_flags = false;     ///< \Seen was set by this command
@@ -221,13 +220,11 @@ class Fetcher {
     net::Task<Result<>> load_facts(std::vector<Message>& batch) {
         std::vector<Uid> uids;
         for (const Message& message : batch) uids.push_back(session_.selected().row(message.number).entry.uid);
-        const FactsOf of = facts_ ? FactsOf::message : FactsOf::entry;
+        const FactsOf of = structure_ ? FactsOf::tree : facts_ ? FactsOf::message : FactsOf::entry;
         CO_TRY(auto facts, co_await session_.access().facts(session_.selected().id(), std::move(uids), of));
         for (std::size_t i = 0; i < batch.size(); ++i) {
             batch[i].facts = std::move(facts[i]);
             batch[i].missing = batch[i].facts.uid == 0;
-            if (!structure_ || batch[i].missing) continue;
-            CO_TRY(batch[i].structure, mime::decode_structure(batch[i].facts.structure));
         }
         co_return Result<>();
     }
@@ -247,7 +244,7 @@ class Fetcher {
         out.email = message.facts.email;
         out.save_date_s = message.facts.save_date_s;
         out.envelope = message.facts.envelope;
-        out.structure = message.structure ? &*message.structure : nullptr;
+        out.structure = message.facts.structure ? &*message.facts.structure : nullptr;
         out.header_octets = message.facts.header_octets;
         return out;
     }

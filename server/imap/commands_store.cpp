@@ -91,7 +91,8 @@ void tell_changes(Session& session, std::span<const std::uint32_t> numbers, cons
         if (row.gone || std::ranges::binary_search(outcome.modified, row.entry.uid)) continue;
         if (!arguments.silent)
             selected.append_fetch_flags(out, number, dialect);
-        else if (dialect.modseqs && std::ranges::binary_search(outcome.changed, row.entry.uid, {}, &Entry::uid))
+        else if (dialect.modseqs &&
+                 std::ranges::binary_search(outcome.changed, row.entry.uid, {}, &storage::EntryFlags::uid))
             append_modseq(out, selected, number, dialect);
     }
     session.put(out);

@@ -106,14 +106,13 @@ static Reply bad_url(std::string_view url) {
 
 net::Task<Result<>> Incoming::copy_part(MailboxId mailbox, const wire::MessageUrl& url, const wire::Section& section) {
     std::vector<Uid> uids = {url.uid};
-    CO_TRY(const auto facts, co_await session_.access().facts(mailbox, std::move(uids), FactsOf::message));
+    CO_TRY(const auto facts, co_await session_.access().facts(mailbox, std::move(uids), FactsOf::tree));
     const FetchFacts& found = facts.front();
     if (found.uid == 0) co_return Error(Errc::not_found, "no such message");
     wire::FetchSource source;
     source.size_octets = found.size_octets;
     source.header_octets = found.header_octets;
-    CO_TRY(const mime::Structure structure, mime::decode_structure(found.structure));
-    source.structure = &structure;
+    source.structure = found.structure ? &*found.structure : nullptr;
     const auto extent = wire::locate(section, source);
     if (!extent) co_return Error(Errc::not_found, "no such part");
     const bool chosen = !section.fields.empty();

@@ -205,18 +205,25 @@ bool Selected::apply(const MailboxNews& news) {
     return grew;
 }
 
-bool Selected::apply_own(std::span<const Entry> changed) {
+bool Selected::apply_own(std::span<const storage::EntryFlags> changed) {
     bool known = true;
     std::vector<Line> lines;
     std::vector<Uid> told;
-    for (const Entry& entry : changed) {
+    lines.reserve(changed.size());
+    told.reserve(changed.size());
+    for (const storage::EntryFlags& entry : changed) {
         const std::uint32_t number = number_of(entry.uid);
-        if (number == 0 || entry.modseq < list_->line(number - 1, near_).modseq) continue;
+        if (number == 0) continue;
+        Line line = list_->line(number - 1, near_);
+        if (entry.modseq < line.modseq) continue;
         if (entry.keyword_set != 0 && !keyword_sets_.contains(entry.keyword_set)) {
             known = false;
             continue;
         }
-        lines.emplace_back(entry);
+        line.flags = entry.flags;
+        line.keyword_set = entry.keyword_set;
+        line.modseq = entry.modseq;
+        lines.push_back(line);
         told.push_back(entry.uid);
     }
     if (lines.empty()) return known;

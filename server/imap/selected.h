@@ -96,7 +96,7 @@ class Selected {
     bool apply(const MailboxNews& news);
     /// Takes over what this session changed itself and tells itself, by UID; what is known to be newer stays. False
     /// where some have keywords that are not known here, and these are left: news must be read first.
-    bool apply_own(std::span<const Entry> changed);
+    bool apply_own(std::span<const storage::EntryFlags> changed);
 
     /// Appends "* n EXPUNGE", or one VANISHED, for all that are gone and closes the gaps.
     void take_expunges(std::string& out, const Dialect& dialect = Dialect());

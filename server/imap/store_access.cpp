@@ -123,23 +123,33 @@ Result<MailboxId> annotated(const MailView& mail, const std::string& name) {
     return mailbox.id;
 }
 
+// Here, on a reader's thread, since the session's has enough to do with writing the answer.
+Result<> take_tree(FetchFacts& into, std::string_view structure, FactsOf of) {
+    if (of != FactsOf::tree) return {};
+    TRY(into.structure, mime::decode_structure(structure));
+    return {};
+}
+
 // Neighbours are read in one go.
-Result<std::vector<FetchFacts>> read_shapes(const MailView& mail, MailboxId mailbox, const std::vector<Uid>& uids) {
+Result<std::vector<FetchFacts>> read_shapes(const MailView& mail, MailboxId mailbox, const std::vector<Uid>& uids,
+                                            FactsOf of) {
     std::vector<FetchFacts> out(uids.size());
+    Result<> read;
     std::size_t next = 0;
     TRY_VOID(mail.each_listed(mailbox, uids.front(), uids.back(), storage::Listing::shapes,
                               [&](const storage::ListedFacts& facts) {
                                   while (next < uids.size() && uids[next] < facts.uid) ++next;
-                                  if (next == uids.size() || uids[next] != facts.uid) return;
+                                  if (next == uids.size() || uids[next] != facts.uid || !read) return;
                                   FetchFacts& into = out[next];
                                   into.uid = facts.uid;
                                   into.email = static_cast<std::uint64_t>(storage::raw(facts.message));
                                   into.save_date_s = facts.save_date_s;
                                   into.size_octets = facts.size_octets;
                                   into.envelope = facts.envelope;
-                                  into.structure = facts.structure;
                                   into.header_octets = facts.header_octets;
+                                  read = take_tree(into, facts.structure, of);
                               }));
+    TRY_VOID(read);
     return out;
 }
 
@@ -149,8 +159,8 @@ Result<std::vector<FetchFacts>> read_facts(const MailView& mail, MailboxId mailb
     if (uids.empty()) return out;
     constexpr std::size_t kNear = 2;  // so many in the range for one that is wanted cost less than to seek each
     const bool sorted = std::ranges::is_sorted(uids);
-    if (of == FactsOf::message && sorted && uids.back() - uids.front() < uids.size() * kNear) {
-        return read_shapes(mail, mailbox, uids);
+    if (of != FactsOf::entry && sorted && uids.back() - uids.front() < uids.size() * kNear) {
+        return read_shapes(mail, mailbox, uids, of);
     }
     TRY(const auto entries, mail.entries(mailbox, uids.front(), uids.back()));
     std::vector<Entry> wanted;
@@ -170,13 +180,15 @@ Result<std::vector<FetchFacts>> read_facts(const MailView& mail, MailboxId mailb
         places.push_back(i);
     }
     if (of == FactsOf::entry) return out;
+    Result<> read;
     TRY_VOID(mail.each_facts(mailbox, wanted, [&](std::size_t i, const mime::MessageFacts& facts) {
         FetchFacts& into = out[places[i]];
         into.uid = wanted[i].uid;
         into.envelope = facts.envelope;
-        into.structure = facts.structure;
         into.header_octets = facts.header_octets;
+        if (read) read = take_tree(into, facts.structure, of);
     }));
+    TRY_VOID(read);
     return out;
 }
 

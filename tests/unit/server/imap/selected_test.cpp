@@ -20,6 +20,10 @@ Entry entry(Uid uid, FlagBits flags = 0, std::uint32_t keyword_set = 0) {
     return out;
 }
 
+storage::EntryFlags flags_of(const Entry& entry) {
+    return {entry.uid, entry.flags, entry.keyword_set, entry.modseq};
+}
+
 EntryListPtr list_of(const std::vector<Entry>& entries) {
     EntryList::Builder out;
     for (const Entry& of : entries) out.add(Line(of));
@@ -100,8 +104,8 @@ TEST_CASE("one of two new messages is gone already") {
 
 TEST_CASE("what this session changed itself is not told twice") {
     Selected box = four();
-    CHECK(box.apply_own(std::vector{entry(10, 4)}));
-    CHECK_FALSE(box.apply_own(std::vector{entry(10, 4, 9)}));  // keywords that are not known yet
+    CHECK(box.apply_own(std::vector{flags_of(entry(10, 4))}));
+    CHECK_FALSE(box.apply_own(std::vector{flags_of(entry(10, 4, 9))}));  // keywords that are not known yet
     MailboxNews news;
     news.changed = {entry(10, 4)};
     box.apply(news);
@@ -116,7 +120,7 @@ TEST_CASE("an older answer to this session's own STORE does not undo what anothe
     box.apply(news);
     Entry own = entry(10, 4);
     own.modseq = 6;
-    CHECK(box.apply_own(std::vector{own}));
+    CHECK(box.apply_own(std::vector{flags_of(own)}));
     CHECK(box.row(1).entry.flags == 2);
     std::string out;
     box.take_news(out, NumbersAre::message_numbers);
@@ -129,7 +133,7 @@ TEST_CASE("one session's changes are not seen through another's, though they sha
     const EntryListPtr list = list_of(entries);
     Selected one(OpenedMailbox(Mailbox(), list, {}), Mode::read_write, 2001);
     Selected other(OpenedMailbox(Mailbox(), list, {}), Mode::read_only, 2001);
-    CHECK(one.apply_own(std::vector{entry(700, 9)}));
+    CHECK(one.apply_own(std::vector{flags_of(entry(700, 9))}));
     MailboxNews news;
     news.expunged = {5, 1999};
     one.apply(news);
@@ -289,7 +293,7 @@ TEST_CASE("a session's view is what a simple one would be, whatever comes and in
                 Entry& own = std::next(store.begin(), static_cast<std::ptrdiff_t>(random() % store.size()))->second;
                 own.flags = static_cast<FlagBits>(random() % 32);
                 own.modseq = ++modseq;
-                REQUIRE(box.apply_own(std::span(&own, 1)));
+                REQUIRE(box.apply_own(std::vector{flags_of(own)}));
                 for (Model::Row& row : model.rows) {
                     if (row.entry.uid == own.uid) row.entry = own;
                 }
