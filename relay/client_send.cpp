@@ -8,6 +8,8 @@
 
 namespace posthouse::relay {
 
+constexpr std::size_t kWriteOctets = 32UL * 1024;
+
 struct Client::Transaction {
     explicit Transaction(const Envelope& e) : envelope(e), verdicts(e.recipients.size()), lines(e.recipients.size()) {}
 
@@ -245,10 +247,13 @@ net::Task<void> Client::send_data(Transaction& t, MessageSource& message) {
     if (co_await send_octets(t, message)) co_await finish_data(t);
 }
 
-// False where everybody has a verdict already.
+// False where everybody has a verdict already. Small pieces are written together, the dot with them: each write wakes
+// the other side.
 net::Task<bool> Client::send_octets(Transaction& t, MessageSource& message) {
     smtp::DotStuffer stuffer;
     std::uint64_t octets = 0;
+    std::string wire;
+    bool begun = false;
     for (;;) {
         const auto piece = co_await message.next();
         if (!piece) {
@@ -259,16 +264,17 @@ net::Task<bool> Client::send_octets(Transaction& t, MessageSource& message) {
             t.settle(Verdict(Fate::deferred, "4.3.0", "The message could not be read here: " + piece.error().context));
             co_return false;
         }
-        std::string wire;
-        if (piece->empty()) {
-            stuffer.finish(wire);
-        } else {
-            stuffer.append(wire, *piece);
-        }
         octets += piece->size();
-        if (piece->empty() && !stream_.buffered().empty()) {
-            co_return true;  // it spoke before the end: finish_data judges, the dot is kept back
+        if (!piece->empty()) {
+            stuffer.append(wire, *piece);
+            if (wire.size() < kWriteOctets) continue;
+        } else {
+            if (begun && !stream_.buffered().empty()) {
+                co_return true;  // it spoke before the end: finish_data judges, the dot is kept back
+            }
+            stuffer.finish(wire);
         }
+        begun = true;
         stream_.raw().expires_in(options_.timeouts.data_block);
         const auto written = co_await stream_.write(wire);
         if (!written) {
@@ -276,6 +282,7 @@ net::Task<bool> Client::send_octets(Transaction& t, MessageSource& message) {
             co_return true;  // a refusal may have arrived before the connection broke
         }
         if (piece->empty()) break;
+        wire.clear();
     }
     dialogue_->client(fmt::format("(the message, {} octets, and the final dot)", octets));
     t.dot_sent = true;

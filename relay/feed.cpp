@@ -10,6 +10,7 @@ namespace posthouse::relay {
 
 namespace {
 
+constexpr std::size_t kReadAlong = 64;
 constexpr auto kLastId = static_cast<storage::RecipientId>(std::numeric_limits<std::int64_t>::max());
 const Time kNever = from_unix_ms(std::numeric_limits<std::int64_t>::max());
 
@@ -35,27 +36,47 @@ net::Task<Result<Feed::Look>> Feed::look(bool added_only) {
         TRY(const auto later, queue.due_after(storage::DueRecipient{now, kLastId}, kNever, 1));
         if (!later.empty()) out.next_due = later.front().at;
         TRY(out.kicked, queue.kicked());
+        // A letter that has just come in is read along: it is one step to another thread and back.
+        if (!out.added.empty() && out.added.size() + out.due.size() <= kReadAlong) {
+            TRY(out.rows, rows_of(snapshot, ids_of(out), now));
+        }
         return out;
     };
     co_return co_await storage::read(*core_.deps.store, *core_.deps.pool, *core_.deps.loop, std::move(read));
 }
 
+std::vector<storage::RecipientId> Feed::ids_of(const Look& look) {
+    std::vector<storage::RecipientId> ids;
+    for (const auto* list : {&look.added, &look.due}) {
+        for (const storage::DueRecipient& one : *list) ids.push_back(one.id);
+    }
+    std::ranges::sort(ids);
+    const auto repeated = std::ranges::unique(ids);
+    ids.erase(repeated.begin(), repeated.end());
+    return ids;
+}
+
+Result<Feed::Slice> Feed::rows_of(const storage::Snapshot& snapshot, const std::vector<storage::RecipientId>& ids,
+                                  Time now) {
+    Slice out;
+    TRY(auto found, snapshot.queue().find(ids));
+    TRY(out.routes, storage::RouteView(snapshot).picture(storage::day_number(now)));
+    for (storage::QueueRecipient& recipient : found) {
+        if (recipient.state != storage::RecipientState::waiting) continue;
+        if (!out.items.contains(recipient.queue)) {
+            auto item = snapshot.queue().item(recipient.queue);
+            if (!item && item.error().code == Errc::not_found) continue;
+            if (!item) return Error(item.error());
+            out.items.emplace(recipient.queue, *std::move(item));
+        }
+        out.recipients.push_back(std::move(recipient));
+    }
+    return out;
+}
+
 net::Task<Result<Feed::Slice>> Feed::read(std::vector<storage::RecipientId> ids) {
     auto read = [ids = std::move(ids), now = core_.now()](const storage::Snapshot& snapshot) -> Result<Slice> {
-        Slice out;
-        TRY(auto found, snapshot.queue().find(ids));
-        TRY(out.routes, storage::RouteView(snapshot).picture(storage::day_number(now)));
-        for (storage::QueueRecipient& recipient : found) {
-            if (recipient.state != storage::RecipientState::waiting) continue;
-            if (!out.items.contains(recipient.queue)) {
-                auto item = snapshot.queue().item(recipient.queue);
-                if (!item && item.error().code == Errc::not_found) continue;
-                if (!item) return Error(item.error());
-                out.items.emplace(recipient.queue, *std::move(item));
-            }
-            out.recipients.push_back(std::move(recipient));
-        }
-        return out;
+        return rows_of(snapshot, ids, now);
     };
     co_return co_await storage::read(*core_.deps.store, *core_.deps.pool, *core_.deps.loop, std::move(read));
 }
@@ -87,18 +108,16 @@ net::Task<Result<Feed::Slice>> Feed::next(const std::function<bool(storage::Reci
         exhausted_ = false;
     }
     next_due_ = found->next_due;
-    std::vector<storage::RecipientId> ids;
-    for (const auto* list : {&found->added, &found->due}) {
-        for (const storage::DueRecipient& one : *list) {
-            if (!held(one.id)) ids.push_back(one.id);
-        }
-    }
-    std::ranges::sort(ids);
-    const auto repeated = std::ranges::unique(ids);
-    ids.erase(repeated.begin(), repeated.end());
+    std::vector<storage::RecipientId> ids = ids_of(*found);
+    std::erase_if(ids, held);
     if (!found->kicked.empty()) co_await forget_kicks(found->kicked);
     Result<Slice> out = Slice();
-    if (!ids.empty()) out = co_await read(std::move(ids));
+    if (found->rows) {
+        out = *std::move(found->rows);
+        std::erase_if(out->recipients, [&](const auto& one) { return held(one.id); });
+    } else if (!ids.empty()) {
+        out = co_await read(std::move(ids));
+    }
     if (out) out->kicked = std::move(found->kicked);
     co_return out;
 }

@@ -46,7 +46,12 @@ class Feed {
         storage::RecipientId last{};
         std::optional<Time> next_due;
         std::vector<storage::QueueId> kicked;
+        std::optional<Slice> rows;  ///< where it is little, and some is new
     };
+    /// Of all that was found, each once.
+    static std::vector<storage::RecipientId> ids_of(const Look& look);
+    static Result<Slice> rows_of(const storage::Snapshot& snapshot, const std::vector<storage::RecipientId>& ids,
+                                 Time now);
     net::Task<void> forget_kicks(std::vector<storage::QueueId> queues);
     net::Task<Result<Look>> look(bool added_only);
     net::Task<Result<Slice>> read(std::vector<storage::RecipientId> ids);

@@ -6,7 +6,9 @@
 Prints one JSON line a case. The remote is smtp-sink (Debian's postfix); for the latency a sink of this script, which sees
 the final dot of both alike. Draining: the mail is queued first and nothing else runs; the clock stops when the sink has
 it all (Postfix), or when all of it is recorded as delivered too (Posthouse). Signed means both keys at Posthouse, and one
-RSA-2048 key at Postfix: opendkim as its milter knows no other. Over TLS both speak to the same stunnel before the sink.
+RSA-2048 key at Postfix: opendkim as its milter knows no other. Postfix signs as it takes the mail and Posthouse as it sends
+it, so there smtp-source hands it to both of them by 20 connections while they send, and the clock runs from its first
+connection until the sink has all. Over TLS both speak to the same stunnel before the sink.
 POSTHOUSE_BINARY and POSTHOUSE_RELAY_BENCH name the programs (release and bench builds).
 """
 import argparse
@@ -117,15 +119,18 @@ def tls_before(remote, wanted):
         authority.remove()
 
 
-def posthouse_drain(case, messages, domains=0, signed=False, tls=False):
+def unsign(home):
+    with contextlib.closing(sqlite3.connect(home.data / "mail.db")) as db, db:
+        db.execute("DELETE FROM dkim_keys")
+
+
+def posthouse_drain(case, messages, domains=0, tls=False):
     address = "127.0.0.1"
     with sink(address) as remote, tls_before(remote, tls) as (port, trust):
         relay = f"smtps://localhost:{port}" if tls else f"smtp+plain://127.0.0.1:{port}"
         home = House(relay=None if domains else relay, relay_ca=trust)
         try:
-            if not signed:
-                with contextlib.closing(sqlite3.connect(home.data / "mail.db")) as db, db:
-                    db.execute("DELETE FROM dkim_keys")
+            unsign(home)
             words = [BENCH, "--data", str(home.data), "--messages", str(messages), "--octets", str(OCTETS)]
             if domains:
                 words += ["--domains", str(domains), "--mx-port", str(remote.port)]
@@ -137,18 +142,15 @@ def posthouse_drain(case, messages, domains=0, signed=False, tls=False):
 
 
 @contextlib.contextmanager
-def opendkim(wanted):
-    """main.cf settings for an opendkim that signs with an RSA-2048 key; none where nothing is to be signed."""
-    if not wanted:
-        yield {}
-        return
+def opendkim():
+    """main.cf settings for an opendkim that signs with an RSA-2048 key."""
     with tempfile.TemporaryDirectory() as name:
         folder, port = pathlib.Path(name), peers.free_port()
         subprocess.run(["opendkim-genkey", "-b", "2048", "-s", "s1", "-d", "sender.example", "-D", name], check=True)
         (folder / "opendkim.conf").write_text(
             f"Domain sender.example\nSelector s1\nKeyFile {folder / 's1.private'}\nSocket inet:{port}@127.0.0.1\n"
             "Mode s\nBackground no\nSyslog no\nCanonicalization relaxed/relaxed\nOversignHeaders From\n"
-            "InternalHosts 127.0.0.1\n")
+            "InternalHosts 127.0.0.1\nRequireSafeKeys no\n")
         process = subprocess.Popen(["opendkim", "-f", "-x", str(folder / "opendkim.conf")], stderr=subprocess.DEVNULL)
         try:
             listening(port)
@@ -158,15 +160,55 @@ def opendkim(wanted):
             process.wait()
 
 
-def postfix_drain(case, messages, domains=0, signed=False, tls=False):
-    with (sink("0.0.0.0" if domains else "127.0.0.1") as remote, tls_before(remote, tls) as (port, trust),
-          opendkim(signed) as milter):
-        security = {"smtp_tls_security_level": "none"}
-        if tls:
-            security = {"smtp_tls_security_level": "secure", "smtp_tls_wrappermode": "yes", "smtp_tls_CAfile": trust,
-                        "smtp_tls_secure_cert_match": "nexthop", "smtp_host_lookup": "native"}
+def through(case, server, submit, remote, messages, sender):
+    """Messages a second from the first that is handed in until the remote has the last."""
+    began = time.monotonic()
+    fill(submit, messages, 0, sender)
+    arrived = remote.wait(messages)
+    tell(case, server=server, messages_per_s=round(arrived / (time.monotonic() - began)), arrived=arrived)
+
+
+def posthouse_through(case, messages, tls):
+    with sink() as remote, tls_before(remote, tls) as (port, trust):
+        relay = f"smtps://localhost:{port}" if tls else f"smtp+plain://127.0.0.1:{port}"
+        with house(relay=relay, relay_ca=trust) as home:
+            home.cli("client", "add", "source", "--from-address", "127.0.0.1", "--sender-domain", "home.example")
+            until_relayed(home)
+            through(case, "posthouse", home.port("smtp"), remote, messages, "bench@home.example")
+
+
+def until_relayed(home, seconds=10):
+    """The server learns of its client within a second."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        with smtplib.SMTP("127.0.0.1", home.port("smtp")) as client:
+            client.ehlo()
+            client.mail("bench@home.example")
+            if client.rcpt("b@far.example")[0] == 250:
+                return
+        time.sleep(0.05)
+    raise RuntimeError("the relay client is not known")
+
+
+def relay_security(tls, trust):
+    if not tls:
+        return {"smtp_tls_security_level": "none"}
+    return {"smtp_tls_security_level": "secure", "smtp_tls_wrappermode": "yes", "smtp_tls_CAfile": trust,
+            "smtp_tls_secure_cert_match": "nexthop", "smtp_host_lookup": "native"}
+
+
+def postfix_through(case, messages, tls):
+    with sink() as remote, tls_before(remote, tls) as (port, trust), opendkim() as milter:
+        with peers.postfix({"default_transport": f"smtp:[{'localhost' if tls else '127.0.0.1'}]:{port}",
+                            **relay_security(tls, trust), **milter}) as (submit, _):
+            through(case, "postfix", submit, remote, messages, "bench@sender.example")
+
+
+def postfix_drain(case, messages, domains=0, tls=False):
+    with (sink("0.0.0.0" if domains else "127.0.0.1") as remote, tls_before(remote, tls) as (port, trust)):
+        security = relay_security(tls, trust)
         server = peers.Postfix({"default_transport": f"smtp:[{'localhost' if tls else '127.0.0.1'}]:{port}",
-                                "defer_transports": "smtp", **security, **milter})
+                                "defer_transports": "smtp", **security})
         if domains:  # a next hop of its own for each: loopback has addresses enough
             table = server.config / "transport"
             table.write_text("".join(f"d{i}.example smtp:[127.0.{1 + i // 250}.{1 + i % 250}]:{remote.port}\n"
@@ -188,10 +230,10 @@ def postfix_drain(case, messages, domains=0, signed=False, tls=False):
             server.remove()
 
 
-def fill(port, messages, domains):
+def fill(port, messages, domains, sender="bench@sender.example"):
     if not domains:
         subprocess.run(["smtp-source", "-s", "20", "-m", str(messages), "-l", str(OCTETS), "-d", "-f",
-                        "bench@sender.example", "-t", "b@far.example", f"127.0.0.1:{port}"], check=True)
+                        sender, "-t", "b@far.example", f"127.0.0.1:{port}"], check=True)
         return
     text = "Subject: bench\r\n\r\n" + ("x" * 70 + "\r\n") * (OCTETS // 72)
 
@@ -262,6 +304,9 @@ def latencies():
     remote = Remote()
     port = remote.server_address[1]
     with house(relay=f"smtp+plain://127.0.0.1:{port}") as home:
+        home.stop()
+        unsign(home)
+        home.start()
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         with smtplib.SMTP_SSL("127.0.0.1", home.port("submissions"), context=context) as client:
@@ -292,15 +337,19 @@ def main():
         posthouse_drain("drain to 1000 domains", wanted.messages, domains=1000)
         if not why:
             postfix_drain("drain to 1000 domains", wanted.messages, domains=1000)
-    for case, words, manner in (("signed", "drain to one smarthost, signed", {"signed": True}),
-                                ("tls", "drain to one smarthost over TLS", {"tls": True}),
-                                ("signed-tls", "drain to one smarthost over TLS, signed", {"signed": True, "tls": True})):
+    if "tls" in cases:
+        need("stunnel4")
+        posthouse_drain("drain to one smarthost over TLS", wanted.messages, tls=True)
+        if not why:
+            postfix_drain("drain to one smarthost over TLS", wanted.messages, tls=True)
+    for case, tls in (("signed", False), ("signed-tls", True)):
         if case not in cases:
             continue
-        need(*(["opendkim", "opendkim-genkey"] if "signed" in manner else []), *(["stunnel4"] if "tls" in manner else []))
-        posthouse_drain(words, wanted.messages, **manner)
+        need("opendkim", "opendkim-genkey", *(["stunnel4"] if tls else []))
+        words = "through, signed" + (", over TLS" if tls else "")
+        posthouse_through(words, wanted.messages, tls)
         if not why:
-            postfix_drain(words, wanted.messages, **manner)
+            postfix_through(words, wanted.messages, tls)
     if "latency" in cases:
         latencies()
     if why:
