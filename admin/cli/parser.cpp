@@ -34,7 +34,8 @@ std::vector<const Command*> all_commands() {
           trace_commands(),         export_commands(),   import_commands(),       import_imap_commands(),
           dkim_commands(),          doctor_commands(),   fsck_commands(),         search_commands(),
           token_commands(),         tls_commands(),      app_password_commands(), capability_commands(),
-          dkim_rotation_commands(), incident_commands(), guard_commands()}) {
+          dkim_rotation_commands(), incident_commands(), guard_commands(),        suppression_commands(),
+          dmarc_commands()}) {
         for (const Command& row : rows) out.push_back(&row);
     }
     return out;

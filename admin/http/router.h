@@ -97,6 +97,7 @@ struct Endpoint {
 std::span<const Endpoint> deleted_endpoints();
 std::span<const Endpoint> incident_endpoints();
 std::span<const Endpoint> policy_endpoints();
+std::span<const Endpoint> suppression_endpoints();
 
 class Router {
  public:
