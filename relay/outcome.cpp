@@ -69,6 +69,9 @@ OutcomePlan::Row begin_row(const Settled& one, const std::string& dialogue) {
     row.outcome.remote = one.remote;
     row.outcome.dialogue = dialogue;
     row.outcome.delay_told = one.recipient.delay_told;
+    row.outcome.way = one.way;
+    row.outcome.source = one.source;
+    row.outcome.provider = one.provider;
     row.outcome.reply_class =
         one.keeps_class ? one.recipient.last_class : std::string(bounce::to_string(classify(one).what));
     row.is_nobody =

@@ -30,6 +30,9 @@ struct Settled {
     storage::IncidentId held_on{};              ///< it was not tried: it stays under this incident
     bool keeps_class = false;                   ///< it was not tried: what the last reply meant stays
     storage::IncidentId heals{};                ///< its delivery shows that this incident is over
+    std::string way;                            ///< by which it was tried; "": by none
+    std::string source;                         ///< from which local address; "" where the system chose
+    std::string provider;                       ///< as in Target
     Settled() = default;
 };
 
