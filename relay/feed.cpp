@@ -71,6 +71,7 @@ Result<Feed::Slice> Feed::rows_of(const storage::Snapshot& snapshot, const std::
         }
         out.recipients.push_back(std::move(recipient));
     }
+    TRY(out.suppressed, read_suppressed(snapshot, out.items, out.recipients, now));
     return out;
 }
 

@@ -30,8 +30,9 @@ Incidents::Incidents(Metrics& metrics)
 
 void Incidents::apply(std::vector<Incident> open) {
     open_ = std::move(open);
-    constexpr IncidentKind kKinds[] = {IncidentKind::ip_blocked, IncidentKind::sender_auth, IncidentKind::credentials,
-                                       IncidentKind::listing,    IncidentKind::address,     IncidentKind::account};
+    constexpr IncidentKind kKinds[] = {IncidentKind::ip_blocked,  IncidentKind::sender_auth, IncidentKind::credentials,
+                                       IncidentKind::listing,     IncidentKind::address,     IncidentKind::account,
+                                       IncidentKind::destination, IncidentKind::webhook};
     for (const IncidentKind kind : kKinds) {
         const auto count = std::ranges::count(open_, kind, [](const Incident& one) { return one.key.kind; });
         metrics_
@@ -81,6 +82,7 @@ std::optional<storage::IncidentKey> fault_of(const Job& job, const Settled& sett
 void mark_faults(const Core& core, const Job& job, std::vector<Settled>& settled) {
     const std::string site = job.plan ? job.plan->site : std::string();
     for (Settled& one : settled) {
+        one.by_mx = job.target.is_mx();
         // Over IPv6, without an address of our own choice: IPv4 takes it at once (relay/family).
         const bool by_family = one.another_way && !job.target.source && job.target.is_mx() && is_over_ipv6(one.remote);
         if (!by_family) one.fault = fault_of(job, one);

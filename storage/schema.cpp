@@ -211,6 +211,47 @@ CREATE TABLE flag_runs (mailbox INTEGER NOT NULL, first INTEGER NOT NULL, last I
 CREATE INDEX flag_runs_by_modseq ON flag_runs (mailbox, modseq);
 DROP INDEX entries_by_modseq;
 )sql" POSTHOUSE_FLAG_RUNS_OF("");
+constexpr const char* kSuppression5 = R"sql(
+CREATE TABLE suppressions (address TEXT NOT NULL, scope TEXT NOT NULL, reason TEXT NOT NULL, reply TEXT NOT NULL,
+    remote TEXT NOT NULL, step INTEGER NOT NULL, times INTEGER NOT NULL, since_ms INTEGER NOT NULL,
+    last_ms INTEGER NOT NULL, until_ms INTEGER NOT NULL, undone_ms INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (address, scope, reason)) WITHOUT ROWID;
+)sql";
+constexpr const char* kRoleMail5 = R"sql(
+CREATE TABLE role_marks (mailbox INTEGER PRIMARY KEY, uid INTEGER NOT NULL);
+CREATE TABLE dmarc_reports (id INTEGER PRIMARY KEY AUTOINCREMENT, received_ms INTEGER NOT NULL,
+    organization TEXT NOT NULL, report_id TEXT NOT NULL, domain TEXT NOT NULL, begin_s INTEGER NOT NULL,
+    end_s INTEGER NOT NULL, policy TEXT NOT NULL, messages INTEGER NOT NULL, passed INTEGER NOT NULL,
+    UNIQUE (organization, report_id, domain));
+CREATE TABLE dmarc_rows (report INTEGER NOT NULL, position INTEGER NOT NULL, source_ip TEXT NOT NULL,
+    messages INTEGER NOT NULL, disposition TEXT NOT NULL, dkim INTEGER NOT NULL, spf INTEGER NOT NULL,
+    header_from TEXT NOT NULL, dkim_domain TEXT NOT NULL, spf_domain TEXT NOT NULL, PRIMARY KEY (report, position))
+    WITHOUT ROWID;
+)sql";
+constexpr const char* kReceipts5 = R"sql(
+CREATE TABLE receipts (id INTEGER PRIMARY KEY AUTOINCREMENT, message INTEGER NOT NULL, message_id TEXT NOT NULL,
+    sender TEXT NOT NULL, envid TEXT NOT NULL, tls INTEGER NOT NULL, accepted_ms INTEGER NOT NULL,
+    recipient TEXT NOT NULL, orcpt TEXT NOT NULL, expanded INTEGER NOT NULL);
+)sql";
+constexpr const char* kReports5 = R"sql(
+ALTER TABLE events ADD COLUMN facts TEXT;
+CREATE INDEX events_by_id ON events (id);
+CREATE TABLE report_rows (id INTEGER PRIMARY KEY, day INTEGER NOT NULL, who TEXT NOT NULL, domain TEXT NOT NULL,
+    destination TEXT NOT NULL, provider TEXT NOT NULL, way TEXT NOT NULL, source TEXT NOT NULL,
+    UNIQUE (day, who, domain, destination, provider, way, source));
+CREATE TABLE report_counts (row INTEGER NOT NULL, what INTEGER NOT NULL, class TEXT NOT NULL, n INTEGER NOT NULL,
+    PRIMARY KEY (row, what, class)) WITHOUT ROWID;
+)sql";
+constexpr const char* kWebhooks5 = R"sql(
+CREATE TABLE webhooks (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, url TEXT NOT NULL,
+    sealed_secret BLOB NOT NULL, kinds TEXT NOT NULL, domain TEXT NOT NULL, who TEXT NOT NULL, batch INTEGER NOT NULL,
+    ca_file TEXT NOT NULL, state INTEGER NOT NULL DEFAULT 0, cursor INTEGER NOT NULL, until INTEGER NOT NULL DEFAULT 0,
+    tries INTEGER NOT NULL DEFAULT 0, next_ms INTEGER NOT NULL DEFAULT 0, failing_ms INTEGER NOT NULL DEFAULT 0,
+    told INTEGER NOT NULL DEFAULT 0, last_ms INTEGER NOT NULL DEFAULT 0, last_answer TEXT NOT NULL DEFAULT '',
+    created_ms INTEGER NOT NULL);
+CREATE TABLE destinations (place TEXT PRIMARY KEY, ok_ms INTEGER NOT NULL, failing_ms INTEGER NOT NULL,
+    tries INTEGER NOT NULL, recipients BLOB NOT NULL, incident INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
+)sql";
 constexpr const char* kToVersion5[] = {
     kFlagRuns5,
     kReleased5,
@@ -220,6 +261,11 @@ constexpr const char* kToVersion5[] = {
     kIncidents5,
     kReputation5,
     kAccountGuard5,
+    kSuppression5,
+    kRoleMail5,
+    kReceipts5,
+    kReports5,
+    kWebhooks5,
 };
 
 constexpr Migration kMigrations[] = {{1, kToVersion2}, {2, kToVersion3}, {3, kToVersion4}, {4, kToVersion5}};

@@ -8,7 +8,8 @@
 -- Numbers that only grow and are shared by every process that writes.
 CREATE TABLE counters (
     name  TEXT PRIMARY KEY,  -- 'message': first message id no process has reserved; 'event': last event id given; 'verify': self-checks;
-                           -- 'segment': highest number of a removed segment (no row until one was)
+                           -- no row until one was removed: 'segment': highest number of a removed segment;
+                           -- 'events_from_day': first day (since 1970) whose events are all there
     value INTEGER NOT NULL   -- its present value
 ) WITHOUT ROWID;
 INSERT INTO counters VALUES ('message', 1), ('event', 0), ('verify', 0);
@@ -420,11 +421,11 @@ CREATE INDEX queue_recipients_by_incident ON queue_recipients (incident, id) WHE
 -- an account that behaves like a stolen one. Mail that it stops is held under it (queue_recipients.incident).
 CREATE TABLE incidents (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,  -- IncidentId, never used twice
-    kind        TEXT NOT NULL,                      -- 'ip-blocked', 'sender-auth', 'credentials', 'listing', 'address', 'account'
+    kind        TEXT NOT NULL,                      -- 'ip-blocked', 'sender-auth', ...: IncidentKind (storage/incidents.h)
     way         TEXT NOT NULL,                      -- ways.name, or 'direct'; '' where it is about no way
     source      TEXT NOT NULL,                      -- the local address; '' where the system chose, or it is about none
     site        TEXT NOT NULL,                      -- the site or provider that refuses, or the list that lists; '' everywhere
-    domain      TEXT NOT NULL,                      -- of the sender (sender-auth); the account's address (account); '' else
+    domain      TEXT NOT NULL,                      -- of the sender (sender-auth); the account's address (account); the webhook's name (webhook); '' else
     since_ms    INTEGER NOT NULL,                   -- when it began
     last_ms     INTEGER NOT NULL,                   -- when it was seen last
     refusals    INTEGER NOT NULL,                   -- how often
@@ -438,6 +439,70 @@ CREATE TABLE incidents (
     told        INTEGER NOT NULL DEFAULT 0          -- mail to the postmaster: 0 none yet 1 of its beginning 2 of its end as well
 );
 CREATE UNIQUE INDEX incidents_open ON incidents (kind, way, source, site, domain) WHERE state = 0;
+
+-- Receipts that senders asked for (NOTIFY=SUCCESS, RFC 3461) and that the relay has not sent yet.
+CREATE TABLE receipts (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,  -- in order of arrival
+    message     INTEGER NOT NULL,                   -- messages.id (the row may be gone)
+    message_id  TEXT NOT NULL,                      -- Message-ID field
+    sender      TEXT NOT NULL,                      -- reverse-path, who gets it
+    envid       TEXT NOT NULL,                      -- RFC 3461 4.4; '' where not given
+    tls         INTEGER NOT NULL,                   -- as in queue_items
+    accepted_ms INTEGER NOT NULL,                   -- when the message was taken
+    recipient   TEXT NOT NULL,                      -- as the sender wrote to it
+    orcpt       TEXT NOT NULL,                      -- RFC 3461 4.2; '' where not given
+    expanded    INTEGER NOT NULL                    -- 1: an alias with several targets; 0: it lies in a mailbox
+);
+
+-- How far mailboxes that collect reports were read (storage/role_mail.h).
+CREATE TABLE role_marks (
+    mailbox INTEGER PRIMARY KEY,  -- mailboxes.id (the row may be gone)
+    uid     INTEGER NOT NULL      -- the last that was read
+);
+
+-- Aggregate reports of others on mail in the name of our domains (RFC 7489 7.2).
+CREATE TABLE dmarc_reports (
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,  -- in order of arrival
+    received_ms  INTEGER NOT NULL,                   -- when it was read
+    organization TEXT NOT NULL,                      -- who reports
+    report_id    TEXT NOT NULL,                      -- as it names itself
+    domain       TEXT NOT NULL,                      -- that it is about, lower case
+    begin_s      INTEGER NOT NULL,                   -- from
+    end_s        INTEGER NOT NULL,                   -- to
+    policy       TEXT NOT NULL,                      -- p= that they found
+    messages     INTEGER NOT NULL,                   -- all rows together
+    passed       INTEGER NOT NULL,                   -- of them aligned by DKIM or SPF
+    UNIQUE (organization, report_id, domain)
+);
+CREATE TABLE dmarc_rows (
+    report      INTEGER NOT NULL,  -- dmarc_reports.id
+    position    INTEGER NOT NULL,  -- in the report, from 0; the first 1000 are kept
+    source_ip   TEXT NOT NULL,     -- who sent
+    messages    INTEGER NOT NULL,  -- how many
+    disposition TEXT NOT NULL,     -- 'none', 'quarantine', 'reject'
+    dkim        INTEGER NOT NULL,  -- 1: aligned
+    spf         INTEGER NOT NULL,  -- likewise
+    header_from TEXT NOT NULL,     -- domain of From
+    dkim_domain TEXT NOT NULL,     -- that signed, and its selector: 'home.example/s1'; ''
+    spf_domain  TEXT NOT NULL,     -- that SPF was asked of; ''
+    PRIMARY KEY (report, position)
+) WITHOUT ROWID;
+
+-- Addresses that get no mail for a while: nobody is there, or somebody wants none (storage/suppression.h).
+CREATE TABLE suppressions (
+    address   TEXT NOT NULL,                  -- of the recipient, lower case
+    scope     TEXT NOT NULL,                  -- whose mail: a domain of senders, the name of a stream; '' everybody's
+    reason    TEXT NOT NULL,                  -- 'recipient-unknown', 'recipient-disabled', 'complaint', 'unsubscribed', 'by-hand'
+    reply     TEXT NOT NULL,                  -- what it comes from, word for word
+    remote    TEXT NOT NULL,                  -- who said it; '' where nobody did
+    step      INTEGER NOT NULL,               -- of the ladder: 7, 30, 90 days, for good
+    times     INTEGER NOT NULL,               -- that it was said
+    since_ms  INTEGER NOT NULL,               -- when this step began
+    last_ms   INTEGER NOT NULL,               -- when it was said last
+    until_ms  INTEGER NOT NULL,               -- its end; 0: for good
+    undone_ms INTEGER NOT NULL DEFAULT 0,     -- when it was undone by hand; 0: it was not
+    PRIMARY KEY (address, scope, reason)
+) WITHOUT ROWID;
 
 -- What the relay learned about the patience of each site, and how its lane stood when it was last written down.
 CREATE TABLE lanes (
@@ -473,9 +538,11 @@ CREATE TABLE events (
     recipient  TEXT NOT NULL,     -- '' where it is about the whole message
     detail     TEXT NOT NULL,     -- one plain sentence
     dialogue   TEXT,              -- SMTP lines of an attempt, secrets masked; NULL: none
+    facts      TEXT,              -- what reports count it under, tabs between, as EventFacts names them; NULL: none
     PRIMARY KEY (message, id)
 ) WITHOUT ROWID;
 CREATE INDEX events_by_queue ON events (queue) WHERE queue IS NOT NULL;
+CREATE INDEX events_by_id ON events (id);
 
 -- Finds events by Message-ID or address. An index over such random keys would dirty a page a message; in buckets of
 -- 4096 events the hot part stays a few pages, and a search costs one seek a bucket.
@@ -617,3 +684,57 @@ CREATE TABLE tls_reports (
     report       TEXT NOT NULL,                      -- JSON; '' where it was longer than 1 MiB
     UNIQUE (organization, report_id)
 );
+
+-- What was sent, added up by the day; written in the commit of the events, and made anew of them by
+-- posthouse report --rebuild. So many rows a day are told apart (storage/report_tally.h); what comes beyond is '*'.
+CREATE TABLE report_rows (
+    id          INTEGER PRIMARY KEY,  -- in order of writing
+    day         INTEGER NOT NULL,     -- since 1970, UTC
+    who         TEXT NOT NULL,        -- 'a7' the account, 'c3' the relay client that handed it in; '' nobody here
+    domain      TEXT NOT NULL,        -- of the sender; '' of reports, which have none
+    destination TEXT NOT NULL,        -- domain of the recipient
+    provider    TEXT NOT NULL,        -- who keeps the recipient's mail: 'google', 'other'; '' before it is known
+    way         TEXT NOT NULL,        -- ways.name, or 'direct'; '' before one was chosen
+    source      TEXT NOT NULL,        -- the local address; '' where the system chose
+    UNIQUE (day, who, domain, destination, provider, way, source)
+);
+CREATE TABLE report_counts (
+    row   INTEGER NOT NULL,  -- report_rows.id
+    what  INTEGER NOT NULL,  -- position in Figure (storage/report.h); from 100 on: deliveries by the time they took
+    class TEXT NOT NULL,     -- of bounces: 'recipient-unknown'; '' else
+    n     INTEGER NOT NULL,  -- how many
+    PRIMARY KEY (row, what, class)
+) WITHOUT ROWID;
+
+-- Who is told of events over HTTPS.
+CREATE TABLE webhooks (
+    id            INTEGER PRIMARY KEY AUTOINCREMENT,  -- WebhookId, never used twice
+    name          TEXT NOT NULL UNIQUE,               -- how the administrator calls it
+    url           TEXT NOT NULL,                      -- where it listens
+    sealed_secret BLOB NOT NULL,                      -- what signs, sealed, purpose "webhook"
+    kinds         TEXT NOT NULL,                      -- of events, blanks between: 'delivered bounced'; '' all
+    domain        TEXT NOT NULL,                      -- only what this domain of ours sends; '' all
+    who           TEXT NOT NULL,                      -- only what this account or client sends: 'a7', 'c3'; '' all
+    batch         INTEGER NOT NULL,                   -- events a POST; more than 1: as an array
+    ca_file       TEXT NOT NULL,                      -- trust anchors; '' the system's
+    state         INTEGER NOT NULL DEFAULT 0,         -- 0 active 1 paused by hand 2 given up
+    cursor        INTEGER NOT NULL,                   -- events.id up to which it has been told
+    until         INTEGER NOT NULL DEFAULT 0,         -- events.id up to which the POST under way goes; 0: none is
+    tries         INTEGER NOT NULL DEFAULT 0,         -- of it that failed
+    next_ms       INTEGER NOT NULL DEFAULT 0,         -- when it is tried again
+    failing_ms    INTEGER NOT NULL DEFAULT 0,         -- since when; 0: it is not
+    told          INTEGER NOT NULL DEFAULT 0,         -- events that it took
+    last_ms       INTEGER NOT NULL DEFAULT 0,         -- when it answered last
+    last_answer   TEXT NOT NULL DEFAULT '',           -- what
+    created_ms    INTEGER NOT NULL                    -- when it was added
+);
+
+-- Where mail goes, and since when nothing arrives there: what "mail to X has stopped" is judged by.
+CREATE TABLE destinations (
+    place      TEXT PRIMARY KEY,    -- 'google', a domain, 'way NAME' for a relay's way; '' everywhere
+    ok_ms      INTEGER NOT NULL,    -- when something arrived there last, to the quarter of an hour; 0: not yet
+    failing_ms INTEGER NOT NULL,    -- the first try after that which did not get through; 0: none
+    tries      INTEGER NOT NULL,    -- since then
+    recipients BLOB NOT NULL,       -- of these tries: a sketch (storage/distinct.h)
+    incident   INTEGER NOT NULL DEFAULT 0  -- incidents.id that says it has stopped; 0: none
+) WITHOUT ROWID;

@@ -38,6 +38,8 @@ constexpr SettingRow kRows[] = {
      "block lists that are asked every hour about our own addresses, blanks between; none: no list"},
     {"dnsbl.spamhaus_key", Kind::text, "", 0, 0,
      "the key of Spamhaus' Data Query Service, free for small senders; empty: Spamhaus is not asked"},
+    {"events.days", Kind::number, "90", 0, 3650,
+     "days that the life of a message is remembered; 0: for ever. What is in the queue is always"},
     {"guard.accounts", Kind::text, "on", 0, 0,
      "hold the mail of an account that suddenly sends as if it were stolen: on, off", "on off"},
     {"incident.hold_hours", Kind::number, "72", 1, 120,
@@ -51,13 +53,28 @@ constexpr SettingRow kRows[] = {
     {"oidc.issuer", Kind::text, "", 0, 0, "URL of the OpenID provider whose tokens log in; empty: none do"},
     {"oidc.jwks_url", Kind::text, "", 0, 0, "where its keys are; empty: as the provider's own metadata says"},
     {"purge.messages_per_second", Kind::number, "1000", 1, 1000000, "how fast messages past undelete are dropped"},
+    {"report.days", Kind::number, "400", 1, 3650, "days that the figures of posthouse report are kept"},
+    {"reports.mailboxes", Kind::text, "", 0, 0,
+     "accounts that collect reports of others (complaints, bounces, DMARC, TLS), divided by blanks; empty: none"},
+    {"return_path.tokens", Kind::text, "off", 0, 0,
+     "reverse-paths that tell which message a late bounce is about: off, programs (for what programs send, and mail to "
+     "many), all",
+     "off programs all"},
     {"search.generation", Kind::number, "0", 0, 1LL << 40, "any change of it has the search index built anew"},
     {"search.part_octets_max", Kind::octets, "2097152", 1024, 1LL << 30, "decoded text of a message that is indexed"},
     {"srs.domain", Kind::text, "", 0, 0,
      "domain in the reverse-path of mail that is passed on for others; empty: the one of the alias that leads on"},
+    {"suppression.apply", Kind::text, "programs", 0, 0,
+     "which mail is kept from suppressed addresses: programs (what programs send, and mail to many, but not a letter "
+     "that a person writes), all, off",
+     "programs all off"},
     {"tlsrpt.organization", Kind::text, "", 0, 0, "who we are in TLS reports to other domains; empty: the host name"},
     {"tlsrpt.send", Kind::number, "1", 0, 1, "whether other domains get the daily TLS reports they ask for"},
     {"undelete.days", Kind::number, "14", 0, 3650, "days that expunged mail and deleted mailboxes can be restored"},
+    {"webhook.allow_private", Kind::text, "", 0, 0,
+     "networks of the own house that webhooks may reach, also without TLS: \"192.168.1.0/24 127.0.0.1\"; empty: none"},
+    {"webhook.give_up_hours", Kind::number, "72", 1, 24 * 30,
+     "hours after which a webhook that takes nothing is paused, and the postmaster told"},
 };
 
 bool parse_number(std::string_view text, std::int64_t& out) {

@@ -48,7 +48,8 @@ constexpr Endpoint kOwn[] = {{"GET", "/healthz", Access::open, answer_health},
 std::vector<const Endpoint*> all_endpoints() {
     std::vector<const Endpoint*> out;
     for (const auto rows :
-         {std::span<const Endpoint>(kOwn), deleted_endpoints(), incident_endpoints(), policy_endpoints()}) {
+         {std::span<const Endpoint>(kOwn), deleted_endpoints(), incident_endpoints(), report_endpoints(),
+          webhook_endpoints(), policy_endpoints(), suppression_endpoints()}) {
         for (const Endpoint& row : rows) out.push_back(&row);
     }
     return out;

@@ -96,7 +96,10 @@ struct Endpoint {
 };
 std::span<const Endpoint> deleted_endpoints();
 std::span<const Endpoint> incident_endpoints();
+std::span<const Endpoint> report_endpoints();
+std::span<const Endpoint> webhook_endpoints();
 std::span<const Endpoint> policy_endpoints();
+std::span<const Endpoint> suppression_endpoints();
 
 class Router {
  public:

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <unordered_set>
 
 #include "protocols/base/ascii.h"
@@ -11,9 +12,12 @@
 #include "protocols/mime/header.h"
 #include "server/auth/exchange.h"
 #include "server/delivery/client_login.h"
+#include "server/delivery/suppressed.h"
+#include "server/returns/late_report.h"
 #include "server/submission/rules.h"
 #include "storage/account_guard.h"
 #include "storage/await.h"
+#include "storage/receipts.h"
 
 namespace posthouse::server {
 
@@ -78,6 +82,15 @@ void set_priority(storage::NewQueueItem& item, const storage::StagedBody& body, 
     }
 }
 
+constexpr std::uint8_t bit(storage::Notify what) { return static_cast<std::uint8_t>(what); }
+
+// RFC 3461 5.2.7.3 (c): what an alias with several targets passes on. Nothing left means that nothing is to be told.
+std::uint8_t without_success(std::uint8_t notify) {
+    if ((notify & bit(storage::Notify::success)) == 0) return notify;
+    const auto rest = static_cast<std::uint8_t>(notify & ~bit(storage::Notify::success));
+    return rest == 0 ? bit(storage::Notify::never) : rest;
+}
+
 // Where one message goes, duplicates merged: an account gets one copy however many of its addresses were named.
 class Spread {
  public:
@@ -91,13 +104,13 @@ class Spread {
         copy.recipient = recipient;
         delivery_.local.push_back(std::move(copy));
     }
-    void add_remote(const std::string& address, const smtp::Recipient& recipient, bool forwarded) {
+    void add_remote(const std::string& address, const smtp::Recipient& recipient, bool forwarded, std::uint8_t notify) {
         if (!remote_.insert(ascii::to_lower(address)).second) return;
         storage::NewRecipient row;
         row.address = address;
-        row.notify = recipient.notify;
+        row.notify = notify;
         row.orcpt = recipient.orcpt;
-        // RFC 3461 5.2.4: the address that the sender wrote stays known when an alias leads elsewhere.
+        // RFC 3461 5.2.1 (d): the address that the sender wrote stays known when an alias leads elsewhere.
         if (forwarded && row.orcpt.empty()) row.orcpt = "rfc822;" + recipient.path.spec();
         item_.recipients.push_back(std::move(row));
     }
@@ -151,18 +164,25 @@ class StoreBackend final : public smtp::Backend {
           local_copies_(metrics.counter("delivery_local_total", "Copies put into local mailboxes")),
           queued_(metrics.counter("delivery_queued_total", "Recipients put into the queue")),
           distrusted_(metrics.counter("relay_clients_distrusted_total", "Relay clients whose address is not believed")),
+          late_(metrics.counter("smtp_late_bounces_total", "Bounces that came with a token of ours")),
+          forged_(metrics.counter("smtp_bad_tokens_total", "Bounce addresses refused: forged, too old, or unknown")),
+          suppressed_(metrics.counter("smtp_suppressed_total", "Recipients refused at submission: suppressed")),
           over_share_(metrics.counter("relay_client_limits_total", "Messages of relay clients put off by a limit")) {}
 
     net::Task<Result<smtp::RecipientKind>> lookup_recipient(wire::Path recipient, std::optional<smtp::Login> login,
                                                             std::uint64_t declared_octets) override {
         auto picture = directory_.picture();
         if (directory_.bounces()->is_one(recipient, *picture)) co_return look_up_bounce(recipient);
+        if (directory_.bounces()->is_token(recipient, *picture)) co_return co_await look_up_token(std::move(recipient));
         const bool literal = recipient.is_literal();
         Resolution found = picture->resolve(at_home(recipient, *picture));
         const bool no = found.kind == Resolution::Kind::unknown || (found.kind == Resolution::Kind::not_ours && !login);
         if (no) {
             picture = co_await directory_.fresh();
             if (directory_.bounces()->is_one(recipient, *picture)) co_return look_up_bounce(recipient);
+            if (directory_.bounces()->is_token(recipient, *picture)) {
+                co_return co_await look_up_token(std::move(recipient));
+            }
             found = picture->resolve(at_home(std::move(recipient), *picture));
         }
         switch (found.kind) {
@@ -234,6 +254,26 @@ class StoreBackend final : public smtp::Backend {
         co_return Error(Errc::denied, login.address + " does not own " + address.spec());
     }
 
+    net::Task<Result<std::optional<wire::Reply>>> check_wanted(smtp::Login login, wire::Path sender,
+                                                               wire::Path recipient) override {
+        // What an account sends may be a letter: that is known when its header is there.
+        std::uint8_t mail_class = static_cast<std::uint8_t>(storage::QueueClass::interactive);
+        if (login.is_relay_client()) {
+            const storage::RelayClient* const client = directory_.clients().by_name(login.address);
+            if (client != nullptr) mail_class = client->mail_class;
+        }
+        const std::vector<std::string> addresses{recipient.spec()};
+        CO_TRY(const auto found,
+               co_await find_suppressed(store_, pool_, loop_, sender.spec(), addresses, mail_class, clock_.now()));
+        if (!found) co_return std::optional<wire::Reply>();
+        suppressed_.add();
+        note_suppressed(store_, pool_, sender.spec(), recipient.spec(), *found);
+        const storage::SuppressionSentence told = storage::describe(*found);
+        wire::Reply refusal(550, storage::status_of(found->reason), told.why);
+        refusal.lines.push_back(told.what_to_do);
+        co_return std::optional<wire::Reply>(std::move(refusal));
+    }
+
     Result<> check_room(std::uint64_t octets) override { return store_.check_room(octets); }
 
     std::unique_ptr<smtp::BodySink> begin_body() override { return std::make_unique<StagedSink>(store_.stage()); }
@@ -244,18 +284,25 @@ class StoreBackend final : public smtp::Backend {
         CO_TRY(storage::StagedBodyPtr staged, sink.finish());
         auto delivery = std::make_shared<storage::Delivery>();
         delivery->body = staged;
-        CO_TRY_VOID(spread(*delivery, envelope));
+        CO_TRY(LateMail late, co_await find_late(envelope));
+        CO_TRY_VOID(spread(*delivery, envelope, late));
+        if (!late.sent.empty()) co_await read_late(staged, late);
         auto facts = co_await compute_facts(staged);
         if (!facts) co_return Error(facts.error());
         delivery->facts = *std::move(facts);
         if (delivery->outgoing) set_priority(*delivery->outgoing, *staged, delivery->facts.header_octets);
 
+        CO_TRY_VOID(co_await check_all_wanted(*delivery));
+
         std::vector<storage::StagedBodyPtr> bodies{std::move(staged)};
         const auto client = client_of(envelope);
         const std::size_t recipients = envelope.recipients.size();
-        auto write = [delivery, client, recipients](storage::Tx& tx) -> Result<storage::Accepted> {
+        auto write = [delivery, client, recipients, late = std::move(late),
+                      receipts = owed_receipts(envelope)](storage::Tx& tx) -> Result<storage::Accepted> {
             if (client) TRY_VOID(storage::RelayClientTx(tx).charge(*client, recipients));
             TRY(const storage::Accepted taken, tx.deliver(*delivery));
+            TRY_VOID(note_receipts(tx, receipts, taken.message, delivery->facts.message_id));
+            for (const auto& [address, sent] : late.sent) TRY_VOID(record_news(tx, sent, late.news_of(sent)));
             // What behaves as if it were stolen is taken all the same, and held.
             if (taken.queue && delivery->submitter) {
                 TRY_VOID(storage::AccountGuardTx(tx).submitted(*taken.queue, *delivery->outgoing));
@@ -271,10 +318,110 @@ class StoreBackend final : public smtp::Backend {
     }
 
  private:
+    // RFC 3461 5.2.3 (a), 5.2.7.3 (c): what is put into a mailbox here, and what an alias spreads, is the last that a
+    // sender hears of it; an alias with one target elsewhere passes the wish on. Into Junk nothing is told: whoever
+    // wrote that name may be somebody else.
+    std::vector<storage::Receipt> owed_receipts(const smtp::Envelope& envelope) const {
+        std::vector<storage::Receipt> out;
+        if (envelope.sender.is_null() || envelope.junk) return out;
+        for (const smtp::Recipient& recipient : envelope.recipients) {
+            const bool wants = (recipient.notify & bit(storage::Notify::success)) != 0;
+            if (!wants || recipient.kind == smtp::RecipientKind::bounce) continue;
+            const auto picture = directory_.picture();
+            const Resolution found = picture->resolve(at_home(recipient.path, *picture));
+            const std::size_t targets = found.accounts.size() + found.remote.size();
+            if (targets == 0 || (targets == 1 && found.accounts.empty())) continue;
+            storage::Receipt receipt;
+            receipt.sender = envelope.sender.spec();
+            receipt.envid = envelope.envid;
+            receipt.tls = to_storage(envelope.tls);
+            receipt.recipient = recipient.path.spec();
+            receipt.orcpt = recipient.orcpt;
+            receipt.expanded = targets > 1;
+            out.push_back(std::move(receipt));
+        }
+        return out;
+    }
+
+    static Result<> note_receipts(storage::Tx& tx, std::vector<storage::Receipt> receipts, storage::MessageId message,
+                                  const std::string& message_id) {
+        for (storage::Receipt& one : receipts) {
+            one.message = message;
+            one.message_id = message_id;
+            TRY_VOID(storage::ReceiptTx(tx).add(one));
+        }
+        return {};
+    }
+
+    // Mail to many, all of whom are suppressed, is not taken; of others the relay tells what was not sent.
+    net::Task<Result<>> check_all_wanted(const storage::Delivery& delivery) {
+        const bool is_alone = delivery.submitter && delivery.outgoing && delivery.local.empty();
+        if (!is_alone || delivery.outgoing->recipients.size() > kLetterRecipientsMax) co_return Result<>();
+        std::vector<std::string> addresses;
+        for (const storage::NewRecipient& one : delivery.outgoing->recipients) addresses.push_back(one.address);
+        const std::uint8_t mail_class = delivery.outgoing->mail_class;
+        CO_TRY(const auto found,
+               co_await find_suppressed(store_, pool_, loop_, delivery.sender, addresses, mail_class, clock_.now()));
+        if (!found) co_return Result<>();
+        suppressed_.add(static_cast<std::int64_t>(addresses.size()));
+        for (const std::string& address : addresses) {
+            note_suppressed(store_, pool_, delivery.sender, address, *found);
+        }
+        const storage::SuppressionSentence told = storage::describe(*found);
+        co_return Error(Errc::refused, told.why + ". " + told.what_to_do);
+    }
+
     // "<postmaster>" without a domain is the one of this host (RFC 5321 4.1.1.3), where its name is a domain of ours.
     wire::Path at_home(wire::Path path, const DirectoryPicture& picture) const {
         if (path.domain.empty() && picture.is_ours(hostname_)) path.domain = hostname_;
         return path;
+    }
+
+    // Late bounces: what they are about, by the address they came to, and what they say.
+    struct LateMail {
+        std::map<std::string, SentMail> sent;
+        std::optional<report::Bounce> bounce;  ///< none: a null sender writes otherwise; it is passed on all the same
+        std::vector<LateNews> news_of(const SentMail& about) const {
+            return bounce ? server::news_of(about, *bounce) : std::vector<LateNews>();
+        }
+    };
+
+    net::Task<Result<SentMail>> find_sent_mail(wire::Path address) {
+        CO_TRY(const mailauth::ReturnToken token, directory_.bounces()->read_token(address, clock_.now()));
+        auto look = [token](const storage::Snapshot& snapshot) { return find_sent(snapshot, token); };
+        co_return co_await storage::read(store_, pool_, loop_, std::move(look));
+    }
+
+    net::Task<Result<smtp::RecipientKind>> look_up_token(wire::Path address) {
+        const auto sent = co_await find_sent_mail(std::move(address));
+        if (!sent) {
+            forged_.add();
+            log::info("smtp", "a bounce address is refused: {}", sent.error().context);
+            co_return Error(sent.error());
+        }
+        const auto sender = wire::parse_mailbox(sent->sender);
+        const auto kind = sender ? directory_.picture()->resolve(*sender).kind : Resolution::Kind::unknown;
+        const bool nobody = kind == Resolution::Kind::unknown || kind == Resolution::Kind::too_many;
+        if (nobody) co_return Error(Errc::not_found, "whom the bounce address stands for is not here any more");
+        co_return smtp::RecipientKind::bounce;
+    }
+
+    net::Task<Result<LateMail>> find_late(const smtp::Envelope& envelope) {
+        LateMail out;
+        for (const smtp::Recipient& recipient : envelope.recipients) {
+            if (recipient.kind != smtp::RecipientKind::bounce) continue;
+            if (!directory_.bounces()->is_token(recipient.path, *directory_.picture())) continue;
+            CO_TRY(SentMail sent, co_await find_sent_mail(recipient.path));
+            out.sent.emplace(recipient.path.spec(), std::move(sent));
+        }
+        co_return out;
+    }
+
+    net::Task<void> read_late(storage::StagedBodyPtr body, LateMail& late) {
+        auto parse = [body]() { return report::read_bounce(body->view()); };
+        auto bounce = co_await net::offload(pool_, loop_, std::move(parse));
+        if (bounce) late.bounce = *std::move(bounce);
+        late_.add();
     }
 
     // RFC 5321 4.4: what comes back goes to whom the address stands for, here or elsewhere.
@@ -320,27 +467,33 @@ class StoreBackend final : public smtp::Backend {
 
     // The directory may have changed since RCPT: a recipient that is gone by now would be lost in silence, so the whole
     // message is put off; the client tries again and hears 550 at RCPT.
-    Result<> spread(storage::Delivery& delivery, const smtp::Envelope& envelope) const {
+    Result<> spread(storage::Delivery& delivery, const smtp::Envelope& envelope, const LateMail& late) const {
         const auto picture = directory_.picture();
         storage::NewQueueItem item;
         Spread spread(delivery, item);
         for (const smtp::Recipient& recipient : envelope.recipients) {
             wire::Path path = recipient.path;
             const bool bounce = recipient.kind == smtp::RecipientKind::bounce;
-            if (bounce) {
+            if (const auto sent = late.sent.find(path.spec()); bounce && sent != late.sent.end()) {
+                TRY(path, wire::parse_mailbox(sent->second.sender));
+            } else if (bounce) {
                 TRY(path, directory_.bounces()->resolve(path, clock_.now()));
             }
             const Resolution found = picture->resolve(at_home(path, *picture));
             const std::string address = path.spec();
             if (found.kind == Resolution::Kind::not_ours && (envelope.login || bounce)) {
-                spread.add_remote(address, recipient, /*forwarded=*/false);
+                spread.add_remote(address, recipient, /*forwarded=*/false, recipient.notify);
                 continue;
             }
             if (found.kind != Resolution::Kind::deliver) {
                 return Error(Errc::unavailable, address + " is no recipient any more");
             }
             for (const storage::AccountId account : found.accounts) spread.add_local(account, address, envelope.junk);
-            for (const std::string& target : found.remote) spread.add_remote(target, recipient, /*forwarded=*/true);
+            const bool several = found.accounts.size() + found.remote.size() > 1;
+            const std::uint8_t notify = several ? without_success(recipient.notify) : recipient.notify;
+            for (const std::string& target : found.remote) {
+                spread.add_remote(target, recipient, /*forwarded=*/true, notify);
+            }
             // Mail of our own people keeps their address: it is ours already.
             if (!envelope.login && !found.remote.empty() && item.forwarded_by.empty()) {
                 item.forwarded_by = directory_.bounces()->forwarding_domain(path.domain);
@@ -384,6 +537,9 @@ class StoreBackend final : public smtp::Backend {
     Metrics::Value& local_copies_;
     Metrics::Value& queued_;
     Metrics::Value& distrusted_;
+    Metrics::Value& late_;
+    Metrics::Value& forged_;
+    Metrics::Value& suppressed_;
     Metrics::Value& over_share_;
 };
 

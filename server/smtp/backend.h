@@ -17,6 +17,7 @@
 #include "protocols/net/stream.h"
 #include "protocols/net/task.h"
 #include "protocols/smtp/path.h"
+#include "protocols/smtp/reply.h"
 
 namespace posthouse::server::smtp {
 
@@ -24,8 +25,8 @@ namespace wire = ::posthouse::smtp;
 
 /// Who has logged in.
 struct Login {
-    std::int64_t account = 0;  ///< 0 for a relay client
-    std::string address;       ///< of the account, or the name of the relay client
+    std::int64_t account = 0;     ///< 0 for a relay client
+    std::string address;          ///< of the account, or the name of the relay client
     std::shared_ptr<void> proof;  ///< what it logged in with; the backend's own
 
     Login() = default;
@@ -142,17 +143,25 @@ class Backend {
     virtual std::optional<Login> client_at(const net::IpAddress& peer, std::string_view hello);
     /// Errc::limit with a sentence for the client: it has had its share for now.
     virtual net::Task<Result<>> check_share(Login login);
+    /// What the sender is told where this recipient gets no mail of his for now; nothing where it does.
+    virtual net::Task<Result<std::optional<wire::Reply>>> check_wanted(Login login, wire::Path sender,
+                                                                       wire::Path recipient);
     /// May `login` write in the name of `address` (its own, its aliases, its +tags)? Errc::denied.
     virtual net::Task<Result<>> check_sender(Login login, wire::Path address) = 0;
     /// Errc::no_space where a message of `octets` more would go below the floor.
     virtual Result<> check_room(std::uint64_t octets) = 0;
     virtual std::unique_ptr<BodySink> begin_body() = 0;
     /// The message with these octets and this envelope is ours from now on. `body` came from begin_body().
+    /// Errc::refused, limit and denied come with a sentence for the client.
     virtual net::Task<Result<AcceptedMessage>> accept(std::unique_ptr<BodySink> body, Envelope envelope) = 0;
 };
 
 // Where there are no relay clients.
 inline std::optional<Login> Backend::client_at(const net::IpAddress&, std::string_view) { return std::nullopt; }
 inline net::Task<Result<>> Backend::check_share(Login) { co_return Result<>(); }
+
+inline net::Task<Result<std::optional<wire::Reply>>> Backend::check_wanted(Login, wire::Path, wire::Path) {
+    co_return std::optional<wire::Reply>();
+}
 
 }  // namespace posthouse::server::smtp

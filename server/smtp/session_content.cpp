@@ -227,6 +227,9 @@ net::Task<wire::Reply> Session::accept_content() {
     if (!accepted && accepted.error().code == Errc::limit) {
         co_return wire::Reply(451, "4.7.1", accepted.error().context);  // a relay client's share
     }
+    if (!accepted && accepted.error().code == Errc::refused) {
+        co_return wire::Reply(550, "5.7.1", accepted.error().context);
+    }
     if (!accepted && accepted.error().code == Errc::denied) {
         co_return wire::Reply(554, "5.7.1", accepted.error().context);  // likewise, on any day
     }
