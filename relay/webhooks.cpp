@@ -42,6 +42,7 @@ struct Webhooks::Post {
     Webhook hook;
     std::vector<TellableEvent> events;
     std::int64_t scanned = 0;  ///< the log was looked at up to here
+    std::int64_t until = 0;    ///< the cursor goes here when it is taken
     bool ready = false;        ///< it is its turn, and something is there or must be noted
     std::vector<std::string> networks;
     std::chrono::hours give_up{72};
@@ -213,10 +214,11 @@ net::Task<Result<Webhooks::Post>> Webhooks::load(WebhookId id) {
 
 // True where there may be more at once.
 net::Task<bool> Webhooks::tell(Post post) {
-    if (post.hook.until == 0) {
-        // Fixed before it is sent: whatever happens, the same again.
+    post.until = post.hook.until != 0 ? post.hook.until : post.events.empty() ? 0 : post.events.back().event.id;
+    // Several are fixed before they are sent: whatever happens, the same again. One alone is the same anyhow.
+    if (post.hook.until == 0 && (post.hook.batch > 1 || post.events.empty())) {
         const std::int64_t from = post.events.empty() ? post.scanned : post.events.front().event.id - 1;
-        const std::int64_t until = post.events.empty() ? 0 : post.events.back().event.id;
+        const std::int64_t until = post.until;
         std::vector<storage::StagedBodyPtr> no_bodies;
         auto fix = [hook = post.hook, from, until](storage::Tx& tx) {
             return storage::WebhookTx(tx).fix(hook, from, until);
@@ -277,9 +279,10 @@ net::Task<bool> Webhooks::conclude(Post post, Result<int> answer) {
     const auto jitter = Milliseconds(static_cast<std::int64_t>(
         core_.deps.random->below(static_cast<std::uint32_t>(std::max<std::int64_t>(wait.count() / 5, 1)))));
     const std::uint64_t count = post.events.size();
-    auto write = [hook, taken, over, said, count, next = now + wait + jitter](storage::Tx& tx) -> Result<bool> {
+    auto write = [hook, taken, over, said, count, until = post.until,
+                  next = now + wait + jitter](storage::Tx& tx) -> Result<bool> {
         storage::WebhookTx webhooks(tx);
-        if (taken) return webhooks.took(hook, count, said);
+        if (taken) return webhooks.took(hook, until, count, said);
         if (over) return webhooks.give_up(hook, said);
         return webhooks.failed(hook, next, said);
     };

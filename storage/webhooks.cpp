@@ -155,8 +155,9 @@ Result<Webhook> WebhookView::by_id(WebhookId id) const {
 }
 
 Result<std::int64_t> WebhookView::behind(const Webhook& hook) const {
-    Query q = db_.query("SELECT count(*) FROM events INDEXED BY events_by_id WHERE id > ?1");
-    TRY_VOID(q.bind(hook.cursor).row());
+    Query q = db_.query(
+        "SELECT count(*) FROM (SELECT 1 FROM events INDEXED BY events_by_id WHERE id > ?1 LIMIT ?2)");
+    TRY_VOID(q.bind(hook.cursor, kBehindMax).row());
     return q.i64(0);
 }
 
@@ -264,11 +265,11 @@ Result<bool> WebhookTx::fix(const Webhook& hook, std::int64_t from, std::int64_t
     return db_.changes() == 1;
 }
 
-Result<bool> WebhookTx::took(const Webhook& hook, std::uint64_t events, std::string_view answer) {
+Result<bool> WebhookTx::took(const Webhook& hook, std::int64_t until, std::uint64_t events, std::string_view answer) {
     const std::string_view said = answer.substr(0, kAnswerOctetsMax);
-    TRY_VOID(db_.query("UPDATE webhooks SET cursor = until, until = 0, tries = 0, next_ms = 0, failing_ms = 0, told = "
-                       "told + ?4, last_ms = ?5, last_answer = ?6 WHERE id = ?1 AND cursor = ?2 AND until = ?3")
-                 .bind(hook.id, hook.cursor, hook.until, events, tx_.now(), said)
+    TRY_VOID(db_.query("UPDATE webhooks SET cursor = ?4, until = 0, tries = 0, next_ms = 0, failing_ms = 0, told = "
+                       "told + ?5, last_ms = ?6, last_answer = ?7 WHERE id = ?1 AND cursor = ?2 AND until = ?3")
+                 .bind(hook.id, hook.cursor, hook.until, until, events, tx_.now(), said)
                  .run());
     return db_.changes() == 1;
 }

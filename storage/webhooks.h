@@ -2,7 +2,8 @@
 /// storage/webhooks: who is told of events over HTTPS, and how far each has been told.
 ///
 ///   events by id ... cursor | what the POST under way holds | until ... the rest
-///   a POST is fixed (until) before it is sent first, and tried until it is taken: at least once, the same each time
+///   a POST is tried until it is taken: at least once, the same each time; one of several events is fixed (until)
+///   before it is sent first
 /// Invariants  1. The cursor only moves over events that were taken, or that the webhook does not want.
 ///             2. Whoever sets the cursor back (replay) or ends the webhook wins over a POST under way.
 ///             3. Secrets are kept sealed (crypto::seal, purpose "webhook").
@@ -25,6 +26,7 @@ class Tx;
 
 inline constexpr std::size_t kWebhooksMax = 50;
 inline constexpr std::uint32_t kWebhookBatchMax = 100;
+inline constexpr std::int64_t kBehindMax = 100'000;
 inline constexpr std::string_view kWebhookPurpose = "webhook";
 
 enum class WebhookId : std::int64_t {};
@@ -73,7 +75,7 @@ class WebhookView {
     Result<std::vector<Webhook>> all() const;
     Result<Webhook> by_name(std::string_view name) const;
     Result<Webhook> by_id(WebhookId id) const;
-    /// How far the log is ahead of it, in events of any kind.
+    /// How far the log is ahead of it, in events of any kind; no more than kBehindMax are counted.
     Result<std::int64_t> behind(const Webhook& hook) const;
     /// The id of the first event at `moment` or after it; one more than the last where there is none.
     Result<std::int64_t> first_at(Time moment) const;
@@ -103,7 +105,8 @@ class WebhookTx final : public WebhookView {
     // ---- for who tells them; false where it was changed meanwhile, and nothing was written
     /// The POST under way goes so far; what lies before `from` it does not want.
     Result<bool> fix(const Webhook& hook, std::int64_t from, std::int64_t until);
-    Result<bool> took(const Webhook& hook, std::uint64_t events, std::string_view answer);
+    /// The cursor goes to `until`.
+    Result<bool> took(const Webhook& hook, std::int64_t until, std::uint64_t events, std::string_view answer);
     Result<bool> failed(const Webhook& hook, Time next, std::string_view answer);
     Result<bool> give_up(const Webhook& hook, std::string_view answer);
 

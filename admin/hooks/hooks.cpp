@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <fstream>
 
 #include "admin/undelete/moment.h"
 #include "protocols/base/ascii.h"
@@ -76,6 +77,9 @@ Result<std::string> add_webhook(storage::Store& store, const WebhookWish& wish) 
                          fmt::format("a POST holds 1 to {} events, not \"{}\"", storage::kWebhookBatchMax, wish.batch));
         }
         hook.batch = static_cast<std::uint32_t>(*number);
+    }
+    if (!hook.ca_file.empty() && !std::ifstream(hook.ca_file)) {
+        return Error(Errc::invalid, fmt::format("the file {} cannot be read", hook.ca_file));
     }
     std::string secret(kSecretOctets, '\0');
     system_random().fill({reinterpret_cast<unsigned char*>(secret.data()), secret.size()});

@@ -80,7 +80,13 @@ std::unique_ptr<Store> make_store(const std::string& directory) {
 }
 
 std::uintmax_t database_octets(const std::string& directory) {
-    return std::filesystem::file_size(directory + "/mail.db");
+    std::uintmax_t sum = 0;
+    for (const char* const name : {"/mail.db", "/mail.db-wal"}) {
+        std::error_code none;
+        const auto octets = std::filesystem::file_size(directory + name, none);
+        if (!none) sum += octets;
+    }
+    return sum;
 }
 
 mime::MessageFacts facts_of_mail(int i) {

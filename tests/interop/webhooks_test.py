@@ -37,6 +37,12 @@ class Session(socketserver.StreamRequestHandler):
         self.wfile.write(line.encode() + b"\r\n")
 
     def handle(self):
+        try:
+            self.talk()
+        except ConnectionError:
+            pass  # the other side was killed
+
+    def talk(self):
         self.say("220 remote.example ESMTP")
         for line in self.rfile:
             verb = line.strip().upper()

@@ -325,6 +325,17 @@ TEST_CASE("D48: a name that leads into our own house is not dialled, in whicheve
     }
 }
 
+TEST_CASE("D48: of a name that has both, only the public address is dialled, and each once for what was looked at") {
+    HookHouse f;
+    f.house.resolver.add_a("both.example.net", "127.0.0.1");
+    f.house.resolver.add_a("both.example.net", "198.51.100.80");
+    f.add("accepted", 1, "https://both.example.net/");
+    f.house.submit({"a@b.example"});
+    f.tell();
+    CHECK(f.listener.requests.size() == 1);
+    for (const net::Endpoint& to : f.house.dialer.dialled()) CHECK(to.address.is_public());
+}
+
 TEST_CASE("a network of the own house is reached where the setting names it, also without TLS and by address") {
     HookHouse f;
     f.listener.tls = nullptr;

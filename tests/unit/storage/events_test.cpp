@@ -152,4 +152,9 @@ TEST_CASE("every kind has its name") {
     CHECK(to_string(EventKind::expired) == "expired");
     CHECK(to_string(EventKind::refused) == "refused");
     CHECK(to_string(EventKind::system) == "system");
+    CHECK(to_string(EventKind::complained) == "complained");
+    CHECK(to_string(EventKind::suppressed) == "suppressed");
+    CHECK(to_string(EventKind::stopped) == "stopped");
+    CHECK(to_string(EventKind::resumed) == "resumed");
+    CHECK(to_string(EventKind::ping) == "ping");
 }

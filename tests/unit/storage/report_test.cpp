@@ -7,7 +7,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <future>
 #include <random>
+#include <thread>
 
 #include "storage/context.h"
 #include "storage/incidents.h"
@@ -298,6 +300,39 @@ TEST_CASE("the events alone give figures and queue again, whatever happened and 
         CHECK(replayed == f.store->read([](const Snapshot& s) { return stored_queue(s); }).value());
         CHECK(!replayed.empty());
     }
+}
+
+TEST_CASE("a write that fails beside one that does not, in one commit, counts nothing") {
+    Fixture f;
+    Sender sender(*f.store, f.clock, 1);
+    sender.submit({"x@b.example", "y@b.example"}, f.alice, "alice@a.example");
+    const auto to = sender.open();
+    REQUIRE(to.size() == 2);
+    std::promise<void> begun;
+    std::promise<void> go;
+    std::thread first([&] {
+        static_cast<void>(f.store->write({}, [&](Tx&) -> Result<> {
+            begun.set_value();
+            go.get_future().wait();
+            return {};
+        }));
+    });
+    begun.get_future().wait();
+    bool failed = false;
+    bool done = false;
+    const Outcome delivered = Sender::outcome(RecipientState::delivered, "delivered");
+    std::thread second([&] { failed = !sender.finish(to[0].id, delivered, true); });
+    std::thread third([&] { done = sender.finish(to[1].id, delivered).has_value(); });
+    // Both wait behind the first, and so come into one batch.
+    while (f.store->statistics().pending < 2) std::this_thread::yield();
+    go.set_value();
+    first.join();
+    second.join();
+    third.join();
+    CHECK(failed);
+    CHECK(done);
+    CHECK(f.lines(ReportBy::day).at(0).of(Figure::delivered) == 1);
+    CHECK(f.rebuild().differed == 0);
 }
 
 TEST_CASE("killed at any moment and started again, figures and queue are what the events say") {
