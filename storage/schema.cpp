@@ -204,6 +204,13 @@ CREATE TABLE account_recipients (account INTEGER NOT NULL, hash INTEGER NOT NULL
     WITHOUT ROWID;
 CREATE TABLE account_trust (account INTEGER PRIMARY KEY, until_ms INTEGER NOT NULL);
 )sql";
+constexpr const char* kSubmissions5 = R"sql(
+CREATE TABLE submission_keys (id INTEGER PRIMARY KEY AUTOINCREMENT, owner TEXT NOT NULL, key TEXT NOT NULL,
+    digest BLOB NOT NULL, message INTEGER NOT NULL, queue INTEGER NOT NULL, answer TEXT NOT NULL,
+    made_ms INTEGER NOT NULL, UNIQUE (owner, key));
+CREATE TABLE submission_notes (message INTEGER PRIMARY KEY, account INTEGER NOT NULL, tags TEXT NOT NULL,
+    metadata TEXT NOT NULL);
+)sql";
 constexpr const char* kToVersion5[] = {
     kReleased5,
     kSwitches5,
@@ -212,6 +219,7 @@ constexpr const char* kToVersion5[] = {
     kIncidents5,
     kReputation5,
     kAccountGuard5,
+    kSubmissions5,
 };
 
 constexpr Migration kMigrations[] = {{1, kToVersion2}, {2, kToVersion3}, {3, kToVersion4}, {4, kToVersion5}};

@@ -477,6 +477,27 @@ CREATE TABLE event_keys (
     PRIMARY KEY (bucket, hash, message, event)
 ) WITHOUT ROWID;
 
+-- Messages that named themselves by an idempotency key: the same one a second time queues nothing. The oldest rows go.
+CREATE TABLE submission_keys (
+    id      INTEGER PRIMARY KEY AUTOINCREMENT,  -- in order of arrival
+    owner   TEXT NOT NULL,                      -- whose key: 'a7' accounts.id, 'c3' relay_clients.id
+    key     TEXT NOT NULL,                      -- as it was given
+    digest  BLOB NOT NULL,                      -- SHA-256 of the request; empty: handed in by SMTP
+    message INTEGER NOT NULL,                   -- messages.id (the row may be gone)
+    queue   INTEGER NOT NULL,                   -- queue_items.id (likewise); 0: it went to mailboxes here only
+    answer  TEXT NOT NULL,                      -- what the API said, word for word; '': handed in by SMTP
+    made_ms INTEGER NOT NULL,                   -- when
+    UNIQUE (owner, key)
+);
+
+-- What a program said about its message for later: shown with the message's life, sent to nobody.
+CREATE TABLE submission_notes (
+    message  INTEGER PRIMARY KEY,  -- messages.id (the row may be gone)
+    account  INTEGER NOT NULL,     -- accounts.id in whose name it was handed in
+    tags     TEXT NOT NULL,        -- JSON array of strings
+    metadata TEXT NOT NULL         -- JSON object of strings
+);
+
 -- Where mail was imported from, folder by folder, so that an import can be repeated without duplicates.
 CREATE TABLE import_folders (
     id           INTEGER PRIMARY KEY AUTOINCREMENT,  -- ImportFolderId

@@ -55,6 +55,8 @@ constexpr SettingRow kRows[] = {
     {"search.part_octets_max", Kind::octets, "2097152", 1024, 1LL << 30, "decoded text of a message that is indexed"},
     {"srs.domain", Kind::text, "", 0, 0,
      "domain in the reverse-path of mail that is passed on for others; empty: the one of the alias that leads on"},
+    {"submission.key_hours", Kind::number, "48", 24, 720,
+     "hours that an idempotency key is remembered: a message with the same one is taken for the same message"},
     {"tlsrpt.organization", Kind::text, "", 0, 0, "who we are in TLS reports to other domains; empty: the host name"},
     {"tlsrpt.send", Kind::number, "1", 0, 1, "whether other domains get the daily TLS reports they ask for"},
     {"undelete.days", Kind::number, "14", 0, 3650, "days that expunged mail and deleted mailboxes can be restored"},

@@ -14,6 +14,7 @@
 #include "server/submission/rules.h"
 #include "storage/account_guard.h"
 #include "storage/await.h"
+#include "storage/submissions.h"
 
 namespace posthouse::server {
 
@@ -76,6 +77,35 @@ void set_priority(storage::NewQueueItem& item, const storage::StagedBody& body, 
     if (many || submission::is_for_many(mime::parse_fields(header))) {
         item.mail_class = static_cast<std::uint8_t>(storage::QueueClass::bulk);
     }
+}
+
+std::string public_id(storage::MessageId message, std::optional<storage::QueueId> queue) {
+    return queue ? storage::format_queue_id(*queue) : fmt::format("m{}", storage::raw(message));
+}
+
+// Whose idempotency keys these are; "": strangers have none.
+std::string key_owner(const storage::Delivery& delivery, std::optional<storage::RelayClientId> client) {
+    if (client) return storage::submission_owner(*client);
+    return delivery.submitter ? storage::submission_owner(*delivery.submitter) : std::string();
+}
+
+smtp::AcceptedMessage first_answer(storage::KeptSubmission first) {
+    const bool queued = storage::raw(first.queue) != 0;
+    smtp::AcceptedMessage out(public_id(first.message, queued ? std::optional(first.queue) : std::nullopt));
+    out.repeated = true;
+    out.digest = std::move(first.digest);
+    out.answer = std::move(first.answer);
+    return out;
+}
+
+Result<> keep_key(storage::Tx& tx, std::string_view owner, const smtp::Wishes& wishes, const storage::Accepted& taken,
+                  const std::string& answer) {
+    storage::KeptSubmission kept;
+    kept.digest = wishes.digest;
+    kept.message = taken.message;
+    kept.queue = taken.queue.value_or(storage::QueueId{});
+    kept.answer = answer;
+    return storage::SubmissionTx(tx).keep(owner, wishes.key, kept);
 }
 
 // Where one message goes, duplicates merged: an account gets one copy however many of its addresses were named.
@@ -151,7 +181,8 @@ class StoreBackend final : public smtp::Backend {
           local_copies_(metrics.counter("delivery_local_total", "Copies put into local mailboxes")),
           queued_(metrics.counter("delivery_queued_total", "Recipients put into the queue")),
           distrusted_(metrics.counter("relay_clients_distrusted_total", "Relay clients whose address is not believed")),
-          over_share_(metrics.counter("relay_client_limits_total", "Messages of relay clients put off by a limit")) {}
+          over_share_(metrics.counter("relay_client_limits_total", "Messages of relay clients put off by a limit")),
+          repeated_(metrics.counter("submission_repeated_total", "Messages not queued again: their key was known")) {}
 
     net::Task<Result<smtp::RecipientKind>> lookup_recipient(wire::Path recipient, std::optional<smtp::Login> login,
                                                             std::uint64_t declared_octets) override {
@@ -249,25 +280,46 @@ class StoreBackend final : public smtp::Backend {
         if (!facts) co_return Error(facts.error());
         delivery->facts = *std::move(facts);
         if (delivery->outgoing) set_priority(*delivery->outgoing, *staged, delivery->facts.header_octets);
+        if (delivery->outgoing && envelope.wishes.mail_class) {
+            delivery->outgoing->mail_class = *envelope.wishes.mail_class;
+        }
 
         std::vector<storage::StagedBodyPtr> bodies{std::move(staged)};
         const auto client = client_of(envelope);
         const std::size_t recipients = envelope.recipients.size();
-        auto write = [delivery, client, recipients](storage::Tx& tx) -> Result<storage::Accepted> {
+        auto write = [delivery, client, recipients,
+                      wishes = std::move(envelope.wishes)](storage::Tx& tx) -> Result<smtp::AcceptedMessage> {
+            const std::string owner = key_owner(*delivery, client);
+            const bool has_key = !wishes.key.empty() && !owner.empty();
+            if (has_key) {
+                TRY(auto first, storage::SubmissionTx(tx).find(owner, wishes.key, tx.now()));
+                if (first) return first_answer(*std::move(first));
+            }
             if (client) TRY_VOID(storage::RelayClientTx(tx).charge(*client, recipients));
             TRY(const storage::Accepted taken, tx.deliver(*delivery));
             // What behaves as if it were stolen is taken all the same, and held.
             if (taken.queue && delivery->submitter) {
                 TRY_VOID(storage::AccountGuardTx(tx).submitted(*taken.queue, *delivery->outgoing));
             }
-            return taken;
+            smtp::AcceptedMessage out(public_id(taken.message, taken.queue));
+            out.message_id = delivery->facts.message_id;
+            if (wishes.answer) out.answer = wishes.answer(out);
+            if (has_key) TRY_VOID(keep_key(tx, owner, wishes, taken, out.answer));
+            if (wishes.has_notes && delivery->submitter) {
+                TRY_VOID(storage::SubmissionTx(tx).note(
+                    taken.message, storage::SubmissionNotes(*delivery->submitter, wishes.tags, wishes.metadata)));
+            }
+            return out;
         };
-        const auto accepted = co_await storage::commit(store_, loop_, std::move(bodies), std::move(write));
+        auto accepted = co_await storage::commit(store_, loop_, std::move(bodies), std::move(write));
         if (!accepted) co_return Error(accepted.error());
+        if (accepted->repeated) {
+            repeated_.add();
+            co_return accepted;
+        }
         local_copies_.add(static_cast<std::int64_t>(delivery->local.size()));
         if (delivery->outgoing) queued_.add(static_cast<std::int64_t>(delivery->outgoing->recipients.size()));
-        co_return smtp::AcceptedMessage(accepted->queue ? storage::format_queue_id(*accepted->queue)
-                                                        : fmt::format("m{}", storage::raw(accepted->message)));
+        co_return accepted;
     }
 
  private:
@@ -385,6 +437,7 @@ class StoreBackend final : public smtp::Backend {
     Metrics::Value& queued_;
     Metrics::Value& distrusted_;
     Metrics::Value& over_share_;
+    Metrics::Value& repeated_;
 };
 
 }  // namespace
