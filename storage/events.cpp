@@ -10,9 +10,9 @@ namespace posthouse::storage {
 namespace {
 
 constexpr std::int64_t kBucketEvents = 4096;
-constexpr std::array<std::string_view, 13> kKindNames = {"received",  "stored",  "queued", "attempted", "delayed",
-                                                         "delivered", "bounced", "held",   "released",  "cancelled",
-                                                         "expired",   "refused", "system"};
+constexpr std::array<std::string_view, 15> kKindNames = {
+    "received", "stored",    "queued",  "attempted", "delayed", "delivered",  "bounced",   "held",
+    "released", "cancelled", "expired", "refused",   "system",  "complained", "suppressed"};
 #define EVENT_COLUMNS "id, at_ms, kind, message, queue, message_id, sender, recipient, detail, dialogue"
 
 /// FNV-1a, 64 bits folded to 32. Only finds candidates; equality is checked on the events.

@@ -26,6 +26,8 @@ enum class EventKind : std::uint8_t {
     expired,
     refused,    ///< turned away at the door; nothing was accepted
     system,     ///< about the server itself, not a message
+    complained,  ///< the recipient called it spam
+    suppressed,  ///< not sent: the recipient is known not to take it (storage/suppression.h)
 };
 std::string_view to_string(EventKind kind);
 

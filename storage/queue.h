@@ -159,6 +159,7 @@ struct Outcome {
     WaitCause cause = WaitCause::none;  ///< for waiting
     LaneId lane{};                      ///< likewise
     bool uses_attempt = true;           ///< false: it waits on in its lane, the attempt does not count
+    bool suppressed = false;            ///< for failed: it was not sent, since the recipient gets no mail for now
     IncidentId incident{};              ///< for held: why
     Time fault_since{};                 ///< for held: since when; none leaves what is known
 };

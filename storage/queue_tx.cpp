@@ -97,7 +97,7 @@ Result<> QueueImpl::finish(RecipientId id, const Outcome& outcome) {
             .run());
     TRY(const QueueItem owner, item(before.queue));
     NewEvent event;
-    event.kind = kind_of(outcome.state);
+    event.kind = outcome.suppressed ? EventKind::suppressed : kind_of(outcome.state);
     event.message = owner.message;
     event.queue = before.queue;
     event.recipient = before.address;

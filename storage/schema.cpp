@@ -211,6 +211,28 @@ CREATE TABLE submission_keys (id INTEGER PRIMARY KEY AUTOINCREMENT, owner TEXT N
 CREATE TABLE submission_notes (message INTEGER PRIMARY KEY, account INTEGER NOT NULL, tags TEXT NOT NULL,
     metadata TEXT NOT NULL);
 )sql";
+constexpr const char* kSuppression5 = R"sql(
+CREATE TABLE suppressions (address TEXT NOT NULL, scope TEXT NOT NULL, reason TEXT NOT NULL, reply TEXT NOT NULL,
+    remote TEXT NOT NULL, step INTEGER NOT NULL, times INTEGER NOT NULL, since_ms INTEGER NOT NULL,
+    last_ms INTEGER NOT NULL, until_ms INTEGER NOT NULL, undone_ms INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (address, scope, reason)) WITHOUT ROWID;
+)sql";
+constexpr const char* kRoleMail5 = R"sql(
+CREATE TABLE role_marks (mailbox INTEGER PRIMARY KEY, uid INTEGER NOT NULL);
+CREATE TABLE dmarc_reports (id INTEGER PRIMARY KEY AUTOINCREMENT, received_ms INTEGER NOT NULL,
+    organization TEXT NOT NULL, report_id TEXT NOT NULL, domain TEXT NOT NULL, begin_s INTEGER NOT NULL,
+    end_s INTEGER NOT NULL, policy TEXT NOT NULL, messages INTEGER NOT NULL, passed INTEGER NOT NULL,
+    UNIQUE (organization, report_id, domain));
+CREATE TABLE dmarc_rows (report INTEGER NOT NULL, position INTEGER NOT NULL, source_ip TEXT NOT NULL,
+    messages INTEGER NOT NULL, disposition TEXT NOT NULL, dkim INTEGER NOT NULL, spf INTEGER NOT NULL,
+    header_from TEXT NOT NULL, dkim_domain TEXT NOT NULL, spf_domain TEXT NOT NULL, PRIMARY KEY (report, position))
+    WITHOUT ROWID;
+)sql";
+constexpr const char* kReceipts5 = R"sql(
+CREATE TABLE receipts (id INTEGER PRIMARY KEY AUTOINCREMENT, message INTEGER NOT NULL, message_id TEXT NOT NULL,
+    sender TEXT NOT NULL, envid TEXT NOT NULL, tls INTEGER NOT NULL, accepted_ms INTEGER NOT NULL,
+    recipient TEXT NOT NULL, orcpt TEXT NOT NULL, expanded INTEGER NOT NULL);
+)sql";
 constexpr const char* kToVersion5[] = {
     kReleased5,
     kSwitches5,
@@ -220,6 +242,9 @@ constexpr const char* kToVersion5[] = {
     kReputation5,
     kAccountGuard5,
     kSubmissions5,
+    kSuppression5,
+    kRoleMail5,
+    kReceipts5,
 };
 
 constexpr Migration kMigrations[] = {{1, kToVersion2}, {2, kToVersion3}, {3, kToVersion4}, {4, kToVersion5}};

@@ -429,6 +429,70 @@ CREATE TABLE incidents (
 );
 CREATE UNIQUE INDEX incidents_open ON incidents (kind, way, source, site, domain) WHERE state = 0;
 
+-- Receipts that senders asked for (NOTIFY=SUCCESS, RFC 3461) and that the relay has not sent yet.
+CREATE TABLE receipts (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,  -- in order of arrival
+    message     INTEGER NOT NULL,                   -- messages.id (the row may be gone)
+    message_id  TEXT NOT NULL,                      -- Message-ID field
+    sender      TEXT NOT NULL,                      -- reverse-path, who gets it
+    envid       TEXT NOT NULL,                      -- RFC 3461 4.4; '' where not given
+    tls         INTEGER NOT NULL,                   -- as in queue_items
+    accepted_ms INTEGER NOT NULL,                   -- when the message was taken
+    recipient   TEXT NOT NULL,                      -- as the sender wrote to it
+    orcpt       TEXT NOT NULL,                      -- RFC 3461 4.2; '' where not given
+    expanded    INTEGER NOT NULL                    -- 1: an alias with several targets; 0: it lies in a mailbox
+);
+
+-- How far mailboxes that collect reports were read (storage/role_mail.h).
+CREATE TABLE role_marks (
+    mailbox INTEGER PRIMARY KEY,  -- mailboxes.id (the row may be gone)
+    uid     INTEGER NOT NULL      -- the last that was read
+);
+
+-- Aggregate reports of others on mail in the name of our domains (RFC 7489 7.2).
+CREATE TABLE dmarc_reports (
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,  -- in order of arrival
+    received_ms  INTEGER NOT NULL,                   -- when it was read
+    organization TEXT NOT NULL,                      -- who reports
+    report_id    TEXT NOT NULL,                      -- as it names itself
+    domain       TEXT NOT NULL,                      -- that it is about, lower case
+    begin_s      INTEGER NOT NULL,                   -- from
+    end_s        INTEGER NOT NULL,                   -- to
+    policy       TEXT NOT NULL,                      -- p= that they found
+    messages     INTEGER NOT NULL,                   -- all rows together
+    passed       INTEGER NOT NULL,                   -- of them aligned by DKIM or SPF
+    UNIQUE (organization, report_id, domain)
+);
+CREATE TABLE dmarc_rows (
+    report      INTEGER NOT NULL,  -- dmarc_reports.id
+    position    INTEGER NOT NULL,  -- in the report, from 0; the first 1000 are kept
+    source_ip   TEXT NOT NULL,     -- who sent
+    messages    INTEGER NOT NULL,  -- how many
+    disposition TEXT NOT NULL,     -- 'none', 'quarantine', 'reject'
+    dkim        INTEGER NOT NULL,  -- 1: aligned
+    spf         INTEGER NOT NULL,  -- likewise
+    header_from TEXT NOT NULL,     -- domain of From
+    dkim_domain TEXT NOT NULL,     -- that signed, and its selector: 'home.example/s1'; ''
+    spf_domain  TEXT NOT NULL,     -- that SPF was asked of; ''
+    PRIMARY KEY (report, position)
+) WITHOUT ROWID;
+
+-- Addresses that get no mail for a while: nobody is there, or somebody wants none (storage/suppression.h).
+CREATE TABLE suppressions (
+    address   TEXT NOT NULL,              -- of the recipient, lower case
+    scope     TEXT NOT NULL,              -- whose mail: a domain of senders, the name of a stream; '' everybody's
+    reason    TEXT NOT NULL,              -- 'recipient-unknown', 'recipient-disabled', 'complaint', 'unsubscribed', 'by-hand'
+    reply     TEXT NOT NULL,              -- what it comes from, word for word
+    remote    TEXT NOT NULL,              -- who said it; '' where nobody did
+    step      INTEGER NOT NULL,           -- of the ladder: 7, 30, 90 days, for good
+    times     INTEGER NOT NULL,           -- that it was said
+    since_ms  INTEGER NOT NULL,           -- when this step began
+    last_ms   INTEGER NOT NULL,           -- when it was said last
+    until_ms  INTEGER NOT NULL,           -- its end; 0: for good
+    undone_ms INTEGER NOT NULL DEFAULT 0, -- when it was undone by hand; 0: it was not
+    PRIMARY KEY (address, scope, reason)
+) WITHOUT ROWID;
+
 -- What the relay learned about the patience of each site, and how its lane stood when it was last written down.
 CREATE TABLE lanes (
     id                 INTEGER PRIMARY KEY AUTOINCREMENT,  -- LaneId
