@@ -41,7 +41,7 @@ Time minute_of(Time now) { return std::chrono::floor<std::chrono::minutes>(now);
 
 #define CLIENT_COLUMNS                                                                                         \
     "id, name, password_digest, addresses, sender_domains, minute_max, day_max, class, disabled, created_ms, " \
-    "minute_ms, minute_used, day, day_used, distrust"
+    "minute_ms, minute_used, day, day_used, distrust, stream"
 
 RelayClient client_of(const Query& row) {
     RelayClient out;
@@ -60,6 +60,7 @@ RelayClient client_of(const Query& row) {
     out.day = row.i64(12);
     out.day_used = row.u64(13);
     out.distrust = row.text(14);
+    out.stream = row.text(15);
     return out;
 }
 
@@ -170,9 +171,9 @@ Result<RelayClientId> RelayClientTx::add(const RelayClient& client) {
     const std::string domains = ascii::to_lower(join(client.sender_domains));
     TRY_VOID(
         db_.query("INSERT INTO relay_clients (name, password_digest, addresses, sender_domains, minute_max, day_max, "
-                  "class, created_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")
+                  "class, created_ms, stream) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")
             .bind(name, client.password_digest, addresses, domains, client.minute_max, client.day_max,
-                  client.mail_class, tx_.now())
+                  client.mail_class, tx_.now(), client.stream)
             .run());
     changed();
     return static_cast<RelayClientId>(db_.last_id());

@@ -45,6 +45,7 @@ struct RelayClient {
     std::int64_t day = 0;  ///< since 1970
     std::uint64_t day_used = 0;
     std::string distrust;  ///< why its addresses are not believed; "" where they are
+    std::string stream;    ///< that its mail is of where it names none (storage/streams.h), or ""
 };
 
 class RelayClientView {

@@ -233,6 +233,14 @@ CREATE TABLE receipts (id INTEGER PRIMARY KEY AUTOINCREMENT, message INTEGER NOT
     sender TEXT NOT NULL, envid TEXT NOT NULL, tls INTEGER NOT NULL, accepted_ms INTEGER NOT NULL,
     recipient TEXT NOT NULL, orcpt TEXT NOT NULL, expanded INTEGER NOT NULL);
 )sql";
+constexpr const char* kStreams5 = R"sql(
+ALTER TABLE queue_items ADD COLUMN stream TEXT NOT NULL DEFAULT '';
+ALTER TABLE relay_clients ADD COLUMN stream TEXT NOT NULL DEFAULT '';
+CREATE TABLE streams (name TEXT PRIMARY KEY, owner TEXT NOT NULL, class INTEGER NOT NULL, is_list INTEGER NOT NULL,
+    created_ms INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE stream_recipients (id INTEGER PRIMARY KEY AUTOINCREMENT, stream TEXT NOT NULL, address TEXT NOT NULL,
+    UNIQUE (stream, address));
+)sql";
 constexpr const char* kToVersion5[] = {
     kReleased5,
     kSwitches5,
@@ -245,6 +253,7 @@ constexpr const char* kToVersion5[] = {
     kSuppression5,
     kRoleMail5,
     kReceipts5,
+    kStreams5,
 };
 
 constexpr Migration kMigrations[] = {{1, kToVersion2}, {2, kToVersion3}, {3, kToVersion4}, {4, kToVersion5}};

@@ -70,6 +70,8 @@ constexpr SettingRow kRows[] = {
     {"tlsrpt.organization", Kind::text, "", 0, 0, "who we are in TLS reports to other domains; empty: the host name"},
     {"tlsrpt.send", Kind::number, "1", 0, 1, "whether other domains get the daily TLS reports they ask for"},
     {"undelete.days", Kind::number, "14", 0, 3650, "days that expunged mail and deleted mailboxes can be restored"},
+    {"unsubscribe.url", Kind::text, "", 0, 0,
+     "what unsubscribe addresses begin with, https://lists.example.org; empty: https:// and the name of this server"},
 };
 
 bool parse_number(std::string_view text, std::int64_t& out) {

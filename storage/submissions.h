@@ -103,7 +103,8 @@ struct Submission {
     Ret ret = Ret::unspecified;
     NotifyBits notify = 0;
     TlsWish tls = TlsWish::policy;
-    std::optional<QueueClass> mail_class;  ///< nothing: transactional, or bulk where the message calls itself so
+    std::string stream;                    ///< that it is of, or ""
+    std::optional<QueueClass> mail_class;  ///< nothing: the stream's; transactional; bulk where the header says so
     std::string key;                       ///< idempotency key, or ""
     std::string digest;                    ///< SHA-256 of the request that the key goes with
     std::string tags = "[]";

@@ -83,6 +83,7 @@ Result<RelayClient> read_client(const Invocation& call) {
         if (!mail_class) return Error(Errc::invalid, "--class takes interactive, transactional or bulk");
         client.mail_class = *mail_class;
     }
+    client.stream = call.get("--stream");
     return client;
 }
 
@@ -132,7 +133,7 @@ Record row_of(const RelayClient& client) {
     row.add("sender_domains", client.sender_domains);
     row.add("this_minute", limit(client.minute_max, storage::used_this_minute(client, now)));
     row.add("today", limit(client.day_max, same_day ? client.day_used : 0));
-    row.add("class", storage::class_name(client.mail_class));
+    row.add("class", storage::class_name(client.mail_class)).add("stream", client.stream);
     return row;
 }
 
@@ -208,7 +209,8 @@ constexpr Argument kAdd[] = {
      "at most so many recipients a minute, such as 30/min; a message for more goes whole, and the "
      "next ones wait for it"},
     {Kind::option, "--per-day", "at most so many recipients a day (UTC)"},
-    {Kind::option, "--class", "interactive, transactional (the default) or bulk: its share where mail waits"}};
+    {Kind::option, "--class", "interactive, transactional (the default) or bulk: its share where mail waits"},
+    {Kind::option, "--stream", "the stream that its mail is of, where that names none (posthouse stream)"}};
 constexpr Argument kName[] = {{Kind::positional, "NAME", "the client's name"}};
 
 constexpr Command kRows[] = {

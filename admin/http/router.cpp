@@ -48,7 +48,7 @@ constexpr Endpoint kOwn[] = {{"GET", "/healthz", Access::open, answer_health},
 std::vector<const Endpoint*> all_endpoints() {
     std::vector<const Endpoint*> out;
     for (const auto rows : {std::span<const Endpoint>(kOwn), deleted_endpoints(), incident_endpoints(),
-                            message_endpoints(), policy_endpoints(), send_endpoints()}) {
+                            message_endpoints(), policy_endpoints(), send_endpoints(), unsubscribe_endpoints()}) {
         for (const Endpoint& row : rows) out.push_back(&row);
     }
     return out;
@@ -107,7 +107,8 @@ bool is_type(std::string_view content_type, std::string_view wanted) {
 
 std::uint64_t body_octets_max(const HttpDeps& deps, Takes takes) {
     switch (takes) {
-        case Takes::json: break;
+        case Takes::json:
+        case Takes::form: break;
         case Takes::messages: return deps.message_octets_max / 3 * 4 + kRequestSlackOctets;  // RFC 4648 4
         case Takes::mail: return deps.message_octets_max;
     }
@@ -217,7 +218,7 @@ HttpAnswer problem(const Error& error, std::string_view field) {
 std::optional<HttpAnswer> Router::take_body(Call& call, Takes takes) {
     const HttpRequest& request = call.request;
     const std::string_view wanted = takes == Takes::mail ? "message/rfc822" : "application/json";
-    if (!is_type(request.content_type, wanted)) {
+    if (takes != Takes::form && !is_type(request.content_type, wanted)) {
         HttpAnswer out = problem(415, fmt::format("The body must be {}.", wanted), "Content-Type");
         out.fields.emplace_back("Accept", std::string(wanted));  // RFC 9110 15.5.16
         return out;

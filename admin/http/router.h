@@ -99,6 +99,7 @@ enum class Takes {
     json,      ///< up to kBodyOctetsMax
     messages,  ///< JSON with messages in it: as long as one message may be, in base64
     mail,      ///< message/rfc822
+    form,      ///< of any type, up to kBodyOctetsMax, and not looked at
 };
 
 /// A row. `account`: the first "{}" of the path is an address, and the token must be good for it; `server`: the token
@@ -115,6 +116,7 @@ std::span<const Endpoint> incident_endpoints();
 std::span<const Endpoint> message_endpoints();
 std::span<const Endpoint> policy_endpoints();
 std::span<const Endpoint> send_endpoints();
+std::span<const Endpoint> unsubscribe_endpoints();
 
 class Router {
  public:

@@ -16,6 +16,7 @@
 #include "protocols/mime/encoding.h"
 #include "protocols/mime/header.h"
 #include "protocols/mime/idna.h"
+#include "storage/streams.h"
 
 namespace posthouse::admin {
 namespace {
@@ -57,6 +58,8 @@ Fault read_text(const Var& value, const std::string& field, std::string& out) {
     if (!value.isString()) return fault(field, "This is a text.");
     out = value.extract<std::string>();
     if (out.contains('\0')) return fault(field, "A text must not hold a NUL.");
+    // Half of a surrogate pair, escaped (RFC 8259 8.2).
+    if (!ascii::is_valid_utf8(out)) return fault(field, "A text must be UTF-8.");
     return std::nullopt;
 }
 
@@ -270,6 +273,18 @@ Fault take_class(const std::string& text, const std::string& field, storage::Sub
     return std::nullopt;
 }
 
+Fault take_stream(const std::string& text, const std::string& field, storage::Submission& out) {
+    if (!storage::is_stream_name(text)) return fault(field, "This is no name of a stream; posthouse stream list.");
+    out.stream = text;
+    return std::nullopt;
+}
+
+Fault read_stream(Reading& r, const std::string& field, const Var& value) {
+    std::string text;
+    if (auto wrong = read_text(value, field, text)) return wrong;
+    return take_stream(text, field, r.out);
+}
+
 Fault read_class(Reading& r, const std::string& field, const Var& value) {
     std::string text;
     if (auto wrong = read_text(value, field, text)) return wrong;
@@ -422,6 +437,7 @@ constexpr Member kMembers[] = {{"from", read_from},
                                {"headers", read_headers},
                                {"attachments", read_attachments},
                                {"class", read_class},
+                               {"stream", read_stream},
                                {"tags", read_tags},
                                {"metadata", read_metadata},
                                {"envelope", read_envelope}};
@@ -450,6 +466,7 @@ std::vector<std::string> split(std::string_view text) {
 
 Fault take_query(const std::string& name, const std::string& value, storage::Submission& out) {
     if (name == "class") return take_class(value, name, out);
+    if (name == "stream") return take_stream(value, name, out);
     if (name == "tags") return take_tags(split(value), name, out);
     if (name == "envid") return take_envid(value, name, out);
     if (name == "notify") return take_notify(split(value), name, out);
@@ -463,7 +480,7 @@ Fault take_query(const std::string& name, const std::string& value, storage::Sub
     } else if (name == "require_tls") {
         if (value == "1" || value == "true") out.tls = storage::TlsWish::require;
     } else {
-        return fault(name, "There are from, to, class, tags, envid, notify, ret and require_tls.");
+        return fault(name, "There are from, to, stream, class, tags, envid, notify, ret and require_tls.");
     }
     return std::nullopt;
 }

@@ -5,6 +5,7 @@
 ///   subject, text, html             UTF-8
 ///   headers                         {"X-Order": "17"}: what is not made from the others
 ///   attachments                     [{"name", "type", "content" (base64), "content_id", "inline"}]
+///   stream                          the name of one (storage/streams.h): its class, and one-click unsubscribing
 ///   class                           "transactional" or "bulk"
 ///   tags, metadata                  ["welcome"], {"order": "17"}: for the sender alone
 ///   envelope                        {"from", "to", "envid", "notify", "ret", "require_tls"} (RFC 3461, RFC 8689)
@@ -40,8 +41,8 @@ Poco::JSON::Object::Ptr parse_json_object(const std::string& body);
 /// Fills recipients, octets and envelope of `out` from one message in JSON. `prefix` stands before the fields' names.
 std::optional<SendFault> read_message(const Poco::JSON::Object& object, const std::string& prefix, Random& random,
                                       storage::Submission& out);
-/// The same from a message as it is and the query: from, to (several: commas between), class, tags (likewise), envid,
-/// notify, ret, require_tls. Without `to` its To, Cc and Bcc fields count.
+/// The same from a message as it is and the query: from, to (several: commas between), stream, class, tags (likewise),
+/// envid, notify, ret, require_tls. Without `to` its To, Cc and Bcc fields count.
 std::optional<SendFault> read_mail(std::string body, const std::map<std::string, std::string>& query,
                                    storage::Submission& out);
 

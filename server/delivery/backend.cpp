@@ -9,11 +9,14 @@
 #include "protocols/base/log.h"
 #include "protocols/mime/facts.h"
 #include "protocols/mime/header.h"
+#include "protocols/policy/one_click.h"
 #include "server/auth/exchange.h"
 #include "server/delivery/client_login.h"
+#include "server/delivery/unwilling.h"
 #include "server/submission/rules.h"
 #include "storage/account_guard.h"
 #include "storage/await.h"
+#include "storage/streams.h"
 #include "storage/submissions.h"
 
 namespace posthouse::server {
@@ -96,6 +99,54 @@ smtp::AcceptedMessage first_answer(storage::KeptSubmission first) {
     out.digest = std::move(first.digest);
     out.answer = std::move(first.answer);
     return out;
+}
+
+/// Who wants no more of what, by mail to an unsubscribe address.
+struct Farewell {
+    std::vector<std::string> tokens;
+    std::string how;
+};
+
+Farewell farewell_of(const smtp::Envelope& envelope) {
+    Farewell out;
+    for (const smtp::Recipient& one : envelope.recipients) {
+        if (one.kind != smtp::RecipientKind::unsubscribe) continue;
+        out.tokens.push_back(policy::token_of_mailbox(one.path.local_part).value_or(""));
+    }
+    out.how = "by mail " + envelope.received_detail;
+    return out;
+}
+
+Result<> take_leave(storage::Tx& tx, const std::string& sealing_key, const Farewell& farewell) {
+    for (const std::string& token : farewell.tokens) {
+        TRY_VOID(storage::StreamTx(tx).unsubscribe(token, sealing_key, farewell.how));
+    }
+    return {};
+}
+
+Result<> tell_left_out(storage::Tx& tx, const storage::Delivery& delivery, const storage::Accepted& taken,
+                       const smtp::Wishes& wishes) {
+    for (const auto& [address, why] : wishes.left_out) {
+        storage::Event event;
+        event.at = tx.now();
+        event.kind = storage::EventKind::suppressed;
+        event.message = taken.message;
+        event.queue = taken.queue.value_or(storage::QueueId{});
+        event.sender = delivery.sender;
+        event.recipient = address;
+        event.detail = why;
+        TRY_VOID(tx.events().append(event));
+    }
+    return {};
+}
+
+// Each recipient of a list gets a number, which his copy will bear.
+Result<> subscribe_all(storage::Tx& tx, const storage::Delivery& delivery) {
+    if (!delivery.outgoing || delivery.outgoing->stream.empty()) return {};
+    for (const storage::NewRecipient& one : delivery.outgoing->recipients) {
+        TRY_VOID(storage::StreamTx(tx).subscribe(delivery.outgoing->stream, one.address));
+    }
+    return {};
 }
 
 Result<> keep_key(storage::Tx& tx, std::string_view owner, const smtp::Wishes& wishes, const storage::Accepted& taken,
@@ -182,12 +233,17 @@ class StoreBackend final : public smtp::Backend {
           queued_(metrics.counter("delivery_queued_total", "Recipients put into the queue")),
           distrusted_(metrics.counter("relay_clients_distrusted_total", "Relay clients whose address is not believed")),
           over_share_(metrics.counter("relay_client_limits_total", "Messages of relay clients put off by a limit")),
-          repeated_(metrics.counter("submission_repeated_total", "Messages not queued again: their key was known")) {}
+          repeated_(metrics.counter("submission_repeated_total", "Messages not queued again: their key was known")),
+          unsubscribed_(metrics.counter("unsubscribed_total", "Recipients who unsubscribed", "by=\"mail\"")) {}
 
     net::Task<Result<smtp::RecipientKind>> lookup_recipient(wire::Path recipient, std::optional<smtp::Login> login,
                                                             std::uint64_t declared_octets) override {
         auto picture = directory_.picture();
         if (directory_.bounces()->is_one(recipient, *picture)) co_return look_up_bounce(recipient);
+        if (const auto token = policy::token_of_mailbox(recipient.local_part);
+            token && picture->is_ours(recipient.domain)) {
+            co_return co_await look_up_farewell(*token);
+        }
         const bool literal = recipient.is_literal();
         Resolution found = picture->resolve(at_home(recipient, *picture));
         const bool no = found.kind == Resolution::Kind::unknown || (found.kind == Resolution::Kind::not_ours && !login);
@@ -273,6 +329,7 @@ class StoreBackend final : public smtp::Backend {
                                                     smtp::Envelope envelope) override {
         auto& sink = static_cast<StagedSink&>(*body);
         CO_TRY(storage::StagedBodyPtr staged, sink.finish());
+        if (is_farewell(envelope)) co_return co_await take_farewell(std::move(envelope));
         auto delivery = std::make_shared<storage::Delivery>();
         delivery->body = staged;
         CO_TRY_VOID(spread(*delivery, envelope));
@@ -280,6 +337,7 @@ class StoreBackend final : public smtp::Backend {
         if (!facts) co_return Error(facts.error());
         delivery->facts = *std::move(facts);
         if (delivery->outgoing) set_priority(*delivery->outgoing, *staged, delivery->facts.header_octets);
+        CO_TRY_VOID(co_await apply_stream(*delivery, envelope));
         if (delivery->outgoing && envelope.wishes.mail_class) {
             delivery->outgoing->mail_class = *envelope.wishes.mail_class;
         }
@@ -287,7 +345,7 @@ class StoreBackend final : public smtp::Backend {
         std::vector<storage::StagedBodyPtr> bodies{std::move(staged)};
         const auto client = client_of(envelope);
         const std::size_t recipients = envelope.recipients.size();
-        auto write = [delivery, client, recipients,
+        auto write = [&store = store_, delivery, client, recipients, farewell = farewell_of(envelope),
                       wishes = std::move(envelope.wishes)](storage::Tx& tx) -> Result<smtp::AcceptedMessage> {
             const std::string owner = key_owner(*delivery, client);
             const bool has_key = !wishes.key.empty() && !owner.empty();
@@ -297,6 +355,9 @@ class StoreBackend final : public smtp::Backend {
             }
             if (client) TRY_VOID(storage::RelayClientTx(tx).charge(*client, recipients));
             TRY(const storage::Accepted taken, tx.deliver(*delivery));
+            TRY_VOID(subscribe_all(tx, *delivery));
+            TRY_VOID(take_leave(tx, store.sealing_key(), farewell));
+            TRY_VOID(tell_left_out(tx, *delivery, taken, wishes));
             // What behaves as if it were stolen is taken all the same, and held.
             if (taken.queue && delivery->submitter) {
                 TRY_VOID(storage::AccountGuardTx(tx).submitted(*taken.queue, *delivery->outgoing));
@@ -323,6 +384,61 @@ class StoreBackend final : public smtp::Backend {
     }
 
  private:
+    // Mail to unsubscribe addresses alone: what it says does not matter.
+    static bool is_farewell(const smtp::Envelope& envelope) {
+        return !envelope.recipients.empty() && std::ranges::all_of(envelope.recipients, [](const auto& one) {
+            return one.kind == smtp::RecipientKind::unsubscribe;
+        });
+    }
+
+    net::Task<Result<smtp::AcceptedMessage>> take_farewell(smtp::Envelope envelope) {
+        auto write = [&store = store_, farewell = farewell_of(envelope)](storage::Tx& tx) {
+            return take_leave(tx, store.sealing_key(), farewell);
+        };
+        std::vector<storage::StagedBodyPtr> no_bodies;
+        const auto done = co_await storage::commit(store_, loop_, std::move(no_bodies), std::move(write));
+        if (!done) co_return Error(done.error());
+        unsubscribed_.add(static_cast<std::int64_t>(envelope.recipients.size()));
+        co_return smtp::AcceptedMessage("unsubscribed");
+    }
+
+    // The stream that a program named: whose it is, and what it makes of the message.
+    net::Task<Result<>> apply_stream(storage::Delivery& delivery, smtp::Envelope& envelope) {
+        std::string name = envelope.wishes.stream;
+        const bool by_client = envelope.login && envelope.login->is_relay_client() && !envelope.sender.is_null();
+        if (name.empty() && by_client) {
+            const storage::RelayClient* const client = directory_.clients().by_name(envelope.login->address);
+            if (client != nullptr) name = client->stream;
+        }
+        if (name.empty() || !envelope.login) co_return Result<>();
+        auto look = [name](const storage::Snapshot& snapshot) { return storage::StreamView(snapshot).find(name); };
+        CO_TRY(const auto stream, co_await storage::read(store_, pool_, loop_, std::move(look)));
+        if (!stream) co_return Error(Errc::refused, fmt::format("There is no stream {}", name));
+        if (!storage::may_use(*stream, envelope.wishes.author, envelope.login->address)) {
+            co_return Error(Errc::refused, fmt::format("The stream {} belongs to {}", name, stream->owner));
+        }
+        if (!envelope.wishes.mail_class) envelope.wishes.mail_class = static_cast<std::uint8_t>(stream->mail_class);
+        if (!delivery.outgoing) co_return Result<>();
+        delivery.outgoing->stream = name;
+        co_return co_await leave_out_unwilling(delivery, envelope);
+    }
+
+    // Who unsubscribed from the stream gets none of it, however it was handed in.
+    net::Task<Result<>> leave_out_unwilling(storage::Delivery& delivery, smtp::Envelope& envelope) {
+        std::vector<storage::NewRecipient>& all = delivery.outgoing->recipients;
+        std::vector<std::string> addresses;
+        for (const storage::NewRecipient& one : all) addresses.push_back(one.address);
+        const std::vector<std::string> scopes{delivery.outgoing->stream};
+        CO_TRY(auto unwilling, co_await find_unwilling(store_, pool_, loop_, scopes, addresses, clock_.now()));
+        std::erase_if(all, [&](const auto& one) { return unwilling.contains(ascii::to_lower(one.address)); });
+        if (all.empty() && delivery.local.empty()) {
+            co_return Error(Errc::refused, storage::describe(unwilling.begin()->second).why);
+        }
+        if (all.empty()) delivery.outgoing.reset();
+        for (auto& [address, why] : unwilling) envelope.wishes.left_out.emplace(address, storage::describe(why).why);
+        co_return Result<>();
+    }
+
     // "<postmaster>" without a domain is the one of this host (RFC 5321 4.1.1.3), where its name is a domain of ours.
     wire::Path at_home(wire::Path path, const DirectoryPicture& picture) const {
         if (path.domain.empty() && picture.is_ours(hostname_)) path.domain = hostname_;
@@ -336,6 +452,15 @@ class StoreBackend final : public smtp::Backend {
         const bool nobody = found.kind == Resolution::Kind::unknown || found.kind == Resolution::Kind::too_many;
         if (nobody) return Error(Errc::not_found, "whom the bounce address stands for is not here any more");
         return smtp::RecipientKind::bounce;
+    }
+
+    net::Task<Result<smtp::RecipientKind>> look_up_farewell(std::string token) {
+        auto look = [&store = store_, token = std::move(token)](const storage::Snapshot& snapshot) {
+            return storage::StreamView(snapshot).open(token, store.sealing_key());
+        };
+        CO_TRY(const auto who, co_await storage::read(store_, pool_, loop_, std::move(look)));
+        if (!who) co_return Error(Errc::not_found, "nobody here made this unsubscribe address");
+        co_return smtp::RecipientKind::unsubscribe;
     }
 
     std::optional<storage::RelayClientId> client_of(const smtp::Envelope& envelope) const {
@@ -377,6 +502,7 @@ class StoreBackend final : public smtp::Backend {
         storage::NewQueueItem item;
         Spread spread(delivery, item);
         for (const smtp::Recipient& recipient : envelope.recipients) {
+            if (recipient.kind == smtp::RecipientKind::unsubscribe) continue;  // takes no copy
             wire::Path path = recipient.path;
             const bool bounce = recipient.kind == smtp::RecipientKind::bounce;
             if (bounce) {
@@ -438,6 +564,7 @@ class StoreBackend final : public smtp::Backend {
     Metrics::Value& distrusted_;
     Metrics::Value& over_share_;
     Metrics::Value& repeated_;
+    Metrics::Value& unsubscribed_;
 };
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include "protocols/base/log.h"
 #include "protocols/mime/address.h"
 #include "protocols/mime/header.h"
+#include "server/delivery/unwilling.h"
 #include "server/smtp/author_check.h"
 #include "server/smtp/header_rules.h"
 #include "server/smtp/replies.h"
@@ -53,6 +54,10 @@ SubmissionOutcome reused_key() {
 
 wire::Reply needs_domain() { return {553, "5.1.3", "The address needs a domain"}; }
 
+wire::Reply refusal_of(const storage::Suppression& suppression) {
+    return {550, storage::status_of(suppression.reason), storage::describe(suppression).why};
+}
+
 // The author as the header names it; the rules of the header say later what is wrong with it.
 std::optional<wire::Path> author_of(std::string_view octets) {
     const auto from = mime::find_first(mime::parse_fields(octets), "From");
@@ -78,6 +83,25 @@ smtp::Ret ret_of(storage::Ret ret) {
     }
     return smtp::Ret::unspecified;
 }
+
+/// A key while its request is worked on.
+class KeyInWork {
+ public:
+    KeyInWork(std::set<std::string>& all, std::string name) : all_(all), name_(std::move(name)) {
+        is_first_ = all_.insert(name_).second;
+    }
+    ~KeyInWork() {
+        if (is_first_) all_.erase(name_);
+    }
+    KeyInWork(const KeyInWork&) = delete;
+    KeyInWork& operator=(const KeyInWork&) = delete;
+    bool is_first() const { return is_first_; }
+
+ private:
+    std::set<std::string>& all_;
+    std::string name_;
+    bool is_first_ = false;
+};
 
 }  // namespace
 
@@ -174,7 +198,7 @@ net::Task<std::optional<smtp::Login>> ProgramDoor::Impl::login_of(const Submissi
         found = fresh->resolve(author);
     }
     if (found.kind != Resolution::Kind::deliver || found.accounts.empty()) co_return std::nullopt;
-    co_return smtp::Login(storage::raw(found.accounts.front()), submission.login);
+    co_return smtp::Login(storage::raw(found.accounts.front()), author.spec());
 }
 
 net::Task<SubmissionOutcome> ProgramDoor::Impl::take(Submission& submission) {
@@ -194,8 +218,8 @@ net::Task<SubmissionOutcome> ProgramDoor::Impl::take(Submission& submission) {
     auto look = [owner, key = submission.key, now = deps.clock->now()](const storage::Snapshot& snapshot) {
         return storage::SubmissionView(snapshot).find(owner, key, now);
     };
-    const std::string name = owner + " " + submission.key;
-    if (!keys_in_work.insert(name).second) {
+    const KeyInWork work(keys_in_work, owner + " " + submission.key);
+    if (!work.is_first()) {
         co_return refused(Kind::in_work, "Idempotency-Key", "A request with this key is being worked on; ask again.");
     }
     auto known = co_await storage::read(*deps.store, *deps.pool, *deps.loop, std::move(look));
@@ -208,7 +232,6 @@ net::Task<SubmissionOutcome> ProgramDoor::Impl::take(Submission& submission) {
     } else if (known) {
         out = co_await take_once(submission, *std::move(login));
     }
-    keys_in_work.erase(name);
     co_return out;
 }
 
@@ -259,6 +282,14 @@ net::Task<SubmissionOutcome> ProgramDoor::Impl::take_once(Submission& submission
 net::Task<std::vector<RecipientVerdict>> ProgramDoor::Impl::look_up(const Submission& submission,
                                                                     smtp::Envelope& envelope) {
     std::vector<RecipientVerdict> out;
+    Unwilling unwilling;
+    if (!submission.stream.empty()) {
+        const std::vector<std::string> scopes{submission.stream};
+        auto found = co_await find_unwilling(*deps.store, *deps.pool, *deps.loop, scopes, submission.recipients,
+                                             deps.clock->now());
+        // What cannot be looked up now is looked at again when it is taken.
+        if (found) unwilling = *std::move(found);
+    }
     for (const std::string& address : submission.recipients) {
         wire::Reply reply(250, "2.1.5", "Accepted");
         smtp::Recipient recipient;
@@ -267,6 +298,8 @@ net::Task<std::vector<RecipientVerdict>> ProgramDoor::Impl::look_up(const Submis
             reply = wire::Reply(501, "5.1.3", "This is no address, local@domain");
         } else if (path->domain.empty()) {
             reply = needs_domain();
+        } else if (const auto no = unwilling.find(ascii::to_lower(address)); no != unwilling.end()) {
+            reply = refusal_of(no->second);
         } else {
             const auto kind = co_await deps.backend->lookup_recipient(*path, envelope.login, envelope.declared_octets);
             if (!kind) reply = smtp::recipient_refused(kind.error());
@@ -325,6 +358,8 @@ net::Task<SubmissionOutcome> ProgramDoor::Impl::accept(Submission& submission, s
     if (envelope.tls == smtp::TlsWish::policy && intake.tls_not_required()) envelope.tls = smtp::TlsWish::best_effort;
     // The key of the request counts; one in the header is what the same program says to another door.
     envelope.wishes.key = submission.key.empty() ? intake.key() : submission.key;
+    envelope.wishes.stream = submission.stream.empty() ? intake.stream() : submission.stream;
+    if (intake.author()) envelope.wishes.author = intake.author()->spec();
     envelope.wishes.digest = submission.digest;
     const auto mail_class = submission.mail_class;
     if (mail_class) envelope.wishes.mail_class = static_cast<std::uint8_t>(*mail_class);
@@ -337,6 +372,9 @@ net::Task<SubmissionOutcome> ProgramDoor::Impl::accept(Submission& submission, s
     const std::string sender = envelope.sender.spec();
     const std::size_t count = envelope.recipients.size();
     auto taken = co_await deps.backend->accept(intake.take_sink(), std::move(envelope));
+    if (!taken && taken.error().code == Errc::refused) {
+        co_return refused(Kind::denied, "stream", taken.error().context + ".");
+    }
     if (!taken) {
         log::warn("submission", "message {} of {} from <{}> not taken: {}", trace.id, submission.login, sender,
                   taken.error().context);

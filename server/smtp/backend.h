@@ -7,6 +7,7 @@
 /// Threads: the loop's.  A Backend outlives its sessions.
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -38,6 +39,7 @@ enum class RecipientKind {
     local,
     remote,
     bounce,  ///< a bounce address of ours (SRS): it stands for somebody else's, and takes mail from <> only
+    unsubscribe,  ///< of a list: whoever writes to it gets no more of that list
 };
 
 struct Recipient {
@@ -61,6 +63,9 @@ struct Wishes {
     std::string key;     ///< idempotency key, or "": the same one from the same login is the same message
     std::string digest;  ///< SHA-256 of the request that the key goes with; "" for SMTP
     std::optional<std::uint8_t> mail_class;  ///< its share of the lanes, 0 to 2; nothing: by its kind
+    std::string stream;                      ///< that it is of, or ""
+    std::string author;                      ///< address in From, where there is a login
+    std::map<std::string, std::string> left_out;  ///< recipients who want none of the stream, and why (the backend's)
     bool has_notes = false;                  ///< keep these two
     std::string tags;                        ///< JSON
     std::string metadata;                    ///< JSON
@@ -170,6 +175,7 @@ class Backend {
     virtual Result<> check_room(std::uint64_t octets) = 0;
     virtual std::unique_ptr<BodySink> begin_body() = 0;
     /// The message with these octets and this envelope is ours from now on. `body` came from begin_body().
+    /// Errc::refused, limit and denied come with a sentence for the client.
     virtual net::Task<Result<AcceptedMessage>> accept(std::unique_ptr<BodySink> body, Envelope envelope) = 0;
 };
 

@@ -27,6 +27,7 @@ struct PreparedHeader {
     bool tls_not_required = false;     ///< "TLS-Required: No" (RFC 8689 3)
     std::optional<wire::Path> author;  ///< submission: the mailbox of From, whose owner the login must be
     std::string key;                   ///< submission: the Idempotency-Key field, which is taken off
+    std::string stream;                ///< submission: the X-Posthouse-Stream field, likewise
 
     PreparedHeader() = default;
     explicit PreparedHeader(wire::Reply reply) : refusal(std::move(reply)) {}
@@ -50,6 +51,7 @@ class Intake {
     bool tls_not_required() const { return tls_not_required_; }
     const std::optional<wire::Path>& author() const { return author_; }
     const std::string& key() const { return key_; }
+    const std::string& stream() const { return stream_; }
     BodySink& sink() { return *sink_; }
     std::unique_ptr<BodySink> take_sink() { return std::move(sink_); }
 
@@ -70,6 +72,7 @@ class Intake {
     std::uint64_t octets_ = 0;
     std::optional<wire::Path> author_;
     std::string key_;
+    std::string stream_;
     std::optional<wire::Reply> fault_;
 };
 

@@ -188,7 +188,11 @@ net::Task<wire::Reply> Session::accept_content() {
     envelope.eight_bit = envelope.eight_bit || intake.has_8bit();
     // RFC 8689 4.1: beside REQUIRETLS the field counts for nothing.
     if (envelope.tls == TlsWish::policy && intake.tls_not_required()) envelope.tls = TlsWish::best_effort;
-    if (envelope.login) envelope.wishes.key = intake.key();
+    if (envelope.login) {
+        envelope.wishes.key = intake.key();
+        envelope.wishes.stream = intake.stream();
+        if (intake.author()) envelope.wishes.author = intake.author()->spec();
+    }
     const std::uint64_t octets = intake.octets();
     const std::string sender = envelope.sender.spec();
     const std::size_t recipients = envelope.recipients.size();
@@ -196,6 +200,9 @@ net::Task<wire::Reply> Session::accept_content() {
     const auto accepted = co_await backend().accept(std::move(sink), std::move(envelope));
     if (!accepted && accepted.error().code == Errc::limit) {
         co_return wire::Reply(451, "4.7.1", accepted.error().context);  // a relay client's share
+    }
+    if (!accepted && accepted.error().code == Errc::refused) {
+        co_return wire::Reply(550, "5.7.1", accepted.error().context);
     }
     if (!accepted && accepted.error().code == Errc::denied) {
         co_return wire::Reply(554, "5.7.1", accepted.error().context);  // likewise, on any day

@@ -34,6 +34,8 @@ bool is_for_many(const mime::Fields& fields);
 /// The field by which a program names a message once and for all (draft-ietf-httpapi-idempotency-key-header, as a mail
 /// field).
 inline constexpr std::string_view kKeyField = "Idempotency-Key";
+/// The field that names the stream a message is of.
+inline constexpr std::string_view kStreamField = "X-Posthouse-Stream";
 
 /// Fields that never leave with a message: Bcc (RFC 5322 3.6.3), its Resent form, and what is said to us alone.
 bool is_dropped_field(std::string_view name);

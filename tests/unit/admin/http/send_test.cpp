@@ -7,6 +7,8 @@
 #include "protocols/crypto/crypto.h"
 #include "protocols/mime/encoded_word.h"
 #include "protocols/mime/header.h"
+#include "storage/streams.h"
+#include "storage/suppression.h"
 #include "tests/support/temp_store.h"
 
 using namespace posthouse;
@@ -154,6 +156,7 @@ TEST_CASE("what is wrong is named: the field, and one sentence") {
              Case{R"({"from": "a@a.example", "to": "b@b.example", "headers": {"Message-ID": "x"}})", 422,
                   "headers.Message-ID"},
              Case{R"({"from": "a@a.example", "to": "b@b.example", "text": "a\u0000b"})", 422, "text"},
+             Case{R"({"from": "a@a.example", "to": "b@b.example", "stream": "a.b"})", 422, "stream"},
              Case{R"({"from": "a@a.example", "to": "b@b.example", "attachments": [{"content": "!!"}]})", 422,
                   "attachments[0].content"},
              Case{R"({"from": "a@a.e", "to": "b@b.e", "attachments": [{"content": "", "type": "multipart/x"}]})", 422,
@@ -258,6 +261,30 @@ TEST_CASE("who has no token sends nothing; a process without a door says so") {
     deps.clock = &system_clock();
     f.router = std::make_unique<Router>(std::move(deps));
     CHECK(f.ask(kSend, R"({"from": "a@a.example", "to": "b@b.example"})").status == 503);
+}
+
+TEST_CASE("RFC 8058 through a proxy: a form of any type unsubscribes, without a token of the API") {
+    Fixture f;
+    REQUIRE(
+        f.store->write({}, [](storage::Tx& tx) { return storage::StreamTx(tx).subscribe("news", "ann@b.example"); }));
+    const auto token = f.store->read([&](const storage::Snapshot& s) {
+        return storage::StreamView(s).token("news", "ann@b.example", f.store->sealing_key());
+    });
+    REQUIRE(token);
+    const std::string target = "/unsubscribe/" + *token;
+    const auto rows = [&] {
+        return f.store
+            ->read([](const storage::Snapshot& s) { return storage::SuppressionView(s).of_address("ann@b.example"); })
+            ->size();
+    };
+    CHECK(says(f.get(target, ""), "<button"));
+    CHECK(f.get("/unsubscribe/0", "").status == 404);
+    CHECK(f.ask("/unsubscribe/" + std::string(40, '1'), "", "text/plain").status == 404);
+    CHECK(rows() == 0);
+    const HttpAnswer done = f.ask(target, "List-Unsubscribe=One-Click", "multipart/form-data; boundary=x");
+    CHECK(done.status == 200);
+    CHECK(done.type == "text/html; charset=utf-8");
+    CHECK(rows() == 1);
 }
 
 TEST_CASE("the life of a message is for who sent it, and for the server's own tokens") {
