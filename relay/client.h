@@ -75,12 +75,13 @@ enum class Fate {
 /// What became of a recipient or of a whole connection.
 struct Verdict {
     Fate fate = Fate::deferred;
-    std::string reply;          ///< what the remote said, or our own sentence
-    std::string enhanced;       ///< "5.1.1"; "" where there was none
-    bool from_remote = false;   ///< `reply` are the remote's words
-    unsigned code = 0;          ///< of the reply; 0: no reply was had
-    bool wrong_family = false;  ///< no host has an address of the family that we send from
-    std::string said;           ///< the remote's words where `reply` is our sentence about them: a refused login
+    std::string reply;           ///< what the remote said, or our own sentence
+    std::string enhanced;        ///< "5.1.1"; "" where there was none
+    bool from_remote = false;    ///< `reply` are the remote's words
+    unsigned code = 0;           ///< of the reply; 0: no reply was had
+    bool after_message = false;  ///< said of the whole message, not of the recipient alone
+    bool wrong_family = false;   ///< no host has an address of the family that we send from
+    std::string said;            ///< the remote's words where `reply` is our sentence about them: a refused login
 
     Verdict() = default;
     Verdict(Fate what, std::string_view code, std::string sentence)

@@ -33,8 +33,8 @@ struct Client::Transaction {
     std::string mail_line;
     std::vector<bool> taken = std::vector<bool>(verdicts.size());
     std::vector<bool> fewer = std::vector<bool>(verdicts.size());  // refused because there are too many of them
-    bool over = false;      // everybody has a verdict, or will get none any more
-    bool dot_sent = false;  // the whole message went out
+    bool over = false;                                             // everybody has a verdict, or will get none any more
+    bool dot_sent = false;                                         // the whole message went out
 };
 
 void Client::broke(Transaction& t, const Error& error) {
@@ -296,6 +296,7 @@ net::Task<void> Client::finish_data(Transaction& t) {
         usable_ = false;
         dialogue_->note("the server answered before the message had been sent");
     }
+    verdict.after_message = true;
     if (verdict.fate == Fate::delivered && !ended) {
         verdict = Verdict(Fate::deferred, "4.5.0",
                           "The server answered before the message had been sent: " + reply->to_string());

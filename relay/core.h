@@ -31,6 +31,8 @@ struct Core {
           delivered(deps.metrics->counter("relay_delivered_total", "Recipients handed over")),
           deferred(deps.metrics->counter("relay_deferred_total", "Attempts that were put off")),
           failed(deps.metrics->counter("relay_failed_total", "Recipients given up")),
+          suppressed(deps.metrics->counter("relay_suppressed_total", "Recipients not written to: suppressed")),
+          evidence(deps.metrics->counter("relay_suppressions_total", "Refusals that suppress the recipient")),
           reports(deps.metrics->counter("relay_reports_total", "Delivery reports made")),
           tls_reports(deps.metrics->counter("relay_tls_reports_total", "TLS reports sent to other domains")),
           connections(deps.metrics->gauge("relay_connections", "Open outgoing connections")),
@@ -65,6 +67,8 @@ struct Core {
     Metrics::Value& delivered;
     Metrics::Value& deferred;
     Metrics::Value& failed;
+    Metrics::Value& suppressed;
+    Metrics::Value& evidence;
     Metrics::Value& reports;
     Metrics::Value& tls_reports;
     Metrics::Value& connections;

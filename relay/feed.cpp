@@ -55,6 +55,7 @@ net::Task<Result<Feed::Slice>> Feed::read(std::vector<storage::RecipientId> ids)
             }
             out.recipients.push_back(std::move(recipient));
         }
+        TRY(out.suppressed, read_suppressed(snapshot, out.items, out.recipients, now));
         return out;
     };
     co_return co_await storage::read(*core_.deps.store, *core_.deps.pool, *core_.deps.loop, std::move(read));

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "relay/core.h"
+#include "relay/suppress.h"
 #include "storage/queue.h"
 #include "storage/routes.h"
 
@@ -23,6 +24,7 @@ class Feed {
     struct Slice {
         std::vector<storage::QueueRecipient> recipients;
         std::map<storage::QueueId, storage::QueueItem> items;
+        Suppressed suppressed;  ///< of the recipients
         storage::RoutePicture routes;
         std::vector<storage::QueueId> kicked;  ///< to be tried at once, whatever their lanes wait for
         Slice() = default;

@@ -81,6 +81,7 @@ std::optional<storage::IncidentKey> fault_of(const Job& job, const Settled& sett
 void mark_faults(const Core& core, const Job& job, std::vector<Settled>& settled) {
     const std::string site = job.plan ? job.plan->site : std::string();
     for (Settled& one : settled) {
+        one.by_mx = job.target.is_mx();
         // Over IPv6, without an address of our own choice: IPv4 takes it at once (relay/family).
         const bool by_family = one.another_way && !job.target.source && job.target.is_mx() && is_over_ipv6(one.remote);
         if (!by_family) one.fault = fault_of(job, one);

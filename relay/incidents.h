@@ -47,7 +47,7 @@ class Incidents {
 
 /// Nothing where the refusal is no fault of ours.
 std::optional<storage::IncidentKey> fault_of(const Job& job, const Settled& settled);
-/// Marks what is refused for a fault of ours, and what shows that an incident is over.
+/// Marks who answered, what is refused for a fault of ours, and what shows that an incident is over.
 void mark_faults(const Core& core, const Job& job, std::vector<Settled>& settled);
 /// What the receiver said of the address that sent (relay/reputation).
 void note_reputation(Core& core, const Job& job, const std::vector<Settled>& settled);

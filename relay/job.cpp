@@ -76,7 +76,7 @@ net::Task<Result<Job>> load_job(Core& core, const Parcel& parcel, const Target& 
         std::erase_if(out.recipients, [](const auto& r) { return r.state != storage::RecipientState::waiting; });
         if (out.recipients.empty()) return Error(Errc::not_found, "nothing of it waits any more");
         const std::string& sealing_key = core.deps.store->sealing_key();
-        out.reverse_path = reverse_path_for(out.item, return_path, mailauth::srs_keys(sealing_key), now);
+        TRY(out.reverse_path, choose_reverse_path(snapshot, out.item, out.recipients, return_path, sealing_key, now));
         if (what == Loading::rows) return out;
         edit.message_key = fmt::format("{}.{}@{}", storage::format_queue_id(out.item.id), to_unix_ms(out.item.created),
                                        core.deps.hostname);
@@ -121,7 +121,11 @@ net::Task<bool> settle_unsent(Core& core, const Parcel& parcel, const Unsent& un
     if (started != Started::yes) co_return started == Started::nobody;
     std::vector<Settled> settled = settle_all(*job, verdict, "");
     for (Settled& one : settled) {
-        one.after = judge(verdict, "", Stage::transaction, one.recipient.attempts, *core.deps.random);
+        if (const auto found = unsent.suppressed.find(one.recipient.id); found != unsent.suppressed.end()) {
+            one.suppressed = true;
+            one.verdict = verdict_of(found->second);
+        }
+        one.after = judge(one.verdict, "", Stage::transaction, one.recipient.attempts, *core.deps.random);
         // There is none; what is said of the ways may quote a remote, but is not about this attempt.
         if (one.after.stays_in_lane) {
             one.after.wait = retry_wait(bounce::ReplyClass::other, one.recipient.attempts + 1, *core.deps.random);
@@ -130,7 +134,7 @@ net::Task<bool> settle_unsent(Core& core, const Parcel& parcel, const Unsent& un
         if (unsent.cause != storage::WaitCause::none) one.after.cause = unsent.cause;
         if (unsent.until != Time{}) wait_until(one.after, unsent.until, core);
         log::info("relay", "{} to {}: {}", storage::format_queue_id(job->item.id), one.recipient.address,
-                  verdict.reply);
+                  one.verdict.reply);
     }
     co_await record_outcome(core, job->item, std::move(settled), "", job->message, kNoLane);
     co_return true;

@@ -10,6 +10,7 @@
 #include "relay/outcome.h"
 #include "relay/route.h"
 #include "relay/site.h"
+#include "relay/suppress.h"
 
 namespace posthouse::relay {
 
@@ -45,6 +46,7 @@ struct Unsent {
     Verdict verdict;
     storage::WaitCause cause = storage::WaitCause::none;  ///< for what is put off
     Time until{};                                         ///< likewise: when it may be otherwise; none: nobody knows
+    Suppressed suppressed;                                ///< each of these has words of its own, and no attempt
 };
 /// An attempt that ends before anybody was dialled. False where the store could not be asked: it is due still.
 net::Task<bool> settle_unsent(Core& core, const Parcel& parcel, const Unsent& unsent);

@@ -7,6 +7,7 @@
 
 #include "protocols/base/ascii.h"
 #include "protocols/base/log.h"
+#include "relay/suppress.h"
 #include "storage/account_guard.h"
 #include "storage/await.h"
 #include "storage/route_match.h"
@@ -18,6 +19,7 @@ namespace {
 constexpr std::size_t kAliasDepthMax = 8;
 constexpr std::uint64_t kFullReturnOctetsMax = 10 * 1024 * 1024;  // RET=FULL beyond this gives the header only
 
+constexpr std::string_view kSuppressedClass = "suppressed";
 constexpr Milliseconds kRetryWithoutRoom{5 * 60'000};
 
 constexpr storage::NotifyBits bit(storage::Notify what) { return static_cast<storage::NotifyBits>(what); }
@@ -60,7 +62,7 @@ bounce::Classification classify(const Settled& settled) {
 
 namespace {
 
-OutcomePlan::Row begin_row(const Settled& one, const std::string& dialogue) {
+OutcomePlan::Row begin_row(const storage::QueueItem& item, const Settled& one, const std::string& dialogue) {
     OutcomePlan::Row row;
     row.id = one.recipient.id;
     row.address = one.recipient.address;
@@ -71,8 +73,13 @@ OutcomePlan::Row begin_row(const Settled& one, const std::string& dialogue) {
     row.outcome.delay_told = one.recipient.delay_told;
     row.outcome.reply_class =
         one.keeps_class ? one.recipient.last_class : std::string(bounce::to_string(classify(one).what));
-    row.is_nobody =
-        one.verdict.fate == Fate::failed && bounce::fault_of(classify(one).what) == bounce::Fault::recipient;
+    if (one.suppressed) row.outcome.reply_class = kSuppressedClass;
+    row.outcome.suppressed = one.suppressed;
+    row.is_nobody = !one.suppressed && one.verdict.fate == Fate::failed &&
+                    bounce::fault_of(classify(one).what) == bounce::Fault::recipient;
+    row.evidence = evidence_of(item, one);
+    // A relay takes mail for anybody.
+    row.clears = one.verdict.fate == Fate::delivered && one.by_mx && is_ours(item);
     row.fault = one.fault;
     row.heals = one.heals;
     return row;
@@ -106,7 +113,7 @@ OutcomePlan plan_outcome(const RelayOptions& options, const std::string& hostnam
         delayed.recipients.push_back(reported(one, false));
     };
     for (const Settled& one : settled) {
-        OutcomePlan::Row row = begin_row(one, dialogue);
+        OutcomePlan::Row row = begin_row(item, one, dialogue);
         const storage::NotifyBits notify = one.recipient.notify;
         const bool stays = one.after.stays_in_lane && !one.another_way;
         const bool put_off =
@@ -189,14 +196,6 @@ Result<SenderPlace> find_sender(const storage::CatalogView& catalog, std::string
     return out;
 }
 
-namespace {
-
-struct StagedReport {
-    Report report;
-    storage::StagedBodyPtr body;
-    mime::MessageFacts facts;
-};
-
 Result<> deliver_report(storage::Tx& tx, const StagedReport& staged, const RelayOptions& options) {
     const storage::QueueItem& item = staged.report.item;
     TRY(SenderPlace place, find_sender(tx.catalog(), item.reverse_path));
@@ -231,6 +230,8 @@ Result<> deliver_report(storage::Tx& tx, const StagedReport& staged, const Relay
     TRY_VOID(tx.deliver(delivery));
     return {};
 }
+
+namespace {
 
 // What the outcome itself does not say: that the sender was told of a delay, and that time ran out.
 Result<> note_events(storage::Tx& tx, const storage::QueueItem& item, const OutcomePlan::Row& row, bool told) {
@@ -269,6 +270,16 @@ Result<Incidents> note_faults(storage::Tx& tx, const OutcomePlan& plan) {
     return out;
 }
 
+// Whether it is worth writing to again.
+Result<> note_recipient(storage::Tx& tx, const storage::QueueItem& item, const OutcomePlan::Row& row) {
+    const std::string scope = storage::address_domain(item.reverse_path);
+    if (row.clears) return storage::SuppressionTx(tx).delivered(scope, row.address);
+    if (!row.evidence) return {};
+    const storage::SuppressionProof proof(*row.evidence, row.outcome.reply, row.outcome.remote);
+    TRY_VOID(storage::SuppressionTx(tx).add(scope, row.address, proof));
+    return {};
+}
+
 Result<> write_plan(storage::Tx& tx, const storage::QueueItem& item, const OutcomePlan& plan,
                     const std::vector<StagedReport>& reports, const RelayOptions& options) {
     TRY(const auto incidents, note_faults(tx, plan));
@@ -282,6 +293,7 @@ Result<> write_plan(storage::Tx& tx, const storage::QueueItem& item, const Outco
         }
         TRY_VOID(tx.queue().finish(row.id, outcome));
         if (row.is_nobody && item.account) TRY_VOID(storage::AccountGuardTx(tx).bounced(*item.account));
+        TRY_VOID(note_recipient(tx, item, row));
         if (storage::raw(row.heals) == 0) continue;
         const auto healed = storage::IncidentTx(tx).clear(row.heals, "a message was taken again");
         const bool is_over =
@@ -292,7 +304,8 @@ Result<> write_plan(storage::Tx& tx, const storage::QueueItem& item, const Outco
     return {};
 }
 
-// Fills in the message and makes the octets; blocking.
+}  // namespace
+
 Result<std::vector<StagedReport>> stage_reports(storage::Store& store, std::vector<Report> reports,
                                                 const OutgoingMessagePtr& message, Random& random) {
     std::vector<StagedReport> out;
@@ -315,6 +328,8 @@ Result<std::vector<StagedReport>> stage_reports(storage::Store& store, std::vect
     }
     return out;
 }
+
+namespace {
 
 enum class Reporting { with, without };
 
@@ -344,7 +359,11 @@ void count(Core& core, const OutcomePlan& plan) {
     for (const auto& row : plan.rows) {
         switch (row.outcome.state) {
             case storage::RecipientState::delivered: core.delivered.add(); break;
-            case storage::RecipientState::failed: core.failed.add(); break;
+            case storage::RecipientState::failed:
+                core.failed.add();
+                if (row.outcome.suppressed) core.suppressed.add();
+                if (row.evidence) core.evidence.add();
+                break;
             case storage::RecipientState::held: core.incidents.held.add(); break;
             default: core.deferred.add(); break;
         }

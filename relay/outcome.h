@@ -14,6 +14,7 @@
 #include "relay/report.h"
 #include "relay/retry.h"
 #include "storage/incidents.h"
+#include "storage/suppression.h"
 
 namespace posthouse::relay {
 
@@ -28,6 +29,8 @@ struct Settled {
     bool another_way = false;    ///< the route names a way that may do better: due at once, whatever was said
     std::optional<storage::IncidentKey> fault;  ///< it was refused for a fault of ours: held, not bounced
     storage::IncidentId held_on{};              ///< it was not tried: it stays under this incident
+    bool suppressed = false;                    ///< it was not tried: the recipient gets no mail for now
+    bool by_mx = false;                         ///< the recipient's own server answered, not a relay
     bool keeps_class = false;                   ///< it was not tried: what the last reply meant stays
     storage::IncidentId heals{};                ///< its delivery shows that this incident is over
     Settled() = default;
@@ -45,7 +48,9 @@ struct OutcomePlan {
         bool expired = false;
         bool delay_told_now = false;
         bool stays_in_lane = false;
-        bool is_nobody = false;  ///< the recipient does not exist
+        bool is_nobody = false;                              ///< the recipient does not exist
+        std::optional<storage::SuppressionReason> evidence;  ///< against writing to the recipient again
+        bool clears = false;                                 ///< it took the message: evidence against it is void
         std::optional<storage::IncidentKey> fault;
         storage::IncidentId heals{};
     };
@@ -64,6 +69,18 @@ struct Staying {
 };
 net::Task<std::vector<Staying>> record_outcome(Core& core, storage::QueueItem item, std::vector<Settled> settled,
                                                std::string dialogue, OutgoingMessagePtr message, storage::LaneId lane);
+
+/// A report whose octets wait for their commit.
+struct StagedReport {
+    Report report;
+    storage::StagedBodyPtr body;
+    mime::MessageFacts facts;
+};
+/// Fills in the message (null: as it is) and makes the octets; blocking.
+Result<std::vector<StagedReport>> stage_reports(storage::Store& store, std::vector<Report> reports,
+                                                const OutgoingMessagePtr& message, Random& random);
+/// To the sender's mailbox, or into the queue.
+Result<> deliver_report(storage::Tx& tx, const StagedReport& staged, const RelayOptions& options);
 
 /// Where a report about `sender` goes: mailboxes here, or the queue. Follows aliases and "+tag".
 struct SenderPlace {

@@ -82,6 +82,8 @@ std::string_view action_of(ReportKind kind) {
         case ReportKind::failed: return "failed";
         case ReportKind::delayed: return "delayed";
         case ReportKind::relayed: return "relayed";
+        case ReportKind::delivered: return "delivered";
+        case ReportKind::expanded: return "expanded";
     }
     return "failed";
 }
@@ -103,6 +105,9 @@ std::string first_line(const Report& report) {
                 "Your message to {} is delayed. It has not been given up, and there is nothing you need to do.", whom);
         case ReportKind::relayed:
             return fmt::format("Your message to {} was handed on to a mail server that sends no receipts.", whom);
+        case ReportKind::delivered: return fmt::format("Your message was delivered to {}.", whom);
+        case ReportKind::expanded:
+            return fmt::format("Your message to {} was passed on to several people; they send no receipts.", whom);
     }
     return "";
 }
@@ -178,6 +183,8 @@ std::string subject_of(const Report& report) {
         case ReportKind::failed: return "Undelivered: your message could not be delivered";
         case ReportKind::delayed: return "Delayed: your message has not been delivered yet";
         case ReportKind::relayed: return "Handed on: your message";
+        case ReportKind::delivered: return "Delivered: your message";
+        case ReportKind::expanded: return "Passed on: your message";
     }
     return "";
 }

@@ -14,7 +14,7 @@
 
 namespace posthouse::relay {
 
-enum class ReportKind { failed, delayed, relayed };
+enum class ReportKind { failed, delayed, relayed, delivered, expanded };
 
 struct ReportedRecipient {
     std::string address;

@@ -2,20 +2,29 @@
 /// relay/reverse_path: the reverse-path that a message leaves with (RFC 5321 4.4), which is not always its sender:
 ///   - what goes by a way with a return-path domain of its own bears that domain, so that SPF is asked about it;
 ///   - what a domain of ours passes on for a sender outside bears that domain, since the sender's SPF does not know us.
-/// Both are SRS addresses (protocols/mailauth/srs): a bounce to them is turned back here. The null sender stays null,
-/// and a sender at the domain in question keeps his address, as does one whose SRS address would be too long.
-/// Pure.
+///   - with the setting return_path.tokens what our own people send bears a token (protocols/mailauth/return_token) at
+///     the way's domain, or at the sender's where that is at home here.
+/// The first two are SRS addresses (protocols/mailauth/srs): a bounce to them is turned back here. The null sender
+/// stays null, and a sender at the domain in question keeps his address, as does one whose SRS address would be too
+/// long.
+/// reverse_path_for is pure.
 #include <string>
 #include <string_view>
 
 #include "protocols/base/clock.h"
 #include "protocols/mailauth/srs.h"
 #include "storage/queue.h"
+#include "storage/store.h"
 
 namespace posthouse::relay {
 
 /// `return_path` is the domain of the way; "" where it has none.
 std::string reverse_path_for(const storage::QueueItem& item, std::string_view return_path,
                              const mailauth::SrsKeys& keys, Time now);
+
+/// The same, with a token where the settings ask for one; `recipients` are those of the transaction.
+Result<std::string> choose_reverse_path(const storage::Snapshot& snapshot, const storage::QueueItem& item,
+                                        const std::vector<storage::QueueRecipient>& recipients,
+                                        std::string_view return_path, std::string_view sealing_key, Time now);
 
 }  // namespace posthouse::relay

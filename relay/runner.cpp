@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::chrono::milliseconds kLookAtLeastEvery{60'000};
 constexpr Milliseconds kKickLives{60'000};
-constexpr std::size_t kPlanningMax = 2'000;  // domains being looked up before more mail is taken from the disk
+constexpr std::size_t kPlanningMax = 2'000;   // domains being looked up before more mail is taken from the disk
 constexpr std::size_t kUnroutedMax = 10'000;  // recipients of these, likewise; of new mail twice as many
 
 // Who takes turns with whom: the account or client that submitted it, else the sender's address.
@@ -161,11 +161,24 @@ void Runner::arrive(Feed::Slice slice) {
     core_.incidents.apply(routes_.incidents);
     core_.reputation.apply(routes_, core_.now());
     std::map<std::pair<storage::QueueId, std::string>, Unrouted> mails;
+    std::map<storage::QueueId, Parcel> suppressed;
     for (storage::QueueRecipient& recipient : slice.recipients) {
         if (!held_.insert(recipient.id).second) continue;
+        if (slice.suppressed.contains(recipient.id)) {
+            const Parcel one = parcel_of(slice.items.at(recipient.queue), recipient.id);
+            suppressed[recipient.queue].entries.push_back(one.entries.front());
+            continue;
+        }
         Unrouted& mail = mails[std::pair(recipient.queue, recipient.domain)];
         if (mail.recipients.empty()) mail.item = slice.items.at(recipient.queue);
         mail.recipients.push_back(std::move(recipient));
+    }
+    for (auto& [queue, parcel] : suppressed) {
+        Unsent unsent(verdict_of(slice.suppressed.at(parcel.entries.front().recipient)));
+        for (const LaneEntry& entry : parcel.entries) {
+            unsent.suppressed.emplace(entry.recipient, slice.suppressed.at(entry.recipient));
+        }
+        settle(std::move(parcel), Target(), unsent);
     }
     std::vector<std::string> unknown;  // domains to ask the DNS for
     for (auto& [key, mail] : mails) {

@@ -7,6 +7,7 @@
 
 #include "protocols/base/log.h"
 #include "relay/address_check.h"
+#include "relay/receipts.h"
 #include "relay/runner.h"
 #include "storage/await.h"
 
@@ -89,12 +90,13 @@ net::Task<void> Runner::follow_routes() {
 net::Task<void> Runner::watch() {
     watch_at_ = core_.now() + kWatchEvery;
     co_await core_.reputation.step(core_);
+    const bool has_mail = co_await send_receipts(core_);
     const Watched seen = co_await watch_incidents(core_);
     if (seen.drained) {
         const std::vector<std::pair<std::string, std::shared_ptr<Lane>>> all(lanes_.begin(), lanes_.end());
         for (const auto& [key, lane] : all) lane->give_up_all();
     }
-    if (seen.is_due || seen.drained) wake_.set();
+    if (seen.is_due || seen.drained || has_mail) wake_.set();
     if (checking_ || core_.now() < checks_at_ || core_.stopping.is_set()) co_return;
     checking_ = true;
     ++side_jobs_;
@@ -158,6 +160,7 @@ net::Task<bool> Runner::save_lanes(std::vector<std::shared_ptr<Lane>> lanes) {
             TRY(out.emplace_back(), tx.queue().save_lane(row));
         }
         if (forget) TRY_VOID(tx.queue().forget_lanes(now - kForgetAfter));
+        if (forget) TRY_VOID(storage::SuppressionTx(tx).forget_old());
         return out;
     };
     const auto ids =

@@ -17,6 +17,7 @@
 #include "admin/cli/dkim_rotation.h"
 #include "admin/http/http.h"
 #include "admin/oidc/provider.h"
+#include "admin/reports/tls_report.h"
 #include "protocols/base/log.h"
 #include "protocols/base/random.h"
 #include "protocols/net/watch.h"
@@ -32,6 +33,7 @@
 #include "server/listen/listen.h"
 #include "server/listen/supervisor.h"
 #include "server/listen/tls_contexts.h"
+#include "server/returns/role_mail.h"
 #include "server/small_relay.h"
 #include "server/smtp/service.h"
 #include "server/web/web.h"
@@ -261,10 +263,10 @@ Result<> House::announce() {
 // The store's quiet work, a thread a job.
 void House::start_jobs() {
     background_.add(storage::search::make_index_job(*search_));
-    // Backups by the clock, when a directory for them is set.
     background_.add(std::make_unique<storage::backup::BackupJob>(*store_, metrics_, config_.hostname, config_.file,
                                                                  system_clock()));
     background_.add(storage::make_compact_job(*store_, metrics_));
+    background_.add(make_role_mail_job(*store_, metrics_, system_clock(), admin::take_tls_report));
     admin::Settings dns;  // what the job needs of them
     dns.dns_servers = config_.dns_servers;
     dns.dns_trust_anchor = config_.dns_trust_anchor;
@@ -285,8 +287,7 @@ void House::connect_wakeups() {
         if (house->search_->note(notice)) house->background_.poke(storage::search::kIndexJob);
         if (!notice.catalog && !notice.external) return;
         // A setting or a rule of retention may be another one now.
-        house->background_.poke("purge");
-        house->background_.poke("dkim");
+        for (const char* const job : {"purge", "dkim", "role-mail"}) house->background_.poke(job);
         house->loop_.post([house] {
             house->authenticator_->refresh();
             imap::drop_revoked(house->imap_deps(nullptr));

@@ -481,17 +481,17 @@ CREATE TABLE dmarc_rows (
 
 -- Addresses that get no mail for a while: nobody is there, or somebody wants none (storage/suppression.h).
 CREATE TABLE suppressions (
-    address   TEXT NOT NULL,              -- of the recipient, lower case
-    scope     TEXT NOT NULL,              -- whose mail: a domain of senders, the name of a stream; '' everybody's
-    reason    TEXT NOT NULL,              -- 'recipient-unknown', 'recipient-disabled', 'complaint', 'unsubscribed', 'by-hand'
-    reply     TEXT NOT NULL,              -- what it comes from, word for word
-    remote    TEXT NOT NULL,              -- who said it; '' where nobody did
-    step      INTEGER NOT NULL,           -- of the ladder: 7, 30, 90 days, for good
-    times     INTEGER NOT NULL,           -- that it was said
-    since_ms  INTEGER NOT NULL,           -- when this step began
-    last_ms   INTEGER NOT NULL,           -- when it was said last
-    until_ms  INTEGER NOT NULL,           -- its end; 0: for good
-    undone_ms INTEGER NOT NULL DEFAULT 0, -- when it was undone by hand; 0: it was not
+    address   TEXT NOT NULL,                  -- of the recipient, lower case
+    scope     TEXT NOT NULL,                  -- whose mail: a domain of senders, the name of a stream; '' everybody's
+    reason    TEXT NOT NULL,                  -- 'recipient-unknown', 'recipient-disabled', 'complaint', 'unsubscribed', 'by-hand'
+    reply     TEXT NOT NULL,                  -- what it comes from, word for word
+    remote    TEXT NOT NULL,                  -- who said it; '' where nobody did
+    step      INTEGER NOT NULL,               -- of the ladder: 7, 30, 90 days, for good
+    times     INTEGER NOT NULL,               -- that it was said
+    since_ms  INTEGER NOT NULL,               -- when this step began
+    last_ms   INTEGER NOT NULL,               -- when it was said last
+    until_ms  INTEGER NOT NULL,               -- its end; 0: for good
+    undone_ms INTEGER NOT NULL DEFAULT 0,     -- when it was undone by hand; 0: it was not
     PRIMARY KEY (address, scope, reason)
 ) WITHOUT ROWID;
 

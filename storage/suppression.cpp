@@ -109,9 +109,9 @@ SuppressionSentence describe(const Suppression& one) {
     if (!one.scope.empty()) out.why += fmt::format(" (mail of {})", one.scope);
     out.why += fmt::format(", since {}", day_of(one.since));
     if (!one.reply.empty()) out.why += fmt::format(": {}", cut(one.reply, kWordsShown));
-    out.what_to_do = one.until == Time{} ? "It is for good"
-                                         : fmt::format("It will be tried again after {}", format_rfc3339(one.until));
-    out.what_to_do += fmt::format("; undo it at once with: posthouse suppression remove {}", one.address);
+    out.what_to_do = one.until == Time{} ? "This is for good"
+                                         : fmt::format("Mail is sent to it again from {} on", day_of(one.until));
+    out.what_to_do += fmt::format("; at once with: posthouse suppression remove {}", one.address);
     return out;
 }
 
@@ -203,8 +203,9 @@ Result<Suppression> SuppressionTx::add(std::string_view scope, std::string_view 
                  .bind(out.address, out.scope, to_string(out.reason), out.reply, out.remote, out.step, out.times,
                        out.since, out.last, out.until)
                  .run());
-    const std::string sentence = describe(out).why;
-    log::info("suppression", "{}", sentence);
+    log::info(
+        "suppression", "{} gets no mail of {} {}: {} ({})", out.address, out.scope.empty() ? "anybody" : out.scope,
+        out.until == Time{} ? "any more" : "until " + format_rfc3339(out.until), to_string(out.reason), out.reply);
     return out;
 }
 

@@ -85,6 +85,8 @@ std::span<const Command> address_commands();
 std::span<const Command> client_commands();
 std::span<const Command> queue_commands();
 std::span<const Command> incident_commands();
+std::span<const Command> suppression_commands();
+std::span<const Command> dmarc_commands();  // report dmarc
 std::span<const Command> guard_commands();  // account review, release
 std::span<const Command> undelete_commands();
 std::span<const Command> retention_commands();
@@ -123,6 +125,7 @@ inline constexpr Group kGroups[] = {
     {"client", "other servers and devices that hand their mail in here"},
     {"queue", "mail that waits to go out"},
     {"incident", "what is wrong on our side, and the mail that it holds"},
+    {"suppression", "addresses that get no mail for a while, and why"},
     {"undelete", "removed mail that can be brought back"},
     {"retention", "how long mail stays in a mailbox"},
     {"rights", "who else may use a mailbox"},

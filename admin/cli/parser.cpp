@@ -30,11 +30,12 @@ std::vector<const Command*> all_commands() {
          {setup_commands(),       domain_commands(),        account_commands(),  alias_commands(),
           route_commands(),       explain_commands(),       preset_commands(),   way_commands(),
           address_commands(),     client_commands(),        queue_commands(),    undelete_commands(),
-          retention_commands(),   rights_commands(),        setting_commands(),  stream_commands(),
-          backup_commands(),      trace_commands(),         export_commands(),   import_commands(),
+          retention_commands(),   rights_commands(),        setting_commands(),  backup_commands(),
+          stream_commands(),      trace_commands(),         export_commands(),   import_commands(),
           import_imap_commands(), dkim_commands(),          doctor_commands(),   fsck_commands(),
           search_commands(),      token_commands(),         tls_commands(),      app_password_commands(),
-          capability_commands(),  dkim_rotation_commands(), incident_commands(), guard_commands()}) {
+          capability_commands(),  dkim_rotation_commands(), incident_commands(), guard_commands(),
+          suppression_commands(), dmarc_commands()}) {
         for (const Command& row : rows) out.push_back(&row);
     }
     return out;

@@ -117,6 +117,7 @@ std::span<const Endpoint> message_endpoints();
 std::span<const Endpoint> policy_endpoints();
 std::span<const Endpoint> send_endpoints();
 std::span<const Endpoint> unsubscribe_endpoints();
+std::span<const Endpoint> suppression_endpoints();
 
 class Router {
  public:

@@ -203,4 +203,10 @@ Result<bool> keep_tls_report(storage::Store& store, const ReadTlsReport& read) {
     return store.write_value({}, [&](storage::Tx& tx) { return storage::TransportTx(tx).add_tls_report(entry); });
 }
 
+Result<> take_tls_report(storage::Store& store, const std::string& mail) {
+    TRY(const ReadTlsReport read, read_tls_report(mail));
+    TRY_VOID(keep_tls_report(store, read));
+    return {};
+}
+
 }  // namespace posthouse::admin

@@ -34,5 +34,7 @@ Result<policy::TlsReport> parse_tls_report(const std::string& json);
 Result<std::string> inflate_gzip(std::string_view octets);
 /// False where the report is in the store already.
 Result<bool> keep_tls_report(storage::Store& store, const ReadTlsReport& read);
+/// Both: what a mail has is kept. Errors as read_tls_report, and of the store.
+Result<> take_tls_report(storage::Store& store, const std::string& mail);
 
 }  // namespace posthouse::admin

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <unordered_set>
 
 #include "protocols/base/ascii.h"
@@ -12,12 +13,13 @@
 #include "protocols/policy/one_click.h"
 #include "server/auth/exchange.h"
 #include "server/delivery/client_login.h"
-#include "server/delivery/unwilling.h"
+#include "server/delivery/suppressed.h"
+#include "server/delivery/wishes.h"
+#include "server/returns/late_report.h"
 #include "server/submission/rules.h"
 #include "storage/account_guard.h"
 #include "storage/await.h"
-#include "storage/streams.h"
-#include "storage/submissions.h"
+#include "storage/receipts.h"
 
 namespace posthouse::server {
 
@@ -82,81 +84,20 @@ void set_priority(storage::NewQueueItem& item, const storage::StagedBody& body, 
     }
 }
 
-std::string public_id(storage::MessageId message, std::optional<storage::QueueId> queue) {
-    return queue ? storage::format_queue_id(*queue) : fmt::format("m{}", storage::raw(message));
+constexpr std::uint8_t bit(storage::Notify what) { return static_cast<std::uint8_t>(what); }
+
+// RFC 3461 5.2.7.3 (c): what an alias with several targets passes on. Nothing left means that nothing is to be told.
+std::uint8_t without_success(std::uint8_t notify) {
+    if ((notify & bit(storage::Notify::success)) == 0) return notify;
+    const auto rest = static_cast<std::uint8_t>(notify & ~bit(storage::Notify::success));
+    return rest == 0 ? bit(storage::Notify::never) : rest;
 }
 
-// Whose idempotency keys these are; "": strangers have none.
-std::string key_owner(const storage::Delivery& delivery, std::optional<storage::RelayClientId> client) {
-    if (client) return storage::submission_owner(*client);
-    return delivery.submitter ? storage::submission_owner(*delivery.submitter) : std::string();
-}
-
-smtp::AcceptedMessage first_answer(storage::KeptSubmission first) {
-    const bool queued = storage::raw(first.queue) != 0;
-    smtp::AcceptedMessage out(public_id(first.message, queued ? std::optional(first.queue) : std::nullopt));
-    out.repeated = true;
-    out.digest = std::move(first.digest);
-    out.answer = std::move(first.answer);
-    return out;
-}
-
-/// Who wants no more of what, by mail to an unsubscribe address.
-struct Farewell {
-    std::vector<std::string> tokens;
-    std::string how;
-};
-
-Farewell farewell_of(const smtp::Envelope& envelope) {
-    Farewell out;
-    for (const smtp::Recipient& one : envelope.recipients) {
-        if (one.kind != smtp::RecipientKind::unsubscribe) continue;
-        out.tokens.push_back(policy::token_of_mailbox(one.path.local_part).value_or(""));
-    }
-    out.how = "by mail " + envelope.received_detail;
-    return out;
-}
-
-Result<> take_leave(storage::Tx& tx, const std::string& sealing_key, const Farewell& farewell) {
-    for (const std::string& token : farewell.tokens) {
-        TRY_VOID(storage::StreamTx(tx).unsubscribe(token, sealing_key, farewell.how));
-    }
-    return {};
-}
-
-Result<> tell_left_out(storage::Tx& tx, const storage::Delivery& delivery, const storage::Accepted& taken,
-                       const smtp::Wishes& wishes) {
-    for (const auto& [address, why] : wishes.left_out) {
-        storage::Event event;
-        event.at = tx.now();
-        event.kind = storage::EventKind::suppressed;
-        event.message = taken.message;
-        event.queue = taken.queue.value_or(storage::QueueId{});
-        event.sender = delivery.sender;
-        event.recipient = address;
-        event.detail = why;
-        TRY_VOID(tx.events().append(event));
-    }
-    return {};
-}
-
-// Each recipient of a list gets a number, which his copy will bear.
-Result<> subscribe_all(storage::Tx& tx, const storage::Delivery& delivery) {
-    if (!delivery.outgoing || delivery.outgoing->stream.empty()) return {};
-    for (const storage::NewRecipient& one : delivery.outgoing->recipients) {
-        TRY_VOID(storage::StreamTx(tx).subscribe(delivery.outgoing->stream, one.address));
-    }
-    return {};
-}
-
-Result<> keep_key(storage::Tx& tx, std::string_view owner, const smtp::Wishes& wishes, const storage::Accepted& taken,
-                  const std::string& answer) {
-    storage::KeptSubmission kept;
-    kept.digest = wishes.digest;
-    kept.message = taken.message;
-    kept.queue = taken.queue.value_or(storage::QueueId{});
-    kept.answer = answer;
-    return storage::SubmissionTx(tx).keep(owner, wishes.key, kept);
+// What a program says of its message counts; else it is mail of a program all the same.
+void choose_class(storage::NewQueueItem& item, const smtp::Wishes& wishes) {
+    constexpr auto kLeast = static_cast<std::uint8_t>(storage::QueueClass::transactional);
+    if (wishes.by_program) item.mail_class = std::max(item.mail_class, kLeast);
+    if (wishes.mail_class) item.mail_class = *wishes.mail_class;
 }
 
 // Where one message goes, duplicates merged: an account gets one copy however many of its addresses were named.
@@ -172,13 +113,13 @@ class Spread {
         copy.recipient = recipient;
         delivery_.local.push_back(std::move(copy));
     }
-    void add_remote(const std::string& address, const smtp::Recipient& recipient, bool forwarded) {
+    void add_remote(const std::string& address, const smtp::Recipient& recipient, bool forwarded, std::uint8_t notify) {
         if (!remote_.insert(ascii::to_lower(address)).second) return;
         storage::NewRecipient row;
         row.address = address;
-        row.notify = recipient.notify;
+        row.notify = notify;
         row.orcpt = recipient.orcpt;
-        // RFC 3461 5.2.4: the address that the sender wrote stays known when an alias leads elsewhere.
+        // RFC 3461 5.2.1 (d): the address that the sender wrote stays known when an alias leads elsewhere.
         if (forwarded && row.orcpt.empty()) row.orcpt = "rfc822;" + recipient.path.spec();
         item_.recipients.push_back(std::move(row));
     }
@@ -232,6 +173,9 @@ class StoreBackend final : public smtp::Backend {
           local_copies_(metrics.counter("delivery_local_total", "Copies put into local mailboxes")),
           queued_(metrics.counter("delivery_queued_total", "Recipients put into the queue")),
           distrusted_(metrics.counter("relay_clients_distrusted_total", "Relay clients whose address is not believed")),
+          late_(metrics.counter("smtp_late_bounces_total", "Bounces that came with a token of ours")),
+          forged_(metrics.counter("smtp_bad_tokens_total", "Bounce addresses refused: forged, too old, or unknown")),
+          suppressed_(metrics.counter("smtp_suppressed_total", "Recipients refused at submission: suppressed")),
           over_share_(metrics.counter("relay_client_limits_total", "Messages of relay clients put off by a limit")),
           repeated_(metrics.counter("submission_repeated_total", "Messages not queued again: their key was known")),
           unsubscribed_(metrics.counter("unsubscribed_total", "Recipients who unsubscribed", "by=\"mail\"")) {}
@@ -240,9 +184,10 @@ class StoreBackend final : public smtp::Backend {
                                                             std::uint64_t declared_octets) override {
         auto picture = directory_.picture();
         if (directory_.bounces()->is_one(recipient, *picture)) co_return look_up_bounce(recipient);
+        if (directory_.bounces()->is_token(recipient, *picture)) co_return co_await look_up_token(std::move(recipient));
         if (const auto token = policy::token_of_mailbox(recipient.local_part);
             token && picture->is_ours(recipient.domain)) {
-            co_return co_await look_up_farewell(*token);
+            co_return co_await look_up_farewell(store_, pool_, loop_, *token);
         }
         const bool literal = recipient.is_literal();
         Resolution found = picture->resolve(at_home(recipient, *picture));
@@ -250,6 +195,9 @@ class StoreBackend final : public smtp::Backend {
         if (no) {
             picture = co_await directory_.fresh();
             if (directory_.bounces()->is_one(recipient, *picture)) co_return look_up_bounce(recipient);
+            if (directory_.bounces()->is_token(recipient, *picture)) {
+                co_return co_await look_up_token(std::move(recipient));
+            }
             found = picture->resolve(at_home(std::move(recipient), *picture));
         }
         switch (found.kind) {
@@ -321,6 +269,26 @@ class StoreBackend final : public smtp::Backend {
         co_return Error(Errc::denied, login.address + " does not own " + address.spec());
     }
 
+    net::Task<Result<std::optional<wire::Reply>>> check_wanted(smtp::Login login, wire::Path sender,
+                                                               wire::Path recipient) override {
+        // What an account sends may be a letter: that is known when its header is there.
+        std::uint8_t mail_class = static_cast<std::uint8_t>(storage::QueueClass::interactive);
+        if (login.is_relay_client()) {
+            const storage::RelayClient* const client = directory_.clients().by_name(login.address);
+            if (client != nullptr) mail_class = client->mail_class;
+        }
+        const std::vector<std::string> addresses{recipient.spec()};
+        CO_TRY(const auto found,
+               co_await find_suppressed(store_, pool_, loop_, sender.spec(), addresses, mail_class, clock_.now()));
+        if (!found) co_return std::optional<wire::Reply>();
+        suppressed_.add();
+        note_suppressed(store_, pool_, sender.spec(), recipient.spec(), *found);
+        const storage::SuppressionSentence told = storage::describe(*found);
+        wire::Reply refusal(550, storage::status_of(found->reason), told.why);
+        refusal.lines.push_back(told.what_to_do);
+        co_return std::optional<wire::Reply>(std::move(refusal));
+    }
+
     Result<> check_room(std::uint64_t octets) override { return store_.check_room(octets); }
 
     std::unique_ptr<smtp::BodySink> begin_body() override { return std::make_unique<StagedSink>(store_.stage()); }
@@ -329,48 +297,42 @@ class StoreBackend final : public smtp::Backend {
                                                     smtp::Envelope envelope) override {
         auto& sink = static_cast<StagedSink&>(*body);
         CO_TRY(storage::StagedBodyPtr staged, sink.finish());
-        if (is_farewell(envelope)) co_return co_await take_farewell(std::move(envelope));
+        if (is_farewell(envelope))
+            co_return co_await take_farewell(store_, loop_, unsubscribed_, farewell_of(envelope));
         auto delivery = std::make_shared<storage::Delivery>();
         delivery->body = staged;
-        CO_TRY_VOID(spread(*delivery, envelope));
+        CO_TRY(LateMail late, co_await find_late(envelope));
+        CO_TRY_VOID(spread(*delivery, envelope, late));
+        if (!late.sent.empty()) co_await read_late(staged, late);
         auto facts = co_await compute_facts(staged);
         if (!facts) co_return Error(facts.error());
         delivery->facts = *std::move(facts);
         if (delivery->outgoing) set_priority(*delivery->outgoing, *staged, delivery->facts.header_octets);
-        CO_TRY_VOID(co_await apply_stream(*delivery, envelope));
-        if (delivery->outgoing && envelope.wishes.mail_class) {
-            delivery->outgoing->mail_class = *envelope.wishes.mail_class;
-        }
+        CO_TRY_VOID(
+            co_await apply_stream(store_, pool_, loop_, stream_of_client(envelope), *delivery, envelope, clock_.now()));
+        if (delivery->outgoing) choose_class(*delivery->outgoing, envelope.wishes);
+
+        CO_TRY_VOID(co_await check_all_wanted(*delivery));
 
         std::vector<storage::StagedBodyPtr> bodies{std::move(staged)};
         const auto client = client_of(envelope);
         const std::size_t recipients = envelope.recipients.size();
-        auto write = [&store = store_, delivery, client, recipients, farewell = farewell_of(envelope),
+        auto write = [&store = store_, delivery, client, recipients, late = std::move(late),
+                      receipts = owed_receipts(envelope), farewell = farewell_of(envelope),
                       wishes = std::move(envelope.wishes)](storage::Tx& tx) -> Result<smtp::AcceptedMessage> {
             const std::string owner = key_owner(*delivery, client);
-            const bool has_key = !wishes.key.empty() && !owner.empty();
-            if (has_key) {
-                TRY(auto first, storage::SubmissionTx(tx).find(owner, wishes.key, tx.now()));
-                if (first) return first_answer(*std::move(first));
-            }
+            TRY(auto first, find_first(tx, owner, wishes));
+            if (first) return *std::move(first);
             if (client) TRY_VOID(storage::RelayClientTx(tx).charge(*client, recipients));
             TRY(const storage::Accepted taken, tx.deliver(*delivery));
-            TRY_VOID(subscribe_all(tx, *delivery));
+            TRY_VOID(note_receipts(tx, receipts, taken.message, delivery->facts.message_id));
+            for (const auto& [address, sent] : late.sent) TRY_VOID(record_news(tx, sent, late.news_of(sent)));
             TRY_VOID(take_leave(tx, store.sealing_key(), farewell));
-            TRY_VOID(tell_left_out(tx, *delivery, taken, wishes));
             // What behaves as if it were stolen is taken all the same, and held.
             if (taken.queue && delivery->submitter) {
                 TRY_VOID(storage::AccountGuardTx(tx).submitted(*taken.queue, *delivery->outgoing));
             }
-            smtp::AcceptedMessage out(public_id(taken.message, taken.queue));
-            out.message_id = delivery->facts.message_id;
-            if (wishes.answer) out.answer = wishes.answer(out);
-            if (has_key) TRY_VOID(keep_key(tx, owner, wishes, taken, out.answer));
-            if (wishes.has_notes && delivery->submitter) {
-                TRY_VOID(storage::SubmissionTx(tx).note(
-                    taken.message, storage::SubmissionNotes(*delivery->submitter, wishes.tags, wishes.metadata)));
-            }
-            return out;
+            return carry_out(tx, *delivery, taken, owner, wishes);
         };
         auto accepted = co_await storage::commit(store_, loop_, std::move(bodies), std::move(write));
         if (!accepted) co_return Error(accepted.error());
@@ -384,65 +346,116 @@ class StoreBackend final : public smtp::Backend {
     }
 
  private:
-    // Mail to unsubscribe addresses alone: what it says does not matter.
-    static bool is_farewell(const smtp::Envelope& envelope) {
-        return !envelope.recipients.empty() && std::ranges::all_of(envelope.recipients, [](const auto& one) {
-            return one.kind == smtp::RecipientKind::unsubscribe;
-        });
+    std::string stream_of_client(const smtp::Envelope& envelope) const {
+        if (!envelope.login || !envelope.login->is_relay_client()) return "";
+        const storage::RelayClient* const client = directory_.clients().by_name(envelope.login->address);
+        return client == nullptr ? std::string() : client->stream;
     }
 
-    net::Task<Result<smtp::AcceptedMessage>> take_farewell(smtp::Envelope envelope) {
-        auto write = [&store = store_, farewell = farewell_of(envelope)](storage::Tx& tx) {
-            return take_leave(tx, store.sealing_key(), farewell);
-        };
-        std::vector<storage::StagedBodyPtr> no_bodies;
-        const auto done = co_await storage::commit(store_, loop_, std::move(no_bodies), std::move(write));
-        if (!done) co_return Error(done.error());
-        unsubscribed_.add(static_cast<std::int64_t>(envelope.recipients.size()));
-        co_return smtp::AcceptedMessage("unsubscribed");
-    }
-
-    // The stream that a program named: whose it is, and what it makes of the message.
-    net::Task<Result<>> apply_stream(storage::Delivery& delivery, smtp::Envelope& envelope) {
-        std::string name = envelope.wishes.stream;
-        const bool by_client = envelope.login && envelope.login->is_relay_client() && !envelope.sender.is_null();
-        if (name.empty() && by_client) {
-            const storage::RelayClient* const client = directory_.clients().by_name(envelope.login->address);
-            if (client != nullptr) name = client->stream;
+    // RFC 3461 5.2.3 (a), 5.2.7.3 (c): what is put into a mailbox here, and what an alias spreads, is the last that a
+    // sender hears of it; an alias with one target elsewhere passes the wish on. Into Junk nothing is told: whoever
+    // wrote that name may be somebody else.
+    std::vector<storage::Receipt> owed_receipts(const smtp::Envelope& envelope) const {
+        std::vector<storage::Receipt> out;
+        if (envelope.sender.is_null() || envelope.junk) return out;
+        for (const smtp::Recipient& recipient : envelope.recipients) {
+            const bool wants = (recipient.notify & bit(storage::Notify::success)) != 0;
+            if (!wants || recipient.kind == smtp::RecipientKind::bounce) continue;
+            const auto picture = directory_.picture();
+            const Resolution found = picture->resolve(at_home(recipient.path, *picture));
+            const std::size_t targets = found.accounts.size() + found.remote.size();
+            if (targets == 0 || (targets == 1 && found.accounts.empty())) continue;
+            storage::Receipt receipt;
+            receipt.sender = envelope.sender.spec();
+            receipt.envid = envelope.envid;
+            receipt.tls = to_storage(envelope.tls);
+            receipt.recipient = recipient.path.spec();
+            receipt.orcpt = recipient.orcpt;
+            receipt.expanded = targets > 1;
+            out.push_back(std::move(receipt));
         }
-        if (name.empty() || !envelope.login) co_return Result<>();
-        auto look = [name](const storage::Snapshot& snapshot) { return storage::StreamView(snapshot).find(name); };
-        CO_TRY(const auto stream, co_await storage::read(store_, pool_, loop_, std::move(look)));
-        if (!stream) co_return Error(Errc::refused, fmt::format("There is no stream {}", name));
-        if (!storage::may_use(*stream, envelope.wishes.author, envelope.login->address)) {
-            co_return Error(Errc::refused, fmt::format("The stream {} belongs to {}", name, stream->owner));
-        }
-        if (!envelope.wishes.mail_class) envelope.wishes.mail_class = static_cast<std::uint8_t>(stream->mail_class);
-        if (!delivery.outgoing) co_return Result<>();
-        delivery.outgoing->stream = name;
-        co_return co_await leave_out_unwilling(delivery, envelope);
+        return out;
     }
 
-    // Who unsubscribed from the stream gets none of it, however it was handed in.
-    net::Task<Result<>> leave_out_unwilling(storage::Delivery& delivery, smtp::Envelope& envelope) {
-        std::vector<storage::NewRecipient>& all = delivery.outgoing->recipients;
+    static Result<> note_receipts(storage::Tx& tx, std::vector<storage::Receipt> receipts, storage::MessageId message,
+                                  const std::string& message_id) {
+        for (storage::Receipt& one : receipts) {
+            one.message = message;
+            one.message_id = message_id;
+            TRY_VOID(storage::ReceiptTx(tx).add(one));
+        }
+        return {};
+    }
+
+    // Mail to many, all of whom are suppressed, is not taken; of others the relay tells what was not sent.
+    net::Task<Result<>> check_all_wanted(const storage::Delivery& delivery) {
+        const bool is_alone = delivery.submitter && delivery.outgoing && delivery.local.empty();
+        if (!is_alone || delivery.outgoing->recipients.size() > kLetterRecipientsMax) co_return Result<>();
         std::vector<std::string> addresses;
-        for (const storage::NewRecipient& one : all) addresses.push_back(one.address);
-        const std::vector<std::string> scopes{delivery.outgoing->stream};
-        CO_TRY(auto unwilling, co_await find_unwilling(store_, pool_, loop_, scopes, addresses, clock_.now()));
-        std::erase_if(all, [&](const auto& one) { return unwilling.contains(ascii::to_lower(one.address)); });
-        if (all.empty() && delivery.local.empty()) {
-            co_return Error(Errc::refused, storage::describe(unwilling.begin()->second).why);
+        for (const storage::NewRecipient& one : delivery.outgoing->recipients) addresses.push_back(one.address);
+        const std::uint8_t mail_class = delivery.outgoing->mail_class;
+        CO_TRY(const auto found,
+               co_await find_suppressed(store_, pool_, loop_, delivery.sender, addresses, mail_class, clock_.now()));
+        if (!found) co_return Result<>();
+        suppressed_.add(static_cast<std::int64_t>(addresses.size()));
+        for (const std::string& address : addresses) {
+            note_suppressed(store_, pool_, delivery.sender, address, *found);
         }
-        if (all.empty()) delivery.outgoing.reset();
-        for (auto& [address, why] : unwilling) envelope.wishes.left_out.emplace(address, storage::describe(why).why);
-        co_return Result<>();
+        const storage::SuppressionSentence told = storage::describe(*found);
+        co_return Error(Errc::refused, told.why + ". " + told.what_to_do);
     }
 
     // "<postmaster>" without a domain is the one of this host (RFC 5321 4.1.1.3), where its name is a domain of ours.
     wire::Path at_home(wire::Path path, const DirectoryPicture& picture) const {
         if (path.domain.empty() && picture.is_ours(hostname_)) path.domain = hostname_;
         return path;
+    }
+
+    // Late bounces: what they are about, by the address they came to, and what they say.
+    struct LateMail {
+        std::map<std::string, SentMail> sent;
+        std::optional<report::Bounce> bounce;  ///< none: a null sender writes otherwise; it is passed on all the same
+        std::vector<LateNews> news_of(const SentMail& about) const {
+            return bounce ? server::news_of(about, *bounce) : std::vector<LateNews>();
+        }
+    };
+
+    net::Task<Result<SentMail>> find_sent_mail(wire::Path address) {
+        CO_TRY(const mailauth::ReturnToken token, directory_.bounces()->read_token(address, clock_.now()));
+        auto look = [token](const storage::Snapshot& snapshot) { return find_sent(snapshot, token); };
+        co_return co_await storage::read(store_, pool_, loop_, std::move(look));
+    }
+
+    net::Task<Result<smtp::RecipientKind>> look_up_token(wire::Path address) {
+        const auto sent = co_await find_sent_mail(std::move(address));
+        if (!sent) {
+            forged_.add();
+            log::info("smtp", "a bounce address is refused: {}", sent.error().context);
+            co_return Error(sent.error());
+        }
+        const auto sender = wire::parse_mailbox(sent->sender);
+        const auto kind = sender ? directory_.picture()->resolve(*sender).kind : Resolution::Kind::unknown;
+        const bool nobody = kind == Resolution::Kind::unknown || kind == Resolution::Kind::too_many;
+        if (nobody) co_return Error(Errc::not_found, "whom the bounce address stands for is not here any more");
+        co_return smtp::RecipientKind::bounce;
+    }
+
+    net::Task<Result<LateMail>> find_late(const smtp::Envelope& envelope) {
+        LateMail out;
+        for (const smtp::Recipient& recipient : envelope.recipients) {
+            if (recipient.kind != smtp::RecipientKind::bounce) continue;
+            if (!directory_.bounces()->is_token(recipient.path, *directory_.picture())) continue;
+            CO_TRY(SentMail sent, co_await find_sent_mail(recipient.path));
+            out.sent.emplace(recipient.path.spec(), std::move(sent));
+        }
+        co_return out;
+    }
+
+    net::Task<void> read_late(storage::StagedBodyPtr body, LateMail& late) {
+        auto parse = [body]() { return report::read_bounce(body->view()); };
+        auto bounce = co_await net::offload(pool_, loop_, std::move(parse));
+        if (bounce) late.bounce = *std::move(bounce);
+        late_.add();
     }
 
     // RFC 5321 4.4: what comes back goes to whom the address stands for, here or elsewhere.
@@ -452,15 +465,6 @@ class StoreBackend final : public smtp::Backend {
         const bool nobody = found.kind == Resolution::Kind::unknown || found.kind == Resolution::Kind::too_many;
         if (nobody) return Error(Errc::not_found, "whom the bounce address stands for is not here any more");
         return smtp::RecipientKind::bounce;
-    }
-
-    net::Task<Result<smtp::RecipientKind>> look_up_farewell(std::string token) {
-        auto look = [&store = store_, token = std::move(token)](const storage::Snapshot& snapshot) {
-            return storage::StreamView(snapshot).open(token, store.sealing_key());
-        };
-        CO_TRY(const auto who, co_await storage::read(store_, pool_, loop_, std::move(look)));
-        if (!who) co_return Error(Errc::not_found, "nobody here made this unsubscribe address");
-        co_return smtp::RecipientKind::unsubscribe;
     }
 
     std::optional<storage::RelayClientId> client_of(const smtp::Envelope& envelope) const {
@@ -497,7 +501,7 @@ class StoreBackend final : public smtp::Backend {
 
     // The directory may have changed since RCPT: a recipient that is gone by now would be lost in silence, so the whole
     // message is put off; the client tries again and hears 550 at RCPT.
-    Result<> spread(storage::Delivery& delivery, const smtp::Envelope& envelope) const {
+    Result<> spread(storage::Delivery& delivery, const smtp::Envelope& envelope, const LateMail& late) const {
         const auto picture = directory_.picture();
         storage::NewQueueItem item;
         Spread spread(delivery, item);
@@ -505,20 +509,26 @@ class StoreBackend final : public smtp::Backend {
             if (recipient.kind == smtp::RecipientKind::unsubscribe) continue;  // takes no copy
             wire::Path path = recipient.path;
             const bool bounce = recipient.kind == smtp::RecipientKind::bounce;
-            if (bounce) {
+            if (const auto sent = late.sent.find(path.spec()); bounce && sent != late.sent.end()) {
+                TRY(path, wire::parse_mailbox(sent->second.sender));
+            } else if (bounce) {
                 TRY(path, directory_.bounces()->resolve(path, clock_.now()));
             }
             const Resolution found = picture->resolve(at_home(path, *picture));
             const std::string address = path.spec();
             if (found.kind == Resolution::Kind::not_ours && (envelope.login || bounce)) {
-                spread.add_remote(address, recipient, /*forwarded=*/false);
+                spread.add_remote(address, recipient, /*forwarded=*/false, recipient.notify);
                 continue;
             }
             if (found.kind != Resolution::Kind::deliver) {
                 return Error(Errc::unavailable, address + " is no recipient any more");
             }
             for (const storage::AccountId account : found.accounts) spread.add_local(account, address, envelope.junk);
-            for (const std::string& target : found.remote) spread.add_remote(target, recipient, /*forwarded=*/true);
+            const bool several = found.accounts.size() + found.remote.size() > 1;
+            const std::uint8_t notify = several ? without_success(recipient.notify) : recipient.notify;
+            for (const std::string& target : found.remote) {
+                spread.add_remote(target, recipient, /*forwarded=*/true, notify);
+            }
             // Mail of our own people keeps their address: it is ours already.
             if (!envelope.login && !found.remote.empty() && item.forwarded_by.empty()) {
                 item.forwarded_by = directory_.bounces()->forwarding_domain(path.domain);
@@ -562,6 +572,9 @@ class StoreBackend final : public smtp::Backend {
     Metrics::Value& local_copies_;
     Metrics::Value& queued_;
     Metrics::Value& distrusted_;
+    Metrics::Value& late_;
+    Metrics::Value& forged_;
+    Metrics::Value& suppressed_;
     Metrics::Value& over_share_;
     Metrics::Value& repeated_;
     Metrics::Value& unsubscribed_;

@@ -12,6 +12,7 @@ namespace posthouse::server {
 Result<BounceAddresses> BounceAddresses::load(const storage::Snapshot& snapshot, std::string_view sealing_key) {
     BounceAddresses out;
     out.keys_ = mailauth::srs_keys(sealing_key);
+    out.token_keys_ = mailauth::return_keys(sealing_key);
     TRY(out.forwarding_, storage::setting_text(snapshot.catalog(), "srs.domain"));
     out.forwarding_ = ascii::to_lower(out.forwarding_);
     if (!out.forwarding_.empty()) out.domains_.push_back(out.forwarding_);
@@ -22,9 +23,22 @@ Result<BounceAddresses> BounceAddresses::load(const storage::Snapshot& snapshot,
     return out;
 }
 
-bool BounceAddresses::is_one(const smtp::Path& path, const DirectoryPicture& picture) const {
-    if (!mailauth::is_srs(path.local_part)) return false;
+bool BounceAddresses::is_at_home(const smtp::Path& path, const DirectoryPicture& picture) const {
     return picture.is_ours(path.domain) || std::ranges::find(domains_, ascii::to_lower(path.domain)) != domains_.end();
+}
+
+bool BounceAddresses::is_one(const smtp::Path& path, const DirectoryPicture& picture) const {
+    return mailauth::is_srs(path.local_part) && is_at_home(path, picture);
+}
+
+bool BounceAddresses::is_token(const smtp::Path& path, const DirectoryPicture& picture) const {
+    return mailauth::is_return_token(path.local_part) && is_at_home(path, picture);
+}
+
+Result<mailauth::ReturnToken> BounceAddresses::read_token(const smtp::Path& path, Time now) const {
+    auto token = mailauth::read_return_token(token_keys_, path.local_part, now);
+    if (!token) return Error(Errc::refused, token.error().context);
+    return token;
 }
 
 Result<smtp::Path> BounceAddresses::resolve(const smtp::Path& path, Time now) const {

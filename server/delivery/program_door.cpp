@@ -55,7 +55,8 @@ SubmissionOutcome reused_key() {
 wire::Reply needs_domain() { return {553, "5.1.3", "The address needs a domain"}; }
 
 wire::Reply refusal_of(const storage::Suppression& suppression) {
-    return {550, storage::status_of(suppression.reason), storage::describe(suppression).why};
+    const storage::SuppressionSentence told = storage::describe(suppression);
+    return {550, storage::status_of(suppression.reason), told.why + ". " + told.what_to_do};
 }
 
 // The author as the header names it; the rules of the header say later what is wrong with it.
@@ -282,14 +283,15 @@ net::Task<SubmissionOutcome> ProgramDoor::Impl::take_once(Submission& submission
 net::Task<std::vector<RecipientVerdict>> ProgramDoor::Impl::look_up(const Submission& submission,
                                                                     smtp::Envelope& envelope) {
     std::vector<RecipientVerdict> out;
-    Unwilling unwilling;
-    if (!submission.stream.empty()) {
-        const std::vector<std::string> scopes{submission.stream};
-        auto found = co_await find_unwilling(*deps.store, *deps.pool, *deps.loop, scopes, submission.recipients,
-                                             deps.clock->now());
-        // What cannot be looked up now is looked at again when it is taken.
-        if (found) unwilling = *std::move(found);
-    }
+    UnwillingQuestion question;
+    question.sender = envelope.sender.spec();
+    question.stream = submission.stream;
+    question.addresses = submission.recipients;
+    question.mail_class = static_cast<std::uint8_t>(submission.mail_class.value_or(storage::QueueClass::transactional));
+    question.now = deps.clock->now();
+    auto found = co_await find_unwilling(*deps.store, *deps.pool, *deps.loop, std::move(question));
+    // What cannot be looked up now is looked at again by the relay.
+    const Unwilling unwilling = found ? *std::move(found) : Unwilling();
     for (const std::string& address : submission.recipients) {
         wire::Reply reply(250, "2.1.5", "Accepted");
         smtp::Recipient recipient;
@@ -363,7 +365,7 @@ net::Task<SubmissionOutcome> ProgramDoor::Impl::accept(Submission& submission, s
     envelope.wishes.digest = submission.digest;
     const auto mail_class = submission.mail_class;
     if (mail_class) envelope.wishes.mail_class = static_cast<std::uint8_t>(*mail_class);
-    envelope.wishes.has_notes = true;
+    envelope.wishes.by_program = true;
     envelope.wishes.tags = std::move(submission.tags);
     envelope.wishes.metadata = std::move(submission.metadata);
     envelope.wishes.answer = [make = submission.answer, verdicts](const smtp::AcceptedMessage& taken) {

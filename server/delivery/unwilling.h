@@ -1,6 +1,8 @@
 #pragma once
-/// server/delivery/unwilling: which recipients want no mail of a stream (storage/suppression, in its scope).
+/// server/delivery/unwilling: which recipients get no mail of a program for now (storage/suppression): those who want
+/// none of its stream, and whom its sender's scope or everybody's keeps from mail of this class.
 /// Threads: the loop's, but for the work on the pool.
+#include <cstdint>
 #include <map>
 #include <string>
 #include <vector>
@@ -13,11 +15,19 @@
 
 namespace posthouse::server {
 
+struct UnwillingQuestion {
+    std::string sender;  ///< reverse-path; "": the stream alone is looked at
+    std::string stream;  ///< or ""
+    std::vector<std::string> addresses;
+    std::uint8_t mail_class = 0;  ///< as in QueueClass
+    Time now{};
+
+    UnwillingQuestion() = default;
+};
+
 /// By address in lower case.
 using Unwilling = std::map<std::string, storage::Suppression>;
-/// Those of `addresses` that any of `scopes` keeps from mail at `now`.
 net::Task<Result<Unwilling>> find_unwilling(storage::Store& store, net::ThreadPool& pool, net::Loop& loop,
-                                            std::vector<std::string> scopes, std::vector<std::string> addresses,
-                                            Time now);
+                                            UnwillingQuestion question);
 
 }  // namespace posthouse::server

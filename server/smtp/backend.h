@@ -19,6 +19,7 @@
 #include "protocols/net/stream.h"
 #include "protocols/net/task.h"
 #include "protocols/smtp/path.h"
+#include "protocols/smtp/reply.h"
 
 namespace posthouse::server::smtp {
 
@@ -26,8 +27,8 @@ namespace wire = ::posthouse::smtp;
 
 /// Who has logged in.
 struct Login {
-    std::int64_t account = 0;  ///< 0 for a relay client
-    std::string address;       ///< of the account, or the name of the relay client
+    std::int64_t account = 0;     ///< 0 for a relay client
+    std::string address;          ///< of the account, or the name of the relay client
     std::shared_ptr<void> proof;  ///< what it logged in with; the backend's own
 
     Login() = default;
@@ -38,7 +39,7 @@ struct Login {
 enum class RecipientKind {
     local,
     remote,
-    bounce,  ///< a bounce address of ours (SRS): it stands for somebody else's, and takes mail from <> only
+    bounce,       ///< a bounce address of ours (SRS): it stands for somebody else's, and takes mail from <> only
     unsubscribe,  ///< of a list: whoever writes to it gets no more of that list
 };
 
@@ -62,13 +63,13 @@ struct AcceptedMessage;
 struct Wishes {
     std::string key;     ///< idempotency key, or "": the same one from the same login is the same message
     std::string digest;  ///< SHA-256 of the request that the key goes with; "" for SMTP
-    std::optional<std::uint8_t> mail_class;  ///< its share of the lanes, 0 to 2; nothing: by its kind
-    std::string stream;                      ///< that it is of, or ""
-    std::string author;                      ///< address in From, where there is a login
+    std::optional<std::uint8_t> mail_class;       ///< its share of the lanes, 0 to 2; nothing: by its kind
+    std::string stream;                           ///< that it is of, or ""
+    std::string author;                           ///< address in From, where there is a login
     std::map<std::string, std::string> left_out;  ///< recipients who want none of the stream, and why (the backend's)
-    bool has_notes = false;                  ///< keep these two
-    std::string tags;                        ///< JSON
-    std::string metadata;                    ///< JSON
+    bool by_program = false;                      ///< over HTTP: not a letter (interactive), and these two are kept
+    std::string tags;                             ///< JSON
+    std::string metadata;                         ///< JSON
     /// Makes what is kept with the key; called before the message is durable. Null: nothing is.
     std::function<std::string(const AcceptedMessage&)> answer;
 
@@ -115,7 +116,7 @@ class BodySink {
 };
 
 struct AcceptedMessage {
-    std::string id;  ///< how the operator finds it: "q12" in the queue, "m12" where it is only stored
+    std::string id;          ///< how the operator finds it: "q12" in the queue, "m12" where it is only stored
     std::string message_id;  ///< of its Message-ID field
     bool repeated = false;   ///< its key was known: nothing new was taken, all else is of the first
     std::string digest;      ///< repeated: of the first request
@@ -169,6 +170,9 @@ class Backend {
     virtual std::optional<Login> client_at(const net::IpAddress& peer, std::string_view hello);
     /// Errc::limit with a sentence for the client: it has had its share for now.
     virtual net::Task<Result<>> check_share(Login login);
+    /// What the sender is told where this recipient gets no mail of his for now; nothing where it does.
+    virtual net::Task<Result<std::optional<wire::Reply>>> check_wanted(Login login, wire::Path sender,
+                                                                       wire::Path recipient);
     /// May `login` write in the name of `address` (its own, its aliases, its +tags)? Errc::denied.
     virtual net::Task<Result<>> check_sender(Login login, wire::Path address) = 0;
     /// Errc::no_space where a message of `octets` more would go below the floor.
@@ -182,5 +186,9 @@ class Backend {
 // Where there are no relay clients.
 inline std::optional<Login> Backend::client_at(const net::IpAddress&, std::string_view) { return std::nullopt; }
 inline net::Task<Result<>> Backend::check_share(Login) { co_return Result<>(); }
+
+inline net::Task<Result<std::optional<wire::Reply>>> Backend::check_wanted(Login, wire::Path, wire::Path) {
+    co_return std::optional<wire::Reply>();
+}
 
 }  // namespace posthouse::server::smtp

@@ -105,6 +105,14 @@ net::Task<Reply> on_rcpt(Session& session, std::string_view args) {
         session.mark_recipient_refused();
         co_return Reply(550, "5.7.1", "This address takes delivery reports (mail from <>) only");
     }
+    if (*kind == RecipientKind::remote && envelope.login) {
+        auto refusal = co_await session.backend().check_wanted(*envelope.login, envelope.sender, *path);
+        if (!refusal) co_return reply_for(refusal.error());
+        if (*refusal) {
+            session.mark_recipient_refused();
+            co_return **std::move(refusal);
+        }
+    }
     Recipient recipient;
     recipient.path = *path;
     recipient.orcpt = std::move(parameters->orcpt);

@@ -4,7 +4,7 @@ target_link_libraries(posthouse_test_zone PUBLIC posthouse_test_json posthouse_p
 posthouse_unit_test(NAME protocols_mailauth
   SOURCES protocols/mailauth/arc_test.cpp protocols/mailauth/auth_results_test.cpp protocols/mailauth/canonical_test.cpp protocols/mailauth/dkim_conformance_test.cpp
           protocols/mailauth/dkim_test.cpp protocols/mailauth/dmarc_test.cpp protocols/mailauth/foresee_test.cpp
-          protocols/mailauth/judge_test.cpp protocols/mailauth/spf_test.cpp protocols/mailauth/srs_test.cpp
+          protocols/mailauth/judge_test.cpp protocols/mailauth/spf_test.cpp protocols/mailauth/srs_test.cpp protocols/mailauth/return_token_test.cpp
   USES protocols_mailauth test_support test_json test_zone)
 # Signs a message for tests/interop/dkim_judge.py.
 add_executable(dkim_sign_tool ${CMAKE_SOURCE_DIR}/tests/support/dkim_sign_tool.cpp)

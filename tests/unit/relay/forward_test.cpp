@@ -1,5 +1,8 @@
 // Mail that a domain of ours passes on for somebody outside: its reverse-path, and our seal on it.
+#include <algorithm>
+
 #include "protocols/mailauth/dkim.h"
+#include "protocols/mailauth/return_token.h"
 #include "protocols/smtp/path.h"
 #include "relay/arc_seal.h"
 #include "relay/reverse_path.h"
@@ -63,6 +66,62 @@ void add_key(House& house, crypto::SigningAlgorithm algorithm, const std::string
 }
 
 }  // namespace
+
+TEST_CASE("tokens in reverse-paths: where the setting asks for them and a bounce would come back to us") {
+    House house;
+    const auto sent_as = [&](const std::string& sender, std::vector<std::string> recipients) {
+        house.remote.lines.clear();
+        const auto queue = house.submit(std::move(recipients), sender);
+        house.settle();
+        CHECK(house.events(queue, EventKind::delivered) > 0);
+        const auto line = std::ranges::find_if(house.remote.lines, [](const auto& l) { return l.starts_with("MAIL"); });
+        REQUIRE(line != house.remote.lines.end());
+        const std::string path = line->substr(11, line->find('>') - 11);
+        return std::pair(queue, smtp::parse_mailbox(path).value_or(smtp::Path()));
+    };
+    const auto keys = mailauth::return_keys(house.store->sealing_key());
+    const auto set = [&](std::string_view value) {
+        REQUIRE(house.store->write(
+            {}, [&](storage::Tx& tx) { return tx.catalog().set_setting("return_path.tokens", value); }));
+    };
+    CHECK(sent_as("alice@home.example", {"bob@b.example"}).second.spec() == "alice@home.example");
+    set("programs");  // a letter keeps its sender
+    CHECK(sent_as("alice@home.example", {"bob@b.example"}).second.spec() == "alice@home.example");
+    set("all");
+    const auto [queue, path] = sent_as("alice@Home.example", {"bob@b.example"});
+    CHECK(path.domain == "home.example");
+    const auto token = mailauth::read_return_token(keys, path.local_part, house.clock.now());
+    REQUIRE(token);
+    CHECK(token->queue == static_cast<std::uint64_t>(storage::raw(queue)));
+    CHECK(token->recipient == mailauth::return_hash("bob@b.example"));
+    // One transaction, one reverse-path: of several recipients none is meant alone.
+    const auto several = sent_as("alice@home.example", {"bob@b.example", "carol@b.example"});
+    const auto shared = mailauth::read_return_token(keys, several.second.local_part, house.clock.now());
+    REQUIRE(shared);
+    CHECK_FALSE(shared->recipient);
+    // A bounce to another's domain would not come here.
+    CHECK(sent_as("eve@far.example", {"bob@b.example"}).second.spec() == "eve@far.example");
+    forward(house);
+    house.settle();
+    CHECK(house.remote.lines.back().starts_with("QUIT"));
+    CHECK(std::ranges::any_of(house.remote.lines, [](const auto& l) { return l.starts_with("MAIL FROM:<SRS0="); }));
+}
+
+TEST_CASE("a token is the same for each try, so that greylists know it again") {
+    House house;
+    REQUIRE(
+        house.store->write({}, [&](storage::Tx& tx) { return tx.catalog().set_setting("return_path.tokens", "all"); }));
+    house.remote.once("RCPT", "451 4.7.1 greylisted, try again later");
+    house.submit({"bob@b.example"});
+    house.settle();
+    house.settle_after(std::chrono::hours(26));
+    std::vector<std::string> paths;
+    for (const std::string& line : house.remote.lines) {
+        if (line.starts_with("MAIL")) paths.push_back(line.substr(0, line.find('>')));
+    }
+    REQUIRE(paths.size() == 2);
+    CHECK(paths[0] == paths[1]);
+}
 
 TEST_CASE("reverse-paths: rewritten where SPF would ask about somebody else, else left alone") {
     const mailauth::SrsKeys keys = mailauth::srs_keys("a sealing key");

@@ -82,3 +82,23 @@ TEST_CASE("the domain of what is passed on: the alias's, or the one that is set"
     CHECK(f.bounces.forwarding_domain("a.example") == "fwd.example");
     CHECK(f.bounces.is_one(f.made("bob", "far.example", "fwd.example"), *f.picture));
 }
+
+TEST_CASE("tokens of messages that left: at the same places, and refused with a sentence where they are not ours") {
+    Fixture f;
+    const auto keys = mailauth::return_keys(f.store->sealing_key());
+    const std::string local = mailauth::make_return_token(keys, {7, 99}, kNow);
+    for (const char* at : {"a.example", "BOUNCE.a.example"}) {
+        const smtp::Path path(local, at);
+        CHECK(f.bounces.is_token(path, *f.picture));
+        CHECK_FALSE(f.bounces.is_one(path, *f.picture));
+        CHECK(f.bounces.read_token(path, kNow).value() == mailauth::ReturnToken{7, 99});
+    }
+    CHECK_FALSE(f.bounces.is_token(smtp::Path(local, "other.example"), *f.picture));
+    CHECK_FALSE(f.bounces.is_token(smtp::Path("alice", "a.example"), *f.picture));
+    const std::string forged = mailauth::make_return_token({"another key"}, {7, 99}, kNow);
+    const auto refused = f.bounces.read_token(smtp::Path(forged, "a.example"), kNow);
+    CHECK(refused.error().code == Errc::refused);
+    CHECK(refused.error().context == "This bounce address was not made here");
+    CHECK(f.bounces.read_token(smtp::Path(local, "a.example"), kNow + std::chrono::days(30)).error().code ==
+          Errc::refused);
+}

@@ -6,10 +6,13 @@
 #include <algorithm>
 #include <future>
 #include <thread>
+#include <utility>
 
 #include "protocols/crypto/crypto.h"
 #include "server/auth/authenticator.h"
 #include "server/delivery/backend.h"
+#include "storage/streams.h"
+#include "storage/suppression.h"
 #include "tests/support/temp_store.h"
 
 using namespace posthouse;
@@ -25,12 +28,13 @@ class Alignment final : public server::smtp::AlignmentCheck {
  public:
     explicit Alignment(net::Loop& loop) : go(loop) { go.set(); }
     net::Task<Result<>> check(server::smtp::AlignmentQuestion question) override {
-        asked.set_value(question.author_domain);
+        if (!std::exchange(was_asked, true)) asked.set_value(question.author_domain);
         co_await go.wait();
         co_return answer;
     }
-    net::Event go;  // the loop's
-    std::promise<std::string> asked;
+    net::Event go;                    // the loop's
+    std::promise<std::string> asked;  // the first time
+    bool was_asked = false;
     Result<> answer;
 };
 
@@ -135,6 +139,7 @@ TEST_CASE("what is taken is in the queue and in the mailboxes, with what submiss
     CHECK(out.answer == storage::format_queue_id(item.id) + " " + item.message_id + " 3");
     CHECK(item.reverse_path == "alice@a.example");
     CHECK(item.account == f.alice);
+    CHECK(item.mail_class == static_cast<std::uint8_t>(storage::QueueClass::transactional));
     const std::string octets = f.queued_octets(item.id);
     CHECK(octets.starts_with("Return-Path: <alice@a.example>\r\nReceived: from localhost ([127.0.0.1])\r\n"));
     CHECK(octets.find("with HTTP") != std::string::npos);
@@ -204,6 +209,57 @@ TEST_CASE("a token of the server writes as whoever owns the author's address") {
     const SubmissionOutcome out = f.door->submit(std::move(foreign));
     REQUIRE(out.refusal);
     CHECK(out.refusal->kind == Kind::denied);
+}
+
+TEST_CASE("a stream: its class, who may use it, and who wants none of it") {
+    Fixture f;
+    storage::Stream news;
+    news.name = "news";
+    news.owner = "a.example";
+    news.is_list = true;
+    storage::Stream bobs = news;
+    bobs.name = "bobs";
+    bobs.owner = "bob@a.example";
+    REQUIRE(f.store->write({}, [&](storage::Tx& tx) -> Result<> {
+        TRY_VOID(storage::StreamTx(tx).add(news));
+        TRY_VOID(storage::StreamTx(tx).add(bobs));
+        const storage::SuppressionProof wish(storage::SuppressionReason::unsubscribed, "unsubscribed by POST", "");
+        TRY_VOID(storage::SuppressionTx(tx).add("news", "x@c.example", wish));
+        return {};
+    }));
+    const auto of = [&](std::string stream, std::vector<std::string> to) {
+        Submission one = f.message(std::move(to));
+        one.stream = std::move(stream);
+        return f.door->submit(std::move(one));
+    };
+    for (const char* name : {"none", "bobs"}) {
+        const SubmissionOutcome refused = of(name, {"y@c.example"});
+        REQUIRE(refused.refusal);
+        CHECK(refused.refusal->kind == Kind::denied);
+        CHECK(refused.refusal->field == "stream");
+    }
+    const SubmissionOutcome out = of("news", {"X@c.example", "y@c.example"});
+    REQUIRE_FALSE(out.refusal);
+    CHECK(out.recipients[0].code == 550);
+    CHECK(out.recipients[0].sentence.contains("unsubscribed"));
+    CHECK(out.recipients[1].is_accepted());
+    REQUIRE(f.queue().size() == 1);
+    CHECK(f.queue().front().stream == "news");
+    CHECK(f.queue().front().mail_class == static_cast<std::uint8_t>(storage::QueueClass::bulk));
+    const SubmissionOutcome nobody = of("news", {"x@c.example"});
+    REQUIRE(nobody.refusal);
+    CHECK(nobody.refusal->kind == Kind::recipients);
+    CHECK_FALSE(f.door->submit(f.message({"x@c.example"})).refusal);  // what is not of the stream
+    // Over SMTP the stream is known at the end only: who wants none is left out.
+    Submission by_header = f.message({"x@c.example", "z@c.example"});
+    by_header.octets = "X-Posthouse-Stream: news\r\n" + by_header.octets;
+    REQUIRE_FALSE(f.door->submit(by_header).refusal);
+    const auto last = f.queue().back();
+    const auto left = f.store->read([&](const storage::Snapshot& s) { return s.queue().recipients(last.id); });
+    REQUIRE(left);
+    REQUIRE(left->size() == 1);
+    CHECK(left->front().address == "z@c.example");
+    CHECK_FALSE(f.queued_octets(last.id).contains("X-Posthouse-Stream"));
 }
 
 TEST_CASE("no room is no_space, and nothing is written") {

@@ -1,0 +1,126 @@
+#include "server/returns/late_report.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "protocols/base/ascii.h"
+
+namespace posthouse::server {
+
+namespace {
+
+constexpr std::size_t kReplyShown = 500;
+
+std::string_view domain_of(std::string_view address) { return address.substr(address.rfind('@') + 1); }
+
+// The bounce's own words: hard, and about the mailbox.
+std::optional<storage::SuppressionReason> evidence_of(const report::BouncedRecipient& one) {
+    if (!one.hard || one.action != report::Action::failed) return std::nullopt;
+    switch (one.found.what) {
+        case bounce::ReplyClass::recipient_unknown: return storage::SuppressionReason::recipient_unknown;
+        case bounce::ReplyClass::recipient_disabled: return storage::SuppressionReason::recipient_disabled;
+        default: return std::nullopt;
+    }
+}
+
+bool names(const report::BouncedRecipient& one, std::string_view address) {
+    return ascii::equals_ci(one.final_recipient, address) || ascii::equals_ci(one.original_recipient, address);
+}
+
+LateNews news_about(const std::string& recipient, const report::BouncedRecipient& one, const std::string& reporter) {
+    LateNews out;
+    out.recipient = recipient;
+    out.is_delay = one.action == report::Action::delayed;
+    out.reply = one.reply;
+    out.remote = one.remote.empty() ? reporter : one.remote;
+    const bool is_itself = names(one, recipient);
+    out.is_named = is_itself;
+    if (is_itself) out.evidence = evidence_of(one);
+    out.detail = std::string(kLate);
+    if (!out.remote.empty()) out.detail += out.remote + ": ";
+    const std::string words = one.reply.empty() ? one.status : one.reply.substr(0, kReplyShown);
+    out.detail += words.empty() ? std::string(report::to_string(one.action)) : words;
+    if (!is_itself && !one.final_recipient.empty()) out.detail += fmt::format(" (about {})", one.final_recipient);
+    if (!out.is_delay) out.detail += fmt::format(" ({})", bounce::to_string(one.found.what));
+    return out;
+}
+
+}  // namespace
+
+Result<SentMail> find_sent(const storage::Snapshot& snapshot, const mailauth::ReturnToken& token) {
+    SentMail out;
+    out.queue = static_cast<storage::QueueId>(token.queue);
+    TRY(const auto events, snapshot.events().by_queue(out.queue));
+    std::size_t handed_over = 0;
+    for (const storage::Event& event : events) {
+        if (event.detail.starts_with(kLate)) ++out.reports;
+        if (event.kind != storage::EventKind::delivered) continue;
+        out.message = event.message;
+        out.message_id = event.message_id;
+        out.sender = event.sender;
+        ++handed_over;
+        const bool is_meant = !token.recipient || mailauth::return_hash(event.recipient) == *token.recipient;
+        if (is_meant && std::ranges::find(out.recipients, event.recipient) == out.recipients.end()) {
+            out.recipients.push_back(event.recipient);
+        }
+    }
+    if (out.recipients.empty() || out.sender.empty()) {
+        return Error(Errc::refused, "The message that this report is about is not known here any more");
+    }
+    if (out.reports >= kLateReportsMax * handed_over) {
+        return Error(Errc::refused, "Enough reports about this message have come already");
+    }
+    return out;
+}
+
+Result<SentMail> find_sent_by_id(const storage::Snapshot& snapshot, std::string_view message_id, Time since) {
+    const Error unknown(Errc::refused, "The message that this report is about is not known here");
+    if (message_id.empty()) return unknown;
+    TRY(const auto events, snapshot.events().by_message_id(message_id));
+    // The newest that left, where a name was used twice.
+    const auto last = std::ranges::find_if(events.rbegin(), events.rend(), [&](const storage::Event& event) {
+        return event.kind == storage::EventKind::delivered && storage::raw(event.queue) != 0 && event.at >= since;
+    });
+    if (last == events.rend()) return unknown;
+    mailauth::ReturnToken token;
+    token.queue = static_cast<std::uint64_t>(storage::raw(last->queue));
+    return find_sent(snapshot, token);
+}
+
+std::vector<LateNews> news_of(const SentMail& sent, const report::Bounce& bounce) {
+    std::vector<LateNews> out;
+    for (const report::BouncedRecipient& one : bounce.recipients) {
+        if (one.action != report::Action::failed && one.action != report::Action::delayed) continue;
+        const auto named =
+            std::ranges::find_if(sent.recipients, [&](const std::string& address) { return names(one, address); });
+        // Alone it is meant, whatever it is called behind an alias.
+        const bool is_alone = sent.recipients.size() == 1 && bounce.recipients.size() == 1;
+        if (named == sent.recipients.end() && !is_alone) continue;
+        const std::string& recipient = named == sent.recipients.end() ? sent.recipients.front() : *named;
+        const bool is_known = std::ranges::any_of(out, [&](const LateNews& n) { return n.recipient == recipient; });
+        if (!is_known) out.push_back(news_about(recipient, one, bounce.reporting_mta));
+    }
+    return out;
+}
+
+Result<> record_news(storage::Tx& tx, const SentMail& sent, const std::vector<LateNews>& news) {
+    for (const LateNews& one : news) {
+        storage::Event event;
+        event.at = tx.now();
+        event.kind = one.is_delay ? storage::EventKind::delayed : storage::EventKind::bounced;
+        event.message = sent.message;
+        event.queue = sent.queue;
+        event.message_id = sent.message_id;
+        event.sender = sent.sender;
+        event.recipient = one.recipient;
+        event.detail = one.detail;
+        TRY_VOID(tx.events().append(event));
+        if (!one.evidence) continue;
+        const storage::SuppressionProof proof(*one.evidence, one.reply, one.remote);
+        TRY_VOID(storage::SuppressionTx(tx).add(domain_of(sent.sender), one.recipient, proof));
+    }
+    return {};
+}
+
+}  // namespace posthouse::server

@@ -1,0 +1,56 @@
+#pragma once
+/// server/returns: what comes back about mail that left, joined to what was sent.
+///   late_report.h   a bounce that comes after the message was handed over (RFC 3464, or free text): which message and
+///                   which recipients it is about, and what follows
+///   role_mail.h     what is delivered to mailboxes that collect reports
+/// Invariants  1. Only what the log shows as handed over can bounce late; nothing is believed beyond that.
+///             2. A late bounce suppresses where its own words say that exactly the address we wrote to is dead.
+///             3. kLateReportsMax a recipient: a report that is sent again and again changes nothing any more.
+/// Threads: news_of is pure; the rest as Snapshot and Tx.
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "protocols/mailauth/return_token.h"
+#include "protocols/report/report.h"
+#include "storage/store.h"
+#include "storage/suppression.h"
+
+namespace posthouse::server {
+
+inline constexpr std::size_t kLateReportsMax = 4;    ///< of one recipient: some of delays, one of the end
+inline constexpr std::string_view kLate = "late: ";  ///< the detail of such events begins so
+
+/// A message that left, as the log knows it.
+struct SentMail {
+    storage::MessageId message{};
+    storage::QueueId queue{};
+    std::string message_id;
+    std::string sender;
+    std::vector<std::string> recipients;  ///< to whom it was handed over
+    std::size_t reports = 0;              ///< late ones that have come already
+};
+
+/// Errc::refused with a sentence for the client: nothing of it was handed over, or enough was reported.
+Result<SentMail> find_sent(const storage::Snapshot& snapshot, const mailauth::ReturnToken& token);
+
+/// The same for what was handed over after `since`, by its Message-ID (without brackets).
+Result<SentMail> find_sent_by_id(const storage::Snapshot& snapshot, std::string_view message_id, Time since);
+
+/// What a bounce says of one recipient.
+struct LateNews {
+    std::string recipient;  ///< as we wrote to it
+    bool is_delay = false;
+    bool is_named = false;  ///< by the bounce itself
+    std::string detail;
+    std::optional<storage::SuppressionReason> evidence;
+    std::string reply;
+    std::string remote;
+};
+/// Those of the bounce that are about recipients of this message.
+std::vector<LateNews> news_of(const SentMail& sent, const report::Bounce& bounce);
+/// Events and suppressions, in the commit that takes the bounce.
+Result<> record_news(storage::Tx& tx, const SentMail& sent, const std::vector<LateNews>& news);
+
+}  // namespace posthouse::server

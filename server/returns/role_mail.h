@@ -1,0 +1,48 @@
+#pragma once
+/// server/returns/role_mail: reads what was delivered to accounts that collect reports (the setting reports.mailboxes),
+/// into INBOX and Junk, and joins it to what was sent:
+///   complaints (RFC 5965)     an event of our message, and its recipient gets no more mail of programs (suppression)
+///   bounces (RFC 3464)        that name our Message-ID and a recipient of it: as late ones (late_report.h)
+///   DMARC aggregate reports   kept and added up (storage/role_mail)
+///   TLS reports (RFC 8460)    given to `take_tls`
+/// Invariants  1. A report counts only where the log shows that the message went to that recipient within kJoinDays.
+///             2. The mail itself is never changed, moved or marked; where it was read to is kept with what it changed,
+///                in one commit, so that a crash loses and repeats nothing.
+///             3. What cannot be read is passed over, and counted.
+/// Anybody who knows a Message-ID and its recipient can send such a report; therefore it never stops a letter.
+/// Threads: step() on the job's own.   Limits: below.
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "protocols/base/clock.h"
+#include "protocols/base/metrics.h"
+#include "protocols/report/report.h"
+#include "server/returns/late_report.h"
+#include "storage/background.h"
+#include "storage/store.h"
+
+namespace posthouse::server {
+
+inline constexpr int kJoinDays = 30;                                     ///< between the message and the report
+inline constexpr std::uint64_t kRoleMailOctetsMax = 32UL * 1024 * 1024;  ///< of one mail; a larger one is no report
+inline constexpr std::size_t kRoleMailsAStep = 20;
+inline constexpr std::string_view kRoleMailJob = "role-mail";
+
+/// Keeps a TLS report that the mail has. Errc::not_found: it has none.
+using TakeTlsReport = std::function<Result<>(storage::Store&, const std::string& message)>;
+
+/// What a complaint is about; nothing where we sent no such thing.
+struct Complained {
+    SentMail sent;
+    std::vector<std::string> recipients;  ///< of `sent` that complained; empty: nobody knows which
+};
+Result<std::optional<Complained>> find_complained(const storage::Snapshot& snapshot, const report::Complaint& complaint,
+                                                  const mailauth::ReturnKeys& keys, Time now);
+/// Events and suppressions. False where all of it is known.
+Result<bool> record_complaint(storage::Tx& tx, const Complained& about, const report::Complaint& complaint);
+
+std::unique_ptr<storage::Job> make_role_mail_job(storage::Store& store, Metrics& metrics, const Clock& clock,
+                                                 TakeTlsReport take_tls);
+
+}  // namespace posthouse::server

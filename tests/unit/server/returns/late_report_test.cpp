@@ -1,0 +1,144 @@
+// A bounce after the message was handed over: only what the log shows is believed, and only so often.
+#include "server/returns/late_report.h"
+
+#include <doctest/doctest.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "tests/support/temp_store.h"
+
+using namespace posthouse;
+using namespace posthouse::server;
+using storage::EventKind;
+
+namespace {
+
+struct House {
+    test::TempStore store;
+
+    // A message that left: delivered to some, refused by others.
+    storage::QueueId sent(std::vector<std::string> taken, std::vector<std::string> refused = {}) {
+        const auto body = store.stage("Subject: x\r\n\r\nx\r\n");
+        const auto queue = store->write_value({body}, [&](storage::Tx& tx) -> Result<storage::QueueId> {
+            storage::Delivery delivery;
+            delivery.body = body;
+            delivery.facts = test::plain_facts("x");
+            delivery.sender = "alice@home.example";
+            storage::NewQueueItem item;
+            item.reverse_path = delivery.sender;
+            for (const auto* list : {&taken, &refused}) {
+                for (const std::string& address : *list) item.recipients.push_back({address, "", 0});
+            }
+            delivery.outgoing = item;
+            TRY(const storage::Accepted accepted, tx.deliver(delivery));
+            TRY(const auto rows, tx.queue().recipients(*accepted.queue));
+            for (const storage::QueueRecipient& row : rows) {
+                storage::Outcome outcome;
+                const bool is_taken = std::ranges::find(taken, row.address) != taken.end();
+                outcome.state = is_taken ? storage::RecipientState::delivered : storage::RecipientState::failed;
+                outcome.reply = is_taken ? "250 ok" : "550 no";
+                TRY_VOID(tx.queue().finish(row.id, outcome));
+            }
+            return *accepted.queue;
+        });
+        return queue.value();
+    }
+    Result<SentMail> find(storage::QueueId queue, std::optional<std::string> recipient) {
+        mailauth::ReturnToken token;
+        token.queue = static_cast<std::uint64_t>(storage::raw(queue));
+        if (recipient) token.recipient = mailauth::return_hash(*recipient);
+        return store->read([&](const storage::Snapshot& s) { return find_sent(s, token); });
+    }
+    void record(const SentMail& mail, const std::vector<LateNews>& news) {
+        REQUIRE(store->write({}, [&](storage::Tx& tx) { return record_news(tx, mail, news); }));
+    }
+    std::vector<storage::Event> events(storage::QueueId queue) {
+        return store->read([&](const storage::Snapshot& s) { return s.events().by_queue(queue); }).value();
+    }
+    std::vector<storage::Suppression> suppressed(std::string_view address) {
+        return store->read([&](const storage::Snapshot& s) { return storage::SuppressionView(s).of_address(address); })
+            .value();
+    }
+};
+
+report::Bounce bounce_of(std::string_view recipient, std::string_view action, std::string_view status,
+                         std::string_view reply) {
+    const std::string text = fmt::format(
+        "From: MAILER-DAEMON@mx.far.example\r\nTo: x\r\nSubject: Undelivered\r\nMIME-Version: 1.0\r\n"
+        "Content-Type: multipart/report; report-type=delivery-status; boundary=b\r\n\r\n--b\r\n\r\nSorry.\r\n--b\r\n"
+        "Content-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; mx.far.example\r\n\r\n"
+        "Final-Recipient: rfc822; {}\r\nAction: {}\r\nStatus: {}\r\nDiagnostic-Code: smtp; {}\r\n\r\n--b--\r\n",
+        recipient, action, status, reply);
+    return report::read_bounce(text).value();
+}
+
+}  // namespace
+
+TEST_CASE("a late bounce is an event of the message, and suppresses where the address itself is dead") {
+    House house;
+    const auto queue = house.sent({"bob@far.example"});
+    const SentMail mail = house.find(queue, "BOB@far.example").value();
+    CHECK(mail.sender == "alice@home.example");
+    CHECK(mail.recipients == std::vector<std::string>{"bob@far.example"});
+    const auto news = news_of(mail, bounce_of("bob@far.example", "failed", "5.1.1", "550 5.1.1 User unknown"));
+    REQUIRE(news.size() == 1);
+    house.record(mail, news);
+    const auto last = house.events(queue).back();
+    CHECK(last.kind == EventKind::bounced);
+    CHECK(last.recipient == "bob@far.example");
+    CHECK(last.detail.starts_with("late: "));
+    CHECK(last.detail.contains("550 5.1.1 User unknown"));
+    CHECK(last.sender == "alice@home.example");
+    REQUIRE(house.suppressed("bob@far.example").size() == 1);
+    CHECK(house.suppressed("bob@far.example").front().scope == "home.example");
+    CHECK(house.suppressed("bob@far.example").front().reply == "550 5.1.1 User unknown");
+}
+
+TEST_CASE("a delay is told as one; a full mailbox, content or a dead address behind an alias suppress nobody") {
+    House house;
+    const auto queue = house.sent({"bob@far.example"});
+    const SentMail mail = house.find(queue, std::nullopt).value();
+    for (const auto& bounce : {bounce_of("bob@far.example", "delayed", "4.4.1", "connection timed out"),
+                               bounce_of("bob@far.example", "failed", "5.2.2", "552 5.2.2 Mailbox full"),
+                               bounce_of("bob@far.example", "failed", "5.7.1", "554 5.7.1 Message looks like spam"),
+                               bounce_of("robert@other.example", "failed", "5.1.1", "550 5.1.1 User unknown")}) {
+        const auto news = news_of(mail, bounce);
+        REQUIRE(news.size() == 1);
+        CHECK_FALSE(news.front().evidence);
+        house.record(mail, news);
+    }
+    CHECK(house.suppressed("bob@far.example").empty());
+    CHECK(house.suppressed("robert@other.example").empty());
+    const auto events = house.events(queue);
+    CHECK(std::ranges::count(events, EventKind::delayed, &storage::Event::kind) == 1);
+    CHECK(events.back().detail.contains("about robert@other.example"));
+    // A receipt is no news.
+    CHECK(news_of(mail, bounce_of("bob@far.example", "delivered", "2.0.0", "250 ok")).empty());
+}
+
+TEST_CASE("of several recipients the bounce must name one that the message was handed over to") {
+    House house;
+    const auto queue = house.sent({"bob@far.example", "carol@far.example"}, {"dave@far.example"});
+    const SentMail mail = house.find(queue, std::nullopt).value();
+    CHECK(mail.recipients.size() == 2);
+    CHECK(news_of(mail, bounce_of("Carol@far.example", "failed", "5.1.1", "550 5.1.1 no")).front().recipient ==
+          "carol@far.example");
+    CHECK(news_of(mail, bounce_of("eve@far.example", "failed", "5.1.1", "550 5.1.1 no")).empty());
+    CHECK(news_of(mail, bounce_of("dave@far.example", "failed", "5.1.1", "550 5.1.1 no")).empty());
+    // The token itself names another.
+    CHECK(house.find(queue, "dave@far.example").error().code == Errc::refused);
+    CHECK(house.find(static_cast<storage::QueueId>(4711), std::nullopt).error().code == Errc::refused);
+}
+
+TEST_CASE("the same report again and again changes nothing any more") {
+    House house;
+    const auto queue = house.sent({"bob@far.example"});
+    const auto bounce = bounce_of("bob@far.example", "failed", "5.1.1", "550 5.1.1 User unknown");
+    for (std::size_t i = 0; i < kLateReportsMax; ++i) {
+        const auto mail = house.find(queue, "bob@far.example");
+        REQUIRE(mail);
+        house.record(*mail, news_of(*mail, bounce));
+    }
+    CHECK(house.find(queue, "bob@far.example").error().code == Errc::refused);
+}
