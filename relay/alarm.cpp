@@ -68,7 +68,10 @@ std::string text_of(const Incident& one, std::uint64_t held, const std::string& 
     out += fmt::format("Refusals: {}\r\n", one.refusals);
     if (!one.remote.empty()) out += fmt::format("Said by:  {}\r\n", mime::HeaderValue::cleaned(one.remote).view());
     if (!one.reply.empty()) out += fmt::format("Answer:   {}\r\n", mime::HeaderValue::cleaned(one.reply).view());
-    if (one.open) {
+    if (!storage::holds_mail(one.key.kind)) {
+        out += one.open ? fmt::format("\r\nWhat to do: {}.\r\n", storage::advice(one))
+                        : std::string("\r\nNothing needs to be done.\r\n");
+    } else if (one.open) {
         out += fmt::format("Held:     {} recipients so far\r\n\r\nWhat to do: {}.\r\n", held, storage::advice(one));
         out +=
             "Nothing of it is lost: it goes out by itself as soon as a try gets through, or another way takes it.\r\n";

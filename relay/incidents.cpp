@@ -30,8 +30,9 @@ Incidents::Incidents(Metrics& metrics)
 
 void Incidents::apply(std::vector<Incident> open) {
     open_ = std::move(open);
-    constexpr IncidentKind kKinds[] = {IncidentKind::ip_blocked, IncidentKind::sender_auth, IncidentKind::credentials,
-                                       IncidentKind::listing,    IncidentKind::address,     IncidentKind::account};
+    constexpr IncidentKind kKinds[] = {IncidentKind::ip_blocked,  IncidentKind::sender_auth, IncidentKind::credentials,
+                                       IncidentKind::listing,     IncidentKind::address,     IncidentKind::account,
+                                       IncidentKind::destination, IncidentKind::webhook};
     for (const IncidentKind kind : kKinds) {
         const auto count = std::ranges::count(open_, kind, [](const Incident& one) { return one.key.kind; });
         metrics_

@@ -284,7 +284,12 @@ net::Task<std::vector<Staying>> Lane::attempt(Worker& worker, Job& job, const Pa
     } else {
         settled = co_await send(worker, job, dialogue);
     }
-    for (Settled& one : settled) one.stage = refused ? Stage::opening : Stage::transaction;
+    for (Settled& one : settled) {
+        one.stage = refused ? Stage::opening : Stage::transaction;
+        one.way = job.target.way.name;
+        one.source = job.target.source ? job.target.source->to_string() : std::string();
+        one.provider = job.target.provider;
+    }
     const bool off_ipv6 = co_await keep_off_ipv6(core_, job, settled);
     if (off_ipv6) co_await close(worker);
     co_await take_lessons(job, settled);

@@ -71,6 +71,9 @@ OutcomePlan::Row begin_row(const storage::QueueItem& item, const Settled& one, c
     row.outcome.remote = one.remote;
     row.outcome.dialogue = dialogue;
     row.outcome.delay_told = one.recipient.delay_told;
+    row.outcome.way = one.way;
+    row.outcome.source = one.source;
+    row.outcome.provider = one.provider;
     row.outcome.reply_class =
         one.keeps_class ? one.recipient.last_class : std::string(bounce::to_string(classify(one).what));
     if (one.suppressed) row.outcome.reply_class = kSuppressedClass;

@@ -33,6 +33,9 @@ struct Settled {
     bool by_mx = false;                         ///< the recipient's own server answered, not a relay
     bool keeps_class = false;                   ///< it was not tried: what the last reply meant stays
     storage::IncidentId heals{};                ///< its delivery shows that this incident is over
+    std::string way;                            ///< by which it was tried; "": by none
+    std::string source;                         ///< from which local address; "" where the system chose
+    std::string provider;                       ///< as in Target
     Settled() = default;
 };
 

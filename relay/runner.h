@@ -119,6 +119,7 @@ class Runner final : public LaneHost {
     bool writing_down_ = false;
     Time upkeep_at_{};
     Time watch_at_{};
+    Time standstill_at_{};
     Time checks_at_{};
     bool checking_ = false;
     Time forget_at_{};

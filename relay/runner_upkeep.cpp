@@ -9,6 +9,7 @@
 #include "relay/address_check.h"
 #include "relay/receipts.h"
 #include "relay/runner.h"
+#include "relay/standstill.h"
 #include "storage/await.h"
 
 namespace posthouse::relay {
@@ -91,6 +92,10 @@ net::Task<void> Runner::watch() {
     watch_at_ = core_.now() + kWatchEvery;
     co_await core_.reputation.step(core_);
     const bool has_mail = co_await send_receipts(core_);
+    if (core_.now() >= standstill_at_) {
+        standstill_at_ = core_.now() + kStandstillEvery;
+        co_await watch_standstill(core_);
+    }
     const Watched seen = co_await watch_incidents(core_);
     if (seen.drained) {
         const std::vector<std::pair<std::string, std::shared_ptr<Lane>>> all(lanes_.begin(), lanes_.end());

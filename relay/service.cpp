@@ -4,6 +4,7 @@
 
 #include "relay/runner.h"
 #include "relay/tls_upkeep.h"
+#include "relay/webhooks.h"
 
 namespace posthouse::relay {
 
@@ -18,12 +19,14 @@ struct Gate {
 }  // namespace
 
 struct Relay::Impl {
-    explicit Impl(RelayDeps deps) : core(std::move(deps)), runner(core), upkeep(core), gate(std::make_shared<Gate>()) {
+    explicit Impl(RelayDeps deps)
+        : core(std::move(deps)), runner(core), upkeep(core), webhooks(core), gate(std::make_shared<Gate>()) {
         gate->loop = core.deps.loop;
     }
     Core core;
     Runner runner;
     TlsUpkeep upkeep;
+    Webhooks webhooks;
     std::shared_ptr<Gate> gate;
 };
 
@@ -31,10 +34,14 @@ Relay::Relay(RelayDeps deps) : impl_(std::make_shared<Impl>(std::move(deps))) {
     const std::weak_ptr<Impl> weak = impl_;
     impl_->core.deps.store->subscribe([weak, gate = impl_->gate](const storage::CommitNotice& notice) {
         if (!notice.queue && !notice.catalog && !notice.external) return;
+        const bool catalog = notice.catalog || notice.external;
         const std::lock_guard lock(gate->mutex);
         if (gate->loop == nullptr) return;
-        gate->loop->post([weak] {
-            if (const auto impl = weak.lock()) impl->runner.wake();
+        gate->loop->post([weak, catalog] {
+            const auto impl = weak.lock();
+            if (!impl) return;
+            impl->runner.wake();
+            impl->webhooks.wake(catalog);
         });
     });
 }
@@ -46,6 +53,7 @@ Relay::~Relay() {
 
 void Relay::start() {
     impl_->upkeep.start();
+    impl_->webhooks.start();
     impl_->runner.start();
 }
 void Relay::stop() {
@@ -56,8 +64,13 @@ void Relay::stop() {
 net::Task<void> Relay::join() {
     co_await impl_->runner.join();
     co_await impl_->upkeep.join();
+    co_await impl_->webhooks.join();
 }
-void Relay::wake() { impl_->runner.wake(); }
+void Relay::wake() {
+    impl_->runner.wake();
+    impl_->webhooks.wake(true);
+}
 net::Task<void> Relay::drained() { co_await impl_->runner.drained(); }
+net::Task<void> Relay::told() { co_await impl_->webhooks.drained(); }
 
 }  // namespace posthouse::relay

@@ -88,6 +88,8 @@ class Relay {
     void wake();
     /// Completes when nothing that is due is left and no message is under way.
     net::Task<void> drained();
+    /// Completes when webhooks have been told all that they can be told now.
+    net::Task<void> told();
 
  private:
     struct Impl;

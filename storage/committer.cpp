@@ -248,11 +248,11 @@ Result<> Committer::transact(Batch& batch, CommitNotice& notice) {
 Result<> Committer::run_writes(Batch& batch, CommitNotice& notice, std::size_t& succeeded) {
     // The segments' rows first, so that a write can count dead octets of a segment begun in this very batch.
     TRY_VOID(writer_.record(*db_));
-    TRY(std::int64_t last_event, db_->value("SELECT value FROM counters WHERE name = 'event'"));
-    const std::int64_t first = last_event;
+    TRY(const std::int64_t first, db_->value("SELECT value FROM counters WHERE name = 'event'"));
+    BatchState state{first, {}, notice};
     for (Pending& pending : batch) {
         if (pending.failure) continue;
-        const Result<> done = run_one(pending, last_event, notice);
+        const Result<> done = run_one(pending, state);
         // After an I/O error, a full disk or a lost transaction nothing in this batch can be trusted.
         if (db_->damaged() || !db_->in_transaction()) {
             return done ? Error(Errc::io, "the transaction was lost") : Error(done.error());
@@ -267,20 +267,22 @@ Result<> Committer::run_writes(Batch& batch, CommitNotice& notice, std::size_t& 
             }
         }
     }
-    if (last_event == first) return {};
-    return db_->query("UPDATE counters SET value = ?1 WHERE name = 'event'").bind(last_event).run();
+    // In the commit of the events themselves: no figure is lost or counted twice.
+    TRY_VOID(write_tally(*db_, state.tally, report_rows_));
+    if (state.last_event == first) return {};
+    return db_->query("UPDATE counters SET value = ?1 WHERE name = 'event'").bind(state.last_event).run();
 }
 
-Result<> Committer::run_one(Pending& pending, std::int64_t& last_event, CommitNotice& notice) {
+Result<> Committer::run_one(Pending& pending, BatchState& batch) {
     TRY_VOID(db_->query("SAVEPOINT one").run());
     WriteState state;
     state.now = clock_.now();
-    state.last_event = &last_event;
+    state.last_event = &batch.last_event;
     state.bodies = pending.placed;
-    const std::int64_t before = last_event;
+    const std::int64_t before = batch.last_event;
     const Result<> done = call(pending, state);
     if (!done) {
-        last_event = before;
+        batch.last_event = before;
         if (db_->in_transaction()) {
             TRY_VOID(db_->query("ROLLBACK TO one").run());
             TRY_VOID(db_->query("RELEASE one").run());
@@ -294,7 +296,8 @@ Result<> Committer::run_one(Pending& pending, std::int64_t& last_event, CommitNo
         }
     }
     TRY_VOID(db_->query("RELEASE one").run());
-    merge(notice, state.notice);
+    merge(batch.notice, state.notice);
+    batch.tally.merge(state.tally);
     return {};
 }
 

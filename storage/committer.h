@@ -69,7 +69,12 @@ class Committer {
     Result<> append_bodies(Batch& batch);
     Result<> transact(Batch& batch, CommitNotice& notice);
     Result<> run_writes(Batch& batch, CommitNotice& notice, std::size_t& succeeded);
-    Result<> run_one(Pending& pending, std::int64_t& last_event, CommitNotice& notice);
+    struct BatchState {
+        std::int64_t last_event = 0;
+        ReportTally tally;
+        CommitNotice& notice;
+    };
+    Result<> run_one(Pending& pending, BatchState& batch);
     Result<> call(Pending& pending, WriteState& state);
     void fail_all(Batch& batch, const Error& error);
     void complete(Batch& batch);
@@ -100,6 +105,7 @@ class Committer {
     int failures_ = 0;
     bool suspect_ = false;
     bool unsynced_ = false;  ///< the last commit was
+    ReportRowCount report_rows_;
 
     std::mutex mutex_;
     std::condition_variable wake_;

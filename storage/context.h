@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "protocols/base/clock.h"
+#include "storage/report_tally.h"
 #include "storage/segment.h"
 #include "storage/sqlite.h"
 #include "storage/store.h"
@@ -31,6 +32,7 @@ struct WriteState {
     std::vector<MessageId> added;  ///< rows inserted by this write
     std::map<MessageId, std::int64_t> ref_changes;
     std::vector<QueueId> touched_items;  ///< may have become final
+    ReportTally tally;  ///< what its events add to the reports
     CommitNotice notice;
 
     bool is_added(MessageId message) const { return std::ranges::find(added, message) != added.end(); }

@@ -1,19 +1,24 @@
 // The log. Rows lie by message: a life is one range. event_keys finds the message; what it finds are candidates.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
+#include <map>
 #include <set>
 
 #include "protocols/base/ascii.h"
+#include "storage/catalog_impl.h"
 #include "storage/events_impl.h"
+#include "storage/webhooks.h"
 
 namespace posthouse::storage {
 namespace {
 
 constexpr std::int64_t kBucketEvents = 4096;
-constexpr std::array<std::string_view, 15> kKindNames = {
-    "received", "stored",    "queued",  "attempted", "delayed", "delivered",  "bounced",   "held",
-    "released", "cancelled", "expired", "refused",   "system",  "complained", "suppressed"};
-#define EVENT_COLUMNS "id, at_ms, kind, message, queue, message_id, sender, recipient, detail, dialogue"
+constexpr std::array<std::string_view, 18> kKindNames = {
+    "received",  "stored",  "queued",  "attempted", "delayed",    "delivered",  "bounced", "held",    "released",
+    "cancelled", "expired", "refused", "system",    "complained", "suppressed", "stopped", "resumed", "ping"};
+#define EVENT_COLUMNS "id, at_ms, kind, message, queue, message_id, sender, recipient, detail, dialogue, facts"
 
 /// FNV-1a, 64 bits folded to 32. Only finds candidates; equality is checked on the events.
 std::int64_t hash_of(std::string_view key) {
@@ -37,6 +42,7 @@ Event event_of(const Query& row) {
     event.recipient = row.text(7);
     event.detail = row.text(8);
     event.dialogue = row.text(9);
+    event.facts = parse_facts(row.view(10));
     return event;
 }
 
@@ -63,13 +69,73 @@ std::string_view bare_message_id(std::string_view message_id) {
     return message_id;
 }
 
+EventFacts facts_of(const QueueItem& item) {
+    EventFacts out;
+    if (item.account) {
+        out.who = fmt::format("a{}", raw(*item.account));
+    } else if (item.client_id) {
+        out.who = fmt::format("c{}", raw(*item.client_id));
+    }
+    out.domain = ascii::to_lower(item.forwarded_by.empty() ? domain_of(item.reverse_path) : item.forwarded_by);
+    return out;
+}
+
+std::string format_facts(const EventFacts& facts) {
+    std::string out;
+    for (const std::string* field :
+         {&facts.who, &facts.domain, &facts.way, &facts.source, &facts.provider, &facts.reply_class}) {
+        for (const char c : *field) out += static_cast<unsigned char>(c) < 0x20 ? '?' : c;  // no tab but ours
+        out += '\t';
+    }
+    while (out.ends_with('\t')) out.pop_back();
+    return out;
+}
+
+EventFacts parse_facts(std::string_view text) {
+    EventFacts out;
+    for (std::string* field : {&out.who, &out.domain, &out.way, &out.source, &out.provider, &out.reply_class}) {
+        const std::size_t end = std::min(text.find('\t'), text.size());
+        *field = text.substr(0, end);
+        text.remove_prefix(std::min(end + 1, text.size()));
+    }
+    return out;
+}
+
+namespace {
+
+/// What is kept of them with the event: of a recipient in the queue the first event says who and whose domain.
+std::string kept_facts(const NewEvent& event) {
+    EventFacts kept = *event.facts;
+    if (!begins_life(event.kind)) {
+        kept.who.clear();
+        kept.domain.clear();
+    }
+    return format_facts(kept);
+}
+
+void count(Context& context, const NewEvent& event, Time at) {
+    CountedEvent counted;
+    counted.kind = event.kind;
+    counted.at = at;
+    counted.recipient = event.recipient;
+    counted.accepted = event.accepted;
+    counted.is_first_delay = event.is_first_delay;
+    context.write->tally.count(counted, *event.facts);
+}
+
+}  // namespace
+
 Result<> write_event(Context& context, const NewEvent& event, std::span<const std::string_view> keys) {
     const std::int64_t id = ++*context.write->last_event;
+    const Time at = event.at.value_or(context.write->now);
+    const std::string kept = event.facts == nullptr ? std::string() : kept_facts(event);
+    const std::optional<std::string_view> facts = kept.empty() ? std::nullopt : std::optional<std::string_view>(kept);
+    if (event.facts != nullptr) count(context, event, at);
     const std::optional<std::string_view> dialogue =
         event.dialogue.empty() ? std::nullopt : std::optional<std::string_view>(event.dialogue);
-    TRY_VOID(context.db.query("INSERT INTO events VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")
-                 .bind(event.message, id, event.at.value_or(context.write->now), event.kind, event.queue,
-                       event.message_id, event.sender, event.recipient, event.detail, dialogue)
+    TRY_VOID(context.db.query("INSERT INTO events VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")
+                 .bind(event.message, id, at, event.kind, event.queue, event.message_id, event.sender, event.recipient,
+                       event.detail, dialogue, facts)
                  .run());
     Query add = context.db.query("INSERT OR IGNORE INTO event_keys VALUES (?1, ?2, ?3, ?4)");
     for (const std::string_view key : keys) {
@@ -92,6 +158,14 @@ Result<> EventsImpl::append(const Event& event) {
     row.detail = event.detail;
     row.dialogue = event.dialogue;
     if (event.at != Time{}) row.at = event.at;
+    EventFacts facts = event.facts;
+    const bool is_counted = event.kind == EventKind::complained || event.kind == EventKind::suppressed ||
+                            event.kind == EventKind::bounced;  // late: what the queue does not know of any more
+    if (is_counted) {
+        if (facts.domain.empty()) facts.domain = ascii::to_lower(domain_of(event.sender));
+        row.facts = &facts;
+    }
+    if (!webhook_kind(event.kind).empty()) context_.write->notice.queue = true;  // somebody may be waiting for it
     const std::array<std::string_view, 3> keys = {message_id, event.sender, event.recipient};
     return write_event(context_, row, keys);
 }
@@ -102,10 +176,16 @@ Result<std::vector<Event>> EventsImpl::by_message(MessageId message) const {
     q.bind(message);
     std::string message_id;
     std::string sender;
+    std::map<QueueId, EventFacts> begun;
     for (;;) {
         TRY(const bool more, q.row());
         if (!more) break;
         Event event = event_of(q);
+        if (event.kind == EventKind::queued) begun.try_emplace(event.queue, event.facts);
+        if (const auto known = begun.find(event.queue); known != begun.end() && !begins_life(event.kind)) {
+            event.facts.who = known->second.who;
+            event.facts.domain = known->second.domain;
+        }
         // Later events of a message leave out what the first one said.
         if (raw(message) != 0) {
             if (!event.message_id.empty()) message_id = event.message_id;
@@ -195,6 +275,41 @@ Result<std::vector<Event>> EventsImpl::by_address(std::string_view address, std:
                 if (concerns(event, address)) out.push_back(std::move(event));
             }
         }
+    }
+    return out;
+}
+
+Result<std::int64_t> EventsImpl::last_id() const {
+    if (context_.write != nullptr) return *context_.write->last_event;
+    return db_.value("SELECT value FROM counters WHERE name = 'event'");
+}
+
+Result<std::vector<Event>> EventsImpl::behind(std::int64_t after, std::size_t count_max) const {
+    std::vector<Hit> found;
+    {
+        Query q =
+            db_.query("SELECT message, id FROM events INDEXED BY events_by_id WHERE id > ?1 ORDER BY id LIMIT ?2");
+        q.bind(after, count_max);
+        for (;;) {
+            TRY(const bool more, q.row());
+            if (!more) break;
+            found.push_back(Hit{q.id<MessageId>(0), q.i64(1)});
+        }
+    }
+    std::vector<Event> out;
+    std::map<MessageId, std::vector<Event>> lives;
+    for (const Hit& hit : found) {
+        if (raw(hit.message) == 0) {
+            TRY(auto alone, load(hit));
+            out.insert(out.end(), std::make_move_iterator(alone.begin()), std::make_move_iterator(alone.end()));
+            continue;
+        }
+        if (!lives.contains(hit.message)) {
+            TRY(lives[hit.message], by_message(hit.message));
+        }
+        const std::vector<Event>& life = lives[hit.message];
+        const auto event = std::ranges::find(life, hit.event, &Event::id);
+        if (event != life.end()) out.push_back(*event);
     }
     return out;
 }

@@ -27,9 +27,23 @@ enum class EventKind : std::uint8_t {
     refused,    ///< turned away at the door; nothing was accepted
     system,     ///< about the server itself, not a message
     complained,  ///< the recipient called it spam
-    suppressed,  ///< not sent: the recipient is known not to take it (storage/suppression.h)
+    suppressed,  ///< not sent: the recipient is known not to take it
+    stopped,     ///< nothing arrives any more at a destination (detail says at which, facts.provider names it)
+    resumed,     ///< something does again
+    ping,        ///< the webhook that `detail` names is tried
 };
 std::string_view to_string(EventKind kind);
+
+/// What reports count an event under. Of a recipient in the queue `who` and `domain` stand in its first event alone.
+struct EventFacts {
+    std::string who;          ///< "a7" the account, "c3" the relay client that handed it in; "" nobody here
+    std::string domain;       ///< of the sender, or ours that passes it on; "" of reports
+    std::string way;          ///< "direct"; "" where none was tried
+    std::string source;       ///< local address; "" where the system chose
+    std::string provider;     ///< of the recipient: "google", "other"; "" by a relay host
+    std::string reply_class;  ///< what the reply meant: "mailbox-full"; "" of deliveries
+    bool operator==(const EventFacts&) const = default;
+};
 
 struct Event {
     std::int64_t id = 0;
@@ -42,6 +56,7 @@ struct Event {
     std::string recipient;   ///< "" where the event is about the whole message
     std::string detail;      ///< one plain sentence
     std::string dialogue;    ///< SMTP lines of an attempt, secrets masked
+    EventFacts facts;
 };
 
 class EventView {
@@ -54,10 +69,16 @@ class EventView {
     virtual Result<std::vector<Event>> by_address(std::string_view address, std::size_t count_max) const = 0;
     /// Those about the server itself, newest first.
     virtual Result<std::vector<Event>> about_server(std::size_t count_max) const = 0;
+    /// Those behind `after` in the order they were written, each with what earlier events of its message said.
+    virtual Result<std::vector<Event>> behind(std::int64_t after, std::size_t count_max) const = 0;
+    /// The id of the last event; 0: none yet.
+    virtual Result<std::int64_t> last_id() const = 0;
 };
 
 class EventTx : public EventView {
  public:
+    /// Of complaints, suppressions and late bounces `facts` and, where facts.domain is empty, the sender's domain are
+    /// counted.
     virtual Result<> append(const Event& event) = 0;
 };
 

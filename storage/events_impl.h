@@ -8,6 +8,7 @@
 
 #include "storage/context.h"
 #include "storage/events.h"
+#include "storage/queue.h"
 
 namespace posthouse::storage {
 
@@ -22,10 +23,18 @@ struct NewEvent {
     std::string_view detail;
     std::string_view dialogue;
     std::optional<Time> at;
+    const EventFacts* facts = nullptr;  ///< null: no figure counts it
+    std::optional<Time> accepted;       ///< of a delivery: since when it was on its way
+    bool is_first_delay = false;        ///< of an attempt: the recipient was not refused before
 };
 
 /// Writes it; `keys` are the texts under which it shall be found (empty ones are passed over).
 Result<> write_event(Context& context, const NewEvent& event, std::span<const std::string_view> keys);
+/// `who` and `domain` of a queued message.
+EventFacts facts_of(const QueueItem& item);
+/// The column: tabs between, none at the end.
+std::string format_facts(const EventFacts& facts);
+EventFacts parse_facts(std::string_view text);
 /// Without the angle brackets of the field.
 std::string_view bare_message_id(std::string_view message_id);
 
@@ -38,6 +47,8 @@ class EventsImpl final : public EventTx {
     Result<std::vector<Event>> by_queue(QueueId queue) const override;
     Result<std::vector<Event>> by_address(std::string_view address, std::size_t count_max) const override;
     Result<std::vector<Event>> about_server(std::size_t count_max) const override;
+    Result<std::vector<Event>> behind(std::int64_t after, std::size_t count_max) const override;
+    Result<std::int64_t> last_id() const override;
     Result<> append(const Event& event) override;
 
  private:

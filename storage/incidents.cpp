@@ -13,7 +13,8 @@
 namespace posthouse::storage {
 namespace {
 
-constexpr std::string_view kKinds[] = {"ip-blocked", "sender-auth", "credentials", "listing", "address", "account"};
+constexpr std::string_view kKinds[] = {"ip-blocked", "sender-auth", "credentials", "listing",
+                                       "address",    "account",     "destination", "webhook"};
 
 #define INCIDENT_COLUMNS                                                                                   \
     "id, kind, way, source, site, domain, since_ms, last_ms, refusals, reply, remote, state, cleared_ms, " \
@@ -99,6 +100,9 @@ std::string describe(const Incident& incident) {
             return fmt::format("{} is drained{}", from(key.source),
                                key.site.empty() ? " everywhere" : " for " + place(key.site));
         case IncidentKind::account: return fmt::format("the account {} sends as if it were stolen", key.domain);
+        case IncidentKind::destination:
+            return fmt::format("mail to {} has stopped", key.site.empty() ? "everywhere" : key.site);
+        case IncidentKind::webhook: return fmt::format("the webhook {} takes nothing any more", key.domain);
     }
     return "";
 }
@@ -137,6 +141,12 @@ std::string advice(const Incident& incident) {
                 "Look at it with posthouse account review {}; if it is stolen, change its password and "
                 "cancel what is held, else posthouse account release {}",
                 key.domain, key.domain);
+        case IncidentKind::destination:
+            return "Look at what is answered (posthouse queue list, posthouse report --by destination); it is over by "
+                   "itself as soon as mail arrives there again";
+        case IncidentKind::webhook:
+            return fmt::format("Mend what listens there, then posthouse webhook resume {}: nothing is left out",
+                               key.domain);
     }
     return "";
 }
@@ -314,7 +324,9 @@ Result<> IncidentTx::release(std::span<const RecipientId> recipients, std::strin
                      .bind(row.id, tx_.now(), why)
                      .run());
         TRY(const QueueItem owner, tx_.queue().item(row.queue));
+        const EventFacts facts = facts_of(owner);
         NewEvent event;
+        event.facts = &facts;
         event.kind = EventKind::released;
         event.message = owner.message;
         event.queue = row.queue;

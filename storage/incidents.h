@@ -40,8 +40,14 @@ enum class IncidentKind : std::uint8_t {
     listing,      ///< a block list has our address
     address,      ///< an address of ours is drained at a provider
     account,      ///< an account behaves like a stolen one
+    destination,  ///< nothing arrives any more at a provider or domain (site)
+    webhook,      ///< whoever listens at a webhook (domain: its name) does not take what it is told
 };
 std::string_view to_string(IncidentKind kind);  ///< "ip-blocked"
+/// False where it only tells of something: no mail is held under it.
+constexpr bool holds_mail(IncidentKind kind) {
+    return kind != IncidentKind::destination && kind != IncidentKind::webhook;
+}
 std::optional<IncidentKind> parse_incident_kind(std::string_view text);
 
 struct IncidentKey {

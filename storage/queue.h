@@ -95,6 +95,7 @@ struct QueueItem {
     TlsWish tls = TlsWish::policy;
     std::optional<AccountId> account;
     std::string client;           ///< name of the relay client that handed it in; "" where none did, or it is gone
+    std::optional<RelayClientId> client_id;  ///< the same; it may be gone
     std::uint8_t mail_class = 0;  ///< 0 interactive 1 transactional 2 bulk
     std::string forwarded_by;     ///< as in NewQueueItem
     std::string stream;           ///< likewise
@@ -163,6 +164,9 @@ struct Outcome {
     bool uses_attempt = true;           ///< false: it waits on in its lane, the attempt does not count
     bool suppressed = false;            ///< for failed: it was not sent, since the recipient gets no mail for now
     IncidentId incident{};              ///< for held: why
+    std::string way;                    ///< by which it was tried: "direct"; "" where none was
+    std::string source;                 ///< from which local address; "" where the system chose
+    std::string provider;               ///< who keeps the recipient's mail: "google", "other"; "" by a relay host
     Time fault_since{};                 ///< for held: since when; none leaves what is known
 };
 

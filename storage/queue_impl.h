@@ -62,6 +62,8 @@ class QueueImpl final : public QueueTx {
     };
     /// Moves every recipient of an item in one of two states to another, with its event.
     Result<> shift(QueueId id, const Shift& shift);
+    /// held under an incident -> waiting, but for an account's under review.
+    Result<> let_try(const QueueItem& owner);
     void touch(QueueId id);
 
     Context& context_;

@@ -46,6 +46,12 @@ Result<QueueId> QueueImpl::insert(MessageId message, std::string_view message_id
                        item.tls, item.forwarded_by, item.stream)
                  .run());
     const auto id = static_cast<QueueId>(db_.last_id());
+    QueueItem counted;
+    counted.account = item.account;
+    counted.client_id = item.client;
+    counted.reverse_path = item.reverse_path;
+    counted.forwarded_by = item.forwarded_by;
+    const EventFacts facts = facts_of(counted);
     for (const NewRecipient& recipient : item.recipients) {
         const std::string domain = ascii::to_lower(domain_of(recipient.address));
         TRY_VOID(db_.query("INSERT INTO queue_recipients (queue, address, domain, orcpt, notify, state, "
@@ -58,6 +64,7 @@ Result<QueueId> QueueImpl::insert(MessageId message, std::string_view message_id
         event.queue = id;
         event.recipient = recipient.address;
         event.detail = "waits to be sent";
+        event.facts = &facts;
         TRY_VOID(write_event(context_, event, {}));
     }
     context_.write->notice.queue = true;
@@ -106,6 +113,14 @@ Result<> QueueImpl::finish(RecipientId id, const Outcome& outcome) {
     const std::string detail = where + outcome.reply + (plain ? "" : fmt::format(" ({})", outcome.reply_class));
     event.detail = detail;
     event.dialogue = outcome.dialogue;
+    EventFacts facts = facts_of(owner);
+    facts.way = outcome.way;
+    facts.source = outcome.source;
+    facts.provider = outcome.provider;
+    if (outcome.state != RecipientState::delivered) facts.reply_class = outcome.reply_class;
+    event.facts = &facts;
+    event.accepted = owner.created;
+    event.is_first_delay = before.last_class.empty();
     TRY_VOID(write_event(context_, event, {}));
     touch(before.queue);
     return {};
@@ -131,11 +146,10 @@ Result<std::uint64_t> QueueImpl::recover() {
 }
 
 Result<> QueueImpl::retry_now(QueueId id) {
-    TRY_VOID(item(id));
+    TRY(const QueueItem owner, item(id));
     // What an incident holds tries, too, whatever came of it before.
-    TRY_VOID(db_.query("UPDATE queue_recipients SET next_attempt_ms = ?2, state = 0 WHERE queue = ?1 AND (state = 0 OR "
-                       "(state = 4 AND incident <> 0 AND EXISTS (SELECT 1 FROM incidents i WHERE i.id = incident AND "
-                       "i.kind <> 'account')))")
+    TRY_VOID(let_try(owner));
+    TRY_VOID(db_.query("UPDATE queue_recipients SET next_attempt_ms = ?2 WHERE queue = ?1 AND state = 0")
                  .bind(id, context_.write->now)
                  .run());
     TRY_VOID(db_.query("INSERT OR IGNORE INTO queue_kicks (queue) VALUES (?1)").bind(id).run());
@@ -143,9 +157,32 @@ Result<> QueueImpl::retry_now(QueueId id) {
     return {};
 }
 
+Result<> QueueImpl::let_try(const QueueItem& owner) {
+    TRY(const std::vector<QueueRecipient> all, recipients(owner.id));
+    const EventFacts facts = facts_of(owner);
+    for (const QueueRecipient& one : all) {
+        if (one.state != RecipientState::held || raw(one.incident) == 0) continue;
+        TRY_VOID(db_.query("UPDATE queue_recipients SET state = 0 WHERE id = ?1 AND EXISTS (SELECT 1 FROM incidents i "
+                           "WHERE i.id = incident AND i.kind <> 'account')")
+                     .bind(one.id)
+                     .run());
+        if (db_.changes() == 0) continue;
+        NewEvent event;
+        event.kind = EventKind::released;
+        event.message = owner.message;
+        event.queue = owner.id;
+        event.recipient = one.address;
+        event.detail = "to be tried by hand, though an incident holds it";
+        event.facts = &facts;
+        TRY_VOID(write_event(context_, event, {}));
+    }
+    return {};
+}
+
 Result<> QueueImpl::shift(QueueId id, const Shift& shift) {
     TRY(const QueueItem owner, item(id));
     TRY(const std::vector<QueueRecipient> all, recipients(id));
+    const EventFacts facts = facts_of(owner);
     std::size_t moved = 0;
     for (const QueueRecipient& one : all) {
         if (one.state != shift.from && one.state != shift.also_from) continue;
@@ -160,6 +197,7 @@ Result<> QueueImpl::shift(QueueId id, const Shift& shift) {
         event.queue = id;
         event.recipient = one.address;
         event.detail = shift.detail;
+        event.facts = &facts;
         TRY_VOID(write_event(context_, event, {}));
         ++moved;
     }
@@ -186,7 +224,9 @@ Result<> QueueImpl::hold_recipients(std::span<const RecipientId> recipients, std
                      .bind(id, RecipientState::held, begun, why)
                      .run());
         TRY(const QueueItem owner, item(before.queue));
+        const EventFacts facts = facts_of(owner);
         NewEvent event;
+        event.facts = &facts;
         event.kind = EventKind::held;
         event.message = owner.message;
         event.queue = before.queue;

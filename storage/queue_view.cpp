@@ -11,7 +11,7 @@ namespace {
 #define ITEM_COLUMNS                                                                                             \
     "id, message, message_id, reverse_path, envid, ret, smtputf8, eight_bit, account, size_octets, created_ms, " \
     "expires_ms, coalesce((SELECT c.name FROM relay_clients c WHERE c.id = queue_items.client), ''), class, tls, " \
-    "forwarded_by, stream"
+    "forwarded_by, client, stream"
 #define RECIPIENT_COLUMNS                                                                                    \
     "id, queue, address, domain, orcpt, notify, state, next_attempt_ms, attempts, last_reply, last_remote, " \
     "delay_told, last_class, cause, lane, released, incident, fault_ms"
@@ -37,7 +37,8 @@ QueueItem item_of(const Query& row) {
     item.mail_class = static_cast<std::uint8_t>(row.u32(13));
     item.tls = static_cast<TlsWish>(row.i64(14));
     item.forwarded_by = row.text(15);
-    item.stream = row.text(16);
+    if (!row.is_null(16)) item.client_id = row.id<RelayClientId>(16);
+    item.stream = row.text(17);
     return item;
 }
 

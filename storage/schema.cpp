@@ -241,6 +241,25 @@ CREATE TABLE streams (name TEXT PRIMARY KEY, owner TEXT NOT NULL, class INTEGER 
 CREATE TABLE stream_recipients (id INTEGER PRIMARY KEY AUTOINCREMENT, stream TEXT NOT NULL, address TEXT NOT NULL,
     UNIQUE (stream, address));
 )sql";
+constexpr const char* kReports5 = R"sql(
+ALTER TABLE events ADD COLUMN facts TEXT;
+CREATE INDEX events_by_id ON events (id);
+CREATE TABLE report_rows (id INTEGER PRIMARY KEY, day INTEGER NOT NULL, who TEXT NOT NULL, domain TEXT NOT NULL,
+    destination TEXT NOT NULL, provider TEXT NOT NULL, way TEXT NOT NULL, source TEXT NOT NULL,
+    UNIQUE (day, who, domain, destination, provider, way, source));
+CREATE TABLE report_counts (row INTEGER NOT NULL, what INTEGER NOT NULL, class TEXT NOT NULL, n INTEGER NOT NULL,
+    PRIMARY KEY (row, what, class)) WITHOUT ROWID;
+)sql";
+constexpr const char* kWebhooks5 = R"sql(
+CREATE TABLE webhooks (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, url TEXT NOT NULL,
+    sealed_secret BLOB NOT NULL, kinds TEXT NOT NULL, domain TEXT NOT NULL, who TEXT NOT NULL, batch INTEGER NOT NULL,
+    ca_file TEXT NOT NULL, state INTEGER NOT NULL DEFAULT 0, cursor INTEGER NOT NULL, until INTEGER NOT NULL DEFAULT 0,
+    tries INTEGER NOT NULL DEFAULT 0, next_ms INTEGER NOT NULL DEFAULT 0, failing_ms INTEGER NOT NULL DEFAULT 0,
+    told INTEGER NOT NULL DEFAULT 0, last_ms INTEGER NOT NULL DEFAULT 0, last_answer TEXT NOT NULL DEFAULT '',
+    created_ms INTEGER NOT NULL);
+CREATE TABLE destinations (place TEXT PRIMARY KEY, ok_ms INTEGER NOT NULL, failing_ms INTEGER NOT NULL,
+    tries INTEGER NOT NULL, recipients BLOB NOT NULL, incident INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
+)sql";
 constexpr const char* kToVersion5[] = {
     kReleased5,
     kSwitches5,
@@ -254,6 +273,8 @@ constexpr const char* kToVersion5[] = {
     kRoleMail5,
     kReceipts5,
     kStreams5,
+    kReports5,
+    kWebhooks5,
 };
 
 constexpr Migration kMigrations[] = {{1, kToVersion2}, {2, kToVersion3}, {3, kToVersion4}, {4, kToVersion5}};

@@ -8,7 +8,8 @@
 -- Numbers that only grow and are shared by every process that writes.
 CREATE TABLE counters (
     name  TEXT PRIMARY KEY,  -- 'message': first message id no process has reserved; 'event': last event id given; 'verify': self-checks;
-                           -- 'segment': highest number of a removed segment (no row until one was)
+                           -- no row until one was removed: 'segment': highest number of a removed segment;
+                           -- 'events_from_day': first day (since 1970) whose events are all there
     value INTEGER NOT NULL   -- its present value
 ) WITHOUT ROWID;
 INSERT INTO counters VALUES ('message', 1), ('event', 0), ('verify', 0);
@@ -412,11 +413,11 @@ CREATE INDEX queue_recipients_by_incident ON queue_recipients (incident, id) WHE
 -- an account that behaves like a stolen one. Mail that it stops is held under it (queue_recipients.incident).
 CREATE TABLE incidents (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,  -- IncidentId, never used twice
-    kind        TEXT NOT NULL,                      -- 'ip-blocked', 'sender-auth', 'credentials', 'listing', 'address', 'account'
+    kind        TEXT NOT NULL,                      -- 'ip-blocked', 'sender-auth', ...: IncidentKind (storage/incidents.h)
     way         TEXT NOT NULL,                      -- ways.name, or 'direct'; '' where it is about no way
     source      TEXT NOT NULL,                      -- the local address; '' where the system chose, or it is about none
     site        TEXT NOT NULL,                      -- the site or provider that refuses, or the list that lists; '' everywhere
-    domain      TEXT NOT NULL,                      -- of the sender (sender-auth); the account's address (account); '' else
+    domain      TEXT NOT NULL,                      -- of the sender (sender-auth); the account's address (account); the webhook's name (webhook); '' else
     since_ms    INTEGER NOT NULL,                   -- when it began
     last_ms     INTEGER NOT NULL,                   -- when it was seen last
     refusals    INTEGER NOT NULL,                   -- how often
@@ -529,9 +530,11 @@ CREATE TABLE events (
     recipient  TEXT NOT NULL,     -- '' where it is about the whole message
     detail     TEXT NOT NULL,     -- one plain sentence
     dialogue   TEXT,              -- SMTP lines of an attempt, secrets masked; NULL: none
+    facts      TEXT,              -- what reports count it under, tabs between, as EventFacts names them; NULL: none
     PRIMARY KEY (message, id)
 ) WITHOUT ROWID;
 CREATE INDEX events_by_queue ON events (queue) WHERE queue IS NOT NULL;
+CREATE INDEX events_by_id ON events (id);
 
 -- Finds events by Message-ID or address. An index over such random keys would dirty a page a message; in buckets of
 -- 4096 events the hot part stays a few pages, and a search costs one seek a bucket.
@@ -711,3 +714,57 @@ CREATE TABLE tls_reports (
     report       TEXT NOT NULL,                      -- JSON; '' where it was longer than 1 MiB
     UNIQUE (organization, report_id)
 );
+
+-- What was sent, added up by the day; written in the commit of the events, and made anew of them by
+-- posthouse report --rebuild. So many rows a day are told apart (storage/report_tally.h); what comes beyond is '*'.
+CREATE TABLE report_rows (
+    id          INTEGER PRIMARY KEY,  -- in order of writing
+    day         INTEGER NOT NULL,     -- since 1970, UTC
+    who         TEXT NOT NULL,        -- 'a7' the account, 'c3' the relay client that handed it in; '' nobody here
+    domain      TEXT NOT NULL,        -- of the sender; '' of reports, which have none
+    destination TEXT NOT NULL,        -- domain of the recipient
+    provider    TEXT NOT NULL,        -- who keeps the recipient's mail: 'google', 'other'; '' before it is known
+    way         TEXT NOT NULL,        -- ways.name, or 'direct'; '' before one was chosen
+    source      TEXT NOT NULL,        -- the local address; '' where the system chose
+    UNIQUE (day, who, domain, destination, provider, way, source)
+);
+CREATE TABLE report_counts (
+    row   INTEGER NOT NULL,  -- report_rows.id
+    what  INTEGER NOT NULL,  -- position in Figure (storage/report.h); from 100 on: deliveries by the time they took
+    class TEXT NOT NULL,     -- of bounces: 'recipient-unknown'; '' else
+    n     INTEGER NOT NULL,  -- how many
+    PRIMARY KEY (row, what, class)
+) WITHOUT ROWID;
+
+-- Who is told of events over HTTPS.
+CREATE TABLE webhooks (
+    id            INTEGER PRIMARY KEY AUTOINCREMENT,  -- WebhookId, never used twice
+    name          TEXT NOT NULL UNIQUE,               -- how the administrator calls it
+    url           TEXT NOT NULL,                      -- where it listens
+    sealed_secret BLOB NOT NULL,                      -- what signs, sealed, purpose "webhook"
+    kinds         TEXT NOT NULL,                      -- of events, blanks between: 'delivered bounced'; '' all
+    domain        TEXT NOT NULL,                      -- only what this domain of ours sends; '' all
+    who           TEXT NOT NULL,                      -- only what this account or client sends: 'a7', 'c3'; '' all
+    batch         INTEGER NOT NULL,                   -- events a POST; more than 1: as an array
+    ca_file       TEXT NOT NULL,                      -- trust anchors; '' the system's
+    state         INTEGER NOT NULL DEFAULT 0,         -- 0 active 1 paused by hand 2 given up
+    cursor        INTEGER NOT NULL,                   -- events.id up to which it has been told
+    until         INTEGER NOT NULL DEFAULT 0,         -- events.id up to which the POST under way goes; 0: none is
+    tries         INTEGER NOT NULL DEFAULT 0,         -- of it that failed
+    next_ms       INTEGER NOT NULL DEFAULT 0,         -- when it is tried again
+    failing_ms    INTEGER NOT NULL DEFAULT 0,         -- since when; 0: it is not
+    told          INTEGER NOT NULL DEFAULT 0,         -- events that it took
+    last_ms       INTEGER NOT NULL DEFAULT 0,         -- when it answered last
+    last_answer   TEXT NOT NULL DEFAULT '',           -- what
+    created_ms    INTEGER NOT NULL                    -- when it was added
+);
+
+-- Where mail goes, and since when nothing arrives there: what "mail to X has stopped" is judged by.
+CREATE TABLE destinations (
+    place      TEXT PRIMARY KEY,    -- 'google', a domain, 'way NAME' for a relay's way; '' everywhere
+    ok_ms      INTEGER NOT NULL,    -- when something arrived there last, to the quarter of an hour; 0: not yet
+    failing_ms INTEGER NOT NULL,    -- the first try after that which did not get through; 0: none
+    tries      INTEGER NOT NULL,    -- since then
+    recipients BLOB NOT NULL,       -- of these tries: a sketch (storage/distinct.h)
+    incident   INTEGER NOT NULL DEFAULT 0  -- incidents.id that says it has stopped; 0: none
+) WITHOUT ROWID;

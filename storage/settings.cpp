@@ -38,6 +38,8 @@ constexpr SettingRow kRows[] = {
      "block lists that are asked every hour about our own addresses, blanks between; none: no list"},
     {"dnsbl.spamhaus_key", Kind::text, "", 0, 0,
      "the key of Spamhaus' Data Query Service, free for small senders; empty: Spamhaus is not asked"},
+    {"events.days", Kind::number, "90", 0, 3650,
+     "days that the life of a message is remembered; 0: for ever. What is in the queue is always"},
     {"guard.accounts", Kind::text, "on", 0, 0,
      "hold the mail of an account that suddenly sends as if it were stolen: on, off", "on off"},
     {"incident.hold_hours", Kind::number, "72", 1, 120,
@@ -51,6 +53,7 @@ constexpr SettingRow kRows[] = {
     {"oidc.issuer", Kind::text, "", 0, 0, "URL of the OpenID provider whose tokens log in; empty: none do"},
     {"oidc.jwks_url", Kind::text, "", 0, 0, "where its keys are; empty: as the provider's own metadata says"},
     {"purge.messages_per_second", Kind::number, "1000", 1, 1000000, "how fast messages past undelete are dropped"},
+    {"report.days", Kind::number, "400", 1, 3650, "days that the figures of posthouse report are kept"},
     {"reports.mailboxes", Kind::text, "", 0, 0,
      "accounts that collect reports of others (complaints, bounces, DMARC, TLS), divided by blanks; empty: none"},
     {"return_path.tokens", Kind::text, "off", 0, 0,
@@ -72,6 +75,10 @@ constexpr SettingRow kRows[] = {
     {"undelete.days", Kind::number, "14", 0, 3650, "days that expunged mail and deleted mailboxes can be restored"},
     {"unsubscribe.url", Kind::text, "", 0, 0,
      "what unsubscribe addresses begin with, https://lists.example.org; empty: https:// and the name of this server"},
+    {"webhook.allow_private", Kind::text, "", 0, 0,
+     "networks of the own house that webhooks may reach, also without TLS: \"192.168.1.0/24 127.0.0.1\"; empty: none"},
+    {"webhook.give_up_hours", Kind::number, "72", 1, 24 * 30,
+     "hours after which a webhook that takes nothing is paused, and the postmaster told"},
 };
 
 bool parse_number(std::string_view text, std::int64_t& out) {

@@ -88,6 +88,8 @@ std::span<const Command> incident_commands();
 std::span<const Command> suppression_commands();
 std::span<const Command> dmarc_commands();  // report dmarc
 std::span<const Command> guard_commands();  // account review, release
+std::span<const Command> report_commands();
+std::span<const Command> webhook_commands();
 std::span<const Command> undelete_commands();
 std::span<const Command> retention_commands();
 std::span<const Command> rights_commands();
@@ -126,6 +128,7 @@ inline constexpr Group kGroups[] = {
     {"queue", "mail that waits to go out"},
     {"incident", "what is wrong on our side, and the mail that it holds"},
     {"suppression", "addresses that get no mail for a while, and why"},
+    {"webhook", "who is told of events over HTTPS"},
     {"undelete", "removed mail that can be brought back"},
     {"retention", "how long mail stays in a mailbox"},
     {"rights", "who else may use a mailbox"},
@@ -134,7 +137,7 @@ inline constexpr Group kGroups[] = {
     {"capability", "what IMAP does not offer, when a client trips over it"},
     {"token", "keys to the HTTP API"},
     {"tls", "the security of transport to other servers"},
-    {"report", "what others report about our mail"},
+    {"report", "what was sent and what became of it, in figures; and what others report about our mail"},
     {"backup", "copies of the store, and the way back"},
     {"search", "the index that finds words in mail"},
     {"import", "mail from elsewhere into an account"},

@@ -93,24 +93,57 @@ Record event_record(const Event& event, Dialogue dialogue) {
     out.add("queue_id", storage::raw(event.queue) == 0 ? std::string() : storage::format_queue_id(event.queue));
     out.add("message", storage::raw(event.message)).add("sender", event.sender).add("recipient", event.recipient);
     out.add("detail", event.detail);
+    out.add("way", event.facts.way).add("address", event.facts.source).add("provider", event.facts.provider);
+    out.add("class", event.facts.reply_class);
     if (dialogue == Dialogue::shown) out.add("dialogue", event.dialogue);
     return out;
 }
 
 // What of it waits still, and why.
-Result<std::string> waiting_text(const storage::Snapshot& snapshot, const std::vector<Event>& events) {
-    const auto queued = std::ranges::find_if(events, [](const Event& e) { return storage::raw(e.queue) != 0; });
-    if (queued == events.end()) return std::string();
-    TRY(const auto recipients, snapshot.queue().recipients(queued->queue));
-    TRY(const Lanes lanes, read_lanes(snapshot));
-    std::string out;
-    for (const storage::QueueRecipient& one : recipients) {
-        const std::string why = waiting_because(one, lanes);
-        if (why.empty()) continue;
-        out += fmt::format("  waits: {}: {}", log::escape(one.address), log::escape(why));
-        const bool has_time = one.state == storage::RecipientState::waiting;
-        out += has_time ? fmt::format("; next {}\n", format_rfc3339(earliest_next(one, lanes))) : std::string("\n");
+struct Waiting {
+    std::string queue_id;
+    std::string address;
+    std::string why;
+    std::optional<Time> earliest_next;  ///< none: until somebody lets it go
+};
+
+Result<std::vector<Waiting>> still_waiting(const storage::Snapshot& snapshot, const std::vector<Event>& events) {
+    std::vector<Waiting> out;
+    std::set<std::int64_t> queues;
+    for (const Event& event : events) {
+        if (storage::raw(event.queue) != 0) queues.insert(storage::raw(event.queue));
     }
+    if (queues.empty()) return out;
+    TRY(const Lanes lanes, read_lanes(snapshot));
+    for (const std::int64_t queue : queues) {
+        TRY(const auto recipients, snapshot.queue().recipients(static_cast<storage::QueueId>(queue)));
+        for (const storage::QueueRecipient& one : recipients) {
+            Waiting waiting;
+            waiting.queue_id = storage::format_queue_id(one.queue);
+            waiting.address = one.address;
+            waiting.why = waiting_because(one, lanes);
+            if (waiting.why.empty()) continue;
+            if (one.state == storage::RecipientState::waiting) waiting.earliest_next = earliest_next(one, lanes);
+            out.push_back(std::move(waiting));
+        }
+    }
+    return out;
+}
+
+std::string waiting_text(const Waiting& one) {
+    const std::string until =
+        one.earliest_next ? fmt::format("; next {}", format_rfc3339(*one.earliest_next)) : std::string();
+    return fmt::format("  waits: {}: {}{}\n", log::escape(one.address), log::escape(one.why), until);
+}
+
+// A row of kind "waits" behind the events.
+Record waiting_record(const Waiting& one) {
+    Record out;
+    out.add("kind", "waits")
+        .add("queue_id", one.queue_id)
+        .add("recipient", one.address)
+        .add("waiting_because", one.why);
+    out.add("earliest_next", one.earliest_next ? format_rfc3339(*one.earliest_next) : std::string());
     return out;
 }
 
@@ -153,10 +186,13 @@ Result<> trace(Invocation& call) {
     for (const auto& events : found) {
         if (!text.empty()) text += "\n";
         text += timeline_text(events, dialogue);
-        TRY(const std::string waits,
-            store->read([&](const storage::Snapshot& snapshot) { return waiting_text(snapshot, events); }));
-        text += waits;
+        TRY(const auto waits,
+            store->read([&](const storage::Snapshot& snapshot) { return still_waiting(snapshot, events); }));
         for (const Event& event : events) rows.push_back(event_record(event, dialogue));
+        for (const Waiting& one : waits) {
+            text += waiting_text(one);
+            rows.push_back(waiting_record(one));
+        }
     }
     text.pop_back();
     if (call.out().json()) {

@@ -35,7 +35,7 @@ std::vector<const Command*> all_commands() {
           import_imap_commands(), dkim_commands(),          doctor_commands(),   fsck_commands(),
           search_commands(),      token_commands(),         tls_commands(),      app_password_commands(),
           capability_commands(),  dkim_rotation_commands(), incident_commands(), guard_commands(),
-          suppression_commands(), dmarc_commands()}) {
+          suppression_commands(), dmarc_commands(),         report_commands(),   webhook_commands()}) {
         for (const Command& row : rows) out.push_back(&row);
     }
     return out;
@@ -74,9 +74,15 @@ void bind_argument(Bound& bound, const Argument& argument) {
     option->type_name(is_option ? "VALUE" : "");
 }
 
-void bind_command(Bound& bound, CLI::App& parent) {
+/// `group`: the group of the same name, where there is one: it is then a command of its own, too. Null else.
+void bind_command(Bound& bound, CLI::App& parent, CLI::App* group) {
     const Command& row = *bound.row;
-    bound.app = parent.add_subcommand(std::string(row.verb), std::string(row.summary));
+    if (group != nullptr) {
+        bound.app = group;
+        group->require_subcommand(0, 1);
+    } else {
+        bound.app = parent.add_subcommand(std::string(row.verb), std::string(row.summary));
+    }
     bound.app->footer(fmt::format("Example:\n  {}", row.example));
     for (const Argument& argument : row.arguments) bind_argument(bound, argument);
     bound.app->add_flag("--json", bound.json, "print JSON for machines");
@@ -135,7 +141,9 @@ int parse_and_run(int argc, const char* const* argv, const CliHooks& hooks) {
     for (const Command* row : all_commands()) {
         Bound& bound = bounds.emplace_back();
         bound.row = row;
-        bind_command(bound, row->group.empty() ? app : *groups.find(row->group)->second);
+        const auto same = row->group.empty() ? groups.find(row->verb) : groups.end();
+        bind_command(bound, row->group.empty() ? app : *groups.find(row->group)->second,
+                     same == groups.end() ? nullptr : same->second);
     }
     try {
         app.parse(argc, argv);
@@ -143,7 +151,8 @@ int parse_and_run(int argc, const char* const* argv, const CliHooks& hooks) {
         return app.exit(e) == 0 ? kExitDone : kExitUsage;
     }
     if (serve->parsed()) return hooks.serve(serve_config);
-    const auto chosen = std::ranges::find_if(bounds, [](const Bound& bound) { return bound.app->parsed(); });
+    const auto chosen = std::ranges::find_if(
+        bounds, [](const Bound& bound) { return bound.app->parsed() && bound.app->get_subcommands().empty(); });
     return chosen == bounds.end() ? kExitUsage : run_command(*chosen, hooks);
 }
 

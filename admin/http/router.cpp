@@ -47,9 +47,9 @@ constexpr Endpoint kOwn[] = {{"GET", "/healthz", Access::open, answer_health},
 
 std::vector<const Endpoint*> all_endpoints() {
     std::vector<const Endpoint*> out;
-    for (const auto rows :
-         {std::span<const Endpoint>(kOwn), deleted_endpoints(), incident_endpoints(), message_endpoints(),
-          policy_endpoints(), send_endpoints(), suppression_endpoints(), unsubscribe_endpoints()}) {
+    for (const auto rows : {std::span<const Endpoint>(kOwn), deleted_endpoints(), incident_endpoints(),
+                            message_endpoints(), report_endpoints(), webhook_endpoints(), policy_endpoints(),
+                            send_endpoints(), suppression_endpoints(), unsubscribe_endpoints()}) {
         for (const Endpoint& row : rows) out.push_back(&row);
     }
     return out;

@@ -114,6 +114,8 @@ struct Endpoint {
 std::span<const Endpoint> deleted_endpoints();
 std::span<const Endpoint> incident_endpoints();
 std::span<const Endpoint> message_endpoints();
+std::span<const Endpoint> report_endpoints();
+std::span<const Endpoint> webhook_endpoints();
 std::span<const Endpoint> policy_endpoints();
 std::span<const Endpoint> send_endpoints();
 std::span<const Endpoint> unsubscribe_endpoints();

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "protocols/net/buffered_stream.h"
+#include "protocols/net/network.h"
 
 namespace posthouse::http {
 
@@ -35,16 +36,47 @@ class Listed {
     net::Stream* stream_;
 };
 
+// Whether it may be dialled at all.
+Result<> check_address(const Deps& deps, const Request& request, const net::IpAddress& address) {
+    const bool named = std::ranges::any_of(deps.allowed_networks, [&](const std::string& network) {
+        return net::network_holds(network, address);
+    });
+    if (named || (deps.allow_private && !request.plain)) return {};
+    if (request.plain) {
+        return Error(Errc::denied, fmt::format("without TLS nothing is sent to {}: it is not in an allowed network",
+                                               address.to_string()));
+    }
+    if (address.is_public()) return {};
+    return Error(Errc::denied,
+                 fmt::format("{} has the address {}, which is not a public one", request.host, address.to_string()));
+}
+
+net::Task<Result<>> secure(const Deps& deps, const Request& request, net::Stream& stream) {
+    const auto begun = co_await stream.start_tls_client(*deps.tls, net::TlsPeer(request.host));
+    if (!begun) co_return Error(begun.error());
+    const auto& facts = stream.tls();
+    if (!facts || !facts->peer_verified) {
+        co_return Error(Errc::tls, facts ? facts->verify_error : "no TLS was agreed");
+    }
+    co_return Result<>();
+}
+
+net::Task<Result<std::vector<net::IpAddress>>> addresses_of(const Deps& deps, const Request& request) {
+    if (request.address) co_return std::vector<net::IpAddress>{*request.address};
+    auto found = co_await deps.resolver->addresses(request.host);
+    if (!found) co_return Error(found.error());
+    co_return std::move(found->records);
+}
+
 net::Task<Result<std::unique_ptr<net::Stream>>> connect(const Deps& deps, const Request& request,
                                                         Clock::time_point end) {
-    const auto found = co_await deps.resolver->addresses(request.host);
+    const auto found = co_await addresses_of(deps, request);
     if (!found) co_return Error(found.error());
     Error last(Errc::not_found, fmt::format("{} has no address", request.host));
-    for (std::size_t i = 0; i < found->records.size() && i < kAddressesMax; ++i) {
-        const net::IpAddress& address = found->records[i];
-        if (!deps.allow_private && (address.is_loopback() || address.is_private() || address.is_unspecified())) {
-            last = Error(Errc::denied, fmt::format("{} has the address {}, which is not a public one", request.host,
-                                                   address.to_string()));
+    for (std::size_t i = 0; i < found->size() && i < kAddressesMax; ++i) {
+        const net::IpAddress& address = (*found)[i];
+        if (const auto allowed = check_address(deps, request, address); !allowed) {
+            last = allowed.error();
             continue;
         }
         net::DialOptions options;
@@ -59,13 +91,9 @@ net::Task<Result<std::unique_ptr<net::Stream>>> connect(const Deps& deps, const 
         const Milliseconds left = left_until(end);
         if (left <= Milliseconds(0)) co_return Error(Errc::timeout, "there was no answer in time");
         (*stream)->expires_in(left);
+        if (request.plain) co_return *std::move(stream);
         const Listed listed(deps.open, stream->get());
-        const auto secure = co_await (*stream)->start_tls_client(*deps.tls, net::TlsPeer(request.host));
-        if (!secure) co_return Error(secure.error());
-        const auto& facts = (*stream)->tls();
-        if (!facts || !facts->peer_verified) {
-            co_return Error(Errc::tls, facts ? facts->verify_error : "no TLS was agreed");
-        }
+        CO_TRY_VOID(co_await secure(deps, request, **stream));
         co_return *std::move(stream);
     }
     co_return last;
@@ -122,6 +150,7 @@ net::Task<Result<Response>> read_response(net::BufferedStream& stream, const Req
         CO_TRY(out.status, parse_status_line(*line));
         CO_TRY_VOID(co_await read_fields(stream, out.fields));
         if (out.status < 200) continue;
+        if (!limits.wants_body) co_return out;
         CO_TRY(const Framing framing, framing_of(out, request.method));
         if (framing.chunked) {
             CO_TRY_VOID(co_await read_chunks(stream, limits.body_octets_max, out.body));

@@ -2,13 +2,14 @@
 /// protocols/http: HTTPS as a client: one request, one answer, one connection (RFC 9110, RFC 9112).
 ///
 ///   head    the octets of heads, pure;   client   name -> address -> TLS -> request -> answer
-/// Invariants  1. TLS always, and the certificate is checked for `host` (a context with Verify::required); nothing of
-///                the request leaves before.
+/// Invariants  1. The certificate is checked for `host` (a context with Verify::required); nothing of the request
+///                leaves before. Without TLS (Request::plain) only networks of `allowed_networks` are spoken to.
 ///             2. A redirect is an answer like any other: it is given back, never followed.
 ///             3. The whole exchange ends within `time_max`; no more than `body_octets_max` of a body are kept, and a
 ///                longer one is Errc::too_large, never a part.
-///             4. Addresses of loopback and private networks are refused unless allowed: a name in somebody's DNS must
-///                not reach into our house.
+///             4. Addresses that are not public are refused unless allowed: a name in somebody's DNS must not reach
+///                into our house. The name is resolved once, and the address that was looked at is the one that is
+///                dialled.
 ///             5. A body that ends with the connection is refused: cut short, it could not be told from a whole one.
 /// Errors: not_found (no address), unreachable, refused, tls, timeout, closed, too_large, denied, invalid, dns_*.
 /// Threads: the loop's.
@@ -16,6 +17,7 @@
 #include <cstddef>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "protocols/dns/resolver.h"
 #include "protocols/http/head.h"
@@ -32,15 +34,17 @@ inline constexpr std::size_t kAddressesMax = 4;  ///< tried in their order, each
 struct Deps {
     dns::Resolver* resolver = nullptr;
     net::Dialer* dialer = nullptr;
-    net::TlsClientContext* tls = nullptr;    ///< Verify::required
-    bool allow_private = false;              ///< tests, and services of the own house
-    std::set<net::Stream*>* open = nullptr;  ///< streams under way, for an owner that must interrupt() them to stop
+    net::TlsClientContext* tls = nullptr;       ///< Verify::required
+    bool allow_private = false;                 ///< tests, and services of the own house
+    std::vector<std::string> allowed_networks;  ///< that may be private: "192.168.1.0/24", "127.0.0.1"
+    std::set<net::Stream*>* open = nullptr;     ///< streams under way, for an owner that must interrupt() them to stop
     Deps() = default;
 };
 
 struct Limits {
     std::size_t body_octets_max = 64UL * 1024;
     std::chrono::milliseconds time_max{60'000};
+    bool wants_body = true;  ///< false: the status and the fields are all, a body is not read
     Limits() = default;
 };
 

@@ -26,9 +26,30 @@ bool is_value_octet(char c) { return !ascii::is_control(c) || c == '\t'; }
 bool is_host_octet(char c) { return ascii::is_alnum(c) || c == '-' || c == '.' || c == '_'; }
 bool is_target_octet(char c) { return ascii::is_printable(c) && c != ' ' && c != '#'; }
 
+// Its last label is a number, as some read them: decimal, octal, hexadecimal.
+bool ends_in_a_number(std::string_view host) {
+    if (host.ends_with('.')) host.remove_suffix(1);
+    const std::string_view last = host.substr(host.rfind('.') + 1);
+    if (last.size() > 1 && last[0] == '0' && ascii::lower(last[1]) == 'x') return true;
+    return !last.empty() && std::ranges::all_of(last, ascii::is_digit);
+}
+
 bool is_host(std::string_view host) {
     return !host.empty() && host.size() <= kHostOctetsMax && std::ranges::all_of(host, is_host_octet) &&
-           !net::IpAddress::parse(host);
+           !ends_in_a_number(host);
+}
+
+bool is_host_of(const Request& request) {
+    return request.address ? request.host == request.address->to_string() : is_host(request.host);
+}
+
+// Host = uri-host [ ":" port ]                                             RFC 9110 7.2
+std::string host_field(const Request& request) {
+    const bool v6 = request.address && request.address->family() == net::IpAddress::Family::v6;
+    std::string out = v6 ? fmt::format("[{}]", request.host) : request.host;
+    const std::uint16_t usual = request.plain ? 80 : 443;
+    if (request.port != usual) out += fmt::format(":{}", request.port);
+    return out;
 }
 
 }  // namespace
@@ -43,19 +64,28 @@ std::string Response::media_type() const {
     return ascii::to_lower(ascii::trim(in.take_until(';')));
 }
 
-Result<Request> request_for(std::string_view url) {
+Result<Request> request_for(std::string_view url, UrlFrom from) {
     Cursor in(url);
-    if (!in.take_word("https://")) return Error(Errc::invalid, "the URL does not begin with https://");
+    const bool of_house = from == UrlFrom::house;
+    const bool plain = of_house && in.take_word("http://");
+    if (!plain && !in.take_word("https://")) return Error(Errc::invalid, "the URL does not begin with https://");
     const std::size_t slash = in.rest().find('/');
     const std::string_view authority = in.take_octets(slash == std::string_view::npos ? in.rest().size() : slash);
     if (authority.find('@') != std::string_view::npos) return Error(Errc::invalid, "the URL has a user name");
     if (authority.find('?') != std::string_view::npos) return Error(Errc::invalid, "the URL has no path");
     TRY(net::HostPort at, net::parse_host_port(authority));
     Request request;
+    request.plain = plain;
     request.host = std::move(at.host);
-    request.port = at.port.value_or(request.port);
+    request.port = at.port.value_or(plain ? std::uint16_t{80} : request.port);
+    const auto address = net::IpAddress::parse(request.host);
+    if (address && !of_house) return Error(Errc::invalid, "the URL has an IP address in place of a host name");
+    if (address) {
+        request.address = *address;
+        request.host = address->to_string();
+    }
     if (!in.at_end()) request.target = in.rest();
-    if (!is_host(request.host)) return Error(Errc::invalid, "the URL has no host name");
+    if (!is_host_of(request)) return Error(Errc::invalid, "the URL has no host name");
     if (!std::ranges::all_of(request.target, is_target_octet)) {
         return Error(Errc::invalid, "the URL has an octet that must be escaped, or a fragment");
     }
@@ -64,12 +94,11 @@ Result<Request> request_for(std::string_view url) {
 
 Result<std::string> format_head(const Request& request) {
     const bool has_body = !request.body.empty() || request.method == "POST" || request.method == "PUT";
-    if (!is_token(request.method) || !is_host(request.host) || !request.target.starts_with('/') ||
+    if (!is_token(request.method) || !is_host_of(request) || !request.target.starts_with('/') ||
         !std::ranges::all_of(request.target, is_target_octet)) {
         return Error(Errc::invalid, "the HTTP request line cannot be written");
     }
-    std::string out = fmt::format("{} {} HTTP/1.1\r\nHost: {}", request.method, request.target, request.host);
-    if (request.port != Request().port) out += fmt::format(":{}", request.port);
+    std::string out = fmt::format("{} {} HTTP/1.1\r\nHost: {}", request.method, request.target, host_field(request));
     out += "\r\nConnection: close\r\nUser-Agent: Posthouse\r\n";
     if (has_body) out += fmt::format("Content-Length: {}\r\n", request.body.size());
     for (const auto& [name, value] : request.fields) {

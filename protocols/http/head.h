@@ -11,19 +11,22 @@
 #include <vector>
 
 #include "protocols/base/result.h"
+#include "protocols/net/address.h"
 
 namespace posthouse::http {
 
 using Fields = std::vector<std::pair<std::string, std::string>>;
 
-/// One request. `host` is a DNS name; it stands in SNI, in the certificate and in Host.
+/// One request. `host` stands in SNI, in the certificate and in Host; where `address` is given it is that one's text.
 struct Request {
     std::string method = "GET";
     std::string host;
     std::uint16_t port = 443;
-    std::string target = "/";  ///< path and query, encoded
-    Fields fields;             ///< besides Host, Connection, Content-Length, User-Agent
-    std::string body;          ///< sent with its length where it is not empty or the method is POST or PUT
+    std::string target = "/";               ///< path and query, encoded
+    Fields fields;                          ///< besides Host, Connection, Content-Length, User-Agent
+    std::string body;                       ///< sent with its length where it is not empty or the method is POST or PUT
+    std::optional<net::IpAddress> address;  ///< nobody is asked for: the URL says it
+    bool plain = false;                     ///< without TLS: only into networks that are allowed by name
     Request() = default;
 };
 
@@ -39,8 +42,12 @@ struct Response {
     Response() = default;
 };
 
-/// An "https" URL without user, fragment and IP address: GET by default. Errc::invalid says what is wrong with it.
-Result<Request> request_for(std::string_view url);
+/// Whose URL it is: a stranger's may hold a name alone, and https; one for the own house also an address, or http.
+enum class UrlFrom { stranger, house };
+/// An "https" URL without user and fragment: GET by default. Errc::invalid says what is wrong with it. A host that ends
+/// in a number is an address or nothing: "127.1", "0x7f.1" and "2130706433" are refused, whatever a resolver makes of
+/// them.
+Result<Request> request_for(std::string_view url, UrlFrom from = UrlFrom::stranger);
 /// Errc::invalid where a part would break the message apart (CR, LF, blanks in the target).
 Result<std::string> format_head(const Request& request);
 

@@ -90,6 +90,25 @@ bool IpAddress::is_unspecified() const {
     return std::all_of(octets_.begin(), octets_.end(), [](auto o) { return o == 0; });
 }
 
+bool IpAddress::is_public() const {
+    if (is_loopback() || is_private() || is_unspecified()) return false;
+    if (family_ == Family::v4) {
+        return octets_[0] != 0 && octets_[0] < 224 &&  // 0.0.0.0/8; multicast, reserved, broadcast
+               !(octets_[0] == 192 && octets_[1] == 0 && octets_[2] == 0) &&  // 192.0.0.0/24, RFC 6890
+               !has_prefix(octets_, 198, 18, 0xfe);                           // 198.18.0.0/15, RFC 2544
+    }
+    const auto embedded = [&](unsigned at) {
+        std::uint32_t host_order = 0;
+        for (unsigned i = 0; i < 4; ++i) host_order = host_order << 8U | octets_[at + i];
+        return v4(host_order);
+    };
+    constexpr std::array<std::uint8_t, 12> kNat64 = {0, 0x64, 0xff, 0x9b};  // 64:ff9b::/96, RFC 6052
+    if (std::equal(kNat64.begin(), kNat64.end(), octets_.begin())) return embedded(12).is_public();
+    if (has_prefix(octets_, 0x20, 0x02, 0xff)) return embedded(2).is_public();  // 2002::/16, RFC 3056
+    const bool teredo = has_prefix(octets_, 0x20, 0x01, 0xff) && octets_[2] == 0 && octets_[3] == 0;
+    return octets_[0] >= 0x20 && octets_[0] < 0x40 && !teredo;  // 2000::/3: nothing else is given out
+}
+
 IpAddress IpAddress::masked(unsigned bits) const {
     IpAddress out = *this;
     for (unsigned i = 0; i < out.octets_.size(); ++i) {

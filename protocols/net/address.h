@@ -31,6 +31,10 @@ class IpAddress {
     /// RFC 1918, RFC 6598 (shared), RFC 4193 (unique local) and link-local.
     bool is_private() const;
     bool is_unspecified() const;
+    /// One that a stranger's name may lead us to: of the public internet, and not one of the forms in which an address
+    /// of our own house can be written (loopback, private, link-local, metadata services, NAT64, 6to4, multicast, ...).
+    /// The networks for documentation count as public.
+    bool is_public() const;
     /// The same address with all but the first `bits` cleared: /32 and /64 for rate limits.
     IpAddress masked(unsigned bits) const;
     auto operator<=>(const IpAddress&) const = default;

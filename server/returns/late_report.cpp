@@ -5,6 +5,8 @@
 #include <algorithm>
 
 #include "protocols/base/ascii.h"
+#include "storage/reputation.h"
+#include "storage/transport.h"
 
 namespace posthouse::server {
 
@@ -36,6 +38,7 @@ LateNews news_about(const std::string& recipient, const report::BouncedRecipient
     out.remote = one.remote.empty() ? reporter : one.remote;
     const bool is_itself = names(one, recipient);
     out.is_named = is_itself;
+    out.what = one.found.what;
     if (is_itself) out.evidence = evidence_of(one);
     out.detail = std::string(kLate);
     if (!out.remote.empty()) out.detail += out.remote + ": ";
@@ -60,6 +63,7 @@ Result<SentMail> find_sent(const storage::Snapshot& snapshot, const mailauth::Re
         out.message_id = event.message_id;
         out.sender = event.sender;
         ++handed_over;
+        out.facts.insert_or_assign(event.recipient, event.facts);
         const bool is_meant = !token.recipient || mailauth::return_hash(event.recipient) == *token.recipient;
         if (is_meant && std::ranges::find(out.recipients, event.recipient) == out.recipients.end()) {
             out.recipients.push_back(event.recipient);
@@ -104,6 +108,17 @@ std::vector<LateNews> news_of(const SentMail& sent, const report::Bounce& bounce
     return out;
 }
 
+Result<> note_evidence(storage::Tx& tx, const SentMail& sent, const std::string& recipient, Evidence what) {
+    const auto known = sent.facts.find(recipient);
+    if (known == sent.facts.end() || known->second.provider.empty()) return {};  // by a relay: its address, not ours
+    storage::EvidenceDay day;
+    day.source = known->second.source;
+    day.provider = known->second.provider;
+    day.day = storage::day_of(tx.now());
+    (what == Evidence::bounced ? day.bounced : day.complained).add(recipient);
+    return storage::ReputationTx(tx).add(day);
+}
+
 Result<> record_news(storage::Tx& tx, const SentMail& sent, const std::vector<LateNews>& news) {
     for (const LateNews& one : news) {
         storage::Event event;
@@ -115,7 +130,12 @@ Result<> record_news(storage::Tx& tx, const SentMail& sent, const std::vector<La
         event.sender = sent.sender;
         event.recipient = one.recipient;
         event.detail = one.detail;
+        if (const auto known = sent.facts.find(one.recipient); known != sent.facts.end()) event.facts = known->second;
+        event.facts.reply_class = bounce::to_string(one.what);
         TRY_VOID(tx.events().append(event));
+        if (one.what == bounce::ReplyClass::recipient_unknown && one.is_named && !one.is_delay) {
+            TRY_VOID(note_evidence(tx, sent, one.recipient, Evidence::bounced));
+        }
         if (!one.evidence) continue;
         const storage::SuppressionProof proof(*one.evidence, one.reply, one.remote);
         TRY_VOID(storage::SuppressionTx(tx).add(domain_of(sent.sender), one.recipient, proof));

@@ -7,6 +7,7 @@
 ///             2. A late bounce suppresses where its own words say that exactly the address we wrote to is dead.
 ///             3. kLateReportsMax a recipient: a report that is sent again and again changes nothing any more.
 /// Threads: news_of is pure; the rest as Snapshot and Tx.
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -28,8 +29,9 @@ struct SentMail {
     storage::QueueId queue{};
     std::string message_id;
     std::string sender;
-    std::vector<std::string> recipients;  ///< to whom it was handed over
-    std::size_t reports = 0;              ///< late ones that have come already
+    std::vector<std::string> recipients;                            ///< to whom it was handed over
+    std::map<std::string, storage::EventFacts, std::less<>> facts;  ///< of their delivery: by which way, from where
+    std::size_t reports = 0;                                        ///< late ones that have come already
 };
 
 /// Errc::refused with a sentence for the client: nothing of it was handed over, or enough was reported.
@@ -44,13 +46,18 @@ struct LateNews {
     bool is_delay = false;
     bool is_named = false;  ///< by the bounce itself
     std::string detail;
+    bounce::ReplyClass what = bounce::ReplyClass::other;
     std::optional<storage::SuppressionReason> evidence;
     std::string reply;
     std::string remote;
 };
 /// Those of the bounce that are about recipients of this message.
 std::vector<LateNews> news_of(const SentMail& sent, const report::Bounce& bounce);
-/// Events and suppressions, in the commit that takes the bounce.
+/// Events, suppressions, and what it says of the address that sent, in the commit that takes the bounce.
 Result<> record_news(storage::Tx& tx, const SentMail& sent, const std::vector<LateNews>& news);
+
+/// What our address did to that provider's view of us: relay/reputation judges by it.
+enum class Evidence : std::uint8_t { bounced, complained };
+Result<> note_evidence(storage::Tx& tx, const SentMail& sent, const std::string& recipient, Evidence what);
 
 }  // namespace posthouse::server

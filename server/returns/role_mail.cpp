@@ -114,8 +114,12 @@ Result<bool> record_complaint(storage::Tx& tx, const Complained& about, const re
         event.sender = about.sent.sender;
         event.recipient = recipient;
         event.detail = words;
+        if (const auto known = about.sent.facts.find(recipient); known != about.sent.facts.end()) {
+            event.facts = known->second;
+        }
         TRY_VOID(tx.events().append(event));
         if (recipient.empty()) continue;
+        TRY_VOID(note_evidence(tx, about.sent, recipient, Evidence::complained));
         const storage::SuppressionProof proof(storage::SuppressionReason::complaint, words, who);
         const std::string_view scope = std::string_view(about.sent.sender).substr(about.sent.sender.rfind('@') + 1);
         TRY_VOID(storage::SuppressionTx(tx).add(scope, recipient, proof));

@@ -4,6 +4,7 @@
 
 #include "storage/context.h"
 #include "storage/settings.h"
+#include "storage/upkeep/event_log.h"
 #include "storage/upkeep/pace.h"
 #include "storage/upkeep/retention.h"
 #include "storage/upkeep/upkeep.h"
@@ -19,11 +20,13 @@ constexpr std::uint64_t kTrimStep = 1000;
 constexpr auto kRest = 60s;
 constexpr auto kRetentionEvery = 1h;
 constexpr auto kTrimEvery = 24h;
+constexpr auto kLogEvery = 1h;
 
 struct Policy {
     std::int64_t undelete_days = 0;
     double messages_per_second = 1;
     std::vector<RetentionRule> rules;
+    LogLimits log;
 };
 
 Result<Policy> read_policy(Store& store) {
@@ -32,6 +35,8 @@ Result<Policy> read_policy(Store& store) {
         TRY(out.undelete_days, setting_number(snapshot.catalog(), "undelete.days"));
         TRY(const std::int64_t rate, setting_number(snapshot.catalog(), "purge.messages_per_second"));
         out.messages_per_second = static_cast<double>(rate);
+        TRY(out.log.event_days, setting_number(snapshot.catalog(), "events.days"));
+        TRY(out.log.report_days, setting_number(snapshot.catalog(), "report.days"));
         TRY(out.rules, snapshot.catalog().retention_rules());
         return out;
     });
@@ -117,7 +122,9 @@ class PurgeJob final : public Job {
           freed_(std::move(freed)),
           purged_(metrics.counter("purged_messages_total", "Removed messages that can no longer be restored")),
           expired_(metrics.counter("retention_expunged_total", "Messages expunged by a retention rule")),
-          pace_([this] { return stopping(); }) {}
+          forgotten_(metrics.counter("events_forgotten_total", "Rows of the event log older than events.days")),
+          pace_([this] { return stopping(); }),
+          log_(store) {}
 
     std::string_view name() const override { return "purge"; }
 
@@ -136,7 +143,8 @@ class PurgeJob final : public Job {
         if (died_ && freed_) freed_();
         died_ = false;
         TRY_VOID(trim());
-        return kRest;
+        TRY(const bool more, trim_log(policy));
+        return more ? 0ms : std::chrono::milliseconds(kRest);
     }
 
  private:
@@ -164,16 +172,34 @@ class PurgeJob final : public Job {
         return {};
     }
 
+    /// A step each hour's round takes; true while the round is not over.
+    Result<bool> trim_log(const Policy& policy) {
+        const auto now = std::chrono::steady_clock::now();
+        if (policy.log == limits_ && now < next_log_) return false;
+        bool more = false;
+        TRY(const std::uint64_t gone, log_.step(policy.log, clock_.now(), more));
+        forgotten_.add(static_cast<std::int64_t>(gone));
+        pace_.spend(static_cast<double>(gone), policy.messages_per_second * 10);
+        if (more) return !stopping();
+        limits_ = policy.log;
+        next_log_ = now + kLogEvery;
+        return false;
+    }
+
     Store& store_;
     const Clock& clock_;
     std::function<void()> freed_;
     Metrics::Value& purged_;
     Metrics::Value& expired_;
+    Metrics::Value& forgotten_;
     Pace pace_;
+    LogTrimmer log_;
+    LogLimits limits_;
     bool died_ = false;
     std::vector<RetentionRule> rules_;
     std::chrono::steady_clock::time_point next_retention_{};
     std::chrono::steady_clock::time_point next_trim_{};
+    std::chrono::steady_clock::time_point next_log_{};
 };
 
 }  // namespace

@@ -3,6 +3,7 @@
 ///
 ///   purge:    retention rules -> expunge (the ordinary way: sessions hear of it, undelete applies)
 ///             removed mail older than `undelete.days` -> its rows go, its references too -> dead octets in segments
+///             events older than `events.days`, figures of reports older than `report.days` -> go
 ///             what QRESYNC remembers of a mailbox is kept to kExpungedKept removals
 ///   compact:  a sealed segment that is `compact.dead_percent` dead -> its living records, packed, in a new segment
 ///             -> the rows are moved -> the old file goes

@@ -157,20 +157,6 @@ def check_second_issue(home, sink, api):
     assert not header(sink.by_subject("Your order")[0][1], "List-Unsubscribe")
 
 
-def check_in_queue(home, sink, api, found):
-    """Who leaves while an issue waits in the queue does not get that one either."""
-    sink.closed = True
-    status, made, _ = api.send(to=[], bcc=PEOPLE[50:52], subject="Waiting", text="News.", stream="news")
-    assert status == 202, made
-    until("an attempt", lambda: any(event["kind"] == "attempted" for event in json.loads(home.cli("trace", made["id"], "--json"))))
-    assert over_https(home, "POST", found[PEOPLE[50]][0], ONE_CLICK)[0] == 200
-    sink.closed = False
-    home.cli("queue", "retry", made["id"], check=False)  # it may have gone by itself
-    until("the other", lambda: sink.by_subject("Waiting"))
-    until("an end", lambda: not json.loads(home.cli("queue", "list", "--json")))
-    assert [recipients for recipients, _ in sink.by_subject("Waiting")] == [(PEOPLE[51],)]
-
-
 def check_streams(home, api):
     assert home.cli("stream", "add", "news", "--owner", "home.example", check=False).returncode == 1
     assert home.cli("stream", "add", "x.y", "--owner", "home.example", check=False).returncode == 1
@@ -202,7 +188,6 @@ def main():
         home.start()
         check_second_issue(home, sink, api)
         check_streams(home, api)
-        check_in_queue(home, sink, api, found)
         # The same addresses as before: one that is kept from the first issue still works.
         assert addresses(issue(api, sink, 3, PEOPLE[40:42])[1][PEOPLE[40]]) == found[PEOPLE[40]]
         assert over_https(home, "POST", found[PEOPLE[40]][0], ONE_CLICK)[0] == 200

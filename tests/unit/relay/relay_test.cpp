@@ -1,4 +1,5 @@
 // The whole leg: a store, a fake DNS, scripted remotes, time that the test turns.
+#include "storage/report.h"
 #include "tests/support/relay_house.h"
 
 namespace posthouse::relay {
@@ -159,6 +160,30 @@ TEST_CASE("what a stop interrupts is not put off: the next start takes it up at 
     CHECK(recipients.front().state == storage::RecipientState::sending);
     CHECK(recipients.front().next_attempt <= house.clock.now());
     CHECK(house.events(id, EventKind::attempted) == 0);
+}
+
+TEST_CASE("figures say by which way and to whose provider it went, how long it took, and what was put off") {
+    House house;
+    house.remote.once("RCPT", "451 4.2.0 later");
+    house.submit({"bob@b.example"});
+    house.settle();
+    house.settle_after(std::chrono::hours(2));
+    const auto lines = [&](storage::ReportBy by) {
+        storage::ReportFilter filter;
+        filter.to_day = 40'000;
+        return house.store->read([&](const storage::Snapshot& s) { return storage::ReportView(s).lines(by, filter); })
+            .value();
+    };
+    const auto ways = lines(storage::ReportBy::way);
+    REQUIRE(ways.size() == 2);
+    CHECK(ways[0].of(storage::Figure::sent) == 1);
+    CHECK(ways[1].key == "direct");
+    CHECK(ways[1].of(storage::Figure::put_off) == 1);
+    CHECK(ways[1].of(storage::Figure::delayed) == 1);
+    CHECK(ways[1].of(storage::Figure::delivered) == 1);
+    CHECK(ways[1].times.percentile(0.5).value() > std::chrono::hours(1));
+    CHECK(lines(storage::ReportBy::provider)[1].key == "other");
+    CHECK(storage::report_rebuild(*house.store)->differed == 0);
 }
 
 }  // namespace posthouse::relay

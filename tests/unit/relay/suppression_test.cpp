@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "storage/report.h"
 #include "storage/settings.h"
 #include "tests/support/relay_house.h"
 
@@ -178,6 +179,9 @@ TEST_CASE("of one message only the suppressed recipients fail, in one report; th
     CHECK(house.inbox().front().contains("word two@b.example"));
     CHECK_FALSE(house.inbox().front().contains("three@b.example"));
     CHECK(house.all().size() == 2);
+    // The events alone say the same.
+    CHECK(storage::report_rebuild(*house.store)->differed == 0);
+    CHECK(house.store->read([](const storage::Snapshot& s) { return storage::replay_queue(s); }).value().empty());
 
     Mail letter;
     letter.recipients = {"one@b.example"};

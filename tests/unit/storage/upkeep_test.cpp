@@ -9,6 +9,7 @@
 #include <random>
 
 #include "storage/context.h"
+#include "storage/report.h"
 #include "storage/sqlite.h"
 #include "storage/upkeep/retention.h"
 #include "tests/support/temp_store.h"
@@ -389,4 +390,69 @@ TEST_CASE("empty files without a row are swept, others are left alone") {
     f.compact();
     CHECK(!open_beneath(segments, "000700.seg", O_RDONLY));
     CHECK(open_beneath(segments, "000701.seg", O_RDONLY));
+}
+
+namespace {
+
+QueueId submit(Fixture& f, const std::string& to) {
+    const StagedBodyPtr body = f.store.stage("queued body");
+    const auto accepted = f.store->write_value({body}, [&](Tx& tx) -> Result<Accepted> {
+        Delivery delivery;
+        delivery.body = body;
+        delivery.facts = test::plain_facts("queued body", "<q@a.example>");
+        delivery.sender = "alice@a.example";
+        delivery.outgoing.emplace();
+        delivery.outgoing->reverse_path = "alice@a.example";
+        delivery.outgoing->recipients.emplace_back().address = to;
+        return tx.deliver(delivery);
+    });
+    REQUIRE(accepted);
+    return *accepted->queue;
+}
+
+Result<> cancel(Fixture& f, QueueId id) {
+    return f.store->write({}, [&](Tx& tx) { return tx.queue().cancel(id); });
+}
+
+std::size_t events_of(Fixture& f, QueueId id) {
+    return f.store->read([&](const Snapshot& s) { return s.events().by_queue(id); })->size();
+}
+
+}  // namespace
+
+TEST_CASE("the life of a message is forgotten after events.days, but not while it is in the queue; figures stay") {
+    Fixture f;
+    f.set("events.days", "10");
+    const QueueId waits = submit(f, "x@b.example");
+    const QueueId over = submit(f, "y@b.example");
+    REQUIRE(cancel(f, over));
+    REQUIRE(f.store->write({}, [](Tx& tx) -> Result<> {
+        Event event;
+        event.detail = "said of the server";
+        return tx.events().append(event);
+    }));
+    f.clock.at += std::chrono::hours(24 * 9);
+    f.purge();
+    CHECK(events_of(f, over) == 2);
+    f.clock.at += std::chrono::hours(24 * 3);
+    const QueueId young = submit(f, "z@b.example");
+    f.purge();
+    CHECK(events_of(f, over) == 0);
+    CHECK(events_of(f, waits) == 1);
+    CHECK(events_of(f, young) == 1);
+    CHECK(f.store->read([](const Snapshot& s) { return s.events().about_server(10); })->empty());
+    CHECK(f.ask("SELECT count(*) FROM event_keys") > 0);  // one bucket, and there is something in it
+    // What can no longer be made of the events is kept as it is.
+    const auto figures = f.ask("SELECT sum(n) FROM report_counts");
+    CHECK(report_rebuild(*f.store)->differed == 0);
+    CHECK(f.ask("SELECT sum(n) FROM report_counts") == figures);
+    REQUIRE(cancel(f, waits));
+    REQUIRE(cancel(f, young));
+    f.clock.at += std::chrono::hours(24 * 30);
+    f.set("report.days", "20");
+    f.purge();
+    CHECK(f.ask("SELECT count(*) FROM events") == 0);
+    CHECK(f.ask("SELECT count(*) FROM event_keys") == 0);
+    CHECK(f.ask("SELECT count(*) FROM report_rows") == 0);
+    CHECK(f.ask("SELECT count(*) FROM report_counts") == 0);
 }

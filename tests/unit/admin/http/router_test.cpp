@@ -400,3 +400,69 @@ TEST_CASE("incidents are shown and closed with a token for the whole server; one
     CHECK(f.ask("GET", "/api/v1/incidents", f.all).body == "{\"incidents\":[]}\n");
     CHECK(f.ask("GET", "/api/v1/incidents?all=1", f.all).body.contains("\"state\":\"over\""));
 }
+
+TEST_CASE("the report over the API: the same question as on the command line, and what is no question says so") {
+    Fixture f;
+    REQUIRE(f.store->write({}, [](storage::Tx& tx) -> Result<> {
+        storage::Event event;
+        event.at = system_clock().now();
+        event.kind = storage::EventKind::complained;
+        event.sender = "alice@a.example";
+        event.recipient = "x@b.example";
+        return tx.events().append(event);
+    }));
+    const HttpAnswer made = f.ask("GET", "/api/v1/report?by=destination&days=2", f.all);
+    CHECK(made.status == 200);
+    CHECK(says(made, "\"destination\":\"b.example\""));
+    CHECK(says(made, "\"complained\":1"));
+    CHECK(f.ask("GET", "/api/v1/report?by=colour", f.all).status == 422);
+    CHECK(f.ask("GET", "/api/v1/report?days=x", f.all).status == 422);
+    CHECK(f.ask("GET", "/api/v1/report?from=2026-01-02&to=2026-01-01", f.all).status == 422);
+    CHECK(f.ask("GET", "/api/v1/report?colour=red", f.all).status == 400);
+    CHECK(f.ask("GET", "/api/v1/report?account=nobody@a.example", f.all).status == 404);
+    CHECK(f.ask("GET", "/api/v1/report", f.hers).status == 403);
+}
+
+TEST_CASE("webhooks over the API: made with a secret shown once, shown, replayed, paused, removed") {
+    Fixture f;
+    constexpr std::string_view kAll = "/api/v1/webhooks";
+    const HttpAnswer made = f.ask(
+        "POST", kAll, f.all,
+        R"({"name": "panel", "url": "https://hooks.example.net/x", "kinds": ["bounced", "delivered"], "batch": 20})");
+    CHECK(made.status == 201);
+    CHECK(says(made, "\"secret\":\"whsec_"));
+    const HttpAnswer shown = f.ask("GET", "/api/v1/webhooks/panel", f.all);
+    CHECK(says(shown, "\"kinds\":\"bounced delivered\""));
+    CHECK(says(shown, "\"batch\":20"));
+    CHECK(!says(shown, "whsec_"));
+    CHECK(f.ask("POST", kAll, f.all, R"({"name": "panel", "url": "https://hooks.example.net/x"})").status == 409);
+    CHECK(f.ask("POST", kAll, f.all, R"({"name": "p2", "url": "https://hooks.example.net/x", "x": 1})").status == 422);
+    CHECK(f.ask("POST", kAll, f.all, R"({"name": "p2", "url": "https://h.example/", "kinds": ["red"]})").status == 422);
+    CHECK(f.ask("POST", kAll, f.all, "[]").status == 400);
+    CHECK(f.ask("POST", kAll, f.hers, "{}").status == 403);
+    const HttpAnswer tried = f.ask("POST", "/api/v1/webhooks/panel/test", f.all, "{}");
+    CHECK(says(tried, "\"event\":\"evt_"));
+    CHECK(says(f.ask("POST", "/api/v1/webhooks/panel/replay", f.all, R"({"from": "evt_1"})"), "evt_1"));
+    CHECK(f.ask("POST", "/api/v1/webhooks/panel/replay", f.all, R"({"from": "evt_99999"})").status == 422);
+    CHECK(f.ask("POST", "/api/v1/webhooks/panel/replay", f.all, R"({"from": "3h"})").status == 200);
+    CHECK(f.ask("POST", "/api/v1/webhooks/panel/pause", f.all, "{}").status == 200);
+    CHECK(says(f.ask("GET", kAll, f.all), "\"state\":\"paused\""));
+    CHECK(f.ask("POST", "/api/v1/webhooks/panel/remove", f.all, "{}").status == 200);
+    CHECK(f.ask("GET", "/api/v1/webhooks/panel", f.all).status == 404);
+}
+
+TEST_CASE("D48: a webhook's URL that leads into our own house is refused in all its spellings") {
+    Fixture f;
+    for (const std::string_view url :
+         {"http://hooks.example.net/", "https://127.0.0.1/", "https://127.1/", "https://0/", "https://0.0.0.0/",
+          "https://2130706433/", "https://0x7f000001/", "https://0x7f.1/", "https://0177.0.0.1/", "https://[::1]/",
+          "https://[::]/", "https://[::ffff:127.0.0.1]/", "https://[::ffff:7f00:1]/", "https://169.254.169.254/latest",
+          "https://10.0.0.1/", "https://[fd00:ec2::254]/", "https://user@hooks.example.net/", "https://127.0.0.1:8025/",
+          "https://hooks.example.net\\@127.0.0.1/", "https://127.0.0.1.:443/", "https://1.1.1.1/", "file:///etc/passwd",
+          "gopher://hooks.example.net/", "https://", "https://[::1%25lo]/", "https://hooks.example.net/a b"}) {
+        CAPTURE(url);
+        const std::string body = "{\"name\": \"bad\", \"url\": \"" + std::string(url) + "\"}";
+        CHECK(f.ask("POST", "/api/v1/webhooks", f.all, body).status >= 400);
+        CHECK(f.ask("GET", "/api/v1/webhooks/bad", f.all).status == 404);
+    }
+}

@@ -6,6 +6,8 @@
 
 #include <algorithm>
 
+#include "storage/report.h"
+#include "storage/reputation.h"
 #include "tests/support/temp_store.h"
 
 using namespace posthouse;
@@ -16,6 +18,7 @@ namespace {
 
 struct House {
     test::TempStore store;
+    std::string provider = "google";
 
     // A message that left: delivered to some, refused by others.
     storage::QueueId sent(std::vector<std::string> taken, std::vector<std::string> refused = {}) {
@@ -38,6 +41,9 @@ struct House {
                 const bool is_taken = std::ranges::find(taken, row.address) != taken.end();
                 outcome.state = is_taken ? storage::RecipientState::delivered : storage::RecipientState::failed;
                 outcome.reply = is_taken ? "250 ok" : "550 no";
+                outcome.way = "direct";
+                outcome.source = "192.0.2.7";
+                outcome.provider = provider;
                 TRY_VOID(tx.queue().finish(row.id, outcome));
             }
             return *accepted.queue;
@@ -55,6 +61,9 @@ struct House {
     }
     std::vector<storage::Event> events(storage::QueueId queue) {
         return store->read([&](const storage::Snapshot& s) { return s.events().by_queue(queue); }).value();
+    }
+    std::vector<storage::EvidenceDay> evidence() {
+        return store->read([](const storage::Snapshot& s) { return storage::ReputationView(s).evidence(0); }).value();
     }
     std::vector<storage::Suppression> suppressed(std::string_view address) {
         return store->read([&](const storage::Snapshot& s) { return storage::SuppressionView(s).of_address(address); })
@@ -93,6 +102,14 @@ TEST_CASE("a late bounce is an event of the message, and suppresses where the ad
     REQUIRE(house.suppressed("bob@far.example").size() == 1);
     CHECK(house.suppressed("bob@far.example").front().scope == "home.example");
     CHECK(house.suppressed("bob@far.example").front().reply == "550 5.1.1 User unknown");
+    // It counts against the address that sent, and in the figures, which the events alone give again.
+    REQUIRE(house.evidence().size() == 1);
+    CHECK(house.evidence().front().source == "192.0.2.7");
+    CHECK(house.evidence().front().provider == "google");
+    CHECK(house.evidence().front().bounced.count() == 1);
+    CHECK(house.evidence().front().complained.count() == 0);
+    CHECK(last.facts.reply_class == "recipient-unknown");
+    CHECK(storage::report_rebuild(*house.store)->differed == 0);
 }
 
 TEST_CASE("a delay is told as one; a full mailbox, content or a dead address behind an alias suppress nobody") {
@@ -110,6 +127,7 @@ TEST_CASE("a delay is told as one; a full mailbox, content or a dead address beh
     }
     CHECK(house.suppressed("bob@far.example").empty());
     CHECK(house.suppressed("robert@other.example").empty());
+    CHECK(house.evidence().empty());
     const auto events = house.events(queue);
     CHECK(std::ranges::count(events, EventKind::delayed, &storage::Event::kind) == 1);
     CHECK(events.back().detail.contains("about robert@other.example"));
@@ -141,4 +159,13 @@ TEST_CASE("the same report again and again changes nothing any more") {
         house.record(*mail, news_of(*mail, bounce));
     }
     CHECK(house.find(queue, "bob@far.example").error().code == Errc::refused);
+}
+
+TEST_CASE("what left by a relay says nothing of our addresses") {
+    House house;
+    house.provider = "";
+    const auto queue = house.sent({"bob@far.example"});
+    const SentMail mail = house.find(queue, std::nullopt).value();
+    house.record(mail, news_of(mail, bounce_of("bob@far.example", "failed", "5.1.1", "550 5.1.1 User unknown")));
+    CHECK(house.evidence().empty());
 }

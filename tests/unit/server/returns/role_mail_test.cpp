@@ -9,6 +9,8 @@
 #include <atomic>
 
 #include "protocols/mime/facts.h"
+#include "storage/report.h"
+#include "storage/reputation.h"
 #include "storage/role_mail.h"
 #include "tests/support/temp_store.h"
 
@@ -70,6 +72,9 @@ struct House {
                 storage::Outcome outcome;
                 outcome.state = storage::RecipientState::delivered;
                 outcome.reply = "250 ok";
+                outcome.way = "direct";
+                outcome.source = "192.0.2.7";
+                outcome.provider = "yahoo";
                 TRY_VOID(tx.queue().finish(row.id, outcome));
             }
             return *accepted.queue;
@@ -142,6 +147,12 @@ TEST_CASE("a complaint about a message that we sent to that recipient: an event,
     CHECK(house.suppressed("bob@far.example").front().reason == storage::SuppressionReason::complaint);
     CHECK(house.suppressed("bob@far.example").front().until == Time{});
     CHECK(house.suppressed("carol@far.example").empty());
+    const auto evidence =
+        house.store->read([](const storage::Snapshot& s) { return storage::ReputationView(s).evidence(0); }).value();
+    REQUIRE(evidence.size() == 1);
+    CHECK(evidence.front().source == "192.0.2.7");
+    CHECK(evidence.front().complained.count() == 1);
+    CHECK(storage::report_rebuild(*house.store)->differed == 0);
     // Told twice it is one.
     house.arrives(complaint("m1", "bob@far.example"));
     house.step();

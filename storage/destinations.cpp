@@ -1,0 +1,182 @@
+#include "storage/destinations.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "storage/context.h"
+#include "storage/distinct.h"
+#include "storage/incidents.h"
+#include "storage/report.h"
+
+namespace posthouse::storage {
+namespace {
+
+constexpr std::int64_t kDayMs = 86'400'000;
+constexpr std::uint64_t kBaselineDaysLeast = 5;
+constexpr std::uint64_t kBaselineDeliveriesLeast = 20;
+constexpr std::string_view kWayMark = "way ";
+constexpr double kUsualGaps = 3;
+constexpr std::int64_t kEverywhereLeast = 4;  // places that nothing gets through to
+
+struct Place {
+    std::string name;
+    Time failing{};
+    std::uint64_t tries = 0;
+    std::uint64_t recipients = 0;
+    IncidentId incident{};
+};
+
+Result<std::vector<Place>> places(Query&& q) {
+    std::vector<Place> out;
+    for (;;) {
+        TRY(const bool more, q.row());
+        if (!more) return out;
+        Place one;
+        one.name = q.text(0);
+        one.failing = q.time(1);
+        one.tries = q.u64(2);
+        one.recipients = Distinct::of(q.view(3)).count();
+        one.incident = q.id<IncidentId>(4);
+        out.push_back(std::move(one));
+    }
+}
+
+#define PLACE_COLUMNS "place, failing_ms, tries, recipients, incident"
+
+Result<Baseline> baseline(Connection& db, const std::string& place, std::int64_t today) {
+    const bool is_way = place.starts_with(kWayMark);
+    const std::string way = is_way ? place.substr(kWayMark.size()) : std::string();
+    Query q = db.query(
+        "SELECT r.day, sum(CASE WHEN c.what = 1 THEN c.n ELSE 0 END), sum(c.n) FROM report_rows r JOIN report_counts c "
+        "ON c.row = r.id WHERE r.day BETWEEN ?1 AND ?2 AND c.what IN (1, 3, 4) AND r.way <> '' AND (?3 = '' OR "
+        "(?4 <> '' AND r.way = ?4) OR (?4 = '' AND r.provider = ?3) OR (?4 = '' AND r.provider = 'other' AND "
+        "r.destination = ?3)) GROUP BY r.day");
+    q.bind(today - kBaselineDays, today, place, way);
+    Baseline out;
+    for (;;) {
+        TRY(const bool more, q.row());
+        if (!more) return out;
+        if (q.u64(1) == 0) continue;
+        ++out.days;
+        out.delivered += q.u64(1);
+        out.tried += q.u64(2);
+    }
+}
+
+IncidentKey key_of(const Place& place) {
+    IncidentKey key;
+    key.kind = IncidentKind::destination;
+    key.site = place.name;
+    return key;
+}
+
+Result<> tell(Tx& tx, EventKind kind, const Place& place, const std::string& sentence) {
+    Event event;
+    event.at = tx.now();
+    event.kind = kind;
+    event.detail = sentence;
+    event.facts.provider = place.name;
+    return tx.events().append(event);
+}
+
+Result<bool> look_at(Tx& tx, const Place& place) {
+    Connection& db = context_of(tx).db;
+    TRY(const Baseline usual, baseline(db, place.name, to_unix_ms(tx.now()) / kDayMs));
+    const Milliseconds failing_for = tx.now() - place.failing;
+    if (place.name.empty()) {
+        // At night it may be one place that is written to at all: that is not everywhere.
+        TRY(const std::int64_t failing,
+            db.value("SELECT count(*) FROM destinations WHERE place <> '' AND failing_ms <> 0"));
+        if (failing < kEverywhereLeast) return false;
+    }
+    if (!has_stopped(usual, failing_for, place.tries, place.recipients)) return false;
+    Refusal refusal;
+    refusal.count = place.tries;
+    refusal.reply = fmt::format(
+        "nothing got through since {}, in {} tries for about {} recipients; on {} of the last {} days {} did",
+        format_rfc3339(place.failing), place.tries, place.recipients, usual.days, kBaselineDays, usual.delivered);
+    TRY(const Incident incident, IncidentTx(tx).note(key_of(place), refusal));
+    TRY_VOID(tell(tx, EventKind::stopped, place, describe(incident) + ": " + refusal.reply));
+    TRY_VOID(db.query("UPDATE destinations SET incident = ?2 WHERE place = ?1").bind(place.name, incident.id).run());
+    return true;
+}
+
+Result<> end(Tx& tx, const Place& place) {
+    Connection& db = context_of(tx).db;
+    const auto cleared = IncidentTx(tx).clear(place.incident, "mail arrives there again");
+    // Said to be over by hand, or forgotten.
+    const bool is_over =
+        !cleared && (cleared.error().code == Errc::conflict || cleared.error().code == Errc::not_found);
+    if (!cleared && !is_over) return Error(cleared.error());
+    TRY_VOID(tell(tx, EventKind::resumed, place,
+                  fmt::format("mail to {} arrives again", place.name.empty() ? "the world" : place.name)));
+    return db.query("UPDATE destinations SET incident = 0 WHERE place = ?1").bind(place.name).run();
+}
+
+Result<std::vector<Place>> candidates(Connection& db, Time now) {
+    return places(db.query("SELECT " PLACE_COLUMNS
+                           " FROM destinations WHERE failing_ms <> 0 AND failing_ms <= ?1 AND tries >= ?2 AND incident "
+                           "= 0 ORDER BY place")
+                      .bind(now - kStoppedLeast, kStoppedRecipients));
+}
+
+}  // namespace
+
+std::string place_of(const EventFacts& facts, const std::string& destination) {
+    if (facts.provider.empty()) return facts.way == "direct" ? destination : std::string(kWayMark) + facts.way;
+    return facts.provider == "other" ? destination : facts.provider;
+}
+
+bool has_stopped(const Baseline& usual, Milliseconds failing_for, std::uint64_t tries, std::uint64_t recipients) {
+    if (usual.days < kBaselineDaysLeast || usual.delivered < kBaselineDeliveriesLeast) return false;
+    if (recipients < kStoppedRecipients) return false;
+    const double a_day = static_cast<double>(usual.delivered) / static_cast<double>(usual.days);
+    const auto gaps = Milliseconds(static_cast<std::int64_t>(kUsualGaps * static_cast<double>(kDayMs) / a_day));
+    if (failing_for < std::clamp(gaps, kStoppedLeast, kStoppedMost)) return false;
+    const double passes = static_cast<double>(usual.delivered) / static_cast<double>(usual.tried);
+    return std::pow(1 - passes, static_cast<double>(tries)) < kStoppedChance;
+}
+
+Result<DestinationsSeen> watch_destinations(Tx& tx) {
+    Connection& db = context_of(tx).db;
+    DestinationsSeen out;
+    TRY(const auto over, places(db.query("SELECT " PLACE_COLUMNS
+                                         " FROM destinations WHERE incident <> 0 AND failing_ms = 0 ORDER BY place")));
+    for (const Place& place : over) {
+        TRY_VOID(end(tx, place));
+        ++out.resumed;
+    }
+    TRY(const auto failing, candidates(db, tx.now()));
+    for (const Place& place : failing) {
+        TRY(const bool stopped, look_at(tx, place));
+        if (!stopped) continue;
+        ++out.stopped;
+        // Where nothing gets out at all, one word is enough: "" stands first.
+        if (place.name.empty()) break;
+    }
+    TRY_VOID(db.query("DELETE FROM destinations WHERE max(ok_ms, failing_ms) < ?1 AND incident = 0")
+                 .bind(tx.now() - Milliseconds(kPlaceDays * kDayMs))
+                 .run());
+    return out;
+}
+
+Result<bool> destinations_due(Store& store, Time now) {
+    return store.read([now](const Snapshot& snapshot) -> Result<bool> {
+        Connection& db = context_of(snapshot).db;
+        {
+            Query q = db.query("SELECT 1 FROM destinations WHERE incident <> 0 AND failing_ms = 0 LIMIT 1");
+            TRY(const bool over, q.row());
+            if (over) return true;
+        }
+        Query q = db.query("SELECT 1 FROM destinations WHERE place = '' AND incident <> 0");
+        TRY(const bool everywhere, q.row());
+        if (everywhere) return false;  // told already, and of all at once
+        TRY(const auto failing, candidates(db, now));
+        return !failing.empty();
+    });
+}
+
+}  // namespace posthouse::storage

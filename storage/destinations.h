@@ -1,0 +1,53 @@
+#pragma once
+/// storage/destinations: "mail to X has stopped": which places nothing gets through to any more, measured by
+/// themselves.
+///
+///   place      a big provider by its name, else the domain; by a relay host "way NAME"; "" is everywhere
+///   stopped    tries for some different recipients were all put off, or refused for no fault of theirs, for some
+///              hours, where by the last four weeks that is no accident: kStoppedChance, and at least as long as three
+///              usual deliveries lie apart. Where nobody writes, as at night and on Sunday, nothing stops.
+///   over       something arrives there again
+/// The beginning and the end are incidents (storage/incidents, told once each) and events (stopped, resumed).
+/// Threads: as Tx.   Limits: places not written to for kPlaceDays are forgotten; no alarm for those that a report
+/// counts among the others (storage/report_tally.h).
+#include <cstdint>
+#include <string>
+
+#include "protocols/base/clock.h"
+#include "protocols/base/result.h"
+#include "storage/events.h"
+
+namespace posthouse::storage {
+
+class Store;
+class Tx;
+
+inline constexpr std::int64_t kPlaceDays = 35;
+inline constexpr std::int64_t kBaselineDays = 28;
+inline constexpr std::uint64_t kStoppedRecipients = 3;  ///< different ones, at least
+inline constexpr double kStoppedChance = 0.01;          ///< that so many tries fail by themselves
+inline constexpr Milliseconds kStoppedLeast{2 * 3'600'000};
+inline constexpr Milliseconds kStoppedMost{48 * 3'600'000};
+
+/// Where mail of these facts goes.
+std::string place_of(const EventFacts& facts, const std::string& destination);
+
+/// What a place is usually like.
+struct Baseline {
+    std::uint64_t days = 0;       ///< of the last kBaselineDays on which something arrived
+    std::uint64_t delivered = 0;  ///< on them
+    std::uint64_t tried = 0;      ///< likewise, deliveries included
+};
+/// Whether tries that failed for so long, for so many, mean that it has stopped. Pure.
+bool has_stopped(const Baseline& usual, Milliseconds failing_for, std::uint64_t tries, std::uint64_t recipients);
+
+/// What has stopped, and what is over, since it was looked at last, is written down.
+struct DestinationsSeen {
+    std::uint64_t stopped = 0;
+    std::uint64_t resumed = 0;
+};
+Result<DestinationsSeen> watch_destinations(Tx& tx);
+/// Whether there is anything to write: asked of a snapshot first.
+Result<bool> destinations_due(Store& store, Time now);
+
+}  // namespace posthouse::storage

@@ -1,0 +1,177 @@
+#include "storage/upkeep/event_log.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "storage/context.h"
+
+namespace posthouse::storage {
+namespace {
+
+constexpr std::int64_t kStep = 500;  // rows, or messages, a transaction
+constexpr std::int64_t kBucketEvents = 4096;
+constexpr std::int64_t kDayMs = 86'400'000;
+
+struct Batch {
+    std::vector<std::int64_t> ids;
+    std::int64_t last = 0;     ///< looked at up to here
+    bool reached_end = false;  ///< what follows is younger, or there is nothing
+};
+
+/// Old messages behind `after` that are not in the queue. Their numbers grow with time: the first young one ends it.
+Result<Batch> old_messages(const Snapshot& snapshot, std::int64_t after, Time before) {
+    Batch out;
+    out.last = after;
+    Query q = context_of(snapshot).db.query(
+        "SELECT v.message, min(v.at_ms), max(v.at_ms), EXISTS (SELECT 1 FROM events w JOIN queue_items i ON i.id = "
+        "w.queue WHERE w.message = v.message) FROM events v WHERE v.message > ?1 GROUP BY v.message ORDER BY v.message "
+        "LIMIT ?2");
+    q.bind(after, kStep);
+    std::int64_t looked = 0;
+    for (;;) {
+        TRY(const bool more, q.row());
+        if (!more) break;
+        if (q.time(1) >= before) {
+            out.reached_end = true;
+            return out;
+        }
+        ++looked;
+        out.last = q.i64(0);
+        if (q.time(2) < before && !q.flag(3)) out.ids.push_back(q.i64(0));
+    }
+    out.reached_end = looked < kStep;
+    return out;
+}
+
+Result<> note_whole_from(Connection& db, Time before) {
+    const std::int64_t day = to_unix_ms(before) / kDayMs + 1;
+    return db
+        .query(
+            "INSERT INTO counters VALUES ('events_from_day', ?1) ON CONFLICT (name) DO UPDATE SET value = "
+            "max(value, excluded.value)")
+        .bind(day)
+        .run();
+}
+
+}  // namespace
+
+Result<std::uint64_t> LogTrimmer::step(const LogLimits& limits, Time now, bool& more) {
+    more = true;
+    const Time before = now - Milliseconds(limits.event_days * kDayMs);
+    const bool keeps_all = limits.event_days == 0;
+    switch (stage_) {
+        case 0:
+            if (!keeps_all) return drop_messages(before, more);
+            stage_ = 3;
+            return std::uint64_t{0};
+        case 1: return drop_loose(before, more);
+        case 2: return drop_keys(more);
+        default:
+            if (limits.report_days != 0) return drop_figures(to_unix_ms(now) / kDayMs - limits.report_days, more);
+            stage_ = 0;
+            more = false;
+            return std::uint64_t{0};
+    }
+}
+
+Result<std::uint64_t> LogTrimmer::drop_messages(Time before, bool& more) {
+    TRY(const Batch batch,
+        store_.read([&](const Snapshot& snapshot) { return old_messages(snapshot, message_, before); }));
+    std::uint64_t gone = 0;
+    if (!batch.ids.empty()) {
+        TRY_VOID(store_.write({}, [&](Tx& tx) -> Result<> {
+            Connection& db = context_of(tx).db;
+            for (const std::int64_t id : batch.ids) {
+                TRY_VOID(db.query("DELETE FROM events WHERE message = ?1").bind(id).run());
+                gone += static_cast<std::uint64_t>(db.changes());
+            }
+            return note_whole_from(db, before);
+        }));
+    }
+    message_ = batch.last;
+    if (batch.reached_end) {
+        message_ = 0;
+        ++stage_;
+    }
+    more = true;
+    return gone;
+}
+
+Result<std::uint64_t> LogTrimmer::drop_loose(Time before, bool& more) {
+    more = true;
+    TRY(const std::int64_t until, store_.read([&](const Snapshot& snapshot) -> Result<std::int64_t> {
+        Query q = context_of(snapshot).db.query("SELECT id, at_ms FROM events WHERE message = 0 ORDER BY id LIMIT ?1");
+        q.bind(kStep);
+        std::int64_t last = 0;
+        for (;;) {
+            TRY(const bool found, q.row());
+            if (!found || q.time(1) >= before) return last;
+            last = q.i64(0);
+        }
+    }));
+    if (until == 0) {
+        ++stage_;
+        return std::uint64_t{0};
+    }
+    return store_.write_value({}, [&](Tx& tx) -> Result<std::uint64_t> {
+        Connection& db = context_of(tx).db;
+        TRY_VOID(db.query("DELETE FROM events WHERE message = 0 AND id <= ?1").bind(until).run());
+        const auto gone = static_cast<std::uint64_t>(db.changes());
+        TRY_VOID(note_whole_from(db, before));
+        return gone;
+    });
+}
+
+// A bucket goes when none of its events is left.
+Result<std::uint64_t> LogTrimmer::drop_keys(bool& more) {
+    more = true;
+    std::int64_t bucket = -1;
+    bool is_used = false;
+    TRY_VOID(store_.read([&](const Snapshot& snapshot) -> Result<> {
+        Connection& db = context_of(snapshot).db;
+        Query q = db.query("SELECT bucket FROM event_keys WHERE bucket > ?1 ORDER BY bucket LIMIT 1");
+        TRY(const bool found, q.bind(bucket_).row());
+        if (!found) return {};
+        bucket = q.i64(0);
+        Query used = db.query("SELECT 1 FROM events INDEXED BY events_by_id WHERE id >= ?1 AND id < ?2 LIMIT 1");
+        TRY(is_used, used.bind(bucket * kBucketEvents, (bucket + 1) * kBucketEvents).row());
+        return {};
+    }));
+    if (bucket < 0) {
+        bucket_ = -1;
+        ++stage_;
+        return std::uint64_t{0};
+    }
+    bucket_ = bucket;
+    if (is_used) return std::uint64_t{0};
+    return store_.write_value({}, [&](Tx& tx) -> Result<std::uint64_t> {
+        Connection& db = context_of(tx).db;
+        TRY_VOID(db.query("DELETE FROM event_keys WHERE bucket = ?1").bind(bucket).run());
+        return static_cast<std::uint64_t>(db.changes());
+    });
+}
+
+Result<std::uint64_t> LogTrimmer::drop_figures(std::int64_t before_day, bool& more) {
+    TRY(const bool some, store_.read([&](const Snapshot& snapshot) {
+        return context_of(snapshot).db.query("SELECT 1 FROM report_rows WHERE day < ?1 LIMIT 1").bind(before_day).row();
+    }));
+    more = some;
+    if (!some) {
+        stage_ = 0;
+        return std::uint64_t{0};
+    }
+    return store_.write_value({}, [&](Tx& tx) -> Result<std::uint64_t> {
+        Connection& db = context_of(tx).db;
+        TRY_VOID(db.query("DELETE FROM report_counts WHERE row IN (SELECT id FROM report_rows WHERE day < ?1 "
+                          "ORDER BY day LIMIT ?2)")
+                     .bind(before_day, kStep)
+                     .run());
+        TRY_VOID(db.query("DELETE FROM report_rows WHERE id IN (SELECT id FROM report_rows WHERE day < ?1 "
+                          "ORDER BY day LIMIT ?2)")
+                     .bind(before_day, kStep)
+                     .run());
+        return static_cast<std::uint64_t>(db.changes());
+    });
+}
+
+}  // namespace posthouse::storage

@@ -1,0 +1,357 @@
+// Webhooks against a server that answers as the test says: what is sent, how it is signed, in which order, what follows
+// a refusal, and which addresses are never dialled.
+#include "relay/webhooks.h"
+
+#include "protocols/crypto/crypto.h"
+#include "protocols/net/memory.h"
+#include "storage/incidents.h"
+#include "tests/support/relay_house.h"
+
+namespace posthouse::relay {
+
+namespace {
+
+using storage::Webhook;
+using storage::WebhookState;
+using storage::WebhookTx;
+using storage::WebhookView;
+
+constexpr std::string_view kSecret = "0123456789abcdef0123456789abcdef";
+
+/// An HTTP server: keeps the requests, answers 200 or what is next in `answers`.
+struct Listener {
+    std::vector<std::string> requests;
+    std::vector<std::string> answers;
+    net::TlsClientContext* tls = nullptr;
+
+    net::Task<void> serve(std::unique_ptr<net::Stream> stream) {
+        // The memory stream's handshake marks one end only; which side is named does not matter to it.
+        if (tls != nullptr && !co_await stream->start_tls_client(*tls, net::TlsPeer("server"))) co_return;
+        std::string heard;
+        std::string buffer(4096, '\0');
+        for (;;) {
+            const std::size_t end = heard.find("\r\n\r\n");
+            if (end != std::string::npos && heard.size() >= end + 4 + length_of(heard)) break;
+            const auto got = co_await stream->read_some(std::span<char>(buffer.data(), buffer.size()));
+            if (!got) co_return;
+            heard.append(buffer.data(), *got);
+        }
+        requests.push_back(heard);
+        std::string answer = "200 OK";
+        if (!answers.empty()) {
+            answer = answers.front();
+            answers.erase(answers.begin());
+        }
+        if (answer.empty()) co_return;  // hangs up
+        static_cast<void>(co_await stream->write_all("HTTP/1.1 " + answer + "\r\n\r\n"));
+    }
+    static std::size_t length_of(const std::string& heard) {
+        const std::size_t at = heard.find("Content-Length: ");
+        return at == std::string::npos ? 0 : static_cast<std::size_t>(std::atoi(heard.c_str() + at + 16));
+    }
+    std::string body(std::size_t i) const { return requests.at(i).substr(requests.at(i).find("\r\n\r\n") + 4); }
+    std::string field(std::size_t i, const std::string& name) const {
+        const std::string& text = requests.at(i);
+        const std::size_t at = text.find("\r\n" + name + ": ");
+        if (at == std::string::npos) return "";
+        const std::size_t from = at + name.size() + 4;
+        return text.substr(from, text.find("\r\n", from) - from);
+    }
+};
+
+struct HookHouse {
+    House house;
+    Listener listener;
+    std::unique_ptr<net::TlsClientContext> tls;
+
+    HookHouse() {
+        REQUIRE(crypto::init());
+        auto made = net::TlsClientContext::make(net::Verify::required, "");
+        REQUIRE(made.has_value());
+        tls = *std::move(made);
+        listener.tls = tls.get();
+        house.resolver.add_a("hooks.example.net", "198.51.100.80");
+        house.dialer.serve(net::Endpoint(net::IpAddress::parse("198.51.100.80").value(), 443),
+                           [this](std::unique_ptr<net::Stream> stream) { return listener.serve(std::move(stream)); });
+    }
+    void add(const std::string& kinds = "", std::uint32_t batch = 1,
+             const std::string& url = "https://hooks.example.net/hook") {
+        Webhook hook;
+        hook.name = "panel";
+        hook.url = url;
+        hook.kinds = kinds;
+        hook.batch = batch;
+        hook.sealed_secret = crypto::seal(house.store->sealing_key(), storage::kWebhookPurpose, kSecret);
+        REQUIRE(house.store->write({}, [&](storage::Tx& tx) -> Result<> {
+            TRY_VOID(WebhookTx(tx).add(hook));
+            return {};
+        }));
+    }
+    Webhook hook() {
+        return house.store->read([](const storage::Snapshot& s) { return WebhookView(s).by_name("panel"); }).value();
+    }
+    template <class F>
+    void change(F fn) {
+        REQUIRE(house.store->write({}, [&](storage::Tx& tx) -> Result<> {
+            WebhookTx webhooks(tx);
+            return fn(webhooks);
+        }));
+    }
+    void tell() {
+        house.relay->wake();
+        test::run_task(house.loop, house.relay->told());
+    }
+    std::vector<std::string> ids() const {
+        std::vector<std::string> out;
+        for (std::size_t i = 0; i < listener.requests.size(); ++i) out.push_back(listener.field(i, "webhook-id"));
+        return out;
+    }
+};
+
+}  // namespace
+
+TEST_CASE("events are told in the order of the log, each signed over id, time and body") {
+    HookHouse f;
+    f.add();
+    f.house.submit({"bob@b.example"});
+    f.house.settle();
+    f.tell();
+    REQUIRE(f.listener.requests.size() == 2);
+    CHECK(f.listener.requests[0].starts_with("POST /hook HTTP/1.1\r\nHost: hooks.example.net\r\n"));
+    CHECK(f.listener.body(0).contains("\"type\":\"accepted\""));
+    CHECK(f.listener.body(0).contains("\"recipient\":\"bob@b.example\""));
+    CHECK(f.listener.body(1).contains("\"type\":\"delivered\""));
+    CHECK(f.listener.body(1).contains("\"way\":\"direct\""));
+    CHECK(f.listener.body(1).contains("\"message_id\":\"m1@home.example\""));
+    const std::string id = f.listener.field(0, "webhook-id");
+    const std::string time = f.listener.field(0, "webhook-timestamp");
+    CHECK(f.listener.body(0).contains("\"id\":\"" + id + "\""));
+    const auto mac = crypto::hmac_sha256(kSecret, id + "." + time + "." + f.listener.body(0));
+    CHECK(f.listener.field(0, "webhook-signature") ==
+          "v1," + crypto::base64_encode(std::string(mac.begin(), mac.end())));
+    CHECK(f.hook().told == 2);
+    CHECK(f.hook().last_answer == "200");
+}
+
+TEST_CASE("only what it wants is told; a batch is an array, as long as it may be") {
+    HookHouse f;
+    f.add("delivered", 3);
+    f.house.submit({"a@b.example", "b@b.example", "c@b.example", "d@b.example"});
+    f.house.settle();
+    f.tell();
+    REQUIRE(f.listener.requests.size() >= 2);
+    std::size_t events = 0;
+    for (std::size_t i = 0; i < f.listener.requests.size(); ++i) {
+        const std::string body = f.listener.body(i);
+        CHECK(body.starts_with("["));
+        CHECK(!body.contains("accepted"));
+        for (std::size_t at = 0; (at = body.find("\"type\":\"delivered\"", at)) != std::string::npos; ++at) ++events;
+    }
+    CHECK(events == 4);
+    CHECK(f.hook().told == 4);
+}
+
+TEST_CASE("what is not taken is sent again with the same id and body, later and later, and nothing overtakes it") {
+    HookHouse f;
+    f.add("accepted");
+    f.listener.answers = {"500 Oops", "", "302 Found\r\nLocation: https://127.0.0.1/", "204 No Content"};
+    f.house.submit({"a@b.example"});
+    f.house.submit({"b@b.example"});
+    f.tell();
+    CHECK(f.listener.requests.size() == 1);
+    CHECK(f.hook().tries == 1);
+    f.house.clock.advance(std::chrono::seconds(4));
+    f.tell();
+    CHECK(f.listener.requests.size() == 1);  // not before its time
+    f.house.clock.advance(std::chrono::seconds(3));
+    f.tell();
+    CHECK(f.listener.requests.size() == 2);
+    f.house.clock.advance(std::chrono::seconds(13));
+    f.tell();
+    CHECK(f.listener.requests.size() == 3);
+    CHECK(f.hook().last_answer == "302");
+    f.house.clock.advance(std::chrono::seconds(25));
+    f.tell();
+    REQUIRE(f.listener.requests.size() == 5);
+    const auto ids = f.ids();
+    CHECK(ids[0] == ids[1]);
+    CHECK(ids[0] == ids[2]);
+    CHECK(ids[0] == ids[3]);
+    CHECK(ids[4] != ids[0]);
+    CHECK(f.listener.body(0) == f.listener.body(3));
+    CHECK(f.hook().told == 2);
+    CHECK(f.hook().failing_since == Time{});
+}
+
+TEST_CASE("a batch that was sent once stays the same batch, though more has happened since, and over a restart") {
+    HookHouse f;
+    f.add("accepted", 10);
+    f.listener.answers = {"503 Busy"};
+    f.house.submit({"a@b.example"});
+    f.tell();
+    f.house.submit({"b@b.example"});
+    f.house.restart();
+    f.house.clock.advance(std::chrono::seconds(10));
+    f.tell();
+    REQUIRE(f.listener.requests.size() == 3);
+    CHECK(f.listener.body(0) == f.listener.body(1));
+    CHECK(f.listener.field(0, "webhook-id") == f.listener.field(1, "webhook-id"));
+    CHECK(f.listener.body(2).contains("b@b.example"));
+}
+
+TEST_CASE("who takes nothing for days is paused, and the postmaster told once; resumed, nothing is left out") {
+    HookHouse f;
+    f.add("accepted");
+    f.listener.answers.assign(200, "500 Oops");
+    f.house.submit({"a@b.example"});
+    for (int i = 0; i < 100 && f.hook().state == WebhookState::active; ++i) {
+        f.tell();
+        f.house.clock.advance(std::chrono::hours(2));
+    }
+    CHECK(f.hook().state == WebhookState::given_up);
+    const std::size_t tries = f.listener.requests.size();
+    CHECK(tries > 20);
+    f.house.settle();
+    const auto open = f.house.store->read([](const storage::Snapshot& s) { return storage::IncidentView(s).open(); });
+    REQUIRE(open->size() == 1);
+    CHECK(open->front().key.kind == storage::IncidentKind::webhook);
+    CHECK(open->front().key.domain == "panel");
+    f.house.clock.advance(std::chrono::hours(48));
+    f.tell();
+    CHECK(f.listener.requests.size() == tries);
+    f.listener.answers.clear();
+    f.change([](WebhookTx& webhooks) { return webhooks.resume("panel"); });
+    f.tell();
+    CHECK(f.listener.requests.size() == tries + 1);
+    CHECK(f.ids().back() == f.ids().front());
+    CHECK(f.house.store->read([](const storage::Snapshot& s) { return storage::IncidentView(s).open(); })->empty());
+}
+
+TEST_CASE("410 is an answer for good; paused by hand nothing is sent; removed it is gone") {
+    HookHouse f;
+    f.add("accepted");
+    f.listener.answers = {"410 Gone"};
+    f.house.submit({"a@b.example"});
+    f.tell();
+    CHECK(f.hook().state == WebhookState::given_up);
+    f.change([](WebhookTx& webhooks) { return webhooks.resume("panel"); });
+    f.change([](WebhookTx& webhooks) { return webhooks.pause("panel"); });
+    f.tell();
+    CHECK(f.listener.requests.size() == 1);
+    f.change([](WebhookTx& webhooks) { return webhooks.remove("panel"); });
+    f.tell();
+    CHECK(f.listener.requests.size() == 1);
+}
+
+TEST_CASE("replayed from an event or a time, the same events come in the same order") {
+    HookHouse f;
+    f.add();
+    for (int i = 0; i < 3; ++i) {
+        f.house.submit({"bob@b.example"});
+        f.house.settle();
+        f.house.clock.advance(std::chrono::minutes(1));
+    }
+    f.tell();
+    const auto first = f.ids();
+    REQUIRE(first.size() == 6);
+    const std::string body = f.listener.body(2);
+    f.change([&](WebhookTx& webhooks) { return webhooks.replay("panel", storage::parse_event_id(first[0])); });
+    f.tell();
+    const auto twice = f.ids();
+    REQUIRE(twice.size() == 12);
+    CHECK(std::vector(twice.begin() + 6, twice.end()) == first);
+    CHECK(f.listener.body(8) == body);
+    // From the last minute on: the third message alone.
+    const Time moment = f.house.clock.now() - std::chrono::seconds(61);
+    const auto at = f.house.store->read([&](const storage::Snapshot& s) { return WebhookView(s).first_at(moment); });
+    REQUIRE(at);
+    f.change([&](WebhookTx& webhooks) { return webhooks.replay("panel", *at); });
+    f.tell();
+    const auto third = f.ids();
+    REQUIRE(third.size() == 14);
+    CHECK(third[12] == first[4]);
+    CHECK(third[13] == first[5]);
+}
+
+TEST_CASE("D48: a name that leads into our own house is not dialled, in whichever form its address comes") {
+    for (const std::string_view address : {"127.0.0.1",
+                                           "127.8.8.8",
+                                           "0.0.0.0",
+                                           "0.1.2.3",
+                                           "10.1.2.3",
+                                           "172.16.0.1",
+                                           "192.168.1.1",
+                                           "100.64.0.1",
+                                           "169.254.169.254",
+                                           "192.0.0.8",
+                                           "198.18.0.1",
+                                           "224.0.0.1",
+                                           "255.255.255.255",
+                                           "::",
+                                           "::1",
+                                           "::127.0.0.1",
+                                           "::ffff:127.0.0.1",
+                                           "::ffff:10.0.0.1",
+                                           "64:ff9b::7f00:1",
+                                           "64:ff9b:1::1",
+                                           "2002:7f00:1::1",
+                                           "2002:0a00:1::",
+                                           "2001::1",
+                                           "fe80::1",
+                                           "fec0::1",
+                                           "fc00::1",
+                                           "fd00:ec2::254",
+                                           "ff02::1",
+                                           "100::1"}) {
+        CAPTURE(address);
+        HookHouse f;
+        const auto parsed = net::IpAddress::parse(address);
+        REQUIRE(parsed);
+        CHECK(!parsed->is_public());
+        f.house.resolver.add_a("inside.example.net", address);
+        f.house.dialer.serve(net::Endpoint(*parsed, 443),
+                             [&](std::unique_ptr<net::Stream> stream) { return f.listener.serve(std::move(stream)); });
+        f.add("accepted", 1, "https://inside.example.net/");
+        f.house.submit({"a@b.example"});
+        f.tell();
+        CHECK(f.listener.requests.empty());
+        CHECK(f.hook().tries == 1);
+        CHECK(f.hook().last_answer.contains("not a public one"));
+    }
+    for (const std::string_view address : {"192.0.2.1", "198.51.100.7", "9.9.9.9", "64:ff9b::909:909", "2001:db8::1",
+                                           "2620:fe::fe", "2002:909:909::1"}) {
+        CAPTURE(address);
+        CHECK(net::IpAddress::parse(address).value().is_public());
+    }
+}
+
+TEST_CASE("a network of the own house is reached where the setting names it, also without TLS and by address") {
+    HookHouse f;
+    f.listener.tls = nullptr;
+    const auto inside = net::IpAddress::parse("192.168.1.9").value();
+    f.house.dialer.serve(net::Endpoint(inside, 8123),
+                         [&](std::unique_ptr<net::Stream> stream) { return f.listener.serve(std::move(stream)); });
+    f.add("accepted", 1, "http://192.168.1.9:8123/api/webhook/x");
+    f.house.submit({"a@b.example"});
+    f.tell();
+    CHECK(f.listener.requests.empty());
+    CHECK(f.hook().tries == 1);
+    REQUIRE(f.house.store->write({}, [](storage::Tx& tx) {
+        return tx.catalog().set_setting("webhook.allow_private", "10.0.0.0/8 192.168.1.0/24");
+    }));
+    f.house.clock.advance(std::chrono::minutes(1));
+    f.tell();
+    REQUIRE(f.listener.requests.size() == 1);
+    CHECK(f.listener.requests[0].contains("\r\nHost: 192.168.1.9:8123\r\n"));
+    // Another network is not meant by it.
+    CHECK(!net::IpAddress::parse("192.168.2.9").value().is_public());
+}
+
+TEST_CASE("the wait grows from seconds to an hour, and no further") {
+    CHECK(webhook_wait(0) == std::chrono::seconds(5));
+    CHECK(webhook_wait(1) == std::chrono::seconds(10));
+    CHECK(webhook_wait(10) == std::chrono::hours(1));
+    CHECK(webhook_wait(4'000'000'000) == std::chrono::hours(1));
+}
+
+}  // namespace posthouse::relay

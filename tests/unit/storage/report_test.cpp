@@ -1,0 +1,429 @@
+// The figures: what each event adds, how they are told apart, and that the events alone give them and the queue again,
+// whatever a life was like: failed writes, stops, kills.
+#include "storage/report.h"
+
+#include <fmt/format.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <random>
+
+#include "storage/context.h"
+#include "storage/incidents.h"
+#include "storage/report_tally.h"
+#include "storage/sqlite.h"
+#include "tests/support/temp_store.h"
+
+using namespace posthouse;
+using namespace posthouse::storage;
+using posthouse::test::plain_facts;
+using posthouse::test::TempStore;
+
+namespace {
+
+constexpr std::int64_t kDayMs = 86'400'000;
+
+class TurnedClock final : public Clock {
+ public:
+    Time now() const override { return at; }
+    Time at = from_unix_ms(20'000 * kDayMs + 3'600'000);
+};
+
+/// A house that sends: seeded, so that a failure can be had again.
+class Sender {
+ public:
+    explicit Sender(Store& store, TurnedClock& clock, unsigned seed) : store_(store), clock_(clock), random_(seed) {}
+
+    std::uint64_t pick(std::uint64_t below) { return random_() % below; }
+
+    QueueId submit(const std::vector<std::string>& to, std::optional<AccountId> account, std::string from) {
+        const StagedBodyPtr body = TempStore::stage_in(store_, "queued body");
+        const auto accepted = store_.write_value({body}, [&](Tx& tx) -> Result<Accepted> {
+            Delivery delivery;
+            delivery.body = body;
+            delivery.facts = plain_facts("queued body", "<q@a.example>");
+            delivery.sender = from;
+            delivery.first_attempt = tx.now();
+            delivery.outgoing.emplace();
+            delivery.outgoing->reverse_path = from;
+            delivery.outgoing->account = account;
+            delivery.outgoing->expires = tx.now() + std::chrono::hours(120);
+            for (const std::string& address : to) delivery.outgoing->recipients.emplace_back().address = address;
+            return tx.deliver(delivery);
+        });
+        if (!accepted) FAIL(accepted.error().context);
+        return *accepted->queue;
+    }
+    std::vector<QueueRecipient> open() {
+        return store_
+            .read([&](const Snapshot& s) -> Result<std::vector<QueueRecipient>> {
+                std::vector<QueueRecipient> out;
+                TRY(const auto items, s.queue().list(QueueId{}, 1000));
+                for (const QueueItem& item : items) {
+                    TRY(const auto all, s.queue().recipients(item.id));
+                    for (const QueueRecipient& one : all) {
+                        if (one.state == RecipientState::waiting || one.state == RecipientState::held)
+                            out.push_back(one);
+                    }
+                }
+                return out;
+            })
+            .value();
+    }
+    static Outcome outcome(RecipientState state, std::string reply_class = "", std::string way = "direct",
+                           std::string provider = "google") {
+        Outcome out;
+        out.state = state;
+        out.reply = "said";
+        out.reply_class = std::move(reply_class);
+        out.remote = "mx.b.example [192.0.2.1]";
+        out.way = std::move(way);
+        out.source = out.way == "direct" ? "198.51.100.7" : "";
+        out.provider = std::move(provider);
+        return out;
+    }
+    /// Begun and ended in one write, or where `fails` in none.
+    Result<> finish(RecipientId id, const Outcome& outcome, bool fails = false) {
+        return store_.write({}, [&](Tx& tx) -> Result<> {
+            const std::vector<RecipientId> ids = {id};
+            TRY_VOID(tx.queue().start(ids));
+            TRY_VOID(tx.queue().finish(id, outcome));
+            if (fails) return Error(Errc::refused, "the test wants it so");
+            return {};
+        });
+    }
+
+    /// One thing that may happen.
+    void step() {
+        clock_.at += Milliseconds(static_cast<std::int64_t>(pick(7'200'000)));
+        const auto waiting = open();
+        if (waiting.size() < 3 || pick(3) == 0) {
+            std::vector<std::string> to;
+            for (std::uint64_t i = 0; i <= pick(3); ++i)
+                to.push_back(fmt::format("user{}{}@D{}.example", to.size(), pick(5), pick(6)));
+            const bool ours = pick(4) != 0;
+            submit(to, ours ? std::optional(static_cast<AccountId>(1 + pick(2))) : std::nullopt,
+                   ours ? "alice@a.example" : "");
+            return;
+        }
+        const QueueRecipient& one = waiting[pick(waiting.size())];
+        happen(one);
+    }
+
+ private:
+    void happen(const QueueRecipient& one) {
+        constexpr std::string_view kClasses[] = {"recipient-unknown", "mailbox-full", "throttled", "policy"};
+        const std::string reply_class(kClasses[pick(4)]);
+        const std::string way = pick(3) == 0 ? "relay" : "direct";
+        const std::vector<RecipientId> ids = {one.id};
+        const bool waits = one.state == RecipientState::waiting;
+        const bool fails = pick(6) == 0;
+        const auto ends = [&](RecipientState state, const std::string& meaning) {
+            CHECK(finish(one.id, outcome(state, meaning, way), fails).has_value() == !fails);
+        };
+        switch (pick(9)) {
+            case 0:
+            case 1: return waits ? ends(RecipientState::delivered, "delivered") : void();
+            case 2: return waits ? ends(RecipientState::failed, reply_class) : void();
+            case 3:
+            case 4: return waits ? ends(RecipientState::waiting, reply_class) : void();
+            case 5:
+                if (waits) hold(ids);
+                return;
+            case 6: REQUIRE(store_.write({}, [&](Tx& tx) { return tx.queue().retry_now(one.queue); })); return;
+            case 7:
+                if (!waits) REQUIRE(store_.write({}, [&](Tx& tx) { return tx.queue().release(one.queue); }));
+                return;
+            default:
+                if (pick(3) == 0) REQUIRE(store_.write({}, [&](Tx& tx) { return tx.queue().cancel(one.queue); }));
+        }
+    }
+    void hold(const std::vector<RecipientId>& ids) {
+        const bool under_incident = pick(2) == 0;
+        REQUIRE(store_.write({}, [&](Tx& tx) -> Result<> {
+            if (!under_incident) return tx.queue().hold_recipients(ids, "by a rule");
+            IncidentKey key;
+            key.kind = IncidentKind::ip_blocked;
+            key.way = "direct";
+            Refusal refusal;
+            refusal.reply = "550 blocked";
+            IncidentTx incidents(tx);
+            TRY(const Incident incident, incidents.note(key, refusal));
+            return incidents.hold(ids, incident);
+        }));
+    }
+
+    Store& store_;
+    TurnedClock& clock_;
+    std::minstd_rand random_;
+};
+
+struct Fixture {
+    std::vector<ReportLine> lines(ReportBy by, ReportFilter filter = {}) {
+        if (filter.to_day == 0) filter.to_day = 30'000;
+        auto out = store->read([&](const Snapshot& s) { return ReportView(s).lines(by, filter); });
+        if (!out) FAIL(out.error().context);
+        return *out;
+    }
+    ReportRebuild rebuild() {
+        const auto done = report_rebuild(*store);
+        if (!done) FAIL(done.error().context);
+        return *done;
+    }
+    void exec(Sql sql) {
+        REQUIRE(store->write({}, [&](Tx& tx) { return context_of(tx).db.exec(sql); }));
+    }
+    /// Rows as text, to be compared whole.
+    std::vector<std::string> rows() {
+        std::vector<std::string> out;
+        for (const ReportBy by : {ReportBy::day, ReportBy::domain, ReportBy::destination, ReportBy::provider,
+                                  ReportBy::way, ReportBy::address, ReportBy::account}) {
+            for (const ReportLine& line : lines(by)) {
+                std::string text = fmt::format("{} {}", static_cast<int>(by), line.key);
+                for (const std::uint64_t n : line.figures) text += fmt::format(" {}", n);
+                for (const auto& [name, n] : line.bounced_by) text += fmt::format(" {}={}", name, n);
+                text += fmt::format(" {} {}", line.times.total(),
+                                    line.times.percentile(0.9).value_or(Milliseconds()).count());
+                out.push_back(text);
+            }
+        }
+        return out;
+    }
+    TurnedClock clock;
+    TempStore store{[this](StoreOptions& options) { options.clock = &clock; }};
+    AccountId alice = store.add_account("alice@a.example");
+    AccountId carol = store.add_account("carol@c.example");
+};
+
+}  // namespace
+
+TEST_CASE("each recipient is counted as what became of it, on the day of each event, under what it went by") {
+    Fixture f;
+    Sender sender(*f.store, f.clock, 1);
+    const QueueId id = sender.submit({"x@B.example", "y@b.example", "z@d.example"}, f.alice, "alice@a.example");
+    const auto to = sender.open();
+    REQUIRE(to.size() == 3);
+    f.clock.at += Milliseconds(4'000);
+    REQUIRE(sender.finish(to[0].id, Sender::outcome(RecipientState::delivered, "delivered")));
+    REQUIRE(sender.finish(to[1].id, Sender::outcome(RecipientState::waiting, "throttled")));
+    REQUIRE(sender.finish(to[1].id, Sender::outcome(RecipientState::waiting, "throttled")));
+    f.clock.at += Milliseconds(kDayMs);
+    REQUIRE(sender.finish(to[1].id, Sender::outcome(RecipientState::failed, "mailbox-full", "relay", "")));
+    REQUIRE(f.store->write({}, [&](Tx& tx) { return tx.queue().hold(id); }));
+    const auto days = f.lines(ReportBy::day);
+    REQUIRE(days.size() == 2);
+    CHECK(days[0].key == "2024-10-04");
+    CHECK(days[0].of(Figure::sent) == 3);
+    CHECK(days[0].of(Figure::delivered) == 1);
+    CHECK(days[0].of(Figure::delayed) == 1);
+    CHECK(days[0].of(Figure::put_off) == 2);
+    CHECK(days[0].of(Figure::bounced) == 0);
+    REQUIRE(days[0].times.percentile(0.5));
+    CHECK(days[0].times.percentile(0.5)->count() >= 3'500);
+    CHECK(days[0].times.percentile(0.5)->count() <= 6'200);
+    CHECK(days[1].of(Figure::bounced) == 1);
+    CHECK(days[1].bounced_by.at("mailbox-full") == 1);
+    CHECK(days[1].of(Figure::held) == 1);
+    const auto to_domains = f.lines(ReportBy::destination);
+    REQUIRE(to_domains.size() == 2);
+    CHECK(to_domains[0].key == "b.example");
+    CHECK(to_domains[0].of(Figure::sent) == 2);
+    CHECK(to_domains[1].of(Figure::held) == 1);
+    const auto ways = f.lines(ReportBy::way);
+    REQUIRE(ways.size() == 3);
+    CHECK(ways[0].key.empty());  // where it was sent, no way was chosen yet
+    CHECK(ways[1].key == "direct");
+    CHECK(ways[1].of(Figure::delivered) == 1);
+    CHECK(ways[2].key == "relay");
+    CHECK(f.lines(ReportBy::address)[1].key == "198.51.100.7");
+    CHECK(f.lines(ReportBy::provider)[1].key == "google");
+    CHECK(f.lines(ReportBy::account).at(0).key == "alice@a.example");
+    CHECK(f.lines(ReportBy::domain).at(0).key == "a.example");
+}
+
+TEST_CASE("a filter leaves what one account or one domain sent; an account that is not there is said so") {
+    Fixture f;
+    Sender sender(*f.store, f.clock, 1);
+    sender.submit({"x@b.example"}, f.alice, "alice@a.example");
+    sender.submit({"x@b.example", "y@b.example"}, f.carol, "carol@c.example");
+    ReportFilter filter;
+    filter.account = "Carol@c.example";
+    CHECK(f.lines(ReportBy::destination, filter).at(0).of(Figure::sent) == 2);
+    filter.account.clear();
+    filter.domain = "A.example";
+    CHECK(f.lines(ReportBy::destination, filter).at(0).of(Figure::sent) == 1);
+    filter.domain.clear();
+    filter.from_day = 20'001;
+    CHECK(f.lines(ReportBy::day, filter).empty());
+    filter.account = "nobody@a.example";
+    CHECK(f.store->read([&](const Snapshot& s) { return ReportView(s).lines(ReportBy::day, filter); }).error().code ==
+          Errc::not_found);
+}
+
+TEST_CASE("complaints and suppressions count under the sender's domain, whether or not a message is there") {
+    Fixture f;
+    REQUIRE(f.store->write({}, [&](Tx& tx) -> Result<> {
+        Event event;
+        event.kind = EventKind::complained;
+        event.sender = "News@A.example";
+        event.recipient = "x@b.example";
+        event.facts.provider = "yahoo";
+        TRY_VOID(tx.events().append(event));
+        event.kind = EventKind::suppressed;
+        return tx.events().append(event);
+    }));
+    const auto domains = f.lines(ReportBy::domain);
+    REQUIRE(domains.size() == 1);
+    CHECK(domains[0].key == "a.example");
+    CHECK(domains[0].of(Figure::complained) == 1);
+    CHECK(domains[0].of(Figure::suppressed) == 1);
+    CHECK(f.lines(ReportBy::provider).at(0).key == "yahoo");
+    CHECK(f.rebuild().differed == 0);
+}
+
+TEST_CASE("the events alone give figures and queue again, whatever happened and whichever writes failed") {
+    for (unsigned seed = 1; seed <= 12; ++seed) {
+        CAPTURE(seed);
+        Fixture f;
+        Sender sender(*f.store, f.clock, seed);
+        for (int i = 0; i < 150; ++i) sender.step();
+        const auto was = f.rows();
+        const ReportRebuild done = f.rebuild();
+        CHECK(done.differed == 0);
+        CHECK(done.queue_differs == 0);
+        CHECK(done.figures > 0);
+        CHECK(f.rows() == was);
+        const auto replayed = f.store->read([](const Snapshot& s) { return replay_queue(s); }).value();
+        CHECK(replayed == f.store->read([](const Snapshot& s) { return stored_queue(s); }).value());
+        CHECK(!replayed.empty());
+    }
+}
+
+TEST_CASE("killed at any moment and started again, figures and queue are what the events say") {
+    Fixture f;
+    unsigned seed = 100;
+    for (int round = 0; round < 6; ++round) {
+        f.store.close();
+        int said[2];
+        REQUIRE(::pipe(said) == 0);
+        const pid_t child = ::fork();
+        REQUIRE(child >= 0);
+        if (child == 0) {
+            ::close(said[0]);
+            auto store = Store::open(f.store.options());
+            if (!store) ::_exit(1);
+            Sender sender(**store, f.clock, seed);
+            for (;;) {
+                sender.step();
+                if (::write(said[1], ".", 1) != 1) ::_exit(0);
+            }
+        }
+        ::close(said[1]);
+        char octet = 0;
+        for (int i = 0; i < 30 + round * 7; ++i) REQUIRE(::read(said[0], &octet, 1) == 1);
+        REQUIRE(::kill(child, SIGKILL) == 0);
+        int status = 0;
+        REQUIRE(::waitpid(child, &status, 0) == child);
+        ::close(said[0]);
+        ++seed;
+        f.store.reopen();
+        REQUIRE(f.store->write({}, [](Tx& tx) -> Result<> {
+            TRY_VOID(tx.queue().recover());
+            return {};
+        }));
+        const auto was = f.rows();
+        const ReportRebuild done = f.rebuild();
+        CHECK(done.differed == 0);
+        CHECK(done.queue_differs == 0);
+        CHECK(done.events > 0);
+        CHECK(f.rows() == was);
+    }
+}
+
+TEST_CASE("figures that are not as the events say are found and made right") {
+    Fixture f;
+    Sender sender(*f.store, f.clock, 7);
+    for (int i = 0; i < 60; ++i) sender.step();
+    const auto was = f.rows();
+    f.exec("UPDATE report_counts SET n = n + 1 WHERE what = 0");
+    f.exec("DELETE FROM report_counts WHERE what = 1");
+    CHECK(f.rows() != was);
+    CHECK(f.rebuild().differed > 0);
+    CHECK(f.rows() == was);
+    CHECK(f.rebuild().differed == 0);
+}
+
+TEST_CASE("a day with more destinations than are told apart counts the rest as others, and loses none") {
+    Fixture f;
+    constexpr int kMany = 4'000 + 500;
+    REQUIRE(static_cast<std::int64_t>(kMany) > kReportRowsADay);
+    ReportTally tally;
+    for (int i = 0; i < kMany; ++i) {
+        const std::string to = fmt::format("x@d{}.example", i);
+        CountedEvent event;
+        event.kind = EventKind::queued;
+        event.at = f.clock.at;
+        event.recipient = to;
+        EventFacts facts;
+        facts.who = "a1";
+        facts.domain = "a.example";
+        tally.count(event, facts);
+    }
+    REQUIRE(f.store->write({}, [&](Tx& tx) -> Result<> {
+        ReportRowCount known;
+        return write_tally(context_of(tx).db, tally, known);
+    }));
+    const auto lines = f.lines(ReportBy::destination);
+    CHECK(lines.size() == static_cast<std::size_t>(kReportRowsADay) + 1);
+    CHECK(lines[0].key == "*");
+    CHECK(lines[0].of(Figure::sent) == static_cast<std::uint64_t>(kMany - kReportRowsADay));
+    CHECK(f.lines(ReportBy::day).at(0).of(Figure::sent) == static_cast<std::uint64_t>(kMany));
+    CHECK(f.lines(ReportBy::account).at(0).of(Figure::sent) == static_cast<std::uint64_t>(kMany));
+}
+
+TEST_CASE("times stand in buckets of half an octave, and percentiles between their bounds") {
+    for (const std::int64_t ms : {0LL, 127LL, 128LL, 191LL, 192LL, 255LL, 256LL, 5'000LL, 432'000'000LL}) {
+        CAPTURE(ms);
+        const std::size_t bucket = TimeHistogram::bucket_of(Milliseconds(ms));
+        CHECK(TimeHistogram::lower_bound(bucket).count() <= ms);
+        CHECK(TimeHistogram::lower_bound(bucket + 1).count() > ms);
+    }
+    CHECK(TimeHistogram::bucket_of(Milliseconds(-5)) == 0);
+    TimeHistogram times;
+    CHECK(!times.percentile(0.5));
+    for (int i = 0; i < 99; ++i) times.add(TimeHistogram::bucket_of(Milliseconds(1'000)), 1);
+    times.add(TimeHistogram::bucket_of(Milliseconds(3'600'000)), 1);
+    CHECK(times.percentile(0.5)->count() >= 700);
+    CHECK(times.percentile(0.9)->count() <= 1'100);
+    CHECK(times.percentile(0.999)->count() >= 3'000'000);
+}
+
+TEST_CASE("events are read in the order they were written, each with what its message said before") {
+    Fixture f;
+    Sender sender(*f.store, f.clock, 1);
+    const QueueId first = sender.submit({"x@b.example"}, f.alice, "alice@a.example");
+    const QueueId second = sender.submit({"y@b.example"}, f.carol, "carol@c.example");
+    const auto to = sender.open();
+    REQUIRE(sender.finish(to[1].id, Sender::outcome(RecipientState::delivered, "delivered")));
+    REQUIRE(sender.finish(to[0].id, Sender::outcome(RecipientState::failed, "policy")));
+    const auto read = [&](std::int64_t after, std::size_t most) {
+        return f.store->read([&](const Snapshot& s) { return s.events().behind(after, most); }).value();
+    };
+    const auto all = read(0, 100);
+    REQUIRE(all.size() == 6);
+    for (std::size_t i = 1; i < all.size(); ++i) CHECK(all[i - 1].id < all[i].id);
+    CHECK(all[4].kind == EventKind::delivered);
+    CHECK(all[4].queue == second);
+    CHECK(all[4].sender == "carol@c.example");
+    CHECK(all[4].message_id == "q@a.example");
+    CHECK(all[4].facts.who == fmt::format("a{}", raw(f.carol)));
+    CHECK(all[4].facts.domain == "c.example");
+    CHECK(all[4].facts.way == "direct");
+    CHECK(all[5].queue == first);
+    CHECK(all[5].facts.reply_class == "policy");
+    const auto rest = read(all[2].id, 2);
+    REQUIRE(rest.size() == 2);
+    CHECK(rest[0].id == all[3].id);
+    CHECK(f.store->read([](const Snapshot& s) { return s.events().last_id(); }).value() == all[5].id);
+}
