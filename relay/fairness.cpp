@@ -14,7 +14,7 @@ std::size_t place_of(storage::QueueClass priority) {
 }
 
 bool goes_with(const LaneEntry& a, const LaneEntry& b) {
-    return a.queue == b.queue && a.domain == b.domain && a.target == b.target;
+    return !a.is_alone && a.queue == b.queue && a.domain == b.domain && a.target == b.target;
 }
 
 }  // namespace

@@ -31,7 +31,8 @@ struct LaneEntry {
     std::uint32_t entered_s = 0;   ///< unix seconds; when it came into the lane
     std::uint32_t check_at_s = 0;  ///< unix seconds; when it must be looked at though the lane stands still
     std::uint16_t cost = 1;
-    std::uint16_t target : 15 = 0;  ///< number of the target in its lane: what its route said
+    std::uint16_t target : 14 = 0;  ///< number of the target in its lane: what its route said
+    bool is_alone : 1 = false;      ///< its copy is like no other: it goes in a transaction of its own
     bool is_marked : 1 = false;     ///< the store knows why it waits
 };
 

@@ -5,8 +5,11 @@
 #include <algorithm>
 
 #include "protocols/base/log.h"
+#include "protocols/policy/one_click.h"
 #include "relay/reverse_path.h"
 #include "storage/await.h"
+#include "storage/settings.h"
+#include "storage/streams.h"
 
 namespace posthouse::relay {
 
@@ -21,6 +24,21 @@ void wait_until(Aftermath& after, Time until, const Core& core) {
     const std::uint64_t spread = core.deps.random->below(1 + static_cast<std::uint64_t>(span.count()) / 10);
     after.wait = span + Milliseconds(static_cast<std::int64_t>(spread));
     after.counts = false;
+}
+
+// What the copy for one recipient of a list says (RFC 8058 3.1), before it is signed; "" for all other mail.
+Result<std::string> list_fields(const storage::Snapshot& snapshot, const Job& job, const std::string& sealing_key,
+                                const std::string& hostname) {
+    if (job.item.stream.empty() || job.recipients.size() != 1) return std::string();
+    const storage::StreamView view(snapshot);
+    TRY(const auto stream, view.find(job.item.stream));
+    if (!stream || !stream->is_list) return std::string();
+    TRY(const std::string token, view.token(stream->name, job.recipients.front().address, sealing_key));
+    if (token.empty()) return std::string();
+    TRY(std::string url, storage::setting_text(snapshot.catalog(), "unsubscribe.url"));
+    if (url.empty()) url = "https://" + hostname;
+    if (url.ends_with('/')) url.pop_back();
+    return "\n" + policy::one_click_fields(url, token, stream->owner.substr(stream->owner.rfind('@') + 1));
 }
 }  // namespace
 
@@ -62,6 +80,8 @@ net::Task<Result<Job>> load_job(Core& core, const Parcel& parcel, const Target& 
         if (what == Loading::rows) return out;
         edit.message_key = fmt::format("{}.{}@{}", storage::format_queue_id(out.item.id), to_unix_ms(out.item.created),
                                        core.deps.hostname);
+        TRY(const std::string unsubscribe, list_fields(snapshot, out, sealing_key, core.deps.hostname));
+        edit.headers += unsubscribe;
         const ArcWish arc(out.item.forwarded_by, core.deps.hostname);
         auto message = load_message(snapshot, queue, out.item.reverse_path, core.keys, sealing_key, now, edit, arc);
         if (message) {

@@ -50,7 +50,7 @@ Lane::Lane(Core& core, LaneIdentity identity, LaneHost& host)
 void Lane::add(storage::QueueClass priority, const std::string& flow, const LaneEntry& entry, const Target& target) {
     identity_.target.way = target.way;
     LaneEntry entered = entry;
-    entered.target = number_of(target) & 0x7fffU;
+    entered.target = number_of(target) & 0x3fffU;
     entered.entered_s = to_seconds(core_.now());
     schedule_.add(priority, flow, entered);
     more_.set();
@@ -58,7 +58,7 @@ void Lane::add(storage::QueueClass priority, const std::string& flow, const Lane
 
 // Few: what differs is the route, whether it names other ways, and whether this mail is a probe.
 std::uint16_t Lane::number_of(const Target& target) {
-    constexpr std::size_t kMost = 0x7fff;
+    constexpr std::size_t kMost = 0x3fff;
     const auto same = [&](const Target& one) {
         return one.route == target.route && one.has_other == target.has_other && one.has_end == target.has_end &&
                one.probe == target.probe;

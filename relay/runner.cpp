@@ -365,6 +365,7 @@ std::shared_ptr<Lane>& Runner::enter(const Target& target, const storage::QueueI
     entry.recipient = recipient.id;
     entry.queue = item.id;
     entry.cost = recipient_cost(item.size_octets);
+    entry.is_alone = !item.stream.empty();
     entry.check_at_s = check_time(core_.deps.options, item, recipient.delay_told);
     if (plan != nullptr) entry.domain = domains_.number_of(plan->domain);
     auto& lane = lane_for(target, plan);

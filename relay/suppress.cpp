@@ -42,7 +42,9 @@ Result<Suppressed> read_suppressed(const storage::Snapshot& snapshot,
         if (!is_ours(item) || !storage::may_stop(rule, item.mail_class)) continue;
         std::vector<std::string> addresses;
         for (const storage::QueueRecipient& one : mail) addresses.push_back(one.address);
-        TRY(const auto found, view.find(storage::suppression_scopes(item.reverse_path), addresses, now));
+        std::vector<std::string> scopes = storage::suppression_scopes(item.reverse_path);
+        if (!item.stream.empty()) scopes.push_back(item.stream);
+        TRY(const auto found, view.find(scopes, addresses, now));
         for (const storage::Suppression& suppression : found) {
             if (!storage::stops(suppression, rule, item.mail_class)) continue;
             for (const storage::QueueRecipient& one : mail) {

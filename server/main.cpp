@@ -9,9 +9,7 @@
 #include <unistd.h>
 
 #include <csignal>
-#include <fstream>
 #include <iostream>
-#include <iterator>
 #include <mutex>
 #include <optional>
 
@@ -23,13 +21,12 @@
 #include "protocols/base/log.h"
 #include "protocols/base/random.h"
 #include "protocols/net/watch.h"
-#include "relay/probe.h"
 #include "relay/service.h"
-#include "relay/tls_explain.h"
 #include "server/auth/authenticator.h"
 #include "server/config/config.h"
 #include "server/delivery/backend.h"
 #include "server/delivery/local_submit.h"
+#include "server/delivery/program_door.h"
 #include "server/imap/service.h"
 #include "server/judge/alignment.h"
 #include "server/judge/judge.h"
@@ -37,6 +34,7 @@
 #include "server/listen/supervisor.h"
 #include "server/listen/tls_contexts.h"
 #include "server/returns/role_mail.h"
+#include "server/small_relay.h"
 #include "server/smtp/service.h"
 #include "server/web/web.h"
 #include "storage/background.h"
@@ -53,32 +51,6 @@ constexpr std::chrono::milliseconds kHeartbeat = 1s;
 constexpr std::size_t kImapPerNetworkMax = 200;  // an office behind one address, several clients each
 constexpr unsigned kReadThreads = 3;
 constexpr unsigned kCryptoThreads = 2;  // argon2 takes 64 MiB a thread while it runs
-
-dns::ResolverOptions dns_options(const Config& config) {
-    dns::ResolverOptions out;
-    out.servers = config.dns_servers;
-    out.trust_anchor_file = config.dns_trust_anchor;
-    std::ifstream anchor(config.dns_trust_anchor);
-    out.trust_anchor_zone = dns::anchor_zone(std::string(std::istreambuf_iterator<char>(anchor), {}));
-    out.ask_loopback = config.dns_ask_loopback;
-    return out;
-}
-
-relay::RelayDeps relay_deps(storage::Store& store, net::Loop& loop, net::ThreadPool& pool, const Config& config,
-                            Metrics& metrics) {
-    relay::RelayDeps out;
-    out.store = &store;
-    out.loop = &loop;
-    out.pool = &pool;
-    out.random = &system_random();
-    out.clock = &system_clock();
-    out.metrics = &metrics;
-    out.hostname = config.hostname;
-    out.options.allow_loopback = config.relay_allow_loopback_mx;
-    out.options.mx_port = config.relay_mx_port;
-    out.options.sts_port = config.relay_sts_port;
-    return out;
-}
 
 /// The house while it is open. Members are destroyed from the last to the first: who uses comes after what is used.
 class House {
@@ -150,6 +122,7 @@ class House {
     std::unique_ptr<relay::Relay> relay_;
     smtp::SmtpServiceOptions reception_, submission_;
     std::unique_ptr<Listeners> listeners_;
+    std::unique_ptr<ProgramDoor> programs_;
     std::unique_ptr<admin::HttpService> http_;
     net::TaskGroup tasks_{loop_};
     net::Event stopping_{loop_}, stopped_{loop_};
@@ -272,6 +245,10 @@ Result<> House::open_http() {
     deps.store = store_.get();
     deps.clock = &system_clock();
     deps.hostname = config_.hostname;
+    programs_ = std::make_unique<ProgramDoor>(
+        ProgramDoorDeps(*store_, loop_, read_pool_, *backend_, alignment_.get(), *directory_, submission_, metrics_));
+    deps.submit = [this](storage::Submission one) { return programs_->submit(std::move(one)); };
+    deps.message_octets_max = submission_.limits.message_octets_max;
     TRY(http_, admin::HttpService::start(config_.listen.http, std::move(deps)));
     return {};
 }
@@ -420,9 +397,11 @@ net::Task<void> House::stop_all() {
     tasks_.spawn("serve.cut", cut_after_goodbye());
     senders_->stop();  // a silent DNS holds up no stop
     listeners_->stop();
+    programs_->stop();
     relay_->stop();
     resolver_->interrupt();
     co_await listeners_->join();
+    co_await programs_->join();
     co_await relay_->join();
     stopped_.set();
     loop_.stop();
@@ -463,6 +442,7 @@ int House::run() {
         resolver_->interrupt();
         loop_.poll();
     }
+    programs_.reset();
     listeners_.reset();
     relay_.reset();
     log::info("serve", "stopped");
@@ -511,79 +491,6 @@ Result<std::string> submit(storage::Store& store, const admin::Settings& setting
     message.message = handed_in.message;
     message.submitter = fmt::format("uid {}", ::getuid());
     return submit_locally(store, settings.hostname, std::move(message), system_clock(), system_random());
-}
-
-/// A relay of its own for one question: it may run beside a server, or without one.
-struct SmallRelay {
-    net::Loop loop;
-    net::ThreadPool pool{"probe", 1};
-    Metrics metrics;
-    std::unique_ptr<dns::Resolver> resolver;
-    std::unique_ptr<net::TlsClientContext> verified, opportunistic;
-    std::unique_ptr<net::Dialer> dialer = net::make_tcp_dialer(loop);
-
-    Result<relay::RelayDeps> open(storage::Store& store, const Config& config) {
-        TRY(resolver, dns::make_unbound_resolver(loop, dns_options(config)));
-        TRY(verified, net::TlsClientContext::make(net::Verify::required, config.relay_ca_file));
-        TRY(opportunistic, net::TlsClientContext::make(net::Verify::opportunistic, config.relay_ca_file));
-        relay::RelayDeps deps = relay_deps(store, loop, pool, config, metrics);
-        deps.dialer = dialer.get();
-        deps.resolver = resolver.get();
-        deps.verified_tls = verified.get();
-        deps.opportunistic_tls = opportunistic.get();
-        return deps;
-    }
-
-    /// One task from its beginning to its end.
-    void run(std::string_view name, net::Task<void> task) {
-        net::TaskGroup group(loop);
-        group.spawn(name, std::move(task));
-        loop.run();
-        while (group.size() > 0) loop.poll();
-    }
-};
-
-net::Task<void> keep_probe(net::Loop& loop, relay::RelayDeps deps, relay::ProbeRequest request,
-                           relay::ProbeResult& result) {
-    result = co_await relay::probe_way(std::move(deps), std::move(request));
-    loop.stop();
-}
-
-Result<admin::WayTrial> try_way(storage::Store& store, const std::string& config_file, const storage::Way& way,
-                                const std::string& from, const std::string& to) {
-    TRY(const Config config, load_config(config_file));
-    SmallRelay small;
-    TRY(relay::RelayDeps deps, small.open(store, config));
-    relay::ProbeRequest request;
-    request.way = way;
-    request.from = from;
-    request.to = to;
-    relay::ProbeResult result;
-    small.run("probe", keep_probe(small.loop, std::move(deps), std::move(request), result));
-    return admin::WayTrial{std::move(result.sentences), result.good, std::move(result.dialogue)};
-}
-
-net::Task<void> keep_explanation(net::Loop& loop, relay::RelayDeps deps, std::string domain,
-                                 relay::TlsExplanation& out) {
-    out = co_await relay::explain_tls(std::move(deps), std::move(domain));
-    loop.stop();
-}
-
-Result<admin::TlsExplanation> explain_tls(storage::Store& store, const admin::Settings& settings,
-                                          const std::string& domain) {
-    TRY(const Config config, load_config(settings.file));
-    SmallRelay small;
-    TRY(relay::RelayDeps deps, small.open(store, config));
-    relay::TlsExplanation found;
-    small.run("tls.explain", keep_explanation(small.loop, std::move(deps), domain, found));
-    admin::TlsExplanation out;
-    out.dnssec = std::move(found.dnssec);
-    out.refusal = std::move(found.refusal);
-    out.mx_secure = found.mx_secure;
-    out.sts = std::move(found.sts);
-    for (auto& [name, policy, why, records] : found.hosts)
-        out.hosts.push_back({std::move(name), std::move(policy), std::move(why), std::move(records)});
-    return out;
 }
 
 }  // namespace

@@ -75,6 +75,7 @@ struct NewQueueItem {
     std::optional<RelayClientId> client;  ///< the relay client that handed it in
     std::uint8_t mail_class = 0;          ///< 0 interactive 1 transactional 2 bulk
     std::string forwarded_by;             ///< domain of ours that passes it on for a sender outside; "" where none does
+    std::string stream;                   ///< that it is of (storage/streams.h), or ""
     Time expires{};
     std::vector<NewRecipient> recipients;
 };
@@ -97,6 +98,7 @@ struct QueueItem {
     std::optional<RelayClientId> client_id;  ///< the same; it may be gone
     std::uint8_t mail_class = 0;  ///< 0 interactive 1 transactional 2 bulk
     std::string forwarded_by;     ///< as in NewQueueItem
+    std::string stream;           ///< likewise
     std::uint64_t size_octets = 0;
     Time created{};
     Time expires{};

@@ -39,11 +39,11 @@ Result<QueueId> QueueImpl::insert(MessageId message, std::string_view message_id
                                   const NewQueueItem& item, Time first_attempt) {
     if (item.recipients.empty()) return Error(Errc::invalid, "a queued message needs a recipient");
     TRY_VOID(db_.query("INSERT INTO queue_items (message, message_id, reverse_path, envid, ret, smtputf8, eight_bit, "
-                       "account, size_octets, created_ms, expires_ms, class, client, tls, forwarded_by) "
-                       "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)")
+                       "account, size_octets, created_ms, expires_ms, class, client, tls, forwarded_by, stream) "
+                       "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)")
                  .bind(message, message_id, item.reverse_path, item.envid, item.ret, item.smtputf8, item.eight_bit,
                        item.account, size_octets, context_.write->now, item.expires, item.mail_class, item.client,
-                       item.tls, item.forwarded_by)
+                       item.tls, item.forwarded_by, item.stream)
                  .run());
     const auto id = static_cast<QueueId>(db_.last_id());
     QueueItem counted;

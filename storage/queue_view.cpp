@@ -11,7 +11,7 @@ namespace {
 #define ITEM_COLUMNS                                                                                             \
     "id, message, message_id, reverse_path, envid, ret, smtputf8, eight_bit, account, size_octets, created_ms, " \
     "expires_ms, coalesce((SELECT c.name FROM relay_clients c WHERE c.id = queue_items.client), ''), class, tls, " \
-    "forwarded_by, client"
+    "forwarded_by, client, stream"
 #define RECIPIENT_COLUMNS                                                                                    \
     "id, queue, address, domain, orcpt, notify, state, next_attempt_ms, attempts, last_reply, last_remote, " \
     "delay_told, last_class, cause, lane, released, incident, fault_ms"
@@ -38,6 +38,7 @@ QueueItem item_of(const Query& row) {
     item.tls = static_cast<TlsWish>(row.i64(14));
     item.forwarded_by = row.text(15);
     if (!row.is_null(16)) item.client_id = row.id<RelayClientId>(16);
+    item.stream = row.text(17);
     return item;
 }
 

@@ -41,7 +41,7 @@ Time minute_of(Time now) { return std::chrono::floor<std::chrono::minutes>(now);
 
 #define CLIENT_COLUMNS                                                                                         \
     "id, name, password_digest, addresses, sender_domains, minute_max, day_max, class, disabled, created_ms, " \
-    "minute_ms, minute_used, day, day_used, distrust"
+    "minute_ms, minute_used, day, day_used, distrust, stream"
 
 RelayClient client_of(const Query& row) {
     RelayClient out;
@@ -60,6 +60,7 @@ RelayClient client_of(const Query& row) {
     out.day = row.i64(12);
     out.day_used = row.u64(13);
     out.distrust = row.text(14);
+    out.stream = row.text(15);
     return out;
 }
 
@@ -175,9 +176,9 @@ Result<RelayClientId> RelayClientTx::add(const RelayClient& client) {
     const std::string domains = ascii::to_lower(join(client.sender_domains));
     TRY_VOID(
         db_.query("INSERT INTO relay_clients (name, password_digest, addresses, sender_domains, minute_max, day_max, "
-                  "class, created_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")
+                  "class, created_ms, stream) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")
             .bind(name, client.password_digest, addresses, domains, client.minute_max, client.day_max,
-                  client.mail_class, tx_.now())
+                  client.mail_class, tx_.now(), client.stream)
             .run());
     changed();
     return static_cast<RelayClientId>(db_.last_id());
@@ -191,13 +192,14 @@ Result<> RelayClientTx::set(std::string_view name, const RelayClientChange& chan
     client.minute_max = change.minute_max.value_or(client.minute_max);
     client.day_max = change.day_max.value_or(client.day_max);
     client.mail_class = change.mail_class.value_or(client.mail_class);
+    client.stream = change.stream.value_or(client.stream);
     TRY_VOID(check(client));
     const std::string addresses = join(client.addresses);
     const std::string domains = ascii::to_lower(join(client.sender_domains));
     TRY_VOID(db_.query("UPDATE relay_clients SET password_digest = ?2, addresses = ?3, sender_domains = ?4, "
-                       "minute_max = ?5, day_max = ?6, class = ?7 WHERE id = ?1")
+                       "minute_max = ?5, day_max = ?6, class = ?7, stream = ?8 WHERE id = ?1")
                  .bind(client.id, client.password_digest, addresses, domains, client.minute_max, client.day_max,
-                       client.mail_class)
+                       client.mail_class, client.stream)
                  .run());
     return this->change(name);
 }

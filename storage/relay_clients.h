@@ -45,6 +45,7 @@ struct RelayClient {
     std::int64_t day = 0;  ///< since 1970
     std::uint64_t day_used = 0;
     std::string distrust;  ///< why its addresses are not believed; "" where they are
+    std::string stream;    ///< that its mail is of where it names none (storage/streams.h), or ""
 };
 
 /// What to set anew; the rest stays as it is.
@@ -55,6 +56,7 @@ struct RelayClientChange {
     std::optional<std::uint32_t> minute_max;
     std::optional<std::uint32_t> day_max;
     std::optional<std::uint8_t> mail_class;
+    std::optional<std::string> stream;
 };
 
 class RelayClientView {

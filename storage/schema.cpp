@@ -211,6 +211,13 @@ CREATE TABLE flag_runs (mailbox INTEGER NOT NULL, first INTEGER NOT NULL, last I
 CREATE INDEX flag_runs_by_modseq ON flag_runs (mailbox, modseq);
 DROP INDEX entries_by_modseq;
 )sql" POSTHOUSE_FLAG_RUNS_OF("");
+constexpr const char* kSubmissions5 = R"sql(
+CREATE TABLE submission_keys (id INTEGER PRIMARY KEY AUTOINCREMENT, owner TEXT NOT NULL, key TEXT NOT NULL,
+    digest BLOB NOT NULL, message INTEGER NOT NULL, queue INTEGER NOT NULL, answer TEXT NOT NULL,
+    made_ms INTEGER NOT NULL, UNIQUE (owner, key));
+CREATE TABLE submission_notes (message INTEGER PRIMARY KEY, account INTEGER NOT NULL, tags TEXT NOT NULL,
+    metadata TEXT NOT NULL);
+)sql";
 constexpr const char* kSuppression5 = R"sql(
 CREATE TABLE suppressions (address TEXT NOT NULL, scope TEXT NOT NULL, reason TEXT NOT NULL, reply TEXT NOT NULL,
     remote TEXT NOT NULL, step INTEGER NOT NULL, times INTEGER NOT NULL, since_ms INTEGER NOT NULL,
@@ -232,6 +239,14 @@ constexpr const char* kReceipts5 = R"sql(
 CREATE TABLE receipts (id INTEGER PRIMARY KEY AUTOINCREMENT, message INTEGER NOT NULL, message_id TEXT NOT NULL,
     sender TEXT NOT NULL, envid TEXT NOT NULL, tls INTEGER NOT NULL, accepted_ms INTEGER NOT NULL,
     recipient TEXT NOT NULL, orcpt TEXT NOT NULL, expanded INTEGER NOT NULL);
+)sql";
+constexpr const char* kStreams5 = R"sql(
+ALTER TABLE queue_items ADD COLUMN stream TEXT NOT NULL DEFAULT '';
+ALTER TABLE relay_clients ADD COLUMN stream TEXT NOT NULL DEFAULT '';
+CREATE TABLE streams (name TEXT PRIMARY KEY, owner TEXT NOT NULL, class INTEGER NOT NULL, is_list INTEGER NOT NULL,
+    created_ms INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE stream_recipients (id INTEGER PRIMARY KEY AUTOINCREMENT, stream TEXT NOT NULL, address TEXT NOT NULL,
+    UNIQUE (stream, address));
 )sql";
 constexpr const char* kReports5 = R"sql(
 ALTER TABLE events ADD COLUMN facts TEXT;
@@ -261,9 +276,11 @@ constexpr const char* kToVersion5[] = {
     kIncidents5,
     kReputation5,
     kAccountGuard5,
+    kSubmissions5,
     kSuppression5,
     kRoleMail5,
     kReceipts5,
+    kStreams5,
     kReports5,
     kWebhooks5,
 };

@@ -220,7 +220,8 @@ CREATE TABLE relay_clients (
     minute_used    INTEGER NOT NULL DEFAULT 0,         -- recipients in it
     day            INTEGER NOT NULL DEFAULT 0,         -- the day that day_used counts, since 1970
     day_used       INTEGER NOT NULL DEFAULT 0,         -- recipients in it
-    distrust       TEXT NOT NULL DEFAULT ''            -- why its addresses are not believed; '' where they are
+    distrust       TEXT NOT NULL DEFAULT '',           -- why its addresses are not believed; '' where they are
+    stream         TEXT NOT NULL DEFAULT ''            -- streams.name of its mail, where that names none; '' none
 );
 
 CREATE TABLE dkim_keys (
@@ -390,7 +391,8 @@ CREATE TABLE queue_items (
     class        INTEGER NOT NULL DEFAULT 0,         -- 0 interactive 1 transactional 2 bulk: its share of a lane
     client       INTEGER,                            -- relay_clients.id that handed it in (the row may be gone); NULL: none
     tls          INTEGER NOT NULL DEFAULT 0,         -- 0 as the destination says 1 REQUIRETLS 2 TLS-Required: No (RFC 8689)
-    forwarded_by TEXT NOT NULL DEFAULT ''            -- our domain that passes it on for a sender outside; '' where none does
+    forwarded_by TEXT NOT NULL DEFAULT '',           -- our domain that passes it on for a sender outside; '' where none does
+    stream       TEXT NOT NULL DEFAULT ''            -- streams.name it is of (the row may be gone); '' none
 );
 
 CREATE TABLE queue_recipients (
@@ -553,6 +555,44 @@ CREATE TABLE event_keys (
     event   INTEGER NOT NULL,  -- events.id
     PRIMARY KEY (bucket, hash, message, event)
 ) WITHOUT ROWID;
+
+-- Messages that named themselves by an idempotency key: the same one a second time queues nothing. The oldest rows go.
+CREATE TABLE submission_keys (
+    id      INTEGER PRIMARY KEY AUTOINCREMENT,  -- in order of arrival
+    owner   TEXT NOT NULL,                      -- whose key: 'a7' accounts.id, 'c3' relay_clients.id
+    key     TEXT NOT NULL,                      -- as it was given
+    digest  BLOB NOT NULL,                      -- SHA-256 of the request; empty: handed in by SMTP
+    message INTEGER NOT NULL,                   -- messages.id (the row may be gone)
+    queue   INTEGER NOT NULL,                   -- queue_items.id (likewise); 0: it went to mailboxes here only
+    answer  TEXT NOT NULL,                      -- what the API said, word for word; '': handed in by SMTP
+    made_ms INTEGER NOT NULL,                   -- when
+    UNIQUE (owner, key)
+);
+
+-- What a program said about its message for later: shown with the message's life, sent to nobody.
+CREATE TABLE submission_notes (
+    message  INTEGER PRIMARY KEY,  -- messages.id (the row may be gone)
+    account  INTEGER NOT NULL,     -- accounts.id in whose name it was handed in
+    tags     TEXT NOT NULL,        -- JSON array of strings
+    metadata TEXT NOT NULL         -- JSON object of strings
+);
+
+-- Kinds of mail that a domain or an account sends.
+CREATE TABLE streams (
+    name       TEXT PRIMARY KEY,  -- without a dot; a scope of suppressions
+    owner      TEXT NOT NULL,     -- a domain, or an account's address
+    class      INTEGER NOT NULL,  -- queue_items.class of its mail
+    is_list    INTEGER NOT NULL,  -- 1: recipients can unsubscribe in one step (RFC 8058)
+    created_ms INTEGER NOT NULL   -- when it was added
+) WITHOUT ROWID;
+
+-- Who ever was sent mail of a list: the numbers in the tokens of its unsubscribe addresses.
+CREATE TABLE stream_recipients (
+    id      INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used twice
+    stream  TEXT NOT NULL,                      -- streams.name (the row may be gone)
+    address TEXT NOT NULL,                      -- lower case
+    UNIQUE (stream, address)
+);
 
 -- Where mail was imported from, folder by folder, so that an import can be repeated without duplicates.
 CREATE TABLE import_folders (

@@ -64,6 +64,8 @@ constexpr SettingRow kRows[] = {
     {"search.part_octets_max", Kind::octets, "2097152", 1024, 1LL << 30, "decoded text of a message that is indexed"},
     {"srs.domain", Kind::text, "", 0, 0,
      "domain in the reverse-path of mail that is passed on for others; empty: the one of the alias that leads on"},
+    {"submission.key_hours", Kind::number, "48", 24, 720,
+     "hours that an idempotency key is remembered: a message with the same one is taken for the same message"},
     {"suppression.apply", Kind::text, "programs", 0, 0,
      "which mail is kept from suppressed addresses: programs (what programs send, and mail to many, but not a letter "
      "that a person writes), all, off",
@@ -71,6 +73,8 @@ constexpr SettingRow kRows[] = {
     {"tlsrpt.organization", Kind::text, "", 0, 0, "who we are in TLS reports to other domains; empty: the host name"},
     {"tlsrpt.send", Kind::number, "1", 0, 1, "whether other domains get the daily TLS reports they ask for"},
     {"undelete.days", Kind::number, "14", 0, 3650, "days that expunged mail and deleted mailboxes can be restored"},
+    {"unsubscribe.url", Kind::text, "", 0, 0,
+     "what unsubscribe addresses begin with, https://lists.example.org; empty: https:// and the name of this server"},
     {"webhook.allow_private", Kind::text, "", 0, 0,
      "networks of the own house that webhooks may reach, also without TLS: \"192.168.1.0/24 127.0.0.1\"; empty: none"},
     {"webhook.give_up_hours", Kind::number, "72", 1, 24 * 30,

@@ -94,6 +94,7 @@ std::span<const Command> undelete_commands();
 std::span<const Command> retention_commands();
 std::span<const Command> rights_commands();
 std::span<const Command> setting_commands();
+std::span<const Command> stream_commands();
 std::span<const Command> backup_commands();
 std::span<const Command> export_commands();
 std::span<const Command> import_commands();
@@ -131,6 +132,7 @@ inline constexpr Group kGroups[] = {
     {"undelete", "removed mail that can be brought back"},
     {"retention", "how long mail stays in a mailbox"},
     {"rights", "who else may use a mailbox"},
+    {"stream", "kinds of mail that are sent, and lists that can be unsubscribed from"},
     {"setting", "values of policy that can be changed while the server runs"},
     {"capability", "what IMAP does not offer, when a client trips over it"},
     {"token", "keys to the HTTP API"},

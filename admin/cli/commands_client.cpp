@@ -92,6 +92,7 @@ Result<RelayClientChange> read_change(const Invocation& call) {
         change.mail_class = storage::parse_class(call.get("--class"));
         if (!change.mail_class) return Error(Errc::invalid, "--class takes interactive, transactional or bulk");
     }
+    if (call.has("--stream")) change.stream = call.get("--stream");
     return change;
 }
 
@@ -126,6 +127,7 @@ Result<> client_add(Invocation& call) {
     client.minute_max = wanted.minute_max.value_or(client.minute_max);
     client.day_max = wanted.day_max.value_or(client.day_max);
     client.mail_class = wanted.mail_class.value_or(client.mail_class);
+    client.stream = wanted.stream.value_or(client.stream);
     const bool by_address = !client.addresses.empty();
     std::string password;
     if (call.has("--password") || !by_address) password = make_password(client.password_digest);
@@ -156,7 +158,7 @@ Record row_of(const RelayClient& client) {
     row.add("sender_domains", client.sender_domains);
     row.add("this_minute", limit(client.minute_max, storage::used_this_minute(client, now)));
     row.add("today", limit(client.day_max, same_day ? client.day_used : 0));
-    row.add("class", storage::class_name(client.mail_class));
+    row.add("class", storage::class_name(client.mail_class)).add("stream", client.stream);
     return row;
 }
 
@@ -257,7 +259,8 @@ constexpr Argument kAdd[] = {
      "at most so many recipients a minute, such as 30/min; a message for more goes whole, and the "
      "next ones wait for it"},
     {Kind::option, "--per-day", "at most so many recipients a day (UTC)"},
-    {Kind::option, "--class", "interactive, transactional (the default) or bulk: its share where mail waits"}};
+    {Kind::option, "--class", "interactive, transactional (the default) or bulk: its share where mail waits"},
+    {Kind::option, "--stream", "the stream that its mail is of, where that names none (posthouse stream)"}};
 constexpr Argument kSet[] = {
     {Kind::positional, "NAME", "the client's name"},
     {Kind::option_many, "--sender-domain", "the domains that it may write as, in place of those it had"},
@@ -266,6 +269,7 @@ constexpr Argument kSet[] = {
     {Kind::option, "--rate", "at most so many recipients a minute, such as 30/min; 0: no limit"},
     {Kind::option, "--per-day", "at most so many recipients a day (UTC); 0: no limit"},
     {Kind::option, "--class", "interactive, transactional or bulk: its share where mail waits"},
+    {Kind::option, "--stream", "the stream that its mail is of, where that names none; \"\": none"},
     {Kind::flag, "--new-password", "a new password, shown once; the old one ends at once"}};
 constexpr Argument kName[] = {{Kind::positional, "NAME", "the client's name"}};
 

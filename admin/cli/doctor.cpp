@@ -25,6 +25,8 @@
 #include "storage/incidents.h"
 #include "storage/relay_clients.h"
 #include "storage/reputation.h"
+#include "storage/settings.h"
+#include "storage/streams.h"
 #include "storage/transport.h"
 
 namespace posthouse::admin {
@@ -313,6 +315,38 @@ Check judge(const RecordCheck& found) {
 }
 
 // The records of all domains, asked for at the same time.
+// Lists: providers press the button over https, from outside.
+void check_lists(Invocation& call, const Settings& settings, Checks& out) {
+    const auto store = call.store();
+    if (!store) return;
+    const auto names = (*store)->read([](const storage::Snapshot& snapshot) -> Result<std::string> {
+        TRY(const auto streams, storage::StreamView(snapshot).list());
+        std::string lists;
+        for (const storage::Stream& one : streams) {
+            if (one.is_list) lists += (lists.empty() ? "" : ", ") + one.name;
+        }
+        return lists;
+    });
+    if (!names || names->empty()) return;
+    const auto url = (*store)->read(
+        [](const storage::Snapshot& snapshot) { return storage::setting_text(snapshot.catalog(), "unsubscribe.url"); });
+    const bool is_open = std::ranges::any_of(settings.listen, [](const auto& row) { return row.service == "https"; });
+    const std::string base = !url || url->empty() ? "https://" + settings.hostname : *url;
+    if (!base.starts_with("https://")) {
+        return out.push_back({"lists", Verdict::bad,
+                              fmt::format("unsubscribe.url is {}: it must begin with https:// (RFC 8058)", base)});
+    }
+    if (!is_open && (!url || url->empty())) {
+        return out.push_back({"lists", Verdict::warning,
+                              fmt::format("{}: {}/unsubscribe/ must be reachable from outside: open https under "
+                                          "[listen], or have a web server lead it to the http service",
+                                          *names, base)});
+    }
+    out.push_back(
+        {"lists", Verdict::good,
+         fmt::format("{}: who leaves presses {}/unsubscribe/; see that it opens from outside", *names, base)});
+}
+
 void check_dns(Invocation& call, const Settings& settings, Lookup& lookup, std::chrono::milliseconds budget,
                Checks& out) {
     const auto store = call.store();
@@ -417,6 +451,7 @@ Result<> doctor(Invocation& call) {
         check_store(call, checks);
         check_clients(call, checks);
         check_policies(call, *settings, checks);
+        check_lists(call, *settings, checks);
         check_reputation(call, checks);
         if (!call.has("--no-dns")) check_outside(call, *settings, budget, checks);
     }

@@ -107,9 +107,10 @@ class Handler final : public Poco::Net::HTTPRequestHandler {
         asked.header_octets = header_octets(request);
         asked.authorization = request.get("Authorization", "");
         asked.content_type = request.get("Content-Type", "");
+        asked.idempotency_key = request.get("Idempotency-Key", "");
         asked.chunked = request.has("Transfer-Encoding");
         asked.content_octets = length_of(request);
-        Body body(request, response, times_.body_max);
+        Body body(request, response, times_.body_max + time_for(asked.content_octets.value_or(0)));
         asked.read_body = [&] { return body.read(asked.content_octets.value_or(0)); };
         const HttpAnswer made = router_.route(asked);
         // A body whose end is not known cannot be passed over.
@@ -120,6 +121,12 @@ class Handler final : public Poco::Net::HTTPRequestHandler {
     }
 
  private:
+    // A large message takes its time; a slow one holds a thread no longer than it must.
+    static std::chrono::milliseconds time_for(std::uint64_t octets) {
+        constexpr std::uint64_t kOctetsPerMillisecondMin = 1000;
+        return std::chrono::milliseconds(std::min<std::uint64_t>(octets / kOctetsPerMillisecondMin, 120'000));
+    }
+
     static std::optional<std::uint64_t> length_of(const HTTPServerRequest& request) {
         if (!request.has("Content-Length")) return std::nullopt;
         return ascii::parse_number(request.get("Content-Length"));

@@ -17,13 +17,13 @@
 
 namespace posthouse::admin {
 
-inline constexpr int kThreadsMax = 4;
+inline constexpr int kThreadsMax = 8;
 inline constexpr int kQueuedMax = 32;
 inline constexpr std::size_t kUnreadOctetsMax = 1024UL * 1024;
 
 struct HttpTimes {
     std::chrono::milliseconds receive_max{10'000};  ///< for the next octets of a header
-    std::chrono::milliseconds body_max{10'000};     ///< for a whole body
+    std::chrono::milliseconds body_max{10'000};     ///< for a whole body, and a second more for each megabyte
     std::chrono::milliseconds idle_max{5'000};      ///< between two requests
 };
 

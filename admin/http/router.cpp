@@ -47,9 +47,9 @@ constexpr Endpoint kOwn[] = {{"GET", "/healthz", Access::open, answer_health},
 
 std::vector<const Endpoint*> all_endpoints() {
     std::vector<const Endpoint*> out;
-    for (const auto rows :
-         {std::span<const Endpoint>(kOwn), deleted_endpoints(), incident_endpoints(), report_endpoints(),
-          webhook_endpoints(), policy_endpoints(), suppression_endpoints()}) {
+    for (const auto rows : {std::span<const Endpoint>(kOwn), deleted_endpoints(), incident_endpoints(),
+                            message_endpoints(), report_endpoints(), webhook_endpoints(), policy_endpoints(),
+                            send_endpoints(), suppression_endpoints(), unsubscribe_endpoints()}) {
         for (const Endpoint& row : rows) out.push_back(&row);
     }
     return out;
@@ -101,31 +101,37 @@ std::string_view bearer_of(std::string_view authorization) {
     return ascii::trim(authorization.substr(kScheme.size()));
 }
 
-bool is_json(std::string_view content_type) {
-    return ascii::equals_ci(ascii::trim(content_type.substr(0, content_type.find(';'))), "application/json");
+// Without its parameters.
+bool is_type(std::string_view content_type, std::string_view wanted) {
+    return ascii::equals_ci(ascii::trim(content_type.substr(0, content_type.find(';'))), wanted);
 }
 
-// What a POST needs before its body is read.
-std::optional<HttpAnswer> take_body(Call& call) {
-    const HttpRequest& request = call.request;
-    if (!is_json(request.content_type)) {
-        HttpAnswer out = problem(415, "The body must be application/json.", "Content-Type");
-        out.fields.emplace_back("Accept", "application/json");  // RFC 9110 15.5.16
-        return out;
+std::uint64_t body_octets_max(const HttpDeps& deps, Takes takes) {
+    switch (takes) {
+        case Takes::json:
+        case Takes::form: break;
+        case Takes::messages: return deps.message_octets_max / 3 * 4 + kRequestSlackOctets;  // RFC 4648 4
+        case Takes::mail: return deps.message_octets_max;
     }
-    // One way to say where a body ends is enough for what fits into kBodyOctetsMax.
-    if (request.chunked || !request.content_octets) {
-        return problem(411, "The request must say its length.", "Content-Length");
-    }
-    if (*request.content_octets > kBodyOctetsMax) {
-        return problem(413, fmt::format("The body may be {} octets long.", kBodyOctetsMax), "Content-Length");
-    }
-    Result<std::string> body = request.read_body();
-    if (!body && body.error().code == Errc::timeout) return problem(408, "The body did not come in time.");
-    if (!body) return problem(400, "The body is shorter than Content-Length says.", "Content-Length");
-    call.body = *std::move(body);
-    return std::nullopt;
+    return kBodyOctetsMax;
 }
+
+/// Counts a body while it is in memory.
+class BodyShare {
+ public:
+    BodyShare(std::atomic<std::uint64_t>& total, std::uint64_t octets) : total_(total), octets_(octets) {
+        is_room_ = total_.fetch_add(octets_) + octets_ <= kBodiesOctetsMax;
+    }
+    ~BodyShare() { total_ -= octets_; }
+    BodyShare(const BodyShare&) = delete;
+    BodyShare& operator=(const BodyShare&) = delete;
+    bool is_room() const { return is_room_; }
+
+ private:
+    std::atomic<std::uint64_t>& total_;
+    std::uint64_t octets_;
+    bool is_room_ = false;
+};
 
 int status_of(Errc code) {
     switch (code) {
@@ -209,6 +215,30 @@ HttpAnswer problem(const Error& error, std::string_view field) {
     return problem(status, error.context, field);
 }
 
+// What a POST needs before its body is read.
+std::optional<HttpAnswer> Router::take_body(Call& call, Takes takes) {
+    const HttpRequest& request = call.request;
+    const std::string_view wanted = takes == Takes::mail ? "message/rfc822" : "application/json";
+    if (takes != Takes::form && !is_type(request.content_type, wanted)) {
+        HttpAnswer out = problem(415, fmt::format("The body must be {}.", wanted), "Content-Type");
+        out.fields.emplace_back("Accept", std::string(wanted));  // RFC 9110 15.5.16
+        return out;
+    }
+    // One way to say where a body ends is enough for what a request may hold.
+    if (request.chunked || !request.content_octets) {
+        return problem(411, "The request must say its length.", "Content-Length");
+    }
+    const std::uint64_t octets_max = body_octets_max(deps_, takes);
+    if (*request.content_octets > octets_max) {
+        return problem(413, fmt::format("The body may be {} octets long.", octets_max), "Content-Length");
+    }
+    Result<std::string> body = request.read_body();
+    if (!body && body.error().code == Errc::timeout) return problem(408, "The body did not come in time.");
+    if (!body) return problem(400, "The body is shorter than Content-Length says.", "Content-Length");
+    call.body = *std::move(body);
+    return std::nullopt;
+}
+
 std::optional<HttpAnswer> Router::refuse_token(const HttpRequest& request) {
     if (const auto wait = failures_.note(request.client, deps_.clock->now())) {
         HttpAnswer out = problem(429, "Too many wrong tokens came from this address.");
@@ -244,6 +274,7 @@ std::optional<HttpAnswer> Router::admit(Call& call, Access access) {
     if (!*token) return refuse_token(call.request);
     call.token = *token;
     note_use(**token);
+    if (access == Access::token) return std::nullopt;
     if (access == Access::server) {
         if (!call.token->account) return std::nullopt;
         HttpAnswer out = problem(403, "This token is for one account; this needs one for the whole server.");
@@ -297,9 +328,12 @@ HttpAnswer Router::answer(Call& call, std::string_view path) {
         parse_query(mark == std::string::npos ? std::string_view() : std::string_view(request.target).substr(mark + 1));
     if (!query) return problem(400, "The query has a broken escape or a name twice.");
     call.query = *std::move(query);
-    if (row->method == "POST") {
-        if (auto refused = take_body(call)) return *std::move(refused);
-    }
+    if (row->method != "POST") return row->answer(call);
+    const std::uint64_t octets = request.content_octets.value_or(0);
+    const bool is_small = octets <= kBodyOctetsMax || octets > body_octets_max(deps_, row->takes);
+    const BodyShare share(bodies_octets_, is_small ? 0 : octets);
+    if (!share.is_room()) return problem(503, "Other large requests are being worked on; try again.");
+    if (auto refused = take_body(call, row->takes)) return *std::move(refused);
     return row->answer(call);
 }
 

@@ -25,6 +25,7 @@
 #include "protocols/base/metrics.h"
 #include "protocols/base/result.h"
 #include "storage/store.h"
+#include "storage/submissions.h"
 #include "storage/tokens.h"
 
 namespace posthouse::admin {
@@ -32,6 +33,10 @@ namespace posthouse::admin {
 inline constexpr std::size_t kTargetOctetsMax = 8UL * 1024;
 inline constexpr std::size_t kHeaderOctetsMax = 32UL * 1024;
 inline constexpr std::size_t kBodyOctetsMax = 64UL * 1024;
+/// Of messages: beside what the message itself may have, this much for all else.
+inline constexpr std::size_t kRequestSlackOctets = 1024UL * 1024;
+/// Bodies over kBodyOctetsMax that are in memory at a time, all together.
+inline constexpr std::uint64_t kBodiesOctetsMax = 192UL * 1024 * 1024;
 
 /// What /healthz says; asked on a Poco thread.
 struct HealthReport {
@@ -48,7 +53,9 @@ struct HttpDeps {
     std::function<void()> before_metrics;  ///< refreshes gauges
     storage::Store* store = nullptr;
     const Clock* clock = nullptr;
-    std::string hostname;  ///< of this server
+    std::string hostname;                                    ///< of this server
+    storage::Submit submit;                                  ///< takes a message; null: there is no such door
+    std::uint64_t message_octets_max = 50ULL * 1024 * 1024;  ///< that submit takes
 };
 
 struct HttpRequest {
@@ -59,6 +66,7 @@ struct HttpRequest {
     std::size_t header_octets = 0;
     std::string authorization;
     std::string content_type;
+    std::string idempotency_key;                  ///< the Idempotency-Key field as it came; "" for none
     std::optional<std::uint64_t> content_octets;  ///< Content-Length
     bool chunked = false;                         ///< any Transfer-Encoding
     /// Reads the body, content_octets long. Errc::timeout, closed.
@@ -84,21 +92,33 @@ struct Call {
     std::optional<storage::Account> account;  ///< where the row names one
 };
 
-enum class Access { open, account, server };
+enum class Access { open, account, server, token };
+
+/// What a POST takes.
+enum class Takes {
+    json,      ///< up to kBodyOctetsMax
+    messages,  ///< JSON with messages in it: as long as one message may be, in base64
+    mail,      ///< message/rfc822
+    form,      ///< of any type, up to kBodyOctetsMax, and not looked at
+};
 
 /// A row. `account`: the first "{}" of the path is an address, and the token must be good for it; `server`: the token
-/// is good for every account.
+/// is good for every account; `token`: any token, and the handler looks at whose it is.
 struct Endpoint {
-    std::string_view method;  ///< "GET" answers HEAD as well; "POST" takes JSON
+    std::string_view method;  ///< "GET" answers HEAD as well
     std::string_view path;    ///< "{}" stands for one segment
     Access access;
     HttpAnswer (*answer)(Call& call);
+    Takes takes = Takes::json;
 };
 std::span<const Endpoint> deleted_endpoints();
 std::span<const Endpoint> incident_endpoints();
+std::span<const Endpoint> message_endpoints();
 std::span<const Endpoint> report_endpoints();
 std::span<const Endpoint> webhook_endpoints();
 std::span<const Endpoint> policy_endpoints();
+std::span<const Endpoint> send_endpoints();
+std::span<const Endpoint> unsubscribe_endpoints();
 std::span<const Endpoint> suppression_endpoints();
 
 class Router {
@@ -113,11 +133,13 @@ class Router {
     HttpAnswer answer(Call& call, std::string_view path);
     std::optional<HttpAnswer> admit(Call& call, Access access);
     std::optional<HttpAnswer> refuse_token(const HttpRequest& request);
+    std::optional<HttpAnswer> take_body(Call& call, Takes takes);
     void note_use(const storage::ApiToken& token);
 
     HttpDeps deps_;
     Failures failures_;
     std::atomic<bool> stopping_{false};
+    std::atomic<std::uint64_t> bodies_octets_{0};
 };
 
 /// application/problem+json. `field` names what in the request is wrong, where one thing is.

@@ -10,9 +10,11 @@
 #include "protocols/base/log.h"
 #include "protocols/mime/facts.h"
 #include "protocols/mime/header.h"
+#include "protocols/policy/one_click.h"
 #include "server/auth/exchange.h"
 #include "server/delivery/client_login.h"
 #include "server/delivery/suppressed.h"
+#include "server/delivery/wishes.h"
 #include "server/returns/late_report.h"
 #include "server/submission/rules.h"
 #include "storage/account_guard.h"
@@ -91,6 +93,13 @@ std::uint8_t without_success(std::uint8_t notify) {
     return rest == 0 ? bit(storage::Notify::never) : rest;
 }
 
+// What a program says of its message counts; else it is mail of a program all the same.
+void choose_class(storage::NewQueueItem& item, const smtp::Wishes& wishes) {
+    constexpr auto kLeast = static_cast<std::uint8_t>(storage::QueueClass::transactional);
+    if (wishes.by_program) item.mail_class = std::max(item.mail_class, kLeast);
+    if (wishes.mail_class) item.mail_class = *wishes.mail_class;
+}
+
 // Where one message goes, duplicates merged: an account gets one copy however many of its addresses were named.
 class Spread {
  public:
@@ -167,13 +176,19 @@ class StoreBackend final : public smtp::Backend {
           late_(metrics.counter("smtp_late_bounces_total", "Bounces that came with a token of ours")),
           forged_(metrics.counter("smtp_bad_tokens_total", "Bounce addresses refused: forged, too old, or unknown")),
           suppressed_(metrics.counter("smtp_suppressed_total", "Recipients refused at submission: suppressed")),
-          over_share_(metrics.counter("relay_client_limits_total", "Messages of relay clients put off by a limit")) {}
+          over_share_(metrics.counter("relay_client_limits_total", "Messages of relay clients put off by a limit")),
+          repeated_(metrics.counter("submission_repeated_total", "Messages not queued again: their key was known")),
+          unsubscribed_(metrics.counter("unsubscribed_total", "Recipients who unsubscribed", "by=\"mail\"")) {}
 
     net::Task<Result<smtp::RecipientKind>> lookup_recipient(wire::Path recipient, std::optional<smtp::Login> login,
                                                             std::uint64_t declared_octets) override {
         auto picture = directory_.picture();
         if (directory_.bounces()->is_one(recipient, *picture)) co_return look_up_bounce(recipient);
         if (directory_.bounces()->is_token(recipient, *picture)) co_return co_await look_up_token(std::move(recipient));
+        if (const auto token = policy::token_of_mailbox(recipient.local_part);
+            token && picture->is_ours(recipient.domain)) {
+            co_return co_await look_up_farewell(store_, pool_, loop_, *token);
+        }
         const bool literal = recipient.is_literal();
         Resolution found = picture->resolve(at_home(recipient, *picture));
         const bool no = found.kind == Resolution::Kind::unknown || (found.kind == Resolution::Kind::not_ours && !login);
@@ -282,6 +297,8 @@ class StoreBackend final : public smtp::Backend {
                                                     smtp::Envelope envelope) override {
         auto& sink = static_cast<StagedSink&>(*body);
         CO_TRY(storage::StagedBodyPtr staged, sink.finish());
+        if (is_farewell(envelope))
+            co_return co_await take_farewell(store_, loop_, unsubscribed_, farewell_of(envelope));
         auto delivery = std::make_shared<storage::Delivery>();
         delivery->body = staged;
         CO_TRY(LateMail late, co_await find_late(envelope));
@@ -291,33 +308,50 @@ class StoreBackend final : public smtp::Backend {
         if (!facts) co_return Error(facts.error());
         delivery->facts = *std::move(facts);
         if (delivery->outgoing) set_priority(*delivery->outgoing, *staged, delivery->facts.header_octets);
+        CO_TRY_VOID(
+            co_await apply_stream(store_, pool_, loop_, stream_of_client(envelope), *delivery, envelope, clock_.now()));
+        if (delivery->outgoing) choose_class(*delivery->outgoing, envelope.wishes);
 
         CO_TRY_VOID(co_await check_all_wanted(*delivery));
 
         std::vector<storage::StagedBodyPtr> bodies{std::move(staged)};
         const auto client = client_of(envelope);
         const std::size_t recipients = envelope.recipients.size();
-        auto write = [delivery, client, recipients, late = std::move(late),
-                      receipts = owed_receipts(envelope)](storage::Tx& tx) -> Result<storage::Accepted> {
+        auto write = [&store = store_, delivery, client, recipients, late = std::move(late),
+                      receipts = owed_receipts(envelope), farewell = farewell_of(envelope),
+                      wishes = std::move(envelope.wishes)](storage::Tx& tx) -> Result<smtp::AcceptedMessage> {
+            const std::string owner = key_owner(*delivery, client);
+            TRY(auto first, find_first(tx, owner, wishes));
+            if (first) return *std::move(first);
             if (client) TRY_VOID(storage::RelayClientTx(tx).charge(*client, recipients));
             TRY(const storage::Accepted taken, tx.deliver(*delivery));
             TRY_VOID(note_receipts(tx, receipts, taken.message, delivery->facts.message_id));
             for (const auto& [address, sent] : late.sent) TRY_VOID(record_news(tx, sent, late.news_of(sent)));
+            TRY_VOID(take_leave(tx, store.sealing_key(), farewell));
             // What behaves as if it were stolen is taken all the same, and held.
             if (taken.queue && delivery->submitter) {
                 TRY_VOID(storage::AccountGuardTx(tx).submitted(*taken.queue, *delivery->outgoing));
             }
-            return taken;
+            return carry_out(tx, *delivery, taken, owner, wishes);
         };
-        const auto accepted = co_await storage::commit(store_, loop_, std::move(bodies), std::move(write));
+        auto accepted = co_await storage::commit(store_, loop_, std::move(bodies), std::move(write));
         if (!accepted) co_return Error(accepted.error());
+        if (accepted->repeated) {
+            repeated_.add();
+            co_return accepted;
+        }
         local_copies_.add(static_cast<std::int64_t>(delivery->local.size()));
         if (delivery->outgoing) queued_.add(static_cast<std::int64_t>(delivery->outgoing->recipients.size()));
-        co_return smtp::AcceptedMessage(accepted->queue ? storage::format_queue_id(*accepted->queue)
-                                                        : fmt::format("m{}", storage::raw(accepted->message)));
+        co_return accepted;
     }
 
  private:
+    std::string stream_of_client(const smtp::Envelope& envelope) const {
+        if (!envelope.login || !envelope.login->is_relay_client()) return "";
+        const storage::RelayClient* const client = directory_.clients().by_name(envelope.login->address);
+        return client == nullptr ? std::string() : client->stream;
+    }
+
     // RFC 3461 5.2.3 (a), 5.2.7.3 (c): what is put into a mailbox here, and what an alias spreads, is the last that a
     // sender hears of it; an alias with one target elsewhere passes the wish on. Into Junk nothing is told: whoever
     // wrote that name may be somebody else.
@@ -472,6 +506,7 @@ class StoreBackend final : public smtp::Backend {
         storage::NewQueueItem item;
         Spread spread(delivery, item);
         for (const smtp::Recipient& recipient : envelope.recipients) {
+            if (recipient.kind == smtp::RecipientKind::unsubscribe) continue;  // takes no copy
             wire::Path path = recipient.path;
             const bool bounce = recipient.kind == smtp::RecipientKind::bounce;
             if (const auto sent = late.sent.find(path.spec()); bounce && sent != late.sent.end()) {
@@ -541,6 +576,8 @@ class StoreBackend final : public smtp::Backend {
     Metrics::Value& forged_;
     Metrics::Value& suppressed_;
     Metrics::Value& over_share_;
+    Metrics::Value& repeated_;
+    Metrics::Value& unsubscribed_;
 };
 
 }  // namespace

@@ -18,7 +18,8 @@
 namespace posthouse::server {
 namespace {
 
-constexpr std::string_view kDropped[] = {"Bcc", "Resent-Bcc", "Return-Path"};
+constexpr std::string_view kDropped[] = {"Bcc", "Resent-Bcc", "Return-Path", submission::kKeyField,
+                                          submission::kStreamField};
 
 // Return-Path and Received on top (RFC 5321 4.4), then what a program may leave out (RFC 6409 8.2, 8.3).
 Result<std::string> complete(const LocalMessage& in, const std::string& hostname, Time now, Random& random) {

@@ -6,6 +6,8 @@
 ///             2. A session that ends early drops its BodySink, and nothing remains of the message.
 /// Threads: the loop's.  A Backend outlives its sessions.
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -37,7 +39,8 @@ struct Login {
 enum class RecipientKind {
     local,
     remote,
-    bounce,  ///< a bounce address of ours (SRS): it stands for somebody else's, and takes mail from <> only
+    bounce,       ///< a bounce address of ours (SRS): it stands for somebody else's, and takes mail from <> only
+    unsubscribe,  ///< of a list: whoever writes to it gets no more of that list
 };
 
 struct Recipient {
@@ -54,6 +57,25 @@ enum class Ret : std::uint8_t { unspecified, full, headers };
 /// What the sender wants of TLS on the way (RFC 8689).
 enum class TlsWish : std::uint8_t { policy, require, best_effort };
 
+struct AcceptedMessage;
+
+/// What a program says of its message beside the envelope.
+struct Wishes {
+    std::string key;     ///< idempotency key, or "": the same one from the same login is the same message
+    std::string digest;  ///< SHA-256 of the request that the key goes with; "" for SMTP
+    std::optional<std::uint8_t> mail_class;       ///< its share of the lanes, 0 to 2; nothing: by its kind
+    std::string stream;                           ///< that it is of, or ""
+    std::string author;                           ///< address in From, where there is a login
+    std::map<std::string, std::string> left_out;  ///< recipients who want none of the stream, and why (the backend's)
+    bool by_program = false;                      ///< over HTTP: not a letter (interactive), and these two are kept
+    std::string tags;                             ///< JSON
+    std::string metadata;                         ///< JSON
+    /// Makes what is kept with the key; called before the message is durable. Null: nothing is.
+    std::function<std::string(const AcceptedMessage&)> answer;
+
+    Wishes() = default;
+};
+
 /// Everything about a message but its octets.
 struct Envelope {
     wire::Path sender;  ///< null for <>
@@ -67,6 +89,7 @@ struct Envelope {
     std::optional<Login> login;
     std::string received_detail;  ///< "from mx.b.example [192.0.2.1] over ESMTPS", for the trace
     bool junk = false;            ///< into the Junk mailbox of those who are here
+    Wishes wishes;
 
     Envelope() = default;
 };
@@ -93,7 +116,11 @@ class BodySink {
 };
 
 struct AcceptedMessage {
-    std::string id;  ///< how the operator finds it: "q12" in the queue, "m12" where it is only stored
+    std::string id;          ///< how the operator finds it: "q12" in the queue, "m12" where it is only stored
+    std::string message_id;  ///< of its Message-ID field
+    bool repeated = false;   ///< its key was known: nothing new was taken, all else is of the first
+    std::string digest;      ///< repeated: of the first request
+    std::string answer;      ///< as Wishes::answer made it
     AcceptedMessage() = default;
     explicit AcceptedMessage(std::string name) : id(std::move(name)) {}
 };

@@ -79,16 +79,6 @@ constexpr Command kMail{.verb = "MAIL",
                         .help = "MAIL FROM:<address> [parameters]: begins a message",
                         .rfc = "5321 4.1.1.2"};
 
-Reply recipient_refused(const Error& error) {
-    if (error.code == Errc::refused) return Reply(550, "5.7.1", error.context);
-    // The sender may know why; the list of our users stays ours.
-    if (error.code == Errc::denied) return Reply(554, "5.7.1", "Relay access denied");
-    if (error.code == Errc::limit) return Reply(550, "5.2.4", "The alias leads to too many addresses");
-    // Room that can be made is worth another try (452 4.2.2); this never fits (RFC 3463 3.3, X.2.3).
-    if (error.code == Errc::too_large) return Reply(552, "5.2.3", "The message is larger than this mailbox may hold");
-    return reply_for(error);
-}
-
 // rcpt = "RCPT TO:" ( "<Postmaster@" Domain ">" / "<Postmaster>" / Forward-path ) [SP Rcpt-parameters] CRLF
 net::Task<Reply> on_rcpt(Session& session, std::string_view args) {
     Cursor in(args);

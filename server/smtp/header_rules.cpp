@@ -4,6 +4,7 @@
 
 #include "protocols/base/ascii.h"
 #include "protocols/base/cursor.h"
+#include "protocols/base/submission_key.h"
 #include "protocols/mime/date.h"
 #include "protocols/mime/header.h"
 #include "server/submission/rules.h"
@@ -61,6 +62,10 @@ struct Census {
     std::size_t authors = 0;
     std::size_t tls_fields = 0;  // "TLS-Required", and those that say "No"
     std::size_t tls_no = 0;
+    std::size_t key_fields = 0;
+    std::optional<std::string> key;
+    std::size_t stream_fields = 0;
+    std::string stream;
     std::string kept;  // the block without what is taken off
 };
 
@@ -86,6 +91,14 @@ Census take_census(const mime::Fields& fields, const SmtpServiceOptions& options
         if (ascii::equals_ci(field.name, "TLS-Required")) {
             ++out.tls_fields;
             if (ascii::equals_ci(ascii::trim(field.raw_value), "No")) ++out.tls_no;
+        }
+        if (ascii::equals_ci(field.name, submission::kKeyField)) {
+            ++out.key_fields;
+            out.key = parse_submission_key(mime::unfold(field.raw_value));
+        }
+        if (ascii::equals_ci(field.name, submission::kStreamField)) {
+            ++out.stream_fields;
+            out.stream = ascii::trim(mime::unfold(field.raw_value));
         }
         if (!is_taken_off(field, options, submitted)) continue;
         out.kept += block.substr(copied, field.offset - copied);
@@ -141,6 +154,17 @@ PreparedHeader prepare_header(const Trace& trace, const SmtpServiceOptions& opti
     if (submitted) {
         submission::Verdict verdict = submission::check_header(fields, options.hostname, trace.now, random);
         if (verdict.refusal) return PreparedHeader(*std::move(verdict.refusal));
+        // A key that is not understood would promise what is not kept.
+        if (census.key_fields > 1 || (census.key_fields == 1 && !census.key)) {
+            return PreparedHeader(
+                wire::Reply(550, "5.6.0", "Idempotency-Key must be one field of 1 to 255 printable ASCII characters"));
+        }
+        if (census.stream_fields > 1) {
+            return PreparedHeader(
+                wire::Reply(550, "5.6.0", "A message is of one stream: X-Posthouse-Stream is there twice"));
+        }
+        out.key = census.key.value_or("");
+        out.stream = std::move(census.stream);
         out.author = std::move(verdict.author);
         out.octets += verdict.added;
     } else if (census.authors > 1) {
@@ -162,9 +186,8 @@ bool claims_our_results(std::string_view raw_value, std::string_view hostname) {
             id += in.take_octets(1);
         }
     } else {
-        id = in.take_while([](char c) {
-            return c != ';' && c != '(' && c != ' ' && c != '\t' && c != '\r' && c != '\n' && c != '/';
-        });
+        id = in.take_while(
+            [](char c) { return c != ';' && c != '(' && c != ' ' && c != '\t' && c != '\r' && c != '\n' && c != '/'; });
     }
     if (id.ends_with('.')) id.pop_back();
     // What we cannot read somebody else may read as our name.

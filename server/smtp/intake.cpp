@@ -61,6 +61,8 @@ void Intake::end_header() {
     std::string().swap(header_);
     if (prepared.refusal) return fail(*std::move(prepared.refusal));
     author_ = std::move(prepared.author);
+    key_ = std::move(prepared.key);
+    stream_ = std::move(prepared.stream);
     tls_not_required_ = prepared.tls_not_required;
     write(prepared.octets);
 }

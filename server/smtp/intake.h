@@ -26,6 +26,8 @@ struct PreparedHeader {
     std::string octets;                ///< the block to keep: trace fields, fields, and the empty line if it had one
     bool tls_not_required = false;     ///< "TLS-Required: No" (RFC 8689 3)
     std::optional<wire::Path> author;  ///< submission: the mailbox of From, whose owner the login must be
+    std::string key;                   ///< submission: the Idempotency-Key field, which is taken off
+    std::string stream;                ///< submission: the X-Posthouse-Stream field, likewise
 
     PreparedHeader() = default;
     explicit PreparedHeader(wire::Reply reply) : refusal(std::move(reply)) {}
@@ -48,6 +50,8 @@ class Intake {
     std::uint64_t octets() const { return octets_; }
     bool tls_not_required() const { return tls_not_required_; }
     const std::optional<wire::Path>& author() const { return author_; }
+    const std::string& key() const { return key_; }
+    const std::string& stream() const { return stream_; }
     BodySink& sink() { return *sink_; }
     std::unique_ptr<BodySink> take_sink() { return std::move(sink_); }
 
@@ -67,6 +71,8 @@ class Intake {
     bool tls_not_required_ = false;
     std::uint64_t octets_ = 0;
     std::optional<wire::Path> author_;
+    std::string key_;
+    std::string stream_;
     std::optional<wire::Reply> fault_;
 };
 

@@ -2,6 +2,17 @@
 
 namespace posthouse::server::smtp {
 
+::posthouse::smtp::Reply recipient_refused(const Error& error) {
+    using ::posthouse::smtp::Reply;
+    if (error.code == Errc::refused) return Reply(550, "5.7.1", error.context);
+    // The sender may know why; the list of our users stays ours.
+    if (error.code == Errc::denied) return Reply(554, "5.7.1", "Relay access denied");
+    if (error.code == Errc::limit) return Reply(550, "5.2.4", "The alias leads to too many addresses");
+    // Room that can be made is worth another try (452 4.2.2); this never fits (RFC 3463 3.3, X.2.3).
+    if (error.code == Errc::too_large) return Reply(552, "5.2.3", "The message is larger than this mailbox may hold");
+    return reply_for(error);
+}
+
 ::posthouse::smtp::Reply reply_for(const Error& error) {
     using ::posthouse::smtp::Reply;
     switch (error.code) {

@@ -5,6 +5,8 @@
 
 namespace posthouse::server::smtp {
 
+/// The answer to RCPT. What lookup_recipient() said of a refused or denied one may be told where `error` says so.
+::posthouse::smtp::Reply recipient_refused(const Error& error);
 /// Generic text only: the context of the error is for the log.
 ::posthouse::smtp::Reply reply_for(const Error& error);
 

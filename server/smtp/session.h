@@ -98,7 +98,6 @@ class Session {
     net::Task<wire::Reply> receive_chunk();
     net::Task<wire::Reply> finish_content();
     net::Task<wire::Reply> accept_content();
-    net::Task<std::optional<wire::Reply>> check_author();
     net::Task<std::optional<wire::Reply>> check_outside_sender();
     net::Task<void> start_tls();
     net::Task<Result<std::string_view>> read_line(std::size_t octets_max);

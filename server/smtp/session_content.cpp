@@ -5,6 +5,7 @@
 
 #include "protocols/base/ascii.h"
 #include "protocols/base/log.h"
+#include "server/smtp/author_check.h"
 #include "server/smtp/header_rules.h"
 #include "server/smtp/replies.h"
 #include "server/smtp/session.h"
@@ -141,40 +142,6 @@ net::Task<wire::Reply> Session::finish_content() {
     co_return reply;
 }
 
-// Our own people: may they write in this name, and will it be believed?
-net::Task<std::optional<wire::Reply>> Session::check_author() {
-    Intake& intake = *transaction_->intake;
-    const Envelope& about = transaction_->envelope;
-    if (!about.login || !intake.author()) co_return std::nullopt;
-    // A report of another server of the house has no sender, and its author is that server.
-    const bool is_report = about.login->is_relay_client() && about.sender.is_null() &&
-                           (ascii::equals_ci(intake.author()->local_part, "MAILER-DAEMON") ||
-                            ascii::equals_ci(intake.author()->local_part, "postmaster"));
-    if (is_report) co_return std::nullopt;
-    const auto owned = co_await backend().check_sender(*about.login, *intake.author());
-    if (!owned && owned.error().code == Errc::denied) {
-        co_return wire::Reply(550, "5.7.1", "The address in From does not belong to this login");
-    }
-    if (!owned) co_return reply_for(owned.error());
-    const bool leaves = std::ranges::any_of(
-        about.recipients, [](const Recipient& recipient) { return recipient.kind == RecipientKind::remote; });
-    if (!leaves || deps_.alignment == nullptr) co_return std::nullopt;
-    auto octets = intake.sink().octets();
-    if (!octets) co_return reply_for(octets.error());
-    AlignmentQuestion question;
-    question.author_domain = intake.author()->domain;
-    question.sender = about.sender.spec();
-    for (const Recipient& recipient : about.recipients) {
-        if (recipient.kind == RecipientKind::remote) question.recipients.push_back(recipient.path.spec());
-    }
-    if (about.login->is_relay_client()) question.client = about.login->address;
-    question.octets = *std::move(octets);
-    const auto aligned = co_await deps_.alignment->check(std::move(question));
-    // The sentence is for our own user, who can do something about it.
-    if (!aligned) co_return wire::Reply(550, "5.7.26", aligned.error().context);
-    co_return std::nullopt;
-}
-
 // Strangers: SPF, DKIM, DMARC and ARC, before anything is acknowledged.
 net::Task<std::optional<wire::Reply>> Session::check_outside_sender() {
     Envelope& about = transaction_->envelope;
@@ -213,12 +180,19 @@ net::Task<wire::Reply> Session::accept_content() {
         co_return *std::move(refusal);
     }
     if (auto ended = co_await check_login()) co_return *std::move(ended);
-    if (auto refusal = co_await check_author()) co_return *std::move(refusal);
+    if (auto refusal = co_await check_author(backend(), deps_.alignment, transaction_->envelope, intake)) {
+        co_return *std::move(refusal);
+    }
     if (auto refusal = co_await check_outside_sender()) co_return *std::move(refusal);
     Envelope envelope = std::move(transaction_->envelope);
     envelope.eight_bit = envelope.eight_bit || intake.has_8bit();
     // RFC 8689 4.1: beside REQUIRETLS the field counts for nothing.
     if (envelope.tls == TlsWish::policy && intake.tls_not_required()) envelope.tls = TlsWish::best_effort;
+    if (envelope.login) {
+        envelope.wishes.key = intake.key();
+        envelope.wishes.stream = intake.stream();
+        if (intake.author()) envelope.wishes.author = intake.author()->spec();
+    }
     const std::uint64_t octets = intake.octets();
     const std::string sender = envelope.sender.spec();
     const std::size_t recipients = envelope.recipients.size();
@@ -244,8 +218,12 @@ net::Task<wire::Reply> Session::accept_content() {
     recipient_errors_ = 0;
     count("smtp_messages_total", "Messages accepted").add();
     count("smtp_octets_total", "Octets of messages accepted").add(static_cast<std::int64_t>(octets));
-    log::info("smtp", "session {}: accepted {} as {} from <{}> for {} recipients, {} octets", id_, transaction_->id,
-              accepted->id, sender, recipients, octets);
+    log::info("smtp", "session {}: accepted {} as {} from <{}> for {} recipients, {} octets{}", id_, transaction_->id,
+              accepted->id, sender, recipients, octets, accepted->repeated ? ", once more under its key" : "");
+    if (accepted->repeated) {
+        co_return wire::Reply(250, "2.0.0",
+                              fmt::format("Ok: nothing new queued, this key came before as {}", accepted->id));
+    }
     co_return wire::Reply(250, "2.0.0", fmt::format("Ok: queued as {}", accepted->id));
 }
 

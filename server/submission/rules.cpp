@@ -45,7 +45,8 @@ Verdict check_header(const mime::Fields& fields, std::string_view hostname, Time
 }
 
 bool is_dropped_field(std::string_view name) {
-    return ascii::equals_ci(name, "Bcc") || ascii::equals_ci(name, "Resent-Bcc");
+    return ascii::equals_ci(name, "Bcc") || ascii::equals_ci(name, "Resent-Bcc") || ascii::equals_ci(name, kKeyField) ||
+           ascii::equals_ci(name, kStreamField);
 }
 
 bool is_for_many(const mime::Fields& fields) {

@@ -31,7 +31,13 @@ Verdict check_header(const mime::Fields& fields, std::string_view hostname, Time
 /// List-Id, List-Unsubscribe and the like (RFC 2369, RFC 2919), or Precedence: bulk, junk or list.
 bool is_for_many(const mime::Fields& fields);
 
-/// Fields that never leave with a message: Bcc (RFC 5322 3.6.3) and its Resent form.
+/// The field by which a program names a message once and for all (draft-ietf-httpapi-idempotency-key-header, as a mail
+/// field).
+inline constexpr std::string_view kKeyField = "Idempotency-Key";
+/// The field that names the stream a message is of.
+inline constexpr std::string_view kStreamField = "X-Posthouse-Stream";
+
+/// Fields that never leave with a message: Bcc (RFC 5322 3.6.3), its Resent form, and what is said to us alone.
 bool is_dropped_field(std::string_view name);
 
 }  // namespace posthouse::submission

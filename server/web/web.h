@@ -1,9 +1,11 @@
 #pragma once
-/// server/web: what strangers fetch over HTTPS (HTTP/1.1, RFC 9112): the MTA-STS policies of the domains at home, and
-/// nothing else. RFC 8461 3.2, 3.3: GET /.well-known/mta-sts.txt of the host mta-sts.DOMAIN; text/plain, no redirects.
-///
-/// One request a connection: who fetches policies comes once a day. The API and all else stay on loopback (admin/http).
-/// Invariants  1. Nothing that was sent is echoed.   2. A body is not read: the connection ends after the answer.
+/// server/web: what strangers fetch over HTTPS (HTTP/1.1, RFC 9112), and nothing else:
+///   the MTA-STS policies of the domains here. RFC 8461 3.2, 3.3: GET /.well-known/mta-sts.txt of the host
+///   mta-sts.DOMAIN; text/plain, no redirects
+///   the page behind List-Unsubscribe (RFC 8058): GET, POST /unsubscribe/TOKEN (server/web/unsubscribe)
+/// One request a connection: who comes here comes once a day. The API and all else stay on loopback (admin/http).
+/// Invariants  1. Nothing that was sent is echoed.   2. A body is passed over, up to body_octets_max: what is said
+///                in it counts for nothing, and the connection ends after the answer.
 /// Threads: the loop's; the store is read on the pool.   Limits: WebLimits, web_listen_limits().
 #include <chrono>
 #include <cstddef>
@@ -20,6 +22,7 @@ namespace posthouse::server {
 struct WebLimits {
     std::size_t line_octets_max = 2048;  ///< of the request line, and of each field
     std::size_t fields_max = 64;
+    std::uint64_t body_octets_max = 16UL * 1024;
     std::chrono::milliseconds request_max{10'000};  ///< for the whole of it
     std::chrono::milliseconds answer_max{10'000};
     WebLimits() = default;

@@ -6,7 +6,7 @@ posthouse_unit_test(NAME admin_reports
   USES admin_reports storage)
 target_link_libraries(unit_admin_reports PRIVATE Poco::Foundation)
 posthouse_unit_test(NAME admin_http
-  SOURCES admin/http/failures_test.cpp admin/http/http_test.cpp admin/http/router_test.cpp
+  SOURCES admin/http/failures_test.cpp admin/http/http_test.cpp admin/http/router_test.cpp admin/http/send_test.cpp
   USES admin_http protocols_crypto)
 posthouse_unit_test(NAME admin_oidc SOURCES admin/oidc/provider_test.cpp USES admin_oidc)
 target_link_libraries(unit_admin_oidc PRIVATE OpenSSL::Crypto)

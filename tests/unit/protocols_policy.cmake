@@ -1,5 +1,5 @@
 posthouse_unit_test(NAME protocols_policy
-  SOURCES protocols/policy/mta_sts_test.cpp protocols/policy/dane_test.cpp protocols/policy/tls_report_test.cpp
+  SOURCES protocols/policy/mta_sts_test.cpp protocols/policy/dane_test.cpp protocols/policy/one_click_test.cpp protocols/policy/tls_report_test.cpp
   USES protocols_policy)
 posthouse_unit_test(NAME protocols_http
   SOURCES protocols/http/client_test.cpp

@@ -32,6 +32,17 @@ TEST_CASE("a parcel is of one message and one domain, and of a hundred at most")
     CHECK_FALSE(queue.take(1'000));
 }
 
+TEST_CASE("what is like no other goes alone") {
+    FairQueue queue;
+    for (int i = 0; i < 3; ++i) {
+        LaneEntry one = entry(i, 1);
+        one.is_alone = true;
+        queue.push(QueueClass::bulk, "a", one);
+    }
+    for (int i = 0; i < 3; ++i) CHECK(queue.take(1'000)->entries.size() == 1);
+    CHECK_FALSE(queue.take(1'000));
+}
+
 TEST_CASE("senders take turns by cost: many small messages, or few large ones") {
     FairQueue queue;
     for (int i = 0; i < 2'000; ++i) {

@@ -3,6 +3,8 @@
 #include <doctest/doctest.h>
 
 #include "protocols/net/memory.h"
+#include "storage/streams.h"
+#include "storage/suppression.h"
 #include "storage/transport.h"
 #include "tests/support/loop_runner.h"
 #include "tests/support/temp_store.h"
@@ -71,6 +73,49 @@ TEST_CASE("https: the MTA-STS policy of a domain at home, and nothing else (RFC 
         CHECK(web.get(target, "mta-sts.a.example").starts_with("HTTP/1.1 404"));
     }
     CHECK(web.send("POST /.well-known/mta-sts.txt HTTP/1.1\r\nHost: mta-sts.a.example\r\n\r\n").contains("405"));
+}
+
+TEST_CASE(
+    "RFC 8058 3.2: POST unsubscribes at once, whatever it says; GET changes nothing; a forged token is nobody's") {
+    Web web;
+    REQUIRE(
+        web.store->write({}, [](storage::Tx& tx) { return storage::StreamTx(tx).subscribe("news", "Ann@b.example"); }));
+    const std::string token = *web.store->read([&](const storage::Snapshot& s) {
+        return storage::StreamView(s).token("news", "ann@B.example", web.store->sealing_key());
+    });
+    const auto unsubscribed = [&] {
+        const std::vector<std::string> scopes{"news"};
+        const std::vector<std::string> addresses{"ann@b.example"};
+        const auto found = web.store->read([&](const storage::Snapshot& s) {
+            return storage::SuppressionView(s).find(scopes, addresses, system_clock().now());
+        });
+        REQUIRE(found);
+        return !found->empty();
+    };
+    const std::string target = "/unsubscribe/" + token;
+    const std::string question = web.get(target, "mail.a.example");
+    CHECK(question.starts_with("HTTP/1.1 200 OK\r\nContent-Type: text/html"));
+    CHECK(question.contains("<form method=\"post\">"));
+    CHECK(question.contains("Content-Security-Policy: default-src 'none'"));
+    CHECK_FALSE(question.contains("Set-Cookie"));
+    CHECK(web.send("HEAD " + target + " HTTP/1.1\r\nHost: a\r\n\r\n").starts_with("HTTP/1.1 200"));
+    CHECK_FALSE(unsubscribed());
+    std::string forged = target;
+    forged.back() = forged.back() == '0' ? '1' : '0';
+    const auto post = [&](const std::string& at, const std::string& body) {
+        return web.send("POST " + at + " HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\n" +
+                        "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body);
+    };
+    CHECK(post(forged, "List-Unsubscribe=One-Click").starts_with("HTTP/1.1 404"));
+    CHECK(web.get("/unsubscribe/x/y", "a").starts_with("HTTP/1.1 404"));
+    CHECK(post(target, std::string(100'000, 'x')).starts_with("HTTP/1.1 400"));
+    CHECK_FALSE(unsubscribed());
+    const std::string done = post(target, "List-Unsubscribe=One-Click");
+    CHECK(done.starts_with("HTTP/1.1 200 OK"));
+    CHECK_FALSE(done.contains("Location:"));
+    CHECK(unsubscribed());
+    CHECK(post(target, "").starts_with("HTTP/1.1 200"));  // again is the same
+    CHECK(web.send("PUT " + target + " HTTP/1.1\r\nHost: a\r\n\r\n").starts_with("HTTP/1.1 405"));
 }
 
 TEST_CASE("https: what is no request, or too much of one, is told so and ends") {

@@ -1,0 +1,171 @@
+#include "server/delivery/wishes.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "protocols/base/ascii.h"
+#include "protocols/policy/one_click.h"
+#include "server/delivery/unwilling.h"
+#include "storage/await.h"
+#include "storage/streams.h"
+
+namespace posthouse::server {
+
+namespace {
+
+Result<> tell_left_out(storage::Tx& tx, const storage::Delivery& delivery, const storage::Accepted& taken,
+                       const smtp::Wishes& wishes) {
+    for (const auto& [address, why] : wishes.left_out) {
+        storage::Event event;
+        event.at = tx.now();
+        event.kind = storage::EventKind::suppressed;
+        event.message = taken.message;
+        event.queue = taken.queue.value_or(storage::QueueId{});
+        event.sender = delivery.sender;
+        event.recipient = address;
+        event.detail = why;
+        TRY_VOID(tx.events().append(event));
+    }
+    return {};
+}
+
+// Each recipient of a list gets a number, which his copy will bear.
+Result<> subscribe_all(storage::Tx& tx, const storage::Delivery& delivery) {
+    if (!delivery.outgoing || delivery.outgoing->stream.empty()) return {};
+    for (const storage::NewRecipient& one : delivery.outgoing->recipients) {
+        TRY_VOID(storage::StreamTx(tx).subscribe(delivery.outgoing->stream, one.address));
+    }
+    return {};
+}
+
+// Who unsubscribed from the stream gets none of it, however it was handed in.
+net::Task<Result<>> leave_out_unwilling(storage::Store& store, net::ThreadPool& pool, net::Loop& loop,
+                                        storage::Delivery& delivery, smtp::Envelope& envelope, Time now) {
+    std::vector<storage::NewRecipient>& all = delivery.outgoing->recipients;
+    UnwillingQuestion question;  // of the rest the relay asks
+    question.stream = delivery.outgoing->stream;
+    for (const storage::NewRecipient& one : all) question.addresses.push_back(one.address);
+    question.mail_class = envelope.wishes.mail_class.value_or(delivery.outgoing->mail_class);
+    question.now = now;
+    CO_TRY(const auto unwilling, co_await find_unwilling(store, pool, loop, std::move(question)));
+    std::erase_if(all, [&](const auto& one) { return unwilling.contains(ascii::to_lower(one.address)); });
+    if (all.empty() && delivery.local.empty()) {
+        co_return Error(Errc::refused, storage::describe(unwilling.begin()->second).why);
+    }
+    if (all.empty()) delivery.outgoing.reset();
+    for (const auto& [address, why] : unwilling) {
+        envelope.wishes.left_out.emplace(address, storage::describe(why).why);
+    }
+    co_return Result<>();
+}
+
+}  // namespace
+
+std::string public_id(storage::MessageId message, std::optional<storage::QueueId> queue) {
+    return queue ? storage::format_queue_id(*queue) : fmt::format("m{}", storage::raw(message));
+}
+
+std::string key_owner(const storage::Delivery& delivery, std::optional<storage::RelayClientId> client) {
+    if (client) return storage::submission_owner(*client);
+    return delivery.submitter ? storage::submission_owner(*delivery.submitter) : std::string();
+}
+
+Result<std::optional<smtp::AcceptedMessage>> find_first(storage::Tx& tx, std::string_view owner,
+                                                        const smtp::Wishes& wishes) {
+    if (wishes.key.empty() || owner.empty()) return std::optional<smtp::AcceptedMessage>();
+    TRY(auto first, storage::SubmissionTx(tx).find(owner, wishes.key, tx.now()));
+    if (!first) return std::optional<smtp::AcceptedMessage>();
+    const bool queued = storage::raw(first->queue) != 0;
+    smtp::AcceptedMessage out(public_id(first->message, queued ? std::optional(first->queue) : std::nullopt));
+    out.repeated = true;
+    out.digest = std::move(first->digest);
+    out.answer = std::move(first->answer);
+    return std::optional(std::move(out));
+}
+
+Farewell farewell_of(const smtp::Envelope& envelope) {
+    Farewell out;
+    for (const smtp::Recipient& one : envelope.recipients) {
+        if (one.kind != smtp::RecipientKind::unsubscribe) continue;
+        out.tokens.push_back(policy::token_of_mailbox(one.path.local_part).value_or(""));
+    }
+    out.how = "by mail " + envelope.received_detail;
+    return out;
+}
+
+bool is_farewell(const smtp::Envelope& envelope) {
+    const auto leaves = [](const smtp::Recipient& one) { return one.kind == smtp::RecipientKind::unsubscribe; };
+    return !envelope.recipients.empty() && std::ranges::all_of(envelope.recipients, leaves);
+}
+
+Result<> take_leave(storage::Tx& tx, const std::string& sealing_key, const Farewell& farewell) {
+    for (const std::string& token : farewell.tokens) {
+        TRY_VOID(storage::StreamTx(tx).unsubscribe(token, sealing_key, farewell.how));
+    }
+    return {};
+}
+
+net::Task<Result<smtp::AcceptedMessage>> take_farewell(storage::Store& store, net::Loop& loop, Metrics::Value& count,
+                                                       Farewell farewell) {
+    const auto all = static_cast<std::int64_t>(farewell.tokens.size());
+    auto write = [&store, farewell = std::move(farewell)](storage::Tx& tx) {
+        return take_leave(tx, store.sealing_key(), farewell);
+    };
+    std::vector<storage::StagedBodyPtr> no_bodies;
+    const auto done = co_await storage::commit(store, loop, std::move(no_bodies), std::move(write));
+    if (!done) co_return Error(done.error());
+    count.add(all);
+    co_return smtp::AcceptedMessage("unsubscribed");
+}
+
+net::Task<Result<smtp::RecipientKind>> look_up_farewell(storage::Store& store, net::ThreadPool& pool, net::Loop& loop,
+                                                        std::string token) {
+    auto look = [&store, token = std::move(token)](const storage::Snapshot& snapshot) {
+        return storage::StreamView(snapshot).open(token, store.sealing_key());
+    };
+    CO_TRY(const auto who, co_await storage::read(store, pool, loop, std::move(look)));
+    if (!who) co_return Error(Errc::not_found, "nobody here made this unsubscribe address");
+    co_return smtp::RecipientKind::unsubscribe;
+}
+
+Result<smtp::AcceptedMessage> carry_out(storage::Tx& tx, const storage::Delivery& delivery,
+                                        const storage::Accepted& taken, std::string_view owner,
+                                        const smtp::Wishes& wishes) {
+    TRY_VOID(subscribe_all(tx, delivery));
+    TRY_VOID(tell_left_out(tx, delivery, taken, wishes));
+    smtp::AcceptedMessage out(public_id(taken.message, taken.queue));
+    out.message_id = delivery.facts.message_id;
+    if (wishes.answer) out.answer = wishes.answer(out);
+    if (!wishes.key.empty() && !owner.empty()) {
+        storage::KeptSubmission kept;
+        kept.digest = wishes.digest;
+        kept.message = taken.message;
+        kept.queue = taken.queue.value_or(storage::QueueId{});
+        kept.answer = out.answer;
+        TRY_VOID(storage::SubmissionTx(tx).keep(owner, wishes.key, kept));
+    }
+    if (wishes.by_program && delivery.submitter) {
+        const storage::SubmissionNotes notes(*delivery.submitter, wishes.tags, wishes.metadata);
+        TRY_VOID(storage::SubmissionTx(tx).note(taken.message, notes));
+    }
+    return out;
+}
+
+net::Task<Result<>> apply_stream(storage::Store& store, net::ThreadPool& pool, net::Loop& loop, std::string usual,
+                                 storage::Delivery& delivery, smtp::Envelope& envelope, Time now) {
+    const std::string name = envelope.wishes.stream.empty() ? std::move(usual) : envelope.wishes.stream;
+    if (name.empty() || !envelope.login || envelope.sender.is_null()) co_return Result<>();
+    auto look = [name](const storage::Snapshot& snapshot) { return storage::StreamView(snapshot).find(name); };
+    CO_TRY(const auto stream, co_await storage::read(store, pool, loop, std::move(look)));
+    if (!stream) co_return Error(Errc::refused, fmt::format("There is no stream {}", name));
+    if (!storage::may_use(*stream, envelope.wishes.author, envelope.login->address)) {
+        co_return Error(Errc::refused, fmt::format("The stream {} belongs to {}", name, stream->owner));
+    }
+    if (!envelope.wishes.mail_class) envelope.wishes.mail_class = static_cast<std::uint8_t>(stream->mail_class);
+    if (!delivery.outgoing) co_return Result<>();
+    delivery.outgoing->stream = name;
+    co_return co_await leave_out_unwilling(store, pool, loop, delivery, envelope, now);
+}
+
+}  // namespace posthouse::server

@@ -1,0 +1,324 @@
+// A message that a program hands in: judged as submission is, on the loop, while the program's thread waits.
+#include "server/delivery/program_door.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <future>
+#include <thread>
+#include <utility>
+
+#include "protocols/crypto/crypto.h"
+#include "server/auth/authenticator.h"
+#include "server/delivery/backend.h"
+#include "storage/streams.h"
+#include "storage/suppression.h"
+#include "tests/support/temp_store.h"
+
+using namespace posthouse;
+using namespace posthouse::server;
+using storage::Submission;
+using storage::SubmissionOutcome;
+using Kind = storage::SubmissionRefusal::Kind;
+
+namespace {
+
+/// Says what it is told to, and once it is armed only when it is let go.
+class Alignment final : public server::smtp::AlignmentCheck {
+ public:
+    explicit Alignment(net::Loop& loop) : go(loop) { go.set(); }
+    net::Task<Result<>> check(server::smtp::AlignmentQuestion question) override {
+        if (!std::exchange(was_asked, true)) asked.set_value(question.author_domain);
+        co_await go.wait();
+        co_return answer;
+    }
+    net::Event go;                    // the loop's
+    std::promise<std::string> asked;  // the first time
+    bool was_asked = false;
+    Result<> answer;
+};
+
+struct Fixture {
+    explicit Fixture(std::uint64_t free_octets_min = 1024)
+        : store([&](storage::StoreOptions& options) { options.free_octets_min = free_octets_min; }) {
+        REQUIRE(crypto::init());
+        alice = store.add_account("alice@a.example");
+        bob = store.add_account("bob@a.example");
+        REQUIRE(store->write({}, [](storage::Tx& tx) -> Result<> {
+            TRY_VOID(tx.catalog().add_alias("@a.example", {"alice@a.example"}));
+            return {};
+        }));
+        auto opened = Directory::open(*store, loop, pool);
+        REQUIRE(opened);
+        directory = *std::move(opened);
+        authenticator = make_authenticator(*store, loop, pool, system_clock(), metrics);
+        backend =
+            make_backend(*store, loop, pool, *authenticator, *directory, "mail.a.example", system_clock(), metrics);
+        options.limits.recipients_max = 3;
+        options.limits.message_octets_max = 5000;
+        door = std::make_unique<ProgramDoor>(
+            ProgramDoorDeps(*store, loop, pool, *backend, &alignment, *directory, options, metrics));
+        runner = std::thread([this] { loop.run(); });
+    }
+    ~Fixture() { stop(); }
+    void stop() {
+        if (!runner.joinable()) return;
+        door->stop();
+        loop.post([this] { tasks.spawn("stop", end()); });
+        runner.join();
+        while (tasks.size() > 0) loop.poll();
+    }
+    net::Task<void> end() {
+        co_await door->join();
+        loop.stop();
+    }
+
+    Submission message(std::vector<std::string> to, std::string from = "alice@a.example") {
+        Submission out;
+        out.account = alice;
+        out.login = "alice@a.example";
+        out.client = "127.0.0.1";
+        out.recipients = std::move(to);
+        out.octets = "From: " + from + "\r\nSubject: x\r\nBcc: secret@c.example\r\n\r\nhello\r\n";
+        out.answer = [](const storage::SubmissionReceipt& receipt) {
+            return receipt.id + " " + receipt.message_id + " " + std::to_string(receipt.recipients.size());
+        };
+        return out;
+    }
+    /// Until the directory has seen what was written last.
+    void reload() {
+        std::promise<void> done;
+        loop.post([&] { tasks.spawn("fresh", fresh(done)); });
+        done.get_future().wait();
+    }
+    net::Task<void> fresh(std::promise<void>& done) {
+        static_cast<void>(co_await directory->fresh());
+        done.set_value();
+    }
+    std::vector<storage::QueueItem> queue() {
+        auto items = store->read([](const storage::Snapshot& s) { return s.queue().list(storage::QueueId{}, 100); });
+        REQUIRE(items);
+        return *items;
+    }
+    std::string queued_octets(storage::QueueId id) {
+        auto text = store->read([&](const storage::Snapshot& s) -> Result<std::string> {
+            TRY(const storage::BodyReader body, s.queue().body(id));
+            return body.read_all();
+        });
+        REQUIRE(text);
+        return *text;
+    }
+
+    test::TempStore store;
+    storage::AccountId alice{}, bob{};
+    Metrics metrics;
+    net::Loop loop;
+    net::ThreadPool pool{"test", 2};
+    net::TaskGroup tasks{loop};
+    std::unique_ptr<Directory> directory;
+    std::unique_ptr<Authenticator> authenticator;
+    std::unique_ptr<server::smtp::Backend> backend;
+    Alignment alignment{loop};
+    server::smtp::SmtpServiceOptions options{"mail.a.example", server::smtp::Kind::submission};
+    std::unique_ptr<ProgramDoor> door;
+    std::thread runner;
+};
+
+}  // namespace
+
+TEST_CASE("what is taken is in the queue and in the mailboxes, with what submission adds and takes off") {
+    Fixture f;
+    const SubmissionOutcome out = f.door->submit(f.message({"x@c.example", "bob@a.example", "nobody"}));
+    REQUIRE_FALSE(out.refusal);
+    REQUIRE(out.recipients.size() == 3);
+    CHECK(out.recipients[0].is_accepted());
+    CHECK(out.recipients[1].is_accepted());
+    CHECK(out.recipients[2].code == 501);
+    REQUIRE(f.queue().size() == 1);
+    const storage::QueueItem item = f.queue().front();
+    CHECK(out.answer == storage::format_queue_id(item.id) + " " + item.message_id + " 3");
+    CHECK(item.reverse_path == "alice@a.example");
+    CHECK(item.account == f.alice);
+    CHECK(item.mail_class == static_cast<std::uint8_t>(storage::QueueClass::transactional));
+    const std::string octets = f.queued_octets(item.id);
+    CHECK(octets.starts_with("Return-Path: <alice@a.example>\r\nReceived: from localhost ([127.0.0.1])\r\n"));
+    CHECK(octets.find("with HTTP") != std::string::npos);
+    CHECK(octets.find("\r\nDate: ") != std::string::npos);
+    CHECK(octets.find("secret@c.example") == std::string::npos);
+    CHECK(f.store.entries(f.bob, "INBOX").size() == 1);
+}
+
+TEST_CASE("the rules are those of submission") {
+    struct Case {
+        const char* name;
+        std::function<void(Fixture&, Submission&)> change;
+        Kind kind;
+        std::string field;
+    };
+    const Case cases[] = {
+        {"another's name", [](Fixture&, Submission& s) { s.octets = "From: bob@a.example\r\n\r\nx"; }, Kind::denied,
+         "from"},
+        {"no author", [](Fixture&, Submission& s) { s.octets = "Subject: x\r\n\r\nx"; }, Kind::invalid, "from"},
+        {"another's envelope", [](Fixture&, Submission& s) { s.sender = "bob@a.example"; }, Kind::denied,
+         "envelope.from"},
+        {"no envelope", [](Fixture&, Submission& s) { s.sender = "nobody"; }, Kind::invalid, "envelope.from"},
+        {"too many", [](Fixture&, Submission& s) { s.recipients.assign(4, "x@c.example"); }, Kind::invalid, "to"},
+        {"nobody", [](Fixture&, Submission& s) { s.recipients.clear(); }, Kind::invalid, "to"},
+        {"unknown here",
+         [](Fixture&, Submission& s) {
+             s.recipients = {"x@[192.0.2.1]", "no one"};
+         },
+         Kind::recipients, "to"},
+        {"too large", [](Fixture&, Submission& s) { s.octets += std::string(5000, 'x'); }, Kind::too_large, "message"},
+        {"bare LF", [](Fixture&, Submission& s) { s.octets += "a\nb"; }, Kind::invalid, "message"},
+        {"two subjects", [](Fixture&, Submission& s) { s.octets = "Subject: y\r\n" + s.octets; }, Kind::invalid,
+         "message"},
+        {"DMARC", [](Fixture& f, Submission&) { f.alignment.answer = Error(Errc::denied, "It would be refused"); },
+         Kind::denied, "from"},
+        {"a disabled account",
+         [](Fixture& f, Submission& s) {
+             REQUIRE(f.store->write({}, [&](storage::Tx& tx) { return tx.catalog().set_disabled(f.bob, true); }));
+             f.reload();
+             s.account = f.bob;
+             s.octets = "From: bob@a.example\r\n\r\nx";
+         },
+         Kind::denied, "from"},
+    };
+    for (const Case& c : cases) {
+        CAPTURE(c.name);
+        Fixture f;
+        Submission one = f.message({"x@c.example"});
+        c.change(f, one);
+        const SubmissionOutcome out = f.door->submit(std::move(one));
+        REQUIRE(out.refusal);
+        CHECK(out.refusal->kind == c.kind);
+        CHECK(out.refusal->field == c.field);
+        CHECK_FALSE(out.refusal->sentence.empty());
+        CHECK(f.queue().empty());
+    }
+}
+
+TEST_CASE("a token of the server writes as whoever owns the author's address") {
+    Fixture f;
+    Submission one = f.message({"x@c.example"}, "noreply@a.example");
+    one.account.reset();
+    REQUIRE_FALSE(f.door->submit(one).refusal);
+    CHECK(f.queue().front().account == f.alice);  // the catch-all's
+    Submission foreign = f.message({"x@c.example"}, "x@other.example");
+    foreign.account.reset();
+    const SubmissionOutcome out = f.door->submit(std::move(foreign));
+    REQUIRE(out.refusal);
+    CHECK(out.refusal->kind == Kind::denied);
+}
+
+TEST_CASE("a stream: its class, who may use it, and who wants none of it") {
+    Fixture f;
+    storage::Stream news;
+    news.name = "news";
+    news.owner = "a.example";
+    news.is_list = true;
+    storage::Stream bobs = news;
+    bobs.name = "bobs";
+    bobs.owner = "bob@a.example";
+    REQUIRE(f.store->write({}, [&](storage::Tx& tx) -> Result<> {
+        TRY_VOID(storage::StreamTx(tx).add(news));
+        TRY_VOID(storage::StreamTx(tx).add(bobs));
+        const storage::SuppressionProof wish(storage::SuppressionReason::unsubscribed, "unsubscribed by POST", "");
+        TRY_VOID(storage::SuppressionTx(tx).add("news", "x@c.example", wish));
+        return {};
+    }));
+    const auto of = [&](std::string stream, std::vector<std::string> to) {
+        Submission one = f.message(std::move(to));
+        one.stream = std::move(stream);
+        return f.door->submit(std::move(one));
+    };
+    for (const char* name : {"none", "bobs"}) {
+        const SubmissionOutcome refused = of(name, {"y@c.example"});
+        REQUIRE(refused.refusal);
+        CHECK(refused.refusal->kind == Kind::denied);
+        CHECK(refused.refusal->field == "stream");
+    }
+    const SubmissionOutcome out = of("news", {"X@c.example", "y@c.example"});
+    REQUIRE_FALSE(out.refusal);
+    CHECK(out.recipients[0].code == 550);
+    CHECK(out.recipients[0].sentence.contains("unsubscribed"));
+    CHECK(out.recipients[1].is_accepted());
+    REQUIRE(f.queue().size() == 1);
+    CHECK(f.queue().front().stream == "news");
+    CHECK(f.queue().front().mail_class == static_cast<std::uint8_t>(storage::QueueClass::bulk));
+    const SubmissionOutcome nobody = of("news", {"x@c.example"});
+    REQUIRE(nobody.refusal);
+    CHECK(nobody.refusal->kind == Kind::recipients);
+    CHECK_FALSE(f.door->submit(f.message({"x@c.example"})).refusal);  // what is not of the stream
+    // Over SMTP the stream is known at the end only: who wants none is left out.
+    Submission by_header = f.message({"x@c.example", "z@c.example"});
+    by_header.octets = "X-Posthouse-Stream: news\r\n" + by_header.octets;
+    REQUIRE_FALSE(f.door->submit(by_header).refusal);
+    const auto last = f.queue().back();
+    const auto left = f.store->read([&](const storage::Snapshot& s) { return s.queue().recipients(last.id); });
+    REQUIRE(left);
+    REQUIRE(left->size() == 1);
+    CHECK(left->front().address == "z@c.example");
+    CHECK_FALSE(f.queued_octets(last.id).contains("X-Posthouse-Stream"));
+}
+
+TEST_CASE("no room is no_space, and nothing is written") {
+    Fixture f(1ULL << 60U);
+    const SubmissionOutcome out = f.door->submit(f.message({"x@c.example"}));
+    REQUIRE(out.refusal);
+    CHECK(out.refusal->kind == Kind::no_space);
+}
+
+TEST_CASE("one key is one message: asked again, after a restart, with another request, and while it is worked on") {
+    Fixture f;
+    const auto with_key = [&](std::string digest) {
+        Submission one = f.message({"x@c.example"});
+        one.key = "k1";
+        one.digest = std::move(digest);
+        return one;
+    };
+    f.loop.post([&f] { f.alignment.go.reset(); });
+    auto first = std::async(std::launch::async, [&] { return f.door->submit(with_key("d1")); });
+    CHECK(f.alignment.asked.get_future().get() == "a.example");
+    const SubmissionOutcome meanwhile = f.door->submit(with_key("d1"));
+    REQUIRE(meanwhile.refusal);
+    CHECK(meanwhile.refusal->kind == Kind::in_work);
+    f.loop.post([&f] { f.alignment.go.set(); });
+    const SubmissionOutcome taken = first.get();
+    REQUIRE_FALSE(taken.refusal);
+    CHECK_FALSE(taken.repeated);
+    const SubmissionOutcome again = f.door->submit(with_key("d1"));
+    CHECK(again.repeated);
+    CHECK(again.answer == taken.answer);
+    const SubmissionOutcome other = f.door->submit(with_key("d2"));
+    REQUIRE(other.refusal);
+    CHECK(other.refusal->kind == Kind::reused_key);
+    CHECK(f.queue().size() == 1);
+}
+
+TEST_CASE("the key in the header of a message counts as well, and leaves with nobody") {
+    Fixture f;
+    Submission one = f.message({"bob@a.example"});
+    one.octets = "Idempotency-Key: \"k7\"\r\n" + one.octets;
+    REQUIRE_FALSE(f.door->submit(one).refusal);
+    CHECK(f.door->submit(one).repeated);
+    CHECK(f.store.entries(f.bob, "INBOX").size() == 1);
+    one.octets = "Idempotency-Key: k8\r\n" + one.octets;
+    const SubmissionOutcome two = f.door->submit(one);
+    REQUIRE(two.refusal);
+    CHECK(two.refusal->kind == Kind::invalid);
+}
+
+TEST_CASE("what was begun ends when the door closes; who comes later hears so") {
+    Fixture f;
+    f.loop.post([&f] { f.alignment.go.reset(); });
+    auto first = std::async(std::launch::async, [&] { return f.door->submit(f.message({"x@c.example"})); });
+    f.alignment.asked.get_future().wait();
+    f.door->stop();
+    const SubmissionOutcome late = f.door->submit(f.message({"x@c.example"}));
+    REQUIRE(late.refusal);
+    CHECK(late.refusal->kind == Kind::unavailable);
+    f.loop.post([&f] { f.alignment.go.set(); });
+    f.stop();
+    CHECK_FALSE(first.get().refusal);
+}
