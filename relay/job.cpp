@@ -78,6 +78,8 @@ net::Task<Result<Job>> load_job(Core& core, const Parcel& parcel, const Target& 
         const std::string& sealing_key = core.deps.store->sealing_key();
         TRY(out.reverse_path, choose_reverse_path(snapshot, out.item, out.recipients, return_path, sealing_key, now));
         if (what == Loading::rows) return out;
+        const std::map<storage::QueueId, storage::QueueItem> items = {{queue, out.item}};
+        TRY(out.suppressed, read_suppressed(snapshot, items, out.recipients, now));
         edit.message_key = fmt::format("{}.{}@{}", storage::format_queue_id(out.item.id), to_unix_ms(out.item.created),
                                        core.deps.hostname);
         TRY(const std::string unsubscribe, list_fields(snapshot, out, sealing_key, core.deps.hostname));

@@ -23,6 +23,7 @@ struct Job {
     std::string reverse_path;                         ///< that it leaves with (relay/reverse_path.h)
     OutgoingMessagePtr message;                       ///< null where it cannot be read
     std::string unreadable;                           ///< why not
+    Suppressed suppressed;                            ///< of the recipients, since they were routed
     Time began{};                                     ///< when its start was recorded
     Job() = default;
 };

@@ -188,6 +188,14 @@ net::Task<void> Lane::carry(Worker& worker, const Parcel& parcel) {
     for (const LaneEntry& entry : parcel.entries) ids.push_back(entry.recipient);
     const Target target = target_of(parcel);
     auto job = co_await load_job(core_, parcel, target, Loading::rows_and_message);
+    if (job && !job->suppressed.empty()) {
+        // Somebody has left while it waited here: it is read and routed anew, without him.
+        schedule_.controller().probe_over();
+        core_.reputation.untaken(target, ids.size());
+        core_.ways.released(target, ids.size());
+        host_.reroute(ids);
+        co_return;
+    }
     if (job) {
         job->target = target;
         const auto staying = co_await attempt(worker, *job, parcel);

@@ -194,4 +194,27 @@ TEST_CASE("of one message only the suppressed recipients fail, in one report; th
     CHECK(house.events(house.send(letter), EventKind::delivered) == 1);
 }
 
+TEST_CASE("who leaves while mail for him waits in a lane gets none of it") {
+    SuppressHouse house;
+    house.remote.always("MAIL", "421 4.7.28 Too many messages, slow down");
+    Mail mail;
+    mail.recipients = {"bob@b.example", "carol@b.example"};
+    mail.mail_class = QueueClass::bulk;
+    const auto queue = house.send(mail);
+    CHECK(house.events(queue, EventKind::delivered) == 0);
+    REQUIRE(house.store->write({}, [&](storage::Tx& tx) -> Result<> {
+        const storage::SuppressionProof proof(SuppressionReason::by_hand, "", "");
+        TRY_VOID(SuppressionTx(tx).add("", "bob@b.example", proof));
+        return {};
+    }));
+    house.remote.always("MAIL", "250 2.1.0 ok");
+    for (int minute = 0; minute < 120 && house.events(queue, EventKind::delivered) == 0; ++minute) {
+        house.clock.advance(std::chrono::minutes(1));
+        house.settle();
+    }
+    CHECK(house.events(queue, EventKind::delivered) == 1);
+    CHECK(house.events(queue, EventKind::suppressed) == 1);
+    CHECK(house.handed_over() == 1);
+}
+
 }  // namespace posthouse::relay
