@@ -312,7 +312,8 @@ class StoreBackend final : public smtp::Backend {
             co_await apply_stream(store_, pool_, loop_, stream_of_client(envelope), *delivery, envelope, clock_.now()));
         if (delivery->outgoing) choose_class(*delivery->outgoing, envelope.wishes);
 
-        CO_TRY_VOID(co_await check_all_wanted(*delivery));
+        // What bears a key may have been taken already, and gets its first answer again; of the rest the relay tells.
+        if (envelope.wishes.key.empty()) CO_TRY_VOID(co_await check_all_wanted(*delivery));
 
         std::vector<storage::StagedBodyPtr> bodies{std::move(staged)};
         const auto client = client_of(envelope);
