@@ -19,6 +19,7 @@ using storage::Webhook;
 using storage::WebhookId;
 
 constexpr std::size_t kScanStep = 500;
+constexpr std::size_t kScanLeast = 16;
 // So many events that nobody wanted are noted in the store at once, not one by one.
 constexpr std::int64_t kNoteScanned = 20'000;
 constexpr Milliseconds kPause{20};  // many commits in a row are one look
@@ -75,8 +76,10 @@ Result<std::vector<storage::Event>> fixed_events(const storage::Snapshot& snapsh
 Result<std::vector<storage::Event>> next_events(const storage::Snapshot& snapshot, const Webhook& hook,
                                                 std::int64_t& scanned) {
     std::vector<storage::Event> out;
+    // Little at first: where it wants most events, whatever is read beyond its batch is read again for the next.
+    std::size_t step = std::clamp<std::size_t>(hook.batch, kScanLeast, kScanStep);
     for (std::size_t looked = 0; looked < kScanMax;) {
-        TRY(const auto some, snapshot.events().behind(scanned, kScanStep));
+        TRY(const auto some, snapshot.events().behind(scanned, step));
         for (const storage::Event& event : some) {
             scanned = event.id;
             if (!storage::wants(hook, event)) continue;
@@ -84,7 +87,8 @@ Result<std::vector<storage::Event>> next_events(const storage::Snapshot& snapsho
             if (out.size() == hook.batch) return out;
         }
         looked += some.size();
-        if (some.size() < kScanStep) return out;
+        if (some.size() < step) return out;
+        step = std::min(step * 4, kScanStep);
     }
     return out;
 }

@@ -15,6 +15,7 @@ namespace posthouse::storage {
 namespace {
 
 constexpr std::int64_t kDayMs = 86'400'000;
+constexpr Milliseconds kPlaceKept{kPlaceDays * kDayMs};
 constexpr std::uint64_t kBaselineDaysLeast = 5;
 constexpr std::uint64_t kBaselineDeliveriesLeast = 20;
 constexpr std::string_view kWayMark = "way ";
@@ -82,17 +83,23 @@ Result<> tell(Tx& tx, EventKind kind, const Place& place, const std::string& sen
     return tx.events().append(event);
 }
 
-Result<bool> look_at(Tx& tx, const Place& place) {
-    Connection& db = context_of(tx).db;
-    TRY(const Baseline usual, baseline(db, place.name, to_unix_ms(tx.now()) / kDayMs));
-    const Milliseconds failing_for = tx.now() - place.failing;
+Result<bool> is_stopped(Connection& db, const Place& place, Time now, Baseline& usual) {
+    if (place.recipients < kStoppedRecipients) return false;  // before what costs
     if (place.name.empty()) {
         // At night it may be one place that is written to at all: that is not everywhere.
         TRY(const std::int64_t failing,
             db.value("SELECT count(*) FROM destinations WHERE place <> '' AND failing_ms <> 0"));
         if (failing < kEverywhereLeast) return false;
     }
-    if (!has_stopped(usual, failing_for, place.tries, place.recipients)) return false;
+    TRY(usual, baseline(db, place.name, to_unix_ms(now) / kDayMs));
+    return has_stopped(usual, now - place.failing, place.tries, place.recipients);
+}
+
+Result<bool> look_at(Tx& tx, const Place& place) {
+    Connection& db = context_of(tx).db;
+    Baseline usual;
+    TRY(const bool stopped, is_stopped(db, place, tx.now(), usual));
+    if (!stopped) return false;
     Refusal refusal;
     refusal.count = place.tries;
     refusal.reply = fmt::format(
@@ -140,7 +147,7 @@ bool has_stopped(const Baseline& usual, Milliseconds failing_for, std::uint64_t 
     return std::pow(1 - passes, static_cast<double>(tries)) < kStoppedChance;
 }
 
-Result<DestinationsSeen> watch_destinations(Tx& tx) {
+Result<DestinationsSeen> watch_destinations(Tx& tx, const DestinationsDue& due) {
     Connection& db = context_of(tx).db;
     DestinationsSeen out;
     TRY(const auto over, places(db.query("SELECT " PLACE_COLUMNS
@@ -151,6 +158,7 @@ Result<DestinationsSeen> watch_destinations(Tx& tx) {
     }
     TRY(const auto failing, candidates(db, tx.now()));
     for (const Place& place : failing) {
+        if (std::ranges::find(due.stopped, place.name) == due.stopped.end()) continue;
         TRY(const bool stopped, look_at(tx, place));
         if (!stopped) continue;
         ++out.stopped;
@@ -158,24 +166,31 @@ Result<DestinationsSeen> watch_destinations(Tx& tx) {
         if (place.name.empty()) break;
     }
     TRY_VOID(db.query("DELETE FROM destinations WHERE max(ok_ms, failing_ms) < ?1 AND incident = 0")
-                 .bind(tx.now() - Milliseconds(kPlaceDays * kDayMs))
+                 .bind(tx.now() - kPlaceKept)
                  .run());
     return out;
 }
 
-Result<bool> destinations_due(Store& store, Time now) {
-    return store.read([now](const Snapshot& snapshot) -> Result<bool> {
+Result<DestinationsDue> destinations_due(Store& store, Time now) {
+    return store.read([now](const Snapshot& snapshot) -> Result<DestinationsDue> {
         Connection& db = context_of(snapshot).db;
+        DestinationsDue out;
         {
-            Query q = db.query("SELECT 1 FROM destinations WHERE incident <> 0 AND failing_ms = 0 LIMIT 1");
-            TRY(const bool over, q.row());
-            if (over) return true;
+            Query q = db.query(
+                "SELECT 1 FROM destinations WHERE (incident <> 0 AND failing_ms = 0) OR (incident = 0 AND max(ok_ms, "
+                "failing_ms) < ?1) LIMIT 1");
+            TRY(out.others, q.bind(now - kPlaceKept).row());
         }
         Query q = db.query("SELECT 1 FROM destinations WHERE place = '' AND incident <> 0");
         TRY(const bool everywhere, q.row());
-        if (everywhere) return false;  // told already, and of all at once
+        if (everywhere) return out;  // told already, and of all at once
         TRY(const auto failing, candidates(db, now));
-        return !failing.empty();
+        for (const Place& place : failing) {
+            Baseline usual;
+            TRY(const bool stopped, is_stopped(db, place, now, usual));
+            if (stopped) out.stopped.push_back(place.name);
+        }
+        return out;
     });
 }
 

@@ -12,6 +12,7 @@
 /// counts among the others (storage/report_tally.h).
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "protocols/base/clock.h"
 #include "protocols/base/result.h"
@@ -46,8 +47,15 @@ struct DestinationsSeen {
     std::uint64_t stopped = 0;
     std::uint64_t resumed = 0;
 };
-Result<DestinationsSeen> watch_destinations(Tx& tx);
-/// Whether there is anything to write: asked of a snapshot first.
-Result<bool> destinations_due(Store& store, Time now);
+/// What there is to write: worked out of a snapshot, since a baseline costs a look at four weeks of figures, and a
+/// domain that has died is looked at again and again.
+struct DestinationsDue {
+    std::vector<std::string> stopped;  ///< places
+    bool others = false;               ///< some are over, or to be forgotten
+    bool any() const { return others || !stopped.empty(); }
+};
+Result<DestinationsDue> destinations_due(Store& store, Time now);
+/// Of what was due; what has changed since is left alone.
+Result<DestinationsSeen> watch_destinations(Tx& tx, const DestinationsDue& due);
 
 }  // namespace posthouse::storage

@@ -18,6 +18,15 @@ namespace {
 
 constexpr std::size_t kAnswerOctetsMax = 300;
 
+/// Scheme and host: the rest may hold a secret, and an incident is told by mail.
+std::string place_of_url(std::string_view url) {
+    const std::size_t scheme = std::min(url.find("://"), url.size());
+    std::string_view host = url.substr(std::min(scheme + 3, url.size()));
+    host = host.substr(0, host.find_first_of("/?#"));
+    if (const std::size_t at = host.rfind('@'); at != std::string_view::npos) host.remove_prefix(at + 1);
+    return fmt::format("{}://{}", url.substr(0, scheme), host);
+}
+
 Webhook webhook_of(const Query& row) {
     Webhook out;
     out.id = row.id<WebhookId>(0);
@@ -293,7 +302,7 @@ Result<bool> WebhookTx::give_up(const Webhook& hook, std::string_view answer) {
     if (db_.changes() != 1) return false;
     Refusal refusal;
     refusal.reply = said;
-    refusal.remote = hook.url;
+    refusal.remote = place_of_url(hook.url);
     refusal.count = hook.tries + 1;
     TRY_VOID(IncidentTx(tx_).note(incident_key(hook), refusal));
     return true;

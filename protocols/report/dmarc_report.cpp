@@ -14,6 +14,8 @@
 namespace posthouse::report {
 namespace {
 
+constexpr std::uint64_t kRecordCountMax = 1'000'000'000;  // of one row: sums of many must not overflow
+
 std::string lower(std::string_view text) { return ascii::to_lower(text); }
 
 std::int64_t seconds_of(std::string_view text) {
@@ -52,7 +54,9 @@ constexpr Value kValues[] = {
     {"policy_published/discovery_method", [](DmarcReport& r, std::string_view v) { r.discovery_method = lower(v); }},
     {"record/row/source_ip", [](DmarcReport& r, std::string_view v) { record(r).source_ip = lower(v); }},
     {"record/row/count",
-     [](DmarcReport& r, std::string_view v) { record(r).count = ascii::parse_number(v).value_or(0); }},
+     [](DmarcReport& r, std::string_view v) {
+         record(r).count = std::min(ascii::parse_number(v).value_or(0), kRecordCountMax);
+     }},
     {"record/row/policy_evaluated/disposition",
      [](DmarcReport& r, std::string_view v) { record(r).disposition = lower(v); }},
     {"record/row/policy_evaluated/dkim", [](DmarcReport& r, std::string_view v) { record(r).dkim = lower(v); }},

@@ -216,6 +216,7 @@ TEST_CASE("who takes nothing for days is paused, and the postmaster told once; r
     REQUIRE(open->size() == 1);
     CHECK(open->front().key.kind == storage::IncidentKind::webhook);
     CHECK(open->front().key.domain == "panel");
+    CHECK(open->front().remote == "https://hooks.example.net");  // the path may hold a secret, and this is mailed
     f.house.clock.advance(std::chrono::hours(48));
     f.tell();
     CHECK(f.listener.requests.size() == tries);

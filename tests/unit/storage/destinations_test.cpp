@@ -96,8 +96,8 @@ struct Office {
         clock.at += hours(1);
         const auto due = destinations_due(*store, clock.at);
         REQUIRE(due);
-        if (!*due) return;
-        const auto seen = store->write_value({}, [](Tx& tx) { return watch_destinations(tx); });
+        if (!due->any()) return;
+        const auto seen = store->write_value({}, [&](Tx& tx) { return watch_destinations(tx, *due); });
         if (!seen) FAIL(seen.error().context);
         stopped += seen->stopped;
         resumed += seen->resumed;

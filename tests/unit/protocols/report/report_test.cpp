@@ -144,6 +144,10 @@ TEST_CASE("XML that strangers make: document types, depth, and what is no report
     for (int i = 0; i < 100; ++i) deep += "<a>";
     for (int i = 0; i < 100; ++i) deep += "</a>";
     CHECK(parse_dmarc_report(feedback(deep)).error().code == Errc::too_large);
+    // Sums over many such rows must hold.
+    const auto huge = parse_dmarc_report(feedback("<record><row><count>9223372036854775807</count></row></record>"));
+    REQUIRE(huge);
+    CHECK(huge->records.front().count == 1'000'000'000);
     CHECK(parse_dmarc_report("<html></html>").error().code == Errc::invalid);
     CHECK(parse_dmarc_report("<feedback></feedback>").error().code == Errc::invalid);
     CHECK(parse_dmarc_report("<feedback>").error().code == Errc::invalid);

@@ -67,6 +67,12 @@ TEST_CASE("a whole store comes back: texts, flags, key; UIDVALIDITY is new and t
                 seen.push_back(box.uid_validity);
             }
             REQUIRE(TempStore::deliver_in(*store, house.alice, "new mail"));
+            // What went out after the backup is known elsewhere by its number: none is given twice.
+            const auto newest = [&](Store& of) {
+                const auto all = of.read([](const Snapshot& s) { return s.events().behind(0, 1000); });
+                return all->empty() ? std::int64_t{0} : all->back().id;
+            };
+            CHECK(newest(*store) > newest(*house.store) + 1000);
         }
         CHECK(backup::restore(house.target, "", data, {}, {}).error().context.find("holds a store") !=
               std::string::npos);
