@@ -26,6 +26,17 @@ Verdict verdict_of(const storage::Suppression& suppression) {
     return {Fate::failed, storage::status_of(suppression.reason), told.why + ". " + told.what_to_do};
 }
 
+namespace {
+
+// Whose mail it is. What an account sends with a null sender is its mail all the same; our own reports are nobody's.
+std::string owner_of(const storage::Snapshot& snapshot, const storage::QueueItem& item) {
+    if (!item.reverse_path.empty() || !item.account) return item.reverse_path;
+    const auto account = snapshot.catalog().account(*item.account);
+    return account ? account->address : std::string();
+}
+
+}  // namespace
+
 Result<Suppressed> read_suppressed(const storage::Snapshot& snapshot,
                                    const std::map<storage::QueueId, storage::QueueItem>& items,
                                    std::span<const storage::QueueRecipient> recipients, Time now) {
@@ -39,10 +50,12 @@ Result<Suppressed> read_suppressed(const storage::Snapshot& snapshot,
         const auto mail = recipients.first(static_cast<std::size_t>(end - recipients.begin()));
         recipients = recipients.subspan(mail.size());
         const storage::QueueItem& item = items.at(queue);
-        if (!is_ours(item) || !storage::may_stop(rule, item.mail_class)) continue;
+        if (!item.forwarded_by.empty() || !storage::may_stop(rule, item.mail_class)) continue;
+        const std::string owner = owner_of(snapshot, item);
+        if (owner.empty()) continue;
         std::vector<std::string> addresses;
         for (const storage::QueueRecipient& one : mail) addresses.push_back(one.address);
-        std::vector<std::string> scopes = storage::suppression_scopes(item.reverse_path);
+        std::vector<std::string> scopes = storage::suppression_scopes(owner);
         if (!item.stream.empty()) scopes.push_back(item.stream);
         TRY(const auto found, view.find(scopes, addresses, now));
         for (const storage::Suppression& suppression : found) {

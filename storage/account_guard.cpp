@@ -113,10 +113,15 @@ Result<std::int64_t> AccountGuardTx::count_fresh(AccountId account, const std::v
 }
 
 Result<> AccountGuardTx::submitted(QueueId queue, const NewQueueItem& item) {
-    if (!item.account || item.reverse_path.empty() || item.recipients.empty()) return {};
+    if (!item.account || item.recipients.empty()) return {};
     TRY(const std::string mode, setting_text(tx_.catalog(), "guard.accounts"));
     if (mode == "off") return {};
     const AccountId account = *item.account;
+    TRY(const auto held, held_under(tx_, account));
+    if (item.reverse_path.empty()) {
+        // A report is no letter and says nothing of an account, but one that is held sends nothing.
+        return held ? hold_item(tx_, queue, *held) : Result<>();
+    }
     TRY(const std::int64_t fresh, count_fresh(account, item.recipients));
     const bool is_letter = item.mail_class != static_cast<std::uint8_t>(QueueClass::bulk);
     TRY_VOID(
@@ -126,7 +131,6 @@ Result<> AccountGuardTx::submitted(QueueId queue, const NewQueueItem& item) {
                   "fresh = fresh + ?5")
             .bind(account, hour_number(tx_.now()), is_letter, static_cast<std::int64_t>(item.recipients.size()), fresh)
             .run());
-    TRY(const auto held, held_under(tx_, account));
     if (held) return hold_item(tx_, queue, *held);
     return judge(account);
 }
@@ -157,7 +161,7 @@ Result<> AccountGuardTx::judge(AccountId account) {
     // What waits already is held with it.
     std::vector<QueueId> queues;
     {
-        Query q = db_.query("SELECT id FROM queue_items WHERE account = ?1 AND reverse_path <> '' ORDER BY id");
+        Query q = db_.query("SELECT id FROM queue_items WHERE account = ?1 ORDER BY id");
         q.bind(account);
         for (;;) {
             TRY(const bool more, q.row());

@@ -561,7 +561,7 @@ CREATE TABLE submission_keys (
     id      INTEGER PRIMARY KEY AUTOINCREMENT,  -- in order of arrival
     owner   TEXT NOT NULL,                      -- whose key: 'a7' accounts.id, 'c3' relay_clients.id
     key     TEXT NOT NULL,                      -- as it was given
-    digest  BLOB NOT NULL,                      -- SHA-256 of the request; empty: handed in by SMTP
+    digest  BLOB NOT NULL,                      -- SHA-256 of the request; 'rcpt:...': SMTP
     message INTEGER NOT NULL,                   -- messages.id (the row may be gone)
     queue   INTEGER NOT NULL,                   -- queue_items.id (likewise); 0: it went to mailboxes here only
     answer  TEXT NOT NULL,                      -- what the API said, word for word; '': handed in by SMTP

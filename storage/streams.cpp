@@ -47,8 +47,8 @@ Stream stream_of(const Query& row) {
 
 Result<> check(const Stream& stream) {
     if (!is_stream_name(stream.name)) {
-        return Error(Errc::invalid, fmt::format("the name of a stream is 1 to {} letters, digits, '-' and '_', and "
-                                                "begins with a letter",
+        return Error(Errc::invalid, fmt::format("the name of a stream is 1 to {} lower-case letters, digits, '-' and "
+                                                "'_', and begins with a letter",
                                                 kStreamNameMax));
     }
     if (stream.owner.empty() || std::ranges::any_of(stream.owner, ascii::is_space)) {
@@ -61,6 +61,7 @@ Result<> check(const Stream& stream) {
 
 bool is_stream_name(std::string_view name) {
     const auto fits = [](char c) { return ascii::is_alnum(c) || c == '-' || c == '_'; };
+    if (std::ranges::any_of(name, [](char c) { return c != ascii::lower(c); })) return false;
     return !name.empty() && name.size() <= kStreamNameMax && ascii::is_alpha(name.front()) &&
            std::ranges::all_of(name, fits);
 }

@@ -37,7 +37,8 @@ struct Stream {
     Time created{};
 };
 
-/// Letters, digits, '-' and '_', beginning with a letter.
+/// Lower-case letters, digits, '-' and '_', beginning with a letter: it is a scope of suppressions too, and those are
+/// lower case.
 bool is_stream_name(std::string_view name);
 /// Whether mail of this author, handed in by this login (address of an account, name of a relay client), may be of it.
 bool may_use(const Stream& stream, std::string_view author, std::string_view login);

@@ -37,7 +37,7 @@ std::string submission_owner(RelayClientId client);
 
 /// What was accepted under a key.
 struct KeptSubmission {
-    std::string digest;  ///< of the request; "" for SMTP
+    std::string digest;  ///< of the request; for SMTP "rcpt:" and 8 octets for each recipient
     MessageId message{};
     QueueId queue{};  ///< 0: it went to mailboxes here only
     std::string answer;
@@ -65,7 +65,7 @@ class SubmissionView {
 class SubmissionTx final : public SubmissionView {
  public:
     explicit SubmissionTx(Tx& tx);
-    /// `owner` must not have the key (find()); `kept.made` is now. Forgets a few of the oldest on the way.
+    /// In place of what `owner` had under the key; `kept.made` is now. Forgets a few of the oldest on the way.
     Result<> keep(std::string_view owner, std::string_view key, const KeptSubmission& kept);
     Result<> note(MessageId message, const SubmissionNotes& notes);
 
@@ -96,7 +96,7 @@ struct Submission {
     std::optional<AccountId> account;   ///< in whose name; nothing: whoever owns the author's address
     std::string login;                  ///< how the log calls it
     std::string client;                 ///< address it comes from
-    std::optional<std::string> sender;  ///< reverse-path, "" the null one; nothing: the author's address
+    std::optional<std::string> sender;  ///< reverse-path, an address; nothing: the author's
     std::vector<std::string> recipients;
     std::string octets;  ///< the message, lines ended by CRLF
     std::string envid;

@@ -129,8 +129,9 @@ Result<std::vector<Suppression>> SuppressionView::find(std::span<const std::stri
     for (const std::string& address : addresses) {
         const std::string folded = ascii::to_lower(address);
         for (const std::string& scope : scopes) {
+            const std::string where = ascii::to_lower(scope);
             q.reset();
-            q.bind(folded, scope, now);
+            q.bind(folded, where, now);
             TRY_VOID(take_all(q, out));
         }
     }

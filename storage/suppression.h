@@ -84,7 +84,7 @@ class SuppressionView {
  public:
     explicit SuppressionView(const Snapshot& snapshot);
     explicit SuppressionView(Tx& tx);
-    /// Those in force of these addresses (any case) within these scopes: one statement, a key look-up for each pair.
+    /// Those in force of these addresses within these scopes (any case): one statement, a key look-up for each pair.
     Result<std::vector<Suppression>> find(std::span<const std::string> scopes, std::span<const std::string> addresses,
                                           Time now) const;
     /// All that is known of an address, past and undone too.

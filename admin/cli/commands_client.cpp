@@ -92,7 +92,7 @@ Result<RelayClientChange> read_change(const Invocation& call) {
         change.mail_class = storage::parse_class(call.get("--class"));
         if (!change.mail_class) return Error(Errc::invalid, "--class takes interactive, transactional or bulk");
     }
-    if (call.has("--stream")) change.stream = call.get("--stream");
+    if (call.has("--stream")) change.stream = ascii::to_lower(call.get("--stream"));
     return change;
 }
 
@@ -106,9 +106,10 @@ std::string make_password(std::string& digest) {
 void tell_password(Invocation& call, const std::string& name, const std::string& password) {
     if (password.empty()) return;
     call.out().say(password);
-    call.out().say(fmt::format("It logs in as {} with this password, on the submission ports over TLS. Keep it now: "
-                               "it is not shown again.",
-                               name));
+    call.out().say(
+        fmt::format("It logs in as {} with this password, on the submission ports over TLS. Keep it now: "
+                    "it is not shown again.",
+                    name));
 }
 
 void tell_address(Invocation& call) {

@@ -42,7 +42,7 @@ Result<> stream_show(Invocation& call) {
     TRY(storage::Store* const store, call.store());
     TRY(const Settings settings, call.settings());
     TRY(const Record row, store->read([&](const Snapshot& snapshot) -> Result<Record> {
-        TRY(const Stream one, known_stream(snapshot, call.get("NAME")));
+        TRY(const Stream one, known_stream(snapshot, ascii::to_lower(call.get("NAME"))));
         Record out = record_of(one);
         TRY(const std::uint64_t recipients, StreamView(snapshot).recipient_count(one.name));
         TRY(const std::string url, storage::setting_text(snapshot.catalog(), "unsubscribe.url"));
@@ -87,7 +87,7 @@ Result<> check_owner(const Snapshot& snapshot, const std::string& owner) {
 // stream add NAME --owner DOMAIN|ACCOUNT [--class C] [--list]
 Result<> stream_add(Invocation& call) {
     Stream stream;
-    stream.name = call.get("NAME");
+    stream.name = ascii::to_lower(call.get("NAME"));
     TRY_VOID(take_options(call, stream));
     if (stream.owner.empty()) return Error(Errc::invalid, "say whose it is: --owner example.org, or an account");
     TRY(storage::Store* const store, call.store());
@@ -103,7 +103,7 @@ Result<> stream_add(Invocation& call) {
 Result<> stream_set(Invocation& call) {
     TRY(storage::Store* const store, call.store());
     TRY(Stream stream, store->read([&](const Snapshot& snapshot) -> Result<Stream> {
-        TRY(Stream one, known_stream(snapshot, call.get("NAME")));
+        TRY(Stream one, known_stream(snapshot, ascii::to_lower(call.get("NAME"))));
         TRY_VOID(take_options(call, one));
         TRY_VOID(check_owner(snapshot, one.owner));
         return one;
@@ -116,7 +116,7 @@ Result<> stream_set(Invocation& call) {
 
 // stream remove NAME
 Result<> stream_remove(Invocation& call) {
-    const std::string name = call.get("NAME");
+    const std::string name = ascii::to_lower(call.get("NAME"));
     TRY(storage::Store* const store, call.store());
     TRY_VOID(store->write({}, [&](storage::Tx& tx) { return storage::StreamTx(tx).remove(name); }));
     if (call.out().json()) call.out().record(Record().add("removed", name));

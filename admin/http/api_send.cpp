@@ -103,24 +103,31 @@ std::optional<Submission> begin(const Call& call) {
     out.login = call.token->account ? call.token->address : call.token->name;
     out.client = call.request.client;
     out.answer = receipt_text;
-    if (call.request.idempotency_key.empty()) return out;
-    const auto key = parse_submission_key(call.request.idempotency_key);
+    if (!call.request.idempotency_key) return out;
+    const auto key = parse_submission_key(*call.request.idempotency_key);
     if (!key) return std::nullopt;
     out.key = *key;
     return out;
 }
 
 HttpAnswer bad_key() {
-    return problem(400, fmt::format("A key is 1 to {} characters of printable ASCII.", kSubmissionKeyOctetsMax),
+    return problem(400,
+                   fmt::format("A key is 1 to {} characters of printable ASCII, given once.", kSubmissionKeyOctetsMax),
                    "Idempotency-Key");
+}
+
+std::optional<HttpAnswer> refuse_many(const Call& call) {
+    if (count_json_values(call.body) <= kJsonValuesMax) return std::nullopt;
+    return problem(413, fmt::format("A request may hold {} values; send it in parts.", kJsonValuesMax));
 }
 
 HttpAnswer send_message(Call& call) {
     auto submission = begin(call);
     if (!submission) return bad_key();
     if (!call.deps.submit) return problem(503, "Nothing is sent by this process.");
+    if (auto many = refuse_many(call)) return *std::move(many);
     const Poco::JSON::Object::Ptr object = parse_json_object(call.body);
-    if (!object) return problem(400, "The body is no JSON object.");
+    if (!object) return problem(400, "The body is no JSON object, or a member stands in it twice.");
     if (!submission->key.empty()) submission->digest = digest_of("send", call.body);
     std::string().swap(call.body);
     if (const auto wrong = read_message(*object, "", system_random(), *submission)) {
@@ -133,7 +140,7 @@ HttpAnswer send_mail(Call& call) {
     auto submission = begin(call);
     if (!submission) return bad_key();
     if (!call.deps.submit) return problem(503, "Nothing is sent by this process.");
-    if (!submission->key.empty()) submission->digest = digest_of(call.request.target, call.body);
+    submission->digest = digest_of(call.request.target, call.body);  // the key may stand in the message too
     if (const auto wrong = read_mail(std::move(call.body), call.query, *submission)) {
         return problem(422, wrong->sentence, wrong->field);
     }
@@ -150,7 +157,6 @@ HttpAnswer send_one(const Call& call, const Submission& common, const Poco::Dyna
     if (!one.key.empty()) {
         one.key += fmt::format("#{}", at);
         one.digest = digest_of("batch", text_of(*object));
-        if (!is_submission_key(one.key)) return bad_key();
     }
     if (const auto wrong = read_message(*object, place + ".", system_random(), one)) {
         return problem(422, wrong->sentence, wrong->field);
@@ -162,8 +168,11 @@ HttpAnswer send_batch(Call& call) {
     const auto common = begin(call);
     if (!common) return bad_key();
     if (!call.deps.submit) return problem(503, "Nothing is sent by this process.");
+    // Each message's key has its number behind it.
+    if (!common->key.empty() && !is_submission_key(common->key + "#" + std::to_string(kBatchMax - 1))) return bad_key();
+    if (auto many = refuse_many(call)) return *std::move(many);
     const Poco::JSON::Object::Ptr object = parse_json_object(call.body);
-    if (!object) return problem(400, "The body is no JSON object.");
+    if (!object) return problem(400, "The body is no JSON object, or a member stands in it twice.");
     std::string().swap(call.body);
     const Poco::JSON::Array::Ptr messages = object->getArray("messages");
     if (messages.isNull() || object->size() != 1 || messages->size() == 0 || messages->size() > kBatchMax) {

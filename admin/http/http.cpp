@@ -26,6 +26,11 @@ using SteadyTime = std::chrono::steady_clock::time_point;
 
 Poco::Timespan span_of(std::chrono::milliseconds time) { return {0, time.count() * 1000}; }
 
+std::size_t count_of(const HTTPServerRequest& request, std::string_view field) {
+    const auto is_it = [field](const auto& one) { return ascii::equals_ci(one.first, field); };
+    return static_cast<std::size_t>(std::count_if(request.begin(), request.end(), is_it));
+}
+
 // Poco bounds each field (8 KiB, at most 100 of them); the sum is judged by the router.
 std::size_t header_octets(const HTTPServerRequest& request) {
     std::size_t total = 0;
@@ -58,7 +63,7 @@ class Body {
     bool drop(std::uint64_t octets) {
         if (used_) return !failed_;
         if (request_.getExpectContinue() || octets > kUnreadOctetsMax) return octets == 0;
-        const SteadyTime end = std::chrono::steady_clock::now() + time_max_;
+        const SteadyTime end = std::chrono::steady_clock::now() + std::min(time_max_, kUnreadTimeMax);
         std::uint64_t gone = 0;
         std::string piece;
         while (gone < octets) {
@@ -107,14 +112,19 @@ class Handler final : public Poco::Net::HTTPRequestHandler {
         asked.header_octets = header_octets(request);
         asked.authorization = request.get("Authorization", "");
         asked.content_type = request.get("Content-Type", "");
-        asked.idempotency_key = request.get("Idempotency-Key", "");
+        const std::size_t keys = count_of(request, "Idempotency-Key");
+        if (keys > 0) asked.idempotency_key = keys == 1 ? request.get("Idempotency-Key") : std::string();
         asked.chunked = request.has("Transfer-Encoding");
         asked.content_octets = length_of(request);
         Body body(request, response, times_.body_max + time_for(asked.content_octets.value_or(0)));
         asked.read_body = [&] { return body.read(asked.content_octets.value_or(0)); };
-        const HttpAnswer made = router_.route(asked);
+        // A proxy may read another length than we, and what is left over would be a request (RFC 9112 6.3, 11.2).
+        const std::size_t lengths = count_of(request, "Content-Length");
+        const bool is_framed = lengths == 0 || (lengths == 1 && asked.content_octets);
+        const HttpAnswer made = is_framed ? router_.route(asked)
+                                          : problem(400, "Content-Length is given once, in digits.", "Content-Length");
         // A body whose end is not known cannot be passed over.
-        const bool clean = !asked.chunked && body.drop(asked.content_octets.value_or(0));
+        const bool clean = is_framed && !asked.chunked && body.drop(asked.content_octets.value_or(0));
         if (!clean) response.setKeepAlive(false);
         send(request, response, made);
         static_cast<HTTPServerRequestImpl&>(request).socket().setReceiveTimeout(span_of(times_.receive_max));

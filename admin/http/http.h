@@ -20,6 +20,7 @@ namespace posthouse::admin {
 inline constexpr int kThreadsMax = 8;
 inline constexpr int kQueuedMax = 32;
 inline constexpr std::size_t kUnreadOctetsMax = 1024UL * 1024;
+inline constexpr std::chrono::milliseconds kUnreadTimeMax{500};  ///< how long a refused body is waited for
 
 struct HttpTimes {
     std::chrono::milliseconds receive_max{10'000};  ///< for the next octets of a header

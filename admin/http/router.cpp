@@ -78,7 +78,7 @@ bool answers(const Endpoint& row, std::string_view method) {
     return row.method == method || (row.method == "GET" && method == "HEAD");
 }
 
-// "a=b&c=d"; nothing where an escape is broken or a name comes twice.
+// "a=b&c=d"; nothing where an escape is broken, a name comes twice, or it is no UTF-8.
 std::optional<std::map<std::string, std::string>> parse_query(std::string_view text) {
     std::map<std::string, std::string> out;
     while (!text.empty()) {
@@ -89,7 +89,9 @@ std::optional<std::map<std::string, std::string>> parse_query(std::string_view t
         const auto name = percent_decode(pair.substr(0, equals), Plus::is_blank);
         const auto value = percent_decode(
             equals == std::string_view::npos ? std::string_view() : pair.substr(equals + 1), Plus::is_blank);
-        if (!name || !value || !out.emplace(*name, *value).second) return std::nullopt;
+        // Texts end up in JSON, which is UTF-8.
+        const bool is_text = name && value && ascii::is_valid_utf8(*name) && ascii::is_valid_utf8(*value);
+        if (!is_text || !out.emplace(*name, *value).second) return std::nullopt;
     }
     return out;
 }
@@ -154,6 +156,8 @@ int status_of(Errc code) {
 
 void log_answer(const Call& call, std::string_view path, const HttpAnswer& made) {
     const bool is_api = path.starts_with("/api/");
+    constexpr std::string_view kTokens = "/unsubscribe/";  // what stands behind it is a secret of its reader
+    if (path.starts_with(kTokens)) path = kTokens;
     const auto line = [&] {
         return fmt::format("{} {} from {}{}: {}", call.request.method, path, call.request.client,
                            call.token ? " by " + call.token->name : std::string(), made.status);
@@ -217,9 +221,11 @@ HttpAnswer problem(const Error& error, std::string_view field) {
 
 // What a POST needs before its body is read.
 std::optional<HttpAnswer> Router::take_body(Call& call, Takes takes) {
+    // Nothing in it counts: nobody waits for it.
+    if (takes == Takes::form) return std::nullopt;
     const HttpRequest& request = call.request;
     const std::string_view wanted = takes == Takes::mail ? "message/rfc822" : "application/json";
-    if (takes != Takes::form && !is_type(request.content_type, wanted)) {
+    if (!is_type(request.content_type, wanted)) {
         HttpAnswer out = problem(415, fmt::format("The body must be {}.", wanted), "Content-Type");
         out.fields.emplace_back("Accept", std::string(wanted));  // RFC 9110 15.5.16
         return out;
@@ -310,7 +316,9 @@ HttpAnswer Router::answer(Call& call, std::string_view path) {
         row = one;
         for (const std::string_view segment : *found) {
             const auto decoded = percent_decode(segment, Plus::is_plus);
-            if (!decoded) return problem(400, "The path has a broken escape.");
+            if (!decoded || !ascii::is_valid_utf8(*decoded)) {
+                return problem(400, "The path has a broken escape, or is no UTF-8.");
+            }
             call.segments.push_back(*decoded);
         }
     }
@@ -326,7 +334,7 @@ HttpAnswer Router::answer(Call& call, std::string_view path) {
     const std::size_t mark = request.target.find('?');
     auto query =
         parse_query(mark == std::string::npos ? std::string_view() : std::string_view(request.target).substr(mark + 1));
-    if (!query) return problem(400, "The query has a broken escape or a name twice.");
+    if (!query) return problem(400, "The query has a broken escape, a name twice, or is no UTF-8.");
     call.query = *std::move(query);
     if (row->method != "POST") return row->answer(call);
     const std::uint64_t octets = request.content_octets.value_or(0);

@@ -66,7 +66,7 @@ struct HttpRequest {
     std::size_t header_octets = 0;
     std::string authorization;
     std::string content_type;
-    std::string idempotency_key;                  ///< the Idempotency-Key field as it came; "" for none
+    std::optional<std::string> idempotency_key;   ///< the Idempotency-Key field as it came; "" where it came twice
     std::optional<std::uint64_t> content_octets;  ///< Content-Length
     bool chunked = false;                         ///< any Transfer-Encoding
     /// Reads the body, content_octets long. Errc::timeout, closed.
@@ -99,7 +99,7 @@ enum class Takes {
     json,      ///< up to kBodyOctetsMax
     messages,  ///< JSON with messages in it: as long as one message may be, in base64
     mail,      ///< message/rfc822
-    form,      ///< of any type, up to kBodyOctetsMax, and not looked at
+    form,      ///< nothing: whatever comes is not waited for
 };
 
 /// A row. `account`: the first "{}" of the path is an address, and the token must be good for it; `server`: the token

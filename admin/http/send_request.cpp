@@ -1,8 +1,6 @@
 #include "admin/http/send_request.h"
 
-#include <Poco/Exception.h>
 #include <Poco/JSON/Array.h>
-#include <Poco/JSON/Parser.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -10,7 +8,6 @@
 #include <string_view>
 
 #include "protocols/base/ascii.h"
-#include "protocols/base/log.h"
 #include "protocols/mime/address.h"
 #include "protocols/mime/compose.h"
 #include "protocols/mime/encoding.h"
@@ -106,9 +103,11 @@ Fault read_address_text(const std::string& text, const std::string& field, std::
     if (std::ranges::any_of(text, ascii::is_control)) {
         return fault(field, "An address must not hold control characters.");
     }
-    const std::vector<Address> found = mime::parse_address_list(text);
-    if (found.empty()) return fault(field, "This is no address, local@domain or Name <local@domain>.");
-    for (const Address& one : found) {
+    const auto found = mime::parse_mailbox_list(text, /*with_groups=*/false);
+    if (!found || found->empty()) {
+        return fault(field, "This is no address, local@domain or Name <local@domain>; between several stands a comma.");
+    }
+    for (const Address& one : *found) {
         if (auto wrong = check_address(one, field, out)) return wrong;
     }
     return std::nullopt;
@@ -274,8 +273,9 @@ Fault take_class(const std::string& text, const std::string& field, storage::Sub
 }
 
 Fault take_stream(const std::string& text, const std::string& field, storage::Submission& out) {
-    if (!storage::is_stream_name(text)) return fault(field, "This is no name of a stream; posthouse stream list.");
-    out.stream = text;
+    out.stream = ascii::to_lower(text);
+    if (!storage::is_stream_name(out.stream))
+        return fault(field, "This is no name of a stream; posthouse stream list.");
     return std::nullopt;
 }
 
@@ -405,6 +405,7 @@ Fault read_envelope_member(Reading& r, const std::string& name, const std::strin
     std::string text;
     if (auto wrong = read_line(value, field, kSubjectOctetsMax, text)) return wrong;
     if (name == "from") {
+        if (text.empty()) return fault(field, "Mail of a program has a sender; without this it is the author.");
         r.out.sender = text;
         return std::nullopt;
     }
@@ -472,33 +473,47 @@ Fault take_query(const std::string& name, const std::string& value, storage::Sub
     if (name == "notify") return take_notify(split(value), name, out);
     if (name == "ret") return take_ret(value, name, out);
     if (name == "from") {
+        if (value.empty()) return fault(name, "Mail of a program has a sender; without this it is the author.");
         out.sender = value;
     } else if (name == "to") {
         std::vector<Address> addresses;
-        if (auto wrong = read_address_text(value, name, addresses)) return wrong;
+        if (auto wrong = read_address_text(value, name, addresses)) {
+            if (value.contains(' ')) wrong->sentence += " A + is written %2B in a query.";
+            return wrong;
+        }
         out.recipients = specs(addresses);
     } else if (name == "require_tls") {
-        if (value == "1" || value == "true") out.tls = storage::TlsWish::require;
+        const bool wanted = value == "1" || value == "true";
+        if (!wanted && value != "0" && value != "false") return fault(name, "This is true or false.");
+        if (wanted) out.tls = storage::TlsWish::require;
     } else {
         return fault(name, "There are from, to, stream, class, tags, envid, notify, ret and require_tls.");
     }
     return std::nullopt;
 }
 
-}  // namespace
-
-Poco::JSON::Object::Ptr parse_json_object(const std::string& body) {
-    if (!ascii::is_valid_utf8(body)) return nullptr;
-    try {
-        Poco::JSON::Parser parser;
-        parser.setDepth(kJsonDepthMax);
-        const Var value = parser.parse(body);
-        if (value.type() == typeid(Poco::JSON::Object::Ptr)) return value.extract<Poco::JSON::Object::Ptr>();
-    } catch (const Poco::Exception& e) {
-        log::debug("http", "a body is no JSON: {}", e.displayText());
+// To, Cc and Bcc of the message itself.
+Fault read_header_recipients(storage::Submission& out) {
+    const mime::Fields fields = mime::parse_fields(out.octets);
+    std::vector<Address> addresses;
+    for (const std::string_view name : {"To", "Cc", "Bcc"}) {
+        for (const std::string_view value : mime::find_all(fields, name)) {
+            const auto found = mime::parse_mailbox_list(value, /*with_groups=*/true);
+            if (!found || !ascii::is_valid_utf8(value)) {
+                return fault("to", fmt::format("The field {} is no list of addresses, or no UTF-8: mend it, or name "
+                                               "the recipients in the query.",
+                                               name));
+            }
+            for (const Address& one : *found) {
+                if (auto wrong = check_address(one, "to", addresses)) return wrong;
+            }
+        }
     }
-    return nullptr;
+    out.recipients = specs(addresses);
+    return std::nullopt;
 }
+
+}  // namespace
 
 std::optional<SendFault> read_message(const Poco::JSON::Object& object, const std::string& prefix, Random& random,
                                       storage::Submission& out) {
@@ -529,14 +544,7 @@ std::optional<SendFault> read_mail(std::string body, const std::map<std::string,
     // A file of this machine has its own line ends; what has both kinds is judged as any message is.
     out.octets = body.contains('\r') ? std::move(body) : mime::normalise_crlf(body);
     if (!query.contains("to")) {
-        const mime::Fields fields = mime::parse_fields(out.octets);
-        for (const std::string_view name : {"To", "Cc", "Bcc"}) {
-            for (const std::string_view value : mime::find_all(fields, name)) {
-                for (const Address& one : mime::parse_address_list(value)) {
-                    if (one.kind == Address::Kind::mailbox) out.recipients.push_back(one.spec());
-                }
-            }
-        }
+        if (auto wrong = read_header_recipients(out)) return wrong;
     }
     if (out.recipients.empty()) return fault("to", "There is no recipient: name some in the query or in To, Cc, Bcc.");
     return std::nullopt;

@@ -17,6 +17,7 @@
 #include <optional>
 #include <string>
 
+#include "admin/http/json_body.h"
 #include "protocols/base/random.h"
 #include "storage/submissions.h"
 
@@ -27,7 +28,6 @@ inline constexpr std::size_t kCustomHeadersMax = 100;
 inline constexpr std::size_t kCustomHeaderOctetsMax = 900;
 inline constexpr std::size_t kAttachmentsMax = 100;
 inline constexpr std::size_t kEnvidOctetsMax = 100;  // RFC 3461 4.4
-inline constexpr std::size_t kJsonDepthMax = 8;
 
 /// What is wrong with a request, and where: "to[2]", "attachments[0].content".
 struct SendFault {
@@ -35,14 +35,12 @@ struct SendFault {
     std::string sentence;
 };
 
-/// JSON of any size and kJsonDepthMax; null where it is no object, or no UTF-8.
-Poco::JSON::Object::Ptr parse_json_object(const std::string& body);
-
 /// Fills recipients, octets and envelope of `out` from one message in JSON. `prefix` stands before the fields' names.
 std::optional<SendFault> read_message(const Poco::JSON::Object& object, const std::string& prefix, Random& random,
                                       storage::Submission& out);
 /// The same from a message as it is and the query: from, to (several: commas between), stream, class, tags (likewise),
-/// envid, notify, ret, require_tls. Without `to` its To, Cc and Bcc fields count.
+/// envid, notify, ret, require_tls. Without `to` its To, Cc and Bcc fields count,
+/// which must be lists of addresses then.
 std::optional<SendFault> read_mail(std::string body, const std::map<std::string, std::string>& query,
                                    storage::Submission& out);
 

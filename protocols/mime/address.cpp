@@ -1,6 +1,7 @@
 #include "protocols/mime/address.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "protocols/base/ascii.h"
@@ -203,6 +204,65 @@ class ListReader {
     bool in_group_ = false;
 };
 
+/// Cuts a list at its separators, which stand in no quoted string, comment, angle or domain literal.
+class ListSplitter {
+ public:
+    ListSplitter(std::string_view text, bool with_groups) : rest_(text), with_groups_(with_groups) {}
+
+    /// The next element, blanks and all; nothing at the end. The name of a group is none.
+    std::optional<std::string_view> next() {
+        if (is_done_) return std::nullopt;
+        for (std::size_t at = 0; at < rest_.size(); ++at) {
+            const char c = rest_[at];
+            if (c == '\\' && (quoted_ || depth_ > 0)) {
+                ++at;
+                continue;
+            }
+            if (!is_plain(c)) continue;
+            if (with_groups_ && c == ':' && !in_group_) {
+                in_group_ = true;
+                rest_.remove_prefix(at + 1);
+                return next();
+            }
+            const bool ends_group = c == ';' && in_group_;
+            if (c != ',' && !ends_group) continue;
+            if (ends_group) in_group_ = false;
+            const std::string_view out = rest_.substr(0, at);
+            rest_.remove_prefix(at + 1);
+            return out;
+        }
+        is_done_ = true;
+        return rest_;
+    }
+    bool in_group() const { return in_group_; }
+
+ private:
+    // Follows what the character opens and closes; true where it may separate.
+    bool is_plain(char c) {
+        if (quoted_) {
+            quoted_ = c != '"';
+            return false;
+        }
+        if (c == '(') ++depth_;
+        if (depth_ > 0) {
+            if (c == ')') --depth_;
+            return false;
+        }
+        if (c == '"') quoted_ = true;
+        if (c == '<' || c == '[') ++inside_;
+        if ((c == '>' || c == ']') && inside_ > 0) --inside_;
+        return !quoted_ && inside_ == 0;
+    }
+
+    std::string_view rest_;
+    bool with_groups_;
+    bool in_group_ = false;
+    bool quoted_ = false;
+    bool is_done_ = false;
+    std::size_t depth_ = 0;   // of comments
+    std::size_t inside_ = 0;  // of <> and []
+};
+
 /// The strict grammar of one mailbox, RFC 5322 3.4 and 4.4. Every method says false where the grammar is broken.
 class MailboxReader {
  public:
@@ -352,6 +412,18 @@ std::string Address::spec() const {
 
 std::vector<Address> parse_address_list(std::string_view field_value, const Limits& limits) {
     return ListReader(field_value, limits).read();
+}
+
+Result<std::vector<Address>> parse_mailbox_list(std::string_view text, bool with_groups) {
+    std::vector<Address> out;
+    ListSplitter splitter(text, with_groups);
+    while (const auto element = splitter.next()) {
+        if (std::ranges::all_of(*element, is_blank_or_line_end)) continue;
+        TRY(Address address, parse_single_mailbox(*element));
+        out.push_back(std::move(address));
+    }
+    if (splitter.in_group()) return Error(Errc::invalid, "a group has no end");
+    return out;
 }
 
 Result<Address> parse_single_mailbox(std::string_view field_value) {

@@ -31,6 +31,11 @@ std::vector<Address> parse_address_list(std::string_view field_value, const Limi
 /// must hold for DMARC. Errc::invalid for a group, a list, or broken syntax.
 Result<Address> parse_single_mailbox(std::string_view field_value);
 
+/// The mailboxes of a whole list, each as parse_single_mailbox() takes it; empty elements are passed over (4.4).
+/// `with_groups`: those of groups too (3.4), as in To and Cc. Errc::invalid where any of it is something else, so that
+/// nobody is left out and nobody is made up.
+Result<std::vector<Address>> parse_mailbox_list(std::string_view text, bool with_groups);
+
 /// `"Display Name" <local@domain>` for a field we write; non-ASCII names become encoded words.
 std::string format_address(const Address& address);
 

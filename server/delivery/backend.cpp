@@ -93,13 +93,6 @@ std::uint8_t without_success(std::uint8_t notify) {
     return rest == 0 ? bit(storage::Notify::never) : rest;
 }
 
-// What a program says of its message counts; else it is mail of a program all the same.
-void choose_class(storage::NewQueueItem& item, const smtp::Wishes& wishes) {
-    constexpr auto kLeast = static_cast<std::uint8_t>(storage::QueueClass::transactional);
-    if (wishes.by_program) item.mail_class = std::max(item.mail_class, kLeast);
-    if (wishes.mail_class) item.mail_class = *wishes.mail_class;
-}
-
 // Where one message goes, duplicates merged: an account gets one copy however many of its addresses were named.
 class Spread {
  public:
@@ -187,7 +180,9 @@ class StoreBackend final : public smtp::Backend {
         if (directory_.bounces()->is_token(recipient, *picture)) co_return co_await look_up_token(std::move(recipient));
         if (const auto token = policy::token_of_mailbox(recipient.local_part);
             token && picture->is_ours(recipient.domain)) {
-            co_return co_await look_up_farewell(store_, pool_, loop_, *token);
+            auto farewell = co_await look_up_farewell(store_, pool_, loop_, *token);
+            // An address that only looks like one is anybody's.
+            if (farewell || farewell.error().code != Errc::not_found) co_return farewell;
         }
         const bool literal = recipient.is_literal();
         Resolution found = picture->resolve(at_home(recipient, *picture));
@@ -297,8 +292,8 @@ class StoreBackend final : public smtp::Backend {
                                                     smtp::Envelope envelope) override {
         auto& sink = static_cast<StagedSink&>(*body);
         CO_TRY(storage::StagedBodyPtr staged, sink.finish());
-        if (is_farewell(envelope))
-            co_return co_await take_farewell(store_, loop_, unsubscribed_, farewell_of(envelope));
+        Farewell farewell = farewell_of(envelope, staged->view());
+        if (is_farewell(envelope)) co_return co_await take_farewell(store_, loop_, unsubscribed_, std::move(farewell));
         auto delivery = std::make_shared<storage::Delivery>();
         delivery->body = staged;
         CO_TRY(LateMail late, co_await find_late(envelope));
@@ -308,22 +303,26 @@ class StoreBackend final : public smtp::Backend {
         if (!facts) co_return Error(facts.error());
         delivery->facts = *std::move(facts);
         if (delivery->outgoing) set_priority(*delivery->outgoing, *staged, delivery->facts.header_octets);
-        CO_TRY_VOID(
-            co_await apply_stream(store_, pool_, loop_, stream_of_client(envelope), *delivery, envelope, clock_.now()));
-        if (delivery->outgoing) choose_class(*delivery->outgoing, envelope.wishes);
-
-        // What bears a key may have been taken already, and gets its first answer again; of the rest the relay tells.
-        if (envelope.wishes.key.empty()) CO_TRY_VOID(co_await check_all_wanted(*delivery));
+        const auto client = client_of(envelope);
+        std::string owner = key_owner(*delivery, client);
+        name_recipients(envelope);
+        // What was taken already gets its first answer again, whatever became of its stream and its recipients.
+        CO_TRY(const bool known, co_await is_known(store_, pool_, loop_, owner, envelope.wishes, clock_.now()));
+        if (!known) {
+            CO_TRY_VOID(co_await apply_stream(store_, pool_, loop_, stream_of_client(envelope), *delivery, envelope,
+                                              clock_.now()));
+            if (delivery->outgoing) choose_class(*delivery->outgoing, envelope.wishes);
+            CO_TRY_VOID(co_await check_all_wanted(*delivery));
+        }
 
         std::vector<storage::StagedBodyPtr> bodies{std::move(staged)};
-        const auto client = client_of(envelope);
         const std::size_t recipients = envelope.recipients.size();
-        auto write = [&store = store_, delivery, client, recipients, late = std::move(late),
-                      receipts = owed_receipts(envelope), farewell = farewell_of(envelope),
+        auto write = [&store = store_, delivery, client, recipients, known, owner = std::move(owner),
+                      late = std::move(late), receipts = owed_receipts(envelope), farewell = std::move(farewell),
                       wishes = std::move(envelope.wishes)](storage::Tx& tx) -> Result<smtp::AcceptedMessage> {
-            const std::string owner = key_owner(*delivery, client);
-            TRY(auto first, find_first(tx, owner, wishes));
+            TRY(auto first, find_first(storage::SubmissionTx(tx), owner, wishes, tx.now()));
             if (first) return *std::move(first);
+            if (known) return Error(Errc::unavailable, "the key of the message was forgotten just now");
             if (client) TRY_VOID(storage::RelayClientTx(tx).charge(*client, recipients));
             TRY(const storage::Accepted taken, tx.deliver(*delivery));
             TRY_VOID(note_receipts(tx, receipts, taken.message, delivery->facts.message_id));

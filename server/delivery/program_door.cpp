@@ -12,6 +12,7 @@
 #include "protocols/mime/address.h"
 #include "protocols/mime/header.h"
 #include "server/delivery/unwilling.h"
+#include "server/delivery/wishes.h"
 #include "server/smtp/author_check.h"
 #include "server/smtp/header_rules.h"
 #include "server/smtp/replies.h"
@@ -246,8 +247,7 @@ net::Task<SubmissionOutcome> ProgramDoor::Impl::take_once(Submission& submission
     }
     const auto author = author_of(submission.octets);
     envelope.sender = *author;
-    if (submission.sender && submission.sender->empty()) envelope.sender = wire::Path();
-    if (submission.sender && !submission.sender->empty()) {
+    if (submission.sender) {
         const auto path = wire::parse_mailbox(*submission.sender);
         if (!path) co_return refused(Kind::invalid, "envelope.from", "The sender is no address, local@domain.");
         envelope.sender = *path;
@@ -269,6 +269,14 @@ net::Task<SubmissionOutcome> ProgramDoor::Impl::take_once(Submission& submission
     envelope.envid = submission.envid;
     envelope.ret = ret_of(submission.ret);
     if (submission.tls == storage::TlsWish::require) envelope.tls = smtp::TlsWish::require;
+    if (!submission.stream.empty()) {
+        // Before the recipients: who unsubscribed from a stream is known to those only who may use it.
+        const auto stream = co_await find_stream(*deps.store, *deps.pool, *deps.loop, submission.stream, author->spec(),
+                                                 envelope.login->address);
+        const bool is_no = !stream && stream.error().code == Errc::denied;
+        if (is_no) co_return refused(Kind::denied, "stream", stream.error().context + ".");
+        if (!stream) co_return refused(smtp::reply_for(stream.error()), "");
+    }
     std::vector<RecipientVerdict> verdicts = co_await look_up(submission, envelope);
     if (envelope.recipients.empty()) {
         const bool soon = std::ranges::all_of(verdicts, &RecipientVerdict::is_transient);
@@ -375,6 +383,9 @@ net::Task<SubmissionOutcome> ProgramDoor::Impl::accept(Submission& submission, s
     const std::size_t count = envelope.recipients.size();
     auto taken = co_await deps.backend->accept(intake.take_sink(), std::move(envelope));
     if (!taken && taken.error().code == Errc::refused) {
+        co_return refused(Kind::recipients, "to", taken.error().context + ".");
+    }
+    if (!taken && taken.error().code == Errc::denied) {
         co_return refused(Kind::denied, "stream", taken.error().context + ".");
     }
     if (!taken) {
@@ -387,7 +398,8 @@ net::Task<SubmissionOutcome> ProgramDoor::Impl::accept(Submission& submission, s
     if (taken->repeated && taken->digest != submission.digest) co_return reused_key();
     SubmissionOutcome out;
     out.repeated = taken->repeated;
-    out.answer = std::move(taken->answer);
+    // Nothing is kept of an address that was unsubscribed by writing to it.
+    out.answer = taken->answer.empty() ? submission.answer(receipt_of(*taken, verdicts)) : std::move(taken->answer);
     out.recipients = std::move(verdicts);
     co_return out;
 }

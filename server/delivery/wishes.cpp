@@ -5,6 +5,8 @@
 #include <algorithm>
 
 #include "protocols/base/ascii.h"
+#include "protocols/crypto/crypto.h"
+#include "protocols/mime/header.h"
 #include "protocols/policy/one_click.h"
 #include "server/delivery/unwilling.h"
 #include "storage/await.h"
@@ -60,7 +62,62 @@ net::Task<Result<>> leave_out_unwilling(storage::Store& store, net::ThreadPool& 
     co_return Result<>();
 }
 
+// The digest of a submission by SMTP: this, and a hash of each recipient.
+constexpr std::string_view kByRecipients = "rcpt:";
+constexpr std::size_t kHashOctets = 8;
+constexpr std::size_t kHashesMax = 4096;  // of one key; beyond it the oldest go
+
+bool is_by_recipients(std::string_view digest) { return digest.starts_with(kByRecipients); }
+
+bool has_hash(std::string_view digest, std::string_view hash) {
+    for (std::size_t at = kByRecipients.size(); at + kHashOctets <= digest.size(); at += kHashOctets) {
+        if (digest.substr(at, kHashOctets) == hash) return true;
+    }
+    return false;
+}
+
+// The recipients of `later` who are not in `known`.
+std::string new_hashes(std::string_view known, std::string_view later) {
+    std::string out;
+    for (std::size_t at = kByRecipients.size(); at + kHashOctets <= later.size(); at += kHashOctets) {
+        const std::string_view hash = later.substr(at, kHashOctets);
+        if (!has_hash(known, hash)) out += hash;
+    }
+    return out;
+}
+
+// Another part of a message that came in parts, or another message under the same key: it must not be lost.
+bool is_for_others(const storage::KeptSubmission& first, const smtp::Wishes& wishes) {
+    if (!is_by_recipients(first.digest) || !is_by_recipients(wishes.digest)) return false;
+    return !new_hashes(first.digest, wishes.digest).empty();
+}
+
+// The key keeps what its first message was told, and everybody it went to.
+void join_first(storage::KeptSubmission& kept, const storage::KeptSubmission& first) {
+    std::string all = first.digest + new_hashes(first.digest, kept.digest);
+    const std::size_t most = kByRecipients.size() + kHashesMax * kHashOctets;
+    if (all.size() > most) all.erase(kByRecipients.size(), all.size() - most);
+    kept = first;
+    kept.digest = std::move(all);
+}
+
 }  // namespace
+
+void choose_class(storage::NewQueueItem& item, const smtp::Wishes& wishes) {
+    constexpr auto kLeast = static_cast<std::uint8_t>(storage::QueueClass::transactional);
+    if (wishes.by_program) item.mail_class = std::max(item.mail_class, kLeast);
+    if (wishes.mail_class) item.mail_class = *wishes.mail_class;
+}
+
+void name_recipients(smtp::Envelope& envelope) {
+    if (envelope.wishes.by_program || envelope.wishes.key.empty()) return;
+    std::string digest(kByRecipients);
+    for (const smtp::Recipient& one : envelope.recipients) {
+        const crypto::Sha256Digest hash = crypto::sha256(ascii::to_lower(one.path.spec()));
+        digest.append(reinterpret_cast<const char*>(hash.data()), kHashOctets);
+    }
+    envelope.wishes.digest = std::move(digest);
+}
 
 std::string public_id(storage::MessageId message, std::optional<storage::QueueId> queue) {
     return queue ? storage::format_queue_id(*queue) : fmt::format("m{}", storage::raw(message));
@@ -71,11 +128,11 @@ std::string key_owner(const storage::Delivery& delivery, std::optional<storage::
     return delivery.submitter ? storage::submission_owner(*delivery.submitter) : std::string();
 }
 
-Result<std::optional<smtp::AcceptedMessage>> find_first(storage::Tx& tx, std::string_view owner,
-                                                        const smtp::Wishes& wishes) {
+Result<std::optional<smtp::AcceptedMessage>> find_first(const storage::SubmissionView& view, std::string_view owner,
+                                                        const smtp::Wishes& wishes, Time now) {
     if (wishes.key.empty() || owner.empty()) return std::optional<smtp::AcceptedMessage>();
-    TRY(auto first, storage::SubmissionTx(tx).find(owner, wishes.key, tx.now()));
-    if (!first) return std::optional<smtp::AcceptedMessage>();
+    TRY(auto first, view.find(owner, wishes.key, now));
+    if (!first || is_for_others(*first, wishes)) return std::optional<smtp::AcceptedMessage>();
     const bool queued = storage::raw(first->queue) != 0;
     smtp::AcceptedMessage out(public_id(first->message, queued ? std::optional(first->queue) : std::nullopt));
     out.repeated = true;
@@ -84,8 +141,21 @@ Result<std::optional<smtp::AcceptedMessage>> find_first(storage::Tx& tx, std::st
     return std::optional(std::move(out));
 }
 
-Farewell farewell_of(const smtp::Envelope& envelope) {
+net::Task<Result<bool>> is_known(storage::Store& store, net::ThreadPool& pool, net::Loop& loop, std::string owner,
+                                 const smtp::Wishes& wishes, Time now) {
+    if (wishes.key.empty() || owner.empty()) co_return false;
+    auto look = [owner = std::move(owner), wishes, now](const storage::Snapshot& snapshot) -> Result<bool> {
+        TRY(const auto first, find_first(storage::SubmissionView(snapshot), owner, wishes, now));
+        return first.has_value();
+    };
+    co_return co_await storage::read(store, pool, loop, std::move(look));
+}
+
+Farewell farewell_of(const smtp::Envelope& envelope, std::string_view octets) {
     Farewell out;
+    // RFC 3834 5: what answers by itself wants nothing.
+    const auto automatic = mime::find_first(mime::parse_fields(octets), "Auto-Submitted");
+    if (automatic && !ascii::starts_with_ci(ascii::trim(*automatic), "no")) return out;
     for (const smtp::Recipient& one : envelope.recipients) {
         if (one.kind != smtp::RecipientKind::unsubscribe) continue;
         out.tokens.push_back(policy::token_of_mailbox(one.path.local_part).value_or(""));
@@ -143,6 +213,8 @@ Result<smtp::AcceptedMessage> carry_out(storage::Tx& tx, const storage::Delivery
         kept.message = taken.message;
         kept.queue = taken.queue.value_or(storage::QueueId{});
         kept.answer = out.answer;
+        TRY(const auto first, storage::SubmissionTx(tx).find(owner, wishes.key, tx.now()));
+        if (first) join_first(kept, *first);
         TRY_VOID(storage::SubmissionTx(tx).keep(owner, wishes.key, kept));
     }
     if (wishes.by_program && delivery.submitter) {
@@ -152,19 +224,28 @@ Result<smtp::AcceptedMessage> carry_out(storage::Tx& tx, const storage::Delivery
     return out;
 }
 
+net::Task<Result<storage::Stream>> find_stream(storage::Store& store, net::ThreadPool& pool, net::Loop& loop,
+                                               std::string name, std::string author, std::string login) {
+    auto look = [name = ascii::to_lower(name)](const storage::Snapshot& snapshot) {
+        return storage::StreamView(snapshot).find(name);
+    };
+    CO_TRY(auto stream, co_await storage::read(store, pool, loop, std::move(look)));
+    if (stream && storage::may_use(*stream, author, login)) co_return *std::move(stream);
+    co_return Error(Errc::denied, fmt::format("There is no stream {} that {} may use", name, author));
+}
+
 net::Task<Result<>> apply_stream(storage::Store& store, net::ThreadPool& pool, net::Loop& loop, std::string usual,
                                  storage::Delivery& delivery, smtp::Envelope& envelope, Time now) {
-    const std::string name = envelope.wishes.stream.empty() ? std::move(usual) : envelope.wishes.stream;
-    if (name.empty() || !envelope.login || envelope.sender.is_null()) co_return Result<>();
-    auto look = [name](const storage::Snapshot& snapshot) { return storage::StreamView(snapshot).find(name); };
-    CO_TRY(const auto stream, co_await storage::read(store, pool, loop, std::move(look)));
-    if (!stream) co_return Error(Errc::refused, fmt::format("There is no stream {}", name));
-    if (!storage::may_use(*stream, envelope.wishes.author, envelope.login->address)) {
-        co_return Error(Errc::refused, fmt::format("The stream {} belongs to {}", name, stream->owner));
-    }
-    if (!envelope.wishes.mail_class) envelope.wishes.mail_class = static_cast<std::uint8_t>(stream->mail_class);
+    const bool is_named = !envelope.wishes.stream.empty();
+    const std::string name = is_named ? envelope.wishes.stream : std::move(usual);
+    if (name.empty() || !envelope.login) co_return Result<>();
+    if (envelope.sender.is_null() && is_named) co_return Error(Errc::denied, "Mail of a stream needs a sender");
+    if (envelope.sender.is_null()) co_return Result<>();
+    CO_TRY(const storage::Stream stream,
+           co_await find_stream(store, pool, loop, name, envelope.wishes.author, envelope.login->address));
+    if (!envelope.wishes.mail_class) envelope.wishes.mail_class = static_cast<std::uint8_t>(stream.mail_class);
     if (!delivery.outgoing) co_return Result<>();
-    delivery.outgoing->stream = name;
+    delivery.outgoing->stream = stream.name;
     co_return co_await leave_out_unwilling(store, pool, loop, delivery, envelope, now);
 }
 

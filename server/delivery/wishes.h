@@ -13,6 +13,7 @@
 #include "protocols/net/task.h"
 #include "server/smtp/backend.h"
 #include "storage/store.h"
+#include "storage/streams.h"
 #include "storage/submissions.h"
 
 namespace posthouse::server {
@@ -21,17 +22,24 @@ namespace posthouse::server {
 std::string public_id(storage::MessageId message, std::optional<storage::QueueId> queue);
 /// Whose idempotency keys these are; "": strangers have none.
 std::string key_owner(const storage::Delivery& delivery, std::optional<storage::RelayClientId> client);
-/// What the first one with this key was told, where there is one.
-Result<std::optional<smtp::AcceptedMessage>> find_first(storage::Tx& tx, std::string_view owner,
-                                                        const smtp::Wishes& wishes);
+/// SMTP: what tells messages of one key apart is whom they go to, for clients split one that has many recipients.
+void name_recipients(smtp::Envelope& envelope);
+/// What the first one with this key was told, where there is one. What comes by SMTP for somebody new is not known.
+Result<std::optional<smtp::AcceptedMessage>> find_first(const storage::SubmissionView& view, std::string_view owner,
+                                                        const smtp::Wishes& wishes, Time now);
+/// Whether there is one, before anything is written.
+net::Task<Result<bool>> is_known(storage::Store& store, net::ThreadPool& pool, net::Loop& loop, std::string owner,
+                                 const smtp::Wishes& wishes, Time now);
+/// What a program says of its message counts; else it is mail of a program all the same.
+void choose_class(storage::NewQueueItem& item, const smtp::Wishes& wishes);
 
-/// Tokens of unsubscribe addresses that were written to, and whence.
+/// Tokens of unsubscribe addresses that somebody wrote to, and whence; none where a machine did.
 struct Farewell {
     std::vector<std::string> tokens;
     std::string how;
     Farewell() = default;
 };
-Farewell farewell_of(const smtp::Envelope& envelope);
+Farewell farewell_of(const smtp::Envelope& envelope, std::string_view octets);
 /// Nobody else is to get the message.
 bool is_farewell(const smtp::Envelope& envelope);
 Result<> take_leave(storage::Tx& tx, const std::string& sealing_key, const Farewell& farewell);
@@ -48,8 +56,12 @@ Result<smtp::AcceptedMessage> carry_out(storage::Tx& tx, const storage::Delivery
                                         const storage::Accepted& taken, std::string_view owner,
                                         const smtp::Wishes& wishes);
 
+/// The stream, where this author and this login may use it; Errc::denied with one sentence where they may not or there
+/// is none: whose it is is nobody else's business.
+net::Task<Result<storage::Stream>> find_stream(storage::Store& store, net::ThreadPool& pool, net::Loop& loop,
+                                               std::string name, std::string author, std::string login);
 /// The stream of a message: whose it is, its class, and who wants none of it. `usual` is of the relay client, or "".
-/// Errc::refused with a sentence for the client.
+/// With a sentence for the client: Errc::denied, about the stream; Errc::refused, none of them wants it.
 net::Task<Result<>> apply_stream(storage::Store& store, net::ThreadPool& pool, net::Loop& loop, std::string usual,
                                  storage::Delivery& delivery, smtp::Envelope& envelope, Time now);
 

@@ -62,7 +62,7 @@ struct AcceptedMessage;
 /// What a program says of its message beside the envelope.
 struct Wishes {
     std::string key;     ///< idempotency key, or "": the same one from the same login is the same message
-    std::string digest;  ///< SHA-256 of the request that the key goes with; "" for SMTP
+    std::string digest;  ///< of the request that the key goes with (the backend's, for SMTP)
     std::optional<std::uint8_t> mail_class;       ///< its share of the lanes, 0 to 2; nothing: by its kind
     std::string stream;                           ///< that it is of, or ""
     std::string author;                           ///< address in From, where there is a login

@@ -169,7 +169,16 @@ def check_streams(home, api):
     assert status == 403 and said["field"] == "stream", said
     home.cli("stream", "add", "bobs", "--owner", "bob@home.example")
     status, said, _ = api.send(subject="x", stream="bobs")
-    assert status == 403 and "belongs to bob@home.example" in said["detail"], said
+    assert status == 403 and said["field"] == "stream" and "bob@home.example" not in said["detail"], said
+    # Capitals are the same name, and no other scope.
+    assert home.cli("stream", "add", "NEWS", "--owner", "home.example", check=False).returncode == 1
+    status, said, _ = api.send(subject="x", stream="News", to=PEOPLE[0])
+    assert status == 422 and "unsubscribed" in said["recipients"][0]["detail"], said
+    code, said = over_smtp(home, "News", PEOPLE[:1])
+    assert code == 550 and b"unsubscribed" in said, said
+    # An alias that looks like an unsubscribe address.
+    home.cli("alias", "add", "unsubscribe-me@home.example", ALICE)
+    by_mail(home, "unsubscribe-me@home.example")
 
 
 def main():

@@ -176,13 +176,13 @@ def check_refusals(home, api, tokens):
     assert bob.ask("messages/" + made["id"])[0] == 404
 
 
-def submit(home, name, key):
+def submit(home, name, key, to="x@world.example"):
     """The reply to the end of the data."""
     with smtplib.SMTP("127.0.0.1", home.port("submission"), local_hostname="laptop.home.example") as client:
         client.starttls(context=loose(home))
         client.login(home.account, home.password)
         client.mail(ALICE)
-        client.rcpt("x@world.example")
+        client.rcpt(to)
         return client.data(f"From: {ALICE}\r\nSubject: {name}\r\nIdempotency-Key: {key}\r\n\r\nx\r\n")
 
 
@@ -195,6 +195,14 @@ def check_smtp_key(home, sink, api):
     assert submit(home, "bad key", "x" * 300)[0] == 550
     [(_, octets)] = until("one message", lambda: sink.by_subject("smtp key"))
     assert b"dempotency-Key" not in octets, octets
+    # A client splits what goes to many: the key is the same, the recipients are others.
+    code, part = submit(home, "smtp key", "s-1", "y@world.example")
+    assert code == 250 and b"nothing new" not in part, part
+    until("both parts", lambda: len(sink.by_subject("smtp key")) == 2)
+    assert b"nothing new" in submit(home, "smtp key", "s-1", "Y@world.example")[1]
+    mail = f"From: {ALICE}\r\nIdempotency-Key: s-1\r\nSubject: other\r\n\r\nx\r\n".encode()
+    status, said, _ = api.ask("send/raw?to=x@world.example", mail, "message/rfc822")
+    assert status == 422 and said["field"] == "Idempotency-Key", said
     status, said, _ = api.send(key="s-1", subject="other door")
     assert status == 422 and said["field"] == "Idempotency-Key", said
 

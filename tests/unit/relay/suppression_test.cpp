@@ -24,6 +24,7 @@ struct Mail {
     std::string sender = "alice@home.example";
     QueueClass mail_class = QueueClass::transactional;
     std::string forwarded_by;
+    std::optional<storage::AccountId> account;
 };
 
 struct SuppressHouse : House {
@@ -39,6 +40,7 @@ struct SuppressHouse : House {
             item.reverse_path = mail.sender;
             item.mail_class = static_cast<std::uint8_t>(mail.mail_class);
             item.forwarded_by = mail.forwarded_by;
+            item.account = mail.account;
             item.expires = tx.now() + hours(24 * 5);
             for (const std::string& address : mail.recipients) {
                 storage::NewRecipient recipient;
@@ -157,6 +159,22 @@ TEST_CASE("mail of strangers that is only passed on says nothing, and is kept fr
     report.sender = "";
     house.send(report);
     CHECK(house.all().empty());
+}
+
+TEST_CASE("a null sender is no way around it for who has an account; our own reports go") {
+    SuppressHouse house;
+    Mail mail;
+    mail.sender = "";
+    mail.account = house.store.add_account("eve@home.example");
+    REQUIRE(house.store->write({}, [](storage::Tx& tx) -> Result<> {
+        const storage::SuppressionProof wish(SuppressionReason::by_hand, "", "");
+        TRY_VOID(SuppressionTx(tx).add("home.example", "bob@b.example", wish));
+        return {};
+    }));
+    CHECK(house.events(house.send(mail), EventKind::suppressed) == 1);
+    CHECK(house.handed_over() == 0);
+    mail.account.reset();
+    CHECK(house.events(house.send(mail), EventKind::delivered) == 1);
 }
 
 TEST_CASE("of one message only the suppressed recipients fail, in one report; the setting decides whose mail") {

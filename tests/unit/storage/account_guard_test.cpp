@@ -45,7 +45,7 @@ TEST_CASE("held, reviewed, released or thrown away; one account never touches an
     test::TempStore store;
     const AccountId bob = store.add_account("bob@a.example");
     const AccountId carol = store.add_account("carol@a.example");
-    const auto submit = [&](AccountId account, const std::string& to) {
+    const auto submit = [&](AccountId account, const std::string& to, const std::string& sender = "x@a.example") {
         const auto body = store.stage("Subject: x\r\n\r\nx\r\n");
         return store
             ->write_value({body},
@@ -54,7 +54,7 @@ TEST_CASE("held, reviewed, released or thrown away; one account never touches an
                               delivery.body = body;
                               delivery.facts = test::plain_facts("x");
                               NewQueueItem item;
-                              item.reverse_path = "x@a.example";
+                              item.reverse_path = sender;
                               item.account = account;
                               item.expires = tx.now() + std::chrono::hours(24);
                               NewRecipient recipient;
@@ -77,17 +77,21 @@ TEST_CASE("held, reviewed, released or thrown away; one account never touches an
     std::vector<QueueId> sent;
     for (int i = 0; i < 30; ++i) sent.push_back(submit(bob, "x" + std::to_string(i) + "@b.example"));
     for (int i = 0; i < 4; ++i) bounce(bob);
+    const QueueId report = submit(bob, "r@b.example", "");
+    CHECK(state(report) == RecipientState::waiting);
     CHECK(state(sent[0]) == RecipientState::waiting);
     bounce(bob);
     CHECK(state(sent[0]) == RecipientState::held);
     CHECK(state(sent[29]) == RecipientState::held);
+    CHECK(state(report) == RecipientState::held);
     CHECK(state(submit(bob, "y@b.example")) == RecipientState::held);
+    CHECK(state(submit(bob, "n@b.example", "")) == RecipientState::held);  // no way around it
     CHECK(state(other) == RecipientState::waiting);
     CHECK_FALSE(store->write({}, [&](Tx& tx) -> Result<> {
         TRY_VOID(AccountGuardTx(tx).release(carol));
         return {};
     }));
-    CHECK(store->write_value({}, [&](Tx& tx) { return AccountGuardTx(tx).release(bob); }).value() == 31);
+    CHECK(store->write_value({}, [&](Tx& tx) { return AccountGuardTx(tx).release(bob); }).value() == 33);
     CHECK(state(sent[0]) == RecipientState::waiting);
     for (int i = 0; i < 5; ++i) bounce(bob);
     CHECK(state(submit(bob, "z@b.example")) == RecipientState::waiting);  // not judged for a week

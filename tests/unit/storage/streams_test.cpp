@@ -44,7 +44,7 @@ TEST_CASE("streams: names, owners, changes") {
     };
     REQUIRE(add(news()));
     CHECK(add(news()).error().code == Errc::already_exists);
-    for (const char* name : {"", "a.b", "1a", "a b", "a\n"}) {
+    for (const char* name : {"", "a.b", "1a", "a b", "a\n", "News", "nEws"}) {
         CAPTURE(name);
         Stream bad = news();
         bad.name = name;
@@ -120,6 +120,11 @@ TEST_CASE("who unsubscribes is suppressed in that stream, once, until it is undo
     CHECK(rows->front().reply == "unsubscribed by POST from 192.0.2.1");
     CHECK(rows->front().times == 1);
     CHECK(rows->front().until == Time{});
+    const auto found = store->read([](const Snapshot& s) {
+        return SuppressionView(s).find(std::vector<std::string>{"News"}, std::vector<std::string>{"Ann@b.example"}, {});
+    });
+    REQUIRE(found);
+    CHECK(found->size() == 1);
     const auto nobody = store->write_value(
         {}, [&](Tx& tx) { return StreamTx(tx).unsubscribe(std::string(40, '1'), store->sealing_key(), "by POST"); });
     REQUIRE(nobody);

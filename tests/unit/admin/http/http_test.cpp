@@ -56,7 +56,7 @@ struct Fixture {
     std::string token;
     std::unique_ptr<HttpService> service;
 
-    Fixture() {
+    explicit Fixture(std::chrono::milliseconds patience = std::chrono::milliseconds(300)) {
         REQUIRE(crypto::init());
         store.add_account("alice@a.example");
         token =
@@ -72,7 +72,7 @@ struct Fixture {
         deps.store = &*store;
         deps.clock = &system_clock();
         HttpTimes times;
-        times.receive_max = times.body_max = times.idle_max = std::chrono::milliseconds(300);
+        times.receive_max = times.body_max = times.idle_max = patience;
         auto made = HttpService::start({net::Endpoint(net::IpAddress::parse("127.0.0.1").value(), 0)}, deps, times);
         REQUIRE(made);
         service = *std::move(made);
@@ -120,6 +120,39 @@ TEST_CASE("a refused body does not become the next request") {
     CHECK(said.starts_with("HTTP/1.1 401 "));
     CHECK(said.find("posthouse_") == std::string::npos);
     CHECK(said.find("\"status\":\"ok\"") != std::string::npos);
+}
+
+TEST_CASE("RFC 9112 6.3: a length that can be read in two ways ends the connection") {
+    Fixture f;
+    const std::string inner = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
+    const std::string length = std::to_string(inner.size());
+    for (const std::string& fields :
+         {"Content-Length: +" + length, "Content-Length: " + length + ", " + length,
+          "Content-Length: 0\r\nContent-Length: " + length, std::string("Content-Length:")}) {
+        CAPTURE(fields);
+        const std::string said = f.ask("GET /healthz HTTP/1.1\r\nHost: x\r\n" + fields + "\r\n\r\n" + inner);
+        CHECK((said.empty() || said.starts_with("HTTP/1.1 400 ")));  // Poco ends some of them without a word
+        CHECK(said.find("posthouse_") == std::string::npos);
+    }
+}
+
+TEST_CASE("nobody waits for a body that nobody reads") {
+    Fixture f(std::chrono::milliseconds(60'000));
+    // Without kUnreadTimeMax the server would wait for a minute.
+    const auto begun = std::chrono::steady_clock::now();
+    CHECK(f.ask("POST /unsubscribe/x HTTP/1.1\r\nHost: x\r\nContent-Length: 30\r\n\r\n").starts_with("HTTP/1.1 404 "));
+    CHECK(f.ask("POST /unsubscribe/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").starts_with("HTTP/1.1 404 "));
+    CHECK(std::chrono::steady_clock::now() - begun < std::chrono::seconds(30));
+}
+
+TEST_CASE("a key that stands in the header twice is none") {
+    Fixture f;
+    const std::string said =
+        f.ask("POST /api/v1/send HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer " + f.token +
+              "\r\nContent-Type: application/json\r\nIdempotency-Key: a\r\nIdempotency-Key: b\r\n"
+              "Content-Length: 2\r\n\r\n{}");
+    CHECK(said.starts_with("HTTP/1.1 400 "));
+    CHECK(said.find("given once") != std::string::npos);
 }
 
 TEST_CASE("who is slow is not waited for: a header, a body, the next request") {

@@ -333,6 +333,9 @@ TEST_CASE("over the quota: 409; stopping: 503 with a time to come back") {
 }
 
 TEST_CASE("RFC 3986 2.1: escapes") {
+    Fixture f;
+    CHECK(f.ask("GET", "/api/v1/messages/%FF@x", f.all).status == 400);
+    CHECK(f.ask("GET", "/api/v1/messages/x?a=%FF", f.all).status == 400);
     CHECK(percent_decode("a%2fb+c", Plus::is_plus) == "a/b+c");
     CHECK(percent_decode("a%2Fb+c", Plus::is_blank) == "a/b c");
     for (const char* broken : {"%", "%2", "a%", "%g0", "%0g"}) CHECK(!percent_decode(broken, Plus::is_plus));

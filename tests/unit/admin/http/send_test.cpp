@@ -21,6 +21,8 @@ constexpr std::string_view kRaw = "/api/v1/send/raw";
 constexpr std::string_view kBatch = "/api/v1/send/batch";
 
 /// A router whose door keeps what is handed in and answers as it is told.
+constexpr std::string_view kEmptyKey = "(empty)";
+
 struct Fixture {
     test::TempStore store;
     storage::AccountId alice{};
@@ -70,7 +72,7 @@ struct Fixture {
         request.authorization = "Bearer " + (secret.empty() ? hers : std::string(secret));
         request.content_type = type;
         request.content_octets = body.size();
-        request.idempotency_key = std::move(key);
+        if (!key.empty()) request.idempotency_key = key == kEmptyKey ? "" : std::move(key);
         request.read_body = [body]() -> Result<std::string> { return std::string(body); };
         return router->route(request);
     }
@@ -169,6 +171,11 @@ TEST_CASE("what is wrong is named: the field, and one sentence") {
              Case{R"({"from": "a@a.example", "to": "b@b.example", "envelope": {"notify": ["never", "delay"]}})", 422,
                   "envelope.notify"},
              Case{R"({"from": "a@a.example", "to": "b@b.example", "subjet": "typo"})", 422, "subjet"},
+             Case{R"({"from": "a@a.example", "to": "ann@b.example ben@c.example"})", 422, "to"},
+             Case{R"({"from": "a@a.example", "to": ["Ann <ann@b.example> <ben@c.example>"]})", 422, "to[0]"},
+             Case{R"({"from": "a@a.example", "to": "x@b.example, ann shop@b.example"})", 422, "to"},
+             Case{R"({"from": "a@a.example", "to": "b@b.example", "envelope": {"from": ""}})", 422, "envelope.from"},
+             Case{R"({"from": "a@a.example", "to": "b@b.example", "to": "c@c.example"})", 400, ""},
          }) {
         CAPTURE(c.body);
         Fixture f;
@@ -216,6 +223,7 @@ TEST_CASE("a key goes along with the digest of the request; the first answer say
     CHECK(f.ask(kSend, kBody, "application/json", std::string(256, 'k')).status == 400);
     CHECK(f.ask(kSend, kBody, "application/json", "\"open").status == 202);  // bare octets, a quote among them
     CHECK(f.ask(kSend, kBody, "application/json", "\"a\\b\"").status == 400);
+    CHECK(f.ask(kSend, kBody, "application/json", std::string(kEmptyKey)).status == 400);
 }
 
 TEST_CASE("a message as it is, with the envelope in the query") {
@@ -233,6 +241,29 @@ TEST_CASE("a message as it is, with the envelope in the query") {
     CHECK(f.taken.back().tags == R"(["a","b"])");
     CHECK(f.taken.back().notify == 1);
     CHECK(f.ask(std::string(kRaw) + "?too=x", kMail, "message/rfc822").status == 422);
+    CHECK_FALSE(f.taken.back().digest.empty());  // a key may stand in the message
+    const std::size_t taken = f.taken.size();
+    const HttpAnswer plus = f.ask(std::string(kRaw) + "?to=ann+shop@b.example", kMail, "message/rfc822");
+    CHECK(plus.status == 422);
+    CHECK(says(plus, "%2B"));
+    for (const char* query : {"?from=", "?require_tls=yes"}) {
+        CHECK(f.ask(std::string(kRaw) + query, kMail, "message/rfc822").status == 422);
+    }
+    CHECK(f.ask(std::string(kRaw) + "?tags=a%FFb", kMail, "message/rfc822").status == 400);
+    for (const char* to : {"b\xFF@b.example", "ann@b.example ben@c.example", "Friends: b@b.example", "(x"}) {
+        CAPTURE(to);
+        const HttpAnswer refused =
+            f.ask(kRaw, std::string("From: a@a.example\nTo: ") + to + "\n\nx\n", "message/rfc822");
+        CHECK(refused.status == 422);
+        CHECK(says(refused, "\"field\":\"to\""));
+    }
+    CHECK(f.taken.size() == taken);
+    CHECK(f.ask(std::string(kRaw) + "?to=ann%2Bshop@b.example&require_tls=0", kMail, "message/rfc822").status == 202);
+    CHECK(f.taken.back().recipients == std::vector<std::string>{"ann+shop@b.example"});
+    REQUIRE(f.ask(kRaw, "From: a@a.example\nTo: Friends: \"B, b\" <b@b.example>,\n c@c.example;\nCc: nobody:;\n\nx\n",
+                  "message/rfc822")
+                .status == 202);
+    CHECK(f.taken.back().recipients == std::vector<std::string>{"b@b.example", "c@c.example"});
     CHECK(f.ask(kRaw, std::string(100'001, 'x'), "message/rfc822").status == 413);
 }
 
@@ -249,6 +280,14 @@ TEST_CASE("a batch has an answer for each, and a key for each") {
     CHECK(f.taken[0].key == "k#0");
     CHECK(f.taken[1].key == "k#2");
     CHECK(f.ask(kBatch, R"({"messages": []})").status == 422);
+    CHECK(f.ask(kBatch, R"({"messages": [{"from": "a@a.example", "to": "b@b.example"}]})", "application/json",
+                std::string(253, 'k'))
+              .status == 400);
+    std::string many = R"({"messages": [{})";
+    for (std::size_t at = 0; at < kJsonValuesMax / 2; ++at) many += ",{}";
+    CHECK(count_json_values(many + "]}") > kJsonValuesMax);
+    CHECK(count_json_values(R"({"a": "x,{[\\\",", "b": [1, 2]})") == 4);
+    CHECK(f.taken.size() == 2);
     CHECK(f.ask(kBatch, R"({"message": [{}]})").status == 422);
 }
 

@@ -220,6 +220,29 @@ TEST_CASE("a From field holds exactly one mailbox: names, groups and lists") {
     CHECK(one->domain == "x.test");
 }
 
+TEST_CASE("a list is whole, or none") {
+    const auto specs = [](std::string_view text, bool groups) {
+        const auto found = mime::parse_mailbox_list(text, groups);
+        std::string out = found ? "" : "(none)";
+        if (found) {
+            for (const Address& one : *found) out += one.spec() + "|";
+        }
+        return out;
+    };
+    CHECK(specs("a@b.example, \"x, y\" <c@d.example>,,e@[IPv6:::1] (a, b)", false) ==
+          "a@b.example|c@d.example|e@[IPv6:::1]|");
+    CHECK(specs("a@b.example c@d.example", false) == "(none)");
+    CHECK(specs("A <a@b.example> <c@d.example>", false) == "(none)");
+    CHECK(specs("a@b.example; c@d.example", true) == "(none)");
+    CHECK(specs("Friends: a@b.example;", false) == "(none)");
+    CHECK(specs("x@y.example, Friends: a@b.example, c@d.example;, Nobody:;", true) ==
+          "x@y.example|a@b.example|c@d.example|");
+    CHECK(specs("Friends: a@b.example", true) == "(none)");
+    CHECK(specs("a@b.example, (", true) == "(none)");
+    CHECK(specs("\"a, b@c.example", true) == "(none)");
+    CHECK(specs("", true).empty());
+}
+
 TEST_CASE("addresses as we write them are read back") {
     for (const char* name : {"", "Plain Name", "with, comma", "quote \" and \\", "J\xC3\xB6rg M\xC3\xBCller", "=?x"}) {
         for (const char* local : {"joe", "joe.q", "joe q", "a\"b", ".dot"}) {

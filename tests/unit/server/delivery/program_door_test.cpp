@@ -73,6 +73,41 @@ struct Fixture {
         loop.stop();
     }
 
+    /// The same message by SMTP, as a session hands it over.
+    Result<server::smtp::AcceptedMessage> by_smtp(std::vector<std::string> to, std::string key,
+                                                  std::string stream = "") {
+        std::promise<Result<server::smtp::AcceptedMessage>> done;
+        loop.post([&] { tasks.spawn("smtp", take(std::move(to), std::move(key), std::move(stream), done)); });
+        return done.get_future().get();
+    }
+    net::Task<void> take(std::vector<std::string> to, std::string key, std::string stream,
+                         std::promise<Result<server::smtp::AcceptedMessage>>& done) {
+        server::smtp::Envelope envelope;
+        envelope.login.emplace(storage::raw(alice), "alice@a.example");
+        envelope.sender = ::posthouse::smtp::Path("alice", "a.example");
+        for (const std::string& one : to) {
+            server::smtp::Recipient recipient;
+            recipient.path = *::posthouse::smtp::parse_mailbox(one);
+            recipient.kind = server::smtp::RecipientKind::remote;
+            envelope.recipients.push_back(std::move(recipient));
+        }
+        envelope.wishes.key = std::move(key);
+        envelope.wishes.stream = std::move(stream);
+        envelope.wishes.author = "alice@a.example";
+        auto body = backend->begin_body();
+        static_cast<void>(body->append("From: alice@a.example\r\nSubject: x\r\n\r\nx\r\n"));
+        done.set_value(co_await backend->accept(std::move(body), std::move(envelope)));
+    }
+    /// What a stranger at the door for mail hears of a recipient.
+    Result<server::smtp::RecipientKind> look_up(const std::string& address) {
+        std::promise<Result<server::smtp::RecipientKind>> done;
+        loop.post([&] { tasks.spawn("look", look(address, done)); });
+        return done.get_future().get();
+    }
+    net::Task<void> look(std::string address, std::promise<Result<server::smtp::RecipientKind>>& done) {
+        done.set_value(co_await backend->lookup_recipient(*::posthouse::smtp::parse_mailbox(address), std::nullopt, 0));
+    }
+
     Submission message(std::vector<std::string> to, std::string from = "alice@a.example") {
         Submission out;
         out.account = alice;
@@ -260,6 +295,130 @@ TEST_CASE("a stream: its class, who may use it, and who wants none of it") {
     REQUIRE(left->size() == 1);
     CHECK(left->front().address == "z@c.example");
     CHECK_FALSE(f.queued_octets(last.id).contains("X-Posthouse-Stream"));
+}
+
+TEST_CASE("who left a stream, and whose it is, is told to nobody who may not use it; its mail has a sender") {
+    Fixture f;
+    storage::Stream bobs;
+    bobs.name = "bobs";
+    bobs.owner = "bob@a.example";
+    REQUIRE(f.store->write({}, [&](storage::Tx& tx) -> Result<> {
+        TRY_VOID(storage::StreamTx(tx).add(bobs));
+        const storage::SuppressionProof wish(storage::SuppressionReason::unsubscribed, "unsubscribed by POST", "");
+        TRY_VOID(storage::SuppressionTx(tx).add("bobs", "left@c.example", wish));
+        return {};
+    }));
+    const auto sentence = [&](std::string stream, std::string to) {
+        Submission one = f.message({std::move(to)});
+        one.stream = std::move(stream);
+        const SubmissionOutcome out = f.door->submit(std::move(one));
+        REQUIRE(out.refusal);
+        CHECK(out.refusal->field == "stream");
+        return out.refusal->sentence;
+    };
+    CHECK(sentence("bobs", "left@c.example") == sentence("bobs", "other@c.example"));
+    CHECK_FALSE(sentence("bobs", "left@c.example").contains("bob@"));
+    Submission nobody = f.message({"x@c.example"});
+    nobody.sender = "";
+    const SubmissionOutcome out = f.door->submit(std::move(nobody));
+    REQUIRE(out.refusal);
+    CHECK(out.refusal->field == "envelope.from");
+}
+
+TEST_CASE("one key in several SMTP transactions: each of other recipients is taken, none twice") {
+    Fixture f;
+    const auto first = f.by_smtp({"a@c.example", "b@c.example"}, "k");
+    REQUIRE(first);
+    const auto second = f.by_smtp({"C@c.example"}, "k");
+    REQUIRE(second);
+    CHECK_FALSE(second->repeated);
+    CHECK(f.queue().size() == 2);
+    for (const auto& again :
+         {std::vector<std::string>{"b@c.example", "A@c.example"}, {"b@c.example"}, {"c@c.example"}}) {
+        const auto known = f.by_smtp(again, "k");
+        REQUIRE(known);
+        CHECK(known->repeated);
+        CHECK(known->id == first->id);
+    }
+    CHECK(f.queue().size() == 2);
+    // What comes by HTTP under that key is another request, which nothing was said about.
+    Submission one = f.message({"a@c.example"});
+    one.key = "k";
+    one.digest = "d";
+    const SubmissionOutcome out = f.door->submit(std::move(one));
+    REQUIRE(out.refusal);
+    CHECK(out.refusal->kind == Kind::reused_key);
+}
+
+TEST_CASE("a known key is answered though everybody has unsubscribed, or the stream is gone") {
+    Fixture f;
+    storage::Stream news;
+    news.name = "news";
+    news.owner = "a.example";
+    REQUIRE(f.store->write({}, [&](storage::Tx& tx) { return storage::StreamTx(tx).add(news); }));
+    const auto first = f.by_smtp({"a@c.example"}, "k", "News");
+    REQUIRE(first);
+    REQUIRE(f.queue().size() == 1);
+    CHECK(f.queue().front().stream == "news");
+    REQUIRE(f.store->write({}, [&](storage::Tx& tx) -> Result<> {
+        const storage::SuppressionProof wish(storage::SuppressionReason::unsubscribed, "unsubscribed by POST", "");
+        TRY_VOID(storage::SuppressionTx(tx).add("news", "a@c.example", wish));
+        return {};
+    }));
+    CHECK_FALSE(f.by_smtp({"a@c.example"}, "other", "news"));
+    Submission by_header = f.message({"a@c.example"});
+    by_header.octets = "X-Posthouse-Stream: news\r\n" + by_header.octets;
+    const SubmissionOutcome refused = f.door->submit(std::move(by_header));
+    REQUIRE(refused.refusal);
+    CHECK(refused.refusal->kind == Kind::recipients);
+    CHECK(refused.refusal->field == "to");
+    for (int round = 0; round < 2; ++round) {
+        const auto again = f.by_smtp({"a@c.example"}, "k", "news");
+        REQUIRE(again);
+        CHECK(again->repeated);
+        if (round > 0) break;
+        REQUIRE(f.store->write({}, [](storage::Tx& tx) { return storage::StreamTx(tx).remove("news"); }));
+    }
+    CHECK(f.queue().size() == 1);
+}
+
+TEST_CASE("an address that only looks like one for unsubscribing is its owner's; a real one answers a program too") {
+    Fixture f;
+    f.store.add_account("unsubscribe-news@a.example");
+    REQUIRE(f.store->write(
+        {}, [](storage::Tx& tx) -> Result<> { return storage::StreamTx(tx).subscribe("news", "ann@c.example"); }));
+    f.reload();
+    const auto own = f.look_up("unsubscribe-news@a.example");
+    REQUIRE(own);
+    CHECK(*own == server::smtp::RecipientKind::local);
+    const auto token = f.store->read([&](const storage::Snapshot& s) {
+        return storage::StreamView(s).token("news", "ann@c.example", f.store->sealing_key());
+    });
+    REQUIRE(token);
+    const SubmissionOutcome out = f.door->submit(f.message({"unsubscribe-" + *token + "@a.example"}));
+    REQUIRE_FALSE(out.refusal);
+    CHECK(out.answer.ends_with(" 1"));
+    const auto rows = [&] {
+        return f.store
+            ->read([](const storage::Snapshot& s) { return storage::SuppressionView(s).of_address("ann@c.example"); })
+            ->size();
+    };
+    CHECK(rows() == 1);
+    REQUIRE(f.store->write({}, [](storage::Tx& tx) -> Result<> {
+        TRY_VOID(storage::StreamTx(tx).subscribe("news", "ben@c.example"));
+        return {};
+    }));
+    const auto other = f.store->read([&](const storage::Snapshot& s) {
+        return storage::StreamView(s).token("news", "ben@c.example", f.store->sealing_key());
+    });
+    // RFC 3834: a machine's answer leaves nothing.
+    Submission automatic = f.message({"unsubscribe-" + *other + "@a.example"});
+    automatic.octets = "Auto-Submitted: auto-replied\r\n" + automatic.octets;
+    CHECK_FALSE(f.door->submit(automatic).refusal);
+    const auto bens = f.store->read(
+        [](const storage::Snapshot& s) { return storage::SuppressionView(s).of_address("ben@c.example"); });
+    REQUIRE(bens);
+    CHECK(bens->empty());
 }
 
 TEST_CASE("no room is no_space, and nothing is written") {

@@ -1,0 +1,21 @@
+#pragma once
+/// admin/http/json_body: the JSON of a request, bounded before it is in memory.   Threads: any.   Limits: below.
+#include <Poco/JSON/Object.h>
+
+#include <string>
+#include <string_view>
+
+namespace posthouse::admin {
+
+inline constexpr std::size_t kJsonDepthMax = 8;
+/// Poco makes some 800 octets of "{}" alone, so what a body may hold is bounded besides its octets.
+inline constexpr std::size_t kJsonValuesMax = 100'000;
+
+/// How many values a JSON text can hold, give or take one: what may precede one is counted, but for what stands in
+/// strings.
+std::size_t count_json_values(std::string_view body);
+
+/// JSON of any size and kJsonDepthMax; null where it is no object, no UTF-8, or names a member twice.
+Poco::JSON::Object::Ptr parse_json_object(const std::string& body);
+
+}  // namespace posthouse::admin
