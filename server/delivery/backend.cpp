@@ -529,8 +529,8 @@ class StoreBackend final : public smtp::Backend {
                 return Error(Errc::unavailable, address + " is no recipient any more");
             }
             for (const storage::AccountId account : found.accounts) spread.add_local(account, address, envelope.junk);
-            const bool several = found.accounts.size() + found.remote.size() > 1;
-            const std::uint8_t notify = several || !may_tell(envelope) ? without_success(recipient.notify) : recipient.notify;
+            const bool is_last = found.accounts.size() + found.remote.size() > 1 || !may_tell(envelope);
+            const std::uint8_t notify = is_last ? without_success(recipient.notify) : recipient.notify;
             for (const std::string& target : found.remote) {
                 spread.add_remote(target, recipient, /*forwarded=*/true, notify);
             }
