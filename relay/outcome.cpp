@@ -7,6 +7,8 @@
 
 #include "protocols/base/ascii.h"
 #include "protocols/base/log.h"
+#include "protocols/mailauth/return_token.h"
+#include "protocols/mailauth/srs.h"
 #include "relay/suppress.h"
 #include "storage/account_guard.h"
 #include "storage/await.h"
@@ -199,11 +201,53 @@ Result<SenderPlace> find_sender(const storage::CatalogView& catalog, std::string
     return out;
 }
 
-Result<> deliver_report(storage::Tx& tx, const StagedReport& staged, const RelayOptions& options) {
+namespace {
+
+// Mail that left under an address that we made, and came back: whoever it stands for. Others stay as they are.
+Result<std::string> stands_for(storage::Tx& tx, std::string address, const std::string& sealing_key) {
+    for (std::size_t depth = 0; depth < kAliasDepthMax; ++depth) {
+        const std::string local = address.substr(0, address.rfind('@'));
+        if (mailauth::is_srs(local)) {
+            const auto found = mailauth::srs_reverse(mailauth::srs_keys(sealing_key), local, tx.now());
+            if (!found) return address;
+            address = found->local + "@" + found->domain;
+        } else if (mailauth::is_return_token(local)) {
+            const auto token = mailauth::read_return_token(mailauth::return_keys(sealing_key), local, tx.now());
+            if (!token) return address;
+            TRY(const auto events, tx.events().by_queue(static_cast<storage::QueueId>(token->queue)));
+            const auto sent = std::ranges::find_if(events, [](const auto& event) { return !event.sender.empty(); });
+            if (sent == events.end()) return address;
+            address = sent->sender;
+        } else {
+            return address;
+        }
+    }
+    return address;
+}
+
+// The address may be gone by now: then whoever submitted the message is told, if he is still here.
+Result<SenderPlace> find_told(storage::Tx& tx, const storage::QueueItem& item, const std::string& sealing_key) {
+    TRY(const std::string sender, stands_for(tx, item.reverse_path, sealing_key));
+    TRY(SenderPlace place, find_sender(tx.catalog(), sender));
+    if (!place.accounts.empty() || !place.remote.empty()) return place;
+    if (item.account) {
+        const auto account = tx.catalog().account(*item.account);
+        if (!account && account.error().code != Errc::not_found) return Error(account.error());
+        if (account) place.accounts.push_back(account->id);
+    }
+    if (place.accounts.empty()) {
+        log::warn("relay", "nobody is left to be told about {}: {} is not here any more",
+                  storage::format_queue_id(item.id), item.reverse_path);
+    }
+    return place;
+}
+
+}  // namespace
+
+Result<> deliver_report(storage::Tx& tx, const StagedReport& staged, const RelayOptions& options,
+                        const std::string& sealing_key) {
     const storage::QueueItem& item = staged.report.item;
-    TRY(SenderPlace place, find_sender(tx.catalog(), item.reverse_path));
-    // The address may be gone by now: whoever submitted the message is told.
-    if (place.accounts.empty() && place.remote.empty() && item.account) place.accounts.push_back(*item.account);
+    TRY(const SenderPlace place, find_told(tx, item, sealing_key));
     storage::Delivery delivery;
     delivery.body = staged.body;
     delivery.facts = staged.facts;
@@ -219,7 +263,7 @@ Result<> deliver_report(storage::Tx& tx, const StagedReport& staged, const Relay
         storage::NewQueueItem outgoing;
         outgoing.expires = tx.now() + options.lifetime;
         outgoing.eight_bit = ascii::has_8bit(staged.body->view());
-        outgoing.smtputf8 = ascii::has_8bit(item.reverse_path);
+        outgoing.smtputf8 = std::ranges::any_of(place.remote, [](const auto& one) { return ascii::has_8bit(one); });
         if (item.tls == storage::TlsWish::require) outgoing.tls = item.tls;  // RFC 8689 5
         for (const std::string& address : place.remote) {
             storage::NewRecipient recipient;
@@ -283,11 +327,22 @@ Result<> note_recipient(storage::Tx& tx, const storage::QueueItem& item, const O
     return {};
 }
 
+// "Not there" and "changed meanwhile" are said of the recipient alone, who was cancelled then. Of all else they are
+// faults, and what was decided must not be lost for them.
+template <class T>
+Result<T> of_others(Result<T> result) {
+    if (!result && (result.error().code == Errc::not_found || result.error().code == Errc::conflict)) {
+        result.error().code = Errc::internal;
+    }
+    return result;
+}
+
 Result<> write_plan(storage::Tx& tx, const storage::QueueItem& item, const OutcomePlan& plan,
-                    const std::vector<StagedReport>& reports, const RelayOptions& options) {
-    TRY(const auto incidents, note_faults(tx, plan));
+                    const std::vector<StagedReport>& reports, const RelayOptions& options,
+                    const std::string& sealing_key) {
+    TRY(const auto incidents, of_others(note_faults(tx, plan)));
     for (const OutcomePlan::Row& row : plan.rows) {
-        TRY_VOID(note_events(tx, item, row, !reports.empty()));
+        TRY_VOID(of_others(note_events(tx, item, row, !reports.empty())));
         storage::Outcome outcome = row.outcome;
         if (outcome.state == storage::RecipientState::held) {
             if (row.fault) outcome.incident = incidents.at(*row.fault).id;
@@ -295,15 +350,17 @@ Result<> write_plan(storage::Tx& tx, const storage::QueueItem& item, const Outco
                 fmt::format("{} {}: {}", storage::kHeldByIncident, storage::raw(outcome.incident), outcome.reply);
         }
         TRY_VOID(tx.queue().finish(row.id, outcome));
-        if (row.is_nobody && item.account) TRY_VOID(storage::AccountGuardTx(tx).bounced(*item.account));
-        TRY_VOID(note_recipient(tx, item, row));
+        if (row.is_nobody && item.account) TRY_VOID(of_others(storage::AccountGuardTx(tx).bounced(*item.account)));
+        TRY_VOID(of_others(note_recipient(tx, item, row)));
         if (storage::raw(row.heals) == 0) continue;
         const auto healed = storage::IncidentTx(tx).clear(row.heals, "a message was taken again");
         const bool is_over =
             !healed && (healed.error().code == Errc::conflict || healed.error().code == Errc::not_found);
         if (!healed && !is_over) return Error(healed.error());
     }
-    for (const StagedReport& report : reports) TRY_VOID(deliver_report(tx, report, options));
+    for (const StagedReport& report : reports) {
+        TRY_VOID(of_others(deliver_report(tx, report, options, sealing_key)));
+    }
     return {};
 }
 
@@ -351,8 +408,10 @@ net::Task<Result<>> write_once(Core& core, storage::QueueItem item, OutcomePlan 
     std::vector<storage::StagedBodyPtr> bodies;
     for (const StagedReport& report : staged) bodies.push_back(report.body);
     const std::size_t reports = staged.size();
-    auto write = [item = std::move(item), plan = std::move(plan), staged = std::move(staged),
-                  options = core.deps.options](storage::Tx& tx) { return write_plan(tx, item, plan, staged, options); };
+    auto write = [&store, item = std::move(item), plan = std::move(plan), staged = std::move(staged),
+                  options = core.deps.options](storage::Tx& tx) {
+        return write_plan(tx, item, plan, staged, options, store.sealing_key());
+    };
     auto written = co_await storage::commit(store, *core.deps.loop, std::move(bodies), std::move(write));
     if (written) core.reports.add(static_cast<std::int64_t>(reports));
     co_return written;

@@ -82,8 +82,10 @@ struct StagedReport {
 /// Fills in the message (null: as it is) and makes the octets; blocking.
 Result<std::vector<StagedReport>> stage_reports(storage::Store& store, std::vector<Report> reports,
                                                 const OutgoingMessagePtr& message, Random& random);
-/// To the sender's mailbox, or into the queue.
-Result<> deliver_report(storage::Tx& tx, const StagedReport& staged, const RelayOptions& options);
+/// To the sender's mailbox, or into the queue; to whom it stands for where the reverse-path is one that we made
+/// (`sealing_key`: of the store). Where nobody is left it goes nowhere, and the log says so.
+Result<> deliver_report(storage::Tx& tx, const StagedReport& staged, const RelayOptions& options,
+                        const std::string& sealing_key);
 
 /// Where a report about `sender` goes: mailboxes here, or the queue. Follows aliases and "+tag".
 struct SenderPlace {

@@ -60,28 +60,41 @@ Result<std::vector<Owed>> read_owed(const storage::Snapshot& snapshot, const Cor
     return out;
 }
 
-// Where the sender's mailbox is full the receipt is dropped: it is no loss.
+// Those that may go another time: the store itself has no room, fails, or ends.
+bool is_passing(Errc code) {
+    return code == Errc::io || code == Errc::no_space || code == Errc::unavailable || code == Errc::cancelled ||
+           code == Errc::closed || code == Errc::limit;
+}
+
+// A receipt that can never go, or whose reader has no room, is dropped: it is no loss, and holds up no other.
+net::Task<Result<>> drop(Core& core, std::vector<std::int64_t> ids, std::string sender, Error why) {
+    log::warn("relay", "the receipt for {} is dropped: {}", sender, why.context);
+    std::vector<storage::StagedBodyPtr> no_bodies;
+    auto remove = [ids = std::move(ids)](storage::Tx& tx) { return storage::ReceiptTx(tx).remove(ids); };
+    co_return co_await storage::commit(*core.deps.store, *core.deps.loop, std::move(no_bodies), std::move(remove));
+}
+
 net::Task<Result<>> send_one(Core& core, Owed owed) {
     storage::Store& store = *core.deps.store;
+    const std::string sender = owed.report.item.reverse_path;
     auto make = [&store, report = std::move(owed.report), random = core.deps.random]() mutable {
         std::vector<Report> one;
         one.push_back(std::move(report));
         return stage_reports(store, std::move(one), nullptr, *random);
     };
     auto staged = co_await net::offload(*core.deps.pool, *core.deps.loop, std::move(make));
-    if (!staged) co_return Error(staged.error());
+    if (!staged && is_passing(staged.error().code)) co_return Error(staged.error());
+    if (!staged) co_return co_await drop(core, std::move(owed.ids), sender, staged.error());
     std::vector<storage::StagedBodyPtr> bodies{staged->front().body};
-    auto write = [ids = owed.ids, report = staged->front(), options = core.deps.options](storage::Tx& tx) -> Result<> {
+    auto write = [ids = owed.ids, report = staged->front(), options = core.deps.options,
+                  &store](storage::Tx& tx) -> Result<> {
         TRY_VOID(storage::ReceiptTx(tx).remove(ids));
-        return deliver_report(tx, report, options);
+        return deliver_report(tx, report, options, store.sealing_key());
     };
     auto sent = co_await storage::commit(store, *core.deps.loop, std::move(bodies), std::move(write));
     if (sent) core.reports.add();
-    if (sent || sent.error().code != Errc::over_quota) co_return sent;
-    log::warn("relay", "a mailbox is full: the receipt for {} is dropped", staged->front().report.item.reverse_path);
-    std::vector<storage::StagedBodyPtr> no_bodies;
-    auto drop = [ids = std::move(owed.ids)](storage::Tx& tx) { return storage::ReceiptTx(tx).remove(ids); };
-    co_return co_await storage::commit(store, *core.deps.loop, std::move(no_bodies), std::move(drop));
+    if (sent || is_passing(sent.error().code)) co_return sent;
+    co_return co_await drop(core, std::move(owed.ids), sender, sent.error());
 }
 
 }  // namespace

@@ -37,8 +37,10 @@ Result<std::string> ReceiptView::header(MessageId message) const {
     const auto facts = load_facts(context_, message);
     if (!facts && facts.error().code == Errc::not_found) return std::string();
     if (!facts) return Error(facts.error());
-    TRY(const BodyReader body, open_body(context_, message));
-    return body.read(0, facts->header_octets);
+    const auto body = open_body(context_, message);
+    auto header = body ? body->read(0, facts->header_octets) : Result<std::string>(body.error());
+    const bool is_lost = !header && (header.error().code == Errc::corrupt || header.error().code == Errc::not_found);
+    return is_lost ? std::string() : std::move(header);
 }
 
 ReceiptTx::ReceiptTx(Tx& tx) : ReceiptView(tx), write_(context_of(tx)) {}

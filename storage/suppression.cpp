@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::string_view kReasons[] = {"recipient-unknown", "recipient-disabled", "complaint", "unsubscribed",
                                          "by-hand"};
+constexpr std::uint8_t kLetter = 0;       // QueueClass::interactive
 constexpr std::size_t kWordsShown = 200;  // of a reply within a reply: a line has 512 octets
 
 #define SUPPRESSION_COLUMNS "address, scope, reason, reply, remote, step, times, since_ms, last_ms, until_ms, undone_ms"
@@ -82,12 +83,12 @@ SuppressionRule parse_suppression_rule(std::string_view text) {
 }
 
 bool may_stop(SuppressionRule rule, std::uint8_t mail_class) {
-    constexpr std::uint8_t kLetter = 0;
     return rule == SuppressionRule::all || mail_class != kLetter;
 }
 
 bool stops(const Suppression& suppression, SuppressionRule rule, std::uint8_t mail_class) {
     if (!may_stop(rule, mail_class)) return false;
+    if (suppression.reason == SuppressionReason::complaint && mail_class == kLetter) return false;
     return rule != SuppressionRule::off || suppression.reason == SuppressionReason::unsubscribed;
 }
 
@@ -194,6 +195,8 @@ Result<Suppression> SuppressionTx::add(std::string_view scope, std::string_view 
             out.until = end_of_step(out.step, now);
         } else if (is_known && before.in_force(now)) {
             out.since = before.since;
+            const bool is_longer = before.until == Time{} || (out.until != Time{} && out.until < before.until);
+            if (out.reason == SuppressionReason::complaint && is_longer) out.until = before.until;
         }
     }
     out.last = now;

@@ -9,7 +9,8 @@
 /// Invariants  1. Only these reasons suppress: never a fault of our address or domain, throttling, a full mailbox,
 ///                content or policy. Whoever adds a row answers for that.
 ///             2. A row keeps the words that it came from. Undone, it stays as history; the ladder begins anew.
-///             3. A wish is not forgotten by a delivery, nor by evidence: each reason is a row of its own.
+///             3. A complaint never makes an earlier one shorter.
+///             4. A wish is not forgotten by a delivery, nor by evidence: each reason is a row of its own.
 /// Threads: as Tx and Snapshot, which these are made from and must outlive them.   Limits: below.
 #include <array>
 #include <cstdint>
@@ -59,7 +60,7 @@ struct Suppression {
 /// Which mail is kept from suppressed addresses: the setting "suppression.apply".
 enum class SuppressionRule : std::uint8_t {
     programs,  ///< what programs send, and mail to many; a letter that a person writes goes out
-    all,
+    all,       ///< letters too, but of complaints: whoever knows a Message-ID can make one
     off,  ///< none, but for those who unsubscribed from what it is about
 };
 /// An unknown word is `programs`.

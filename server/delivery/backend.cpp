@@ -353,11 +353,12 @@ class StoreBackend final : public smtp::Backend {
     }
 
     // RFC 3461 5.2.3 (a), 5.2.7.3 (c): what is put into a mailbox here, and what an alias spreads, is the last that a
-    // sender hears of it; an alias with one target elsewhere passes the wish on. Into Junk nothing is told: whoever
-    // wrote that name may be somebody else.
+    // sender hears of it; an alias with one target elsewhere passes the wish on. Into Junk nothing is told, nor to an
+    // address that is not proven: whoever wrote that name may be somebody else.
+    static bool may_tell(const smtp::Envelope& envelope) { return envelope.login || envelope.sender_proven; }
     std::vector<storage::Receipt> owed_receipts(const smtp::Envelope& envelope) const {
         std::vector<storage::Receipt> out;
-        if (envelope.sender.is_null() || envelope.junk) return out;
+        if (envelope.sender.is_null() || envelope.junk || !may_tell(envelope)) return out;
         for (const smtp::Recipient& recipient : envelope.recipients) {
             const bool wants = (recipient.notify & bit(storage::Notify::success)) != 0;
             if (!wants || recipient.kind == smtp::RecipientKind::bounce) continue;
@@ -416,7 +417,7 @@ class StoreBackend final : public smtp::Backend {
         std::map<std::string, SentMail> sent;
         std::optional<report::Bounce> bounce;  ///< none: a null sender writes otherwise; it is passed on all the same
         std::vector<LateNews> news_of(const SentMail& about) const {
-            return bounce ? server::news_of(about, *bounce) : std::vector<LateNews>();
+            return bounce && !about.repeated ? server::news_of(about, *bounce) : std::vector<LateNews>();
         }
     };
 
@@ -429,7 +430,7 @@ class StoreBackend final : public smtp::Backend {
     net::Task<Result<smtp::RecipientKind>> look_up_token(wire::Path address) {
         const auto sent = co_await find_sent_mail(std::move(address));
         if (!sent) {
-            forged_.add();
+            if (sent.error().code == Errc::refused) forged_.add();
             log::info("smtp", "a bounce address is refused: {}", sent.error().context);
             co_return Error(sent.error());
         }
@@ -446,6 +447,9 @@ class StoreBackend final : public smtp::Backend {
             if (recipient.kind != smtp::RecipientKind::bounce) continue;
             if (!directory_.bounces()->is_token(recipient.path, *directory_.picture())) continue;
             CO_TRY(SentMail sent, co_await find_sent_mail(recipient.path));
+            sent.repeated = std::ranges::any_of(out.sent, [&](const auto& one) {
+                return one.second.queue == sent.queue && one.second.recipients == sent.recipients;
+            });
             out.sent.emplace(recipient.path.spec(), std::move(sent));
         }
         co_return out;
@@ -524,8 +528,8 @@ class StoreBackend final : public smtp::Backend {
                 return Error(Errc::unavailable, address + " is no recipient any more");
             }
             for (const storage::AccountId account : found.accounts) spread.add_local(account, address, envelope.junk);
-            const bool several = found.accounts.size() + found.remote.size() > 1;
-            const std::uint8_t notify = several ? without_success(recipient.notify) : recipient.notify;
+            const bool is_last = found.accounts.size() + found.remote.size() > 1 || !may_tell(envelope);
+            const std::uint8_t notify = is_last ? without_success(recipient.notify) : recipient.notify;
             for (const std::string& target : found.remote) {
                 spread.add_remote(target, recipient, /*forwarded=*/true, notify);
             }

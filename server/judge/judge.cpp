@@ -161,6 +161,7 @@ class Judge final : public smtp::SenderCheck {
         std::vector<mailauth::AuthResult> results = found.results();
         verdict.summary = found.summary();
         verdict.action = wanted(found, rules);
+        verdict.sender_proven = found.spf.result == mailauth::SpfResult::pass && !found.spf.of_helo;
         if (verdict.action != Action::accept && mailauth::is_vouched_for(found.arc, rules.trusted)) {
             verdict.action = Action::accept;
             verdict.summary += ", taken since a trusted ARC chain saw it pass";

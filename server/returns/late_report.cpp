@@ -49,6 +49,17 @@ LateNews news_about(const std::string& recipient, const report::BouncedRecipient
     return out;
 }
 
+// The remote took it, and its bounce is faster than our commit; or it goes out once more after a crash.
+Result<bool> is_under_way(const storage::Snapshot& snapshot, storage::QueueId queue,
+                          const mailauth::ReturnToken& token) {
+    TRY(const auto rows, snapshot.queue().recipients(queue));
+    return std::ranges::any_of(rows, [&](const storage::QueueRecipient& row) {
+        const bool is_open =
+            row.state == storage::RecipientState::sending || row.state == storage::RecipientState::waiting;
+        return is_open && (!token.recipient || mailauth::return_hash(row.address) == *token.recipient);
+    });
+}
+
 }  // namespace
 
 Result<SentMail> find_sent(const storage::Snapshot& snapshot, const mailauth::ReturnToken& token) {
@@ -70,6 +81,8 @@ Result<SentMail> find_sent(const storage::Snapshot& snapshot, const mailauth::Re
         }
     }
     if (out.recipients.empty() || out.sender.empty()) {
+        TRY(const bool waits, is_under_way(snapshot, out.queue, token));
+        if (waits) return Error(Errc::unavailable, "The message that this report is about is still under way");
         return Error(Errc::refused, "The message that this report is about is not known here any more");
     }
     if (out.reports >= kLateReportsMax * handed_over) {

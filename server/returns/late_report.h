@@ -32,9 +32,11 @@ struct SentMail {
     std::vector<std::string> recipients;                            ///< to whom it was handed over
     std::map<std::string, storage::EventFacts, std::less<>> facts;  ///< of their delivery: by which way, from where
     std::size_t reports = 0;                                        ///< late ones that have come already
+    bool repeated = false;  ///< the same token in another spelling, within one transaction: it counts once
 };
 
 /// Errc::refused with a sentence for the client: nothing of it was handed over, or enough was reported.
+/// Errc::unavailable: it is still under way; asked again later it may be known.
 Result<SentMail> find_sent(const storage::Snapshot& snapshot, const mailauth::ReturnToken& token);
 
 /// The same for what was handed over after `since`, by its Message-ID (without brackets).

@@ -76,8 +76,11 @@ Result<std::optional<Complained>> find_complained(const storage::Snapshot& snaps
     const auto token = mailauth::read_return_token(keys, local_of(complaint.mail_from), now);
     auto sent = token ? find_sent(snapshot, *token)
                       : find_sent_by_id(snapshot, complaint.original_message_id, now - kDay * kJoinDays);
-    if (!sent && sent.error().code == Errc::refused) return std::optional<Complained>();
+    const bool is_unknown =
+        !sent && (sent.error().code == Errc::refused || sent.error().code == Errc::unavailable);
+    if (is_unknown) return std::optional<Complained>();
     if (!sent) return Error(sent.error());
+    out.by_token = token.has_value();
     out.sent = *std::move(sent);
     for (const std::string& address : out.sent.recipients) {
         const bool is_named = std::ranges::any_of(
@@ -120,7 +123,8 @@ Result<bool> record_complaint(storage::Tx& tx, const Complained& about, const re
         TRY_VOID(tx.events().append(event));
         if (recipient.empty()) continue;
         TRY_VOID(note_evidence(tx, about.sent, recipient, Evidence::complained));
-        const storage::SuppressionProof proof(storage::SuppressionReason::complaint, words, who);
+        storage::SuppressionProof proof(storage::SuppressionReason::complaint, words, who);
+        if (!about.by_token) proof.until = tx.now() + kDay * kComplaintDays;
         const std::string_view scope = std::string_view(about.sent.sender).substr(about.sent.sender.rfind('@') + 1);
         TRY_VOID(storage::SuppressionTx(tx).add(scope, recipient, proof));
     }
@@ -220,9 +224,9 @@ Result<bool> RoleMailJob::read_place(const Place& place) {
         if (stopping()) return false;
         TRY_VOID(read_one(place, entry.uid));
     }
-    if (is_cut) return true;
-    TRY_VOID(set_read(place, last, Reading()));
-    return last + 1 < place.next;
+    // Those that changed nothing are marked as read together.
+    TRY_VOID(set_read(place, is_cut ? entries.back().uid : last, Reading()));
+    return is_cut || last + 1 < place.next;
 }
 
 Result<> RoleMailJob::read_one(const Place& place, storage::Uid uid) {
@@ -238,7 +242,7 @@ Result<> RoleMailJob::read_one(const Place& place, storage::Uid uid) {
     if (message) {
         TRY(reading, understand(*message));
     }
-    TRY_VOID(set_read(place, uid, reading));
+    if (reading.write) TRY_VOID(set_read(place, uid, reading));
     metrics_
         .counter("role_mail_total", "Mails in mailboxes that collect reports, by what they were",
                  fmt::format("kind=\"{}\"", reading.kind))

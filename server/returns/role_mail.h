@@ -25,6 +25,7 @@
 namespace posthouse::server {
 
 inline constexpr int kJoinDays = 30;                                     ///< between the message and the report
+inline constexpr int kComplaintDays = 30;                                ///< that one without our token suppresses
 inline constexpr std::uint64_t kRoleMailOctetsMax = 32UL * 1024 * 1024;  ///< of one mail; a larger one is no report
 inline constexpr std::size_t kRoleMailsAStep = 20;
 inline constexpr std::string_view kRoleMailJob = "role-mail";
@@ -36,10 +37,11 @@ using TakeTlsReport = std::function<Result<>(storage::Store&, const std::string&
 struct Complained {
     SentMail sent;
     std::vector<std::string> recipients;  ///< of `sent` that complained; empty: nobody knows which
+    bool by_token = false;                ///< it bears our token; else anybody may have made it
 };
 Result<std::optional<Complained>> find_complained(const storage::Snapshot& snapshot, const report::Complaint& complaint,
                                                   const mailauth::ReturnKeys& keys, Time now);
-/// Events and suppressions. False where all of it is known.
+/// Events and suppressions: for good where it bears our token, else for kComplaintDays. False where all of it is known.
 Result<bool> record_complaint(storage::Tx& tx, const Complained& about, const report::Complaint& complaint);
 
 std::unique_ptr<storage::Job> make_role_mail_job(storage::Store& store, Metrics& metrics, const Clock& clock,

@@ -89,6 +89,7 @@ struct Envelope {
     std::optional<Login> login;
     std::string received_detail;  ///< "from mx.b.example [192.0.2.1] over ESMTPS", for the trace
     bool junk = false;            ///< into the Junk mailbox of those who are here
+    bool sender_proven = false;   ///< the address of a stranger is his own, as far as SPF shows it
     Wishes wishes;
 
     Envelope() = default;

@@ -109,7 +109,7 @@ net::Task<Reply> on_rcpt(Session& session, std::string_view args) {
         auto refusal = co_await session.backend().check_wanted(*envelope.login, envelope.sender, *path);
         if (!refusal) co_return reply_for(refusal.error());
         if (*refusal) {
-            session.mark_recipient_refused();
+            session.mark_recipient_unwanted();
             co_return **std::move(refusal);
         }
     }

@@ -27,6 +27,7 @@ struct SenderVerdict {
         refuse,  ///< ... for rejection
     };
     Action action = Action::accept;
+    bool sender_proven = false;  ///< SPF of MAIL FROM passes: whoever writes may be told at that address
     std::string field;     ///< "Authentication-Results: ...\r\n"; "" where nothing was looked at
     std::string summary;   ///< "SPF pass (b.example), ..." for the trace
     std::string sentence;  ///< to the client, where it is refused; holds no text of a peer

@@ -326,10 +326,11 @@ net::Task<void> Session::start_tls() {
 void Session::judge(wire::Reply& reply) {
     if (reply.code >= 500) {
         // A refused recipient has its own, wider limit: lists do age.
-        ++(recipient_refused_ ? recipient_errors_ : errors_);
+        if (!recipient_unwanted_) ++(recipient_refused_ ? recipient_errors_ : errors_);
         count("smtp_refused_total", "Commands and messages refused").add();
     }
     recipient_refused_ = false;
+    recipient_unwanted_ = false;
     if (phase_ == Phase::closing) return;
     const SmtpLimits& limits = options().limits;
     if (errors_ < limits.errors_max && recipient_errors_ < limits.recipient_errors_max) return;

@@ -82,6 +82,8 @@ class Session {
     net::Task<std::optional<wire::Reply>> check_login();
     /// The reply that follows refuses a recipient; too many of them end the session.
     void mark_recipient_refused() { recipient_refused_ = true; }
+    /// The reply that follows says that a recipient gets no mail for now: no error of whoever asks.
+    void mark_recipient_unwanted() { recipient_unwanted_ = true; }
     /// Ends the session after the reply.
     void close_after_reply() { enter(Phase::closing); }
 
@@ -134,6 +136,7 @@ class Session {
     std::size_t recipient_errors_ = 0;
     std::size_t auth_failures_ = 0;
     bool recipient_refused_ = false;
+    bool recipient_unwanted_ = false;
     std::string ending_ = "closed by the client";
 };
 

@@ -161,6 +161,7 @@ net::Task<std::optional<wire::Reply>> Session::check_outside_sender() {
         co_return wire::Reply(550, "5.7.26", verdict.sentence);  // RFC 7372 3.3
     }
     about.junk = verdict.action == SenderVerdict::Action::junk;
+    about.sender_proven = verdict.sender_proven;
     if (!verdict.summary.empty()) about.received_detail += "; " + verdict.summary;
     if (!verdict.field.empty()) {
         const auto added = transaction_->intake->sink().add_fields(std::move(verdict.field));

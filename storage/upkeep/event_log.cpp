@@ -146,7 +146,11 @@ Result<std::uint64_t> LogTrimmer::drop_keys(bool& more) {
     if (is_used) return std::uint64_t{0};
     return store_.write_value({}, [&](Tx& tx) -> Result<std::uint64_t> {
         Connection& db = context_of(tx).db;
-        TRY_VOID(db.query("DELETE FROM event_keys WHERE bucket = ?1").bind(bucket).run());
+        // An event may have come since it was looked at.
+        TRY_VOID(db.query("DELETE FROM event_keys WHERE bucket = ?1 AND NOT EXISTS (SELECT 1 FROM events INDEXED BY "
+                          "events_by_id WHERE id >= ?2 AND id < ?3)")
+                     .bind(bucket, bucket * kBucketEvents, (bucket + 1) * kBucketEvents)
+                     .run());
         return static_cast<std::uint64_t>(db.changes());
     });
 }

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -79,7 +80,7 @@ struct House {
     }
 
     storage::QueueId submit(std::vector<std::string> recipients, std::string sender = "alice@home.example",
-                            storage::NotifyBits notify = 0) {
+                            storage::NotifyBits notify = 0, std::optional<storage::AccountId> account = {}) {
         const auto body = store.stage(kMessage);
         auto accepted = store->write_value({body}, [&](storage::Tx& tx) {
             storage::Delivery delivery;
@@ -89,6 +90,7 @@ struct House {
             delivery.first_attempt = tx.now();
             storage::NewQueueItem item;
             item.reverse_path = sender;
+            item.account = account;
             item.expires = tx.now() + std::chrono::hours(24 * 5);
             for (const std::string& address : recipients) {
                 storage::NewRecipient recipient;

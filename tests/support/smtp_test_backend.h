@@ -3,6 +3,7 @@
 /// once; what was accepted is kept in `messages`.
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -24,6 +25,7 @@ class SmtpTestBackend final : public server::smtp::Backend {
     std::vector<Message> messages;
     Result<> accept_result;  ///< what accept() says
     Result<> room_result;    ///< what check_room() says
+    std::optional<server::smtp::Login> neighbour;  ///< whom client_at() knows
 
     net::Task<Result<server::smtp::RecipientKind>> lookup_recipient(posthouse::smtp::Path recipient,
                                                                     std::optional<server::smtp::Login> login,
@@ -41,11 +43,19 @@ class SmtpTestBackend final : public server::smtp::Backend {
         if (!ascii::equals_ci(name, "PLAIN") && !ascii::equals_ci(name, "LOGIN")) return nullptr;
         return std::make_unique<Exchange>(accounts, sasl::make_server_mechanism(name, sasl::ServerSide()));
     }
+    std::optional<server::smtp::Login> client_at(const net::IpAddress&, std::string_view) override { return neighbour; }
     net::Task<Result<>> check_login(server::smtp::Login) override { co_return Result<>(); }
 
     net::Task<Result<>> check_sender(server::smtp::Login login, posthouse::smtp::Path address) override {
         if (ascii::equals_ci(login.address, address.spec())) co_return Result<>();
         co_return Error(Errc::denied, "not owned");
+    }
+
+    net::Task<Result<std::optional<posthouse::smtp::Reply>>> check_wanted(server::smtp::Login, posthouse::smtp::Path,
+                                                                          posthouse::smtp::Path recipient) override {
+        std::optional<posthouse::smtp::Reply> out;
+        if (recipient.local_part.starts_with("unwanted")) out.emplace(550, "5.1.1", "Not sent, nobody is there");
+        co_return out;
     }
 
     Result<> check_room(std::uint64_t) override { return room_result; }

@@ -1,4 +1,6 @@
 // The whole leg: a store, a fake DNS, scripted remotes, time that the test turns.
+#include "protocols/mailauth/return_token.h"
+#include "protocols/mailauth/srs.h"
 #include "storage/report.h"
 #include "tests/support/relay_house.h"
 
@@ -45,6 +47,47 @@ TEST_CASE("a refusal comes back as a report in the sender's mailbox; the others 
     CHECK(mail[0].contains("Final-Recipient: rfc822; nobody@b.example"));
     CHECK(mail[0].contains("Diagnostic-Code: smtp; 550 5.1.1 No such user"));
     CHECK_FALSE(mail[0].contains("rfc822; bob@b.example"));
+    CHECK(house.waiting() == 0);
+}
+
+TEST_CASE("a sender whose account is gone by the time: the outcome is written all the same, once") {
+    House house;
+    house.remote.always("RCPT TO:<nobody@", "550 5.1.1 No such user");
+    const auto bob = house.store.add_account("bob@home.example");
+    const auto id = house.submit({"carol@b.example", "nobody@b.example"}, "bob@home.example", 0, bob);
+    REQUIRE(house.store->write({}, [&](storage::Tx& tx) { return tx.catalog().remove_account(bob); }));
+    house.settle();
+    CHECK(house.events(id, EventKind::delivered) == 1);
+    CHECK(house.events(id, EventKind::bounced) == 1);
+    CHECK(house.waiting() == 0);
+    house.restart();
+    house.settle();
+    CHECK(house.remote.messages.size() == 1);
+    CHECK(house.inbox().empty());
+}
+
+TEST_CASE("mail that comes back through somebody's forwarding: its failure is told to who sent it at first") {
+    House house;
+    house.remote.always("RCPT TO:<nobody@", "550 5.1.1 No such user");
+    const auto first = house.submit({"bob@b.example"});
+    house.settle();
+    const mailauth::ReturnToken token{static_cast<std::uint64_t>(storage::raw(first)), std::nullopt};
+    const auto keys = mailauth::return_keys(house.store->sealing_key());
+    house.submit({"nobody@b.example"}, mailauth::make_return_token(keys, token, house.clock.now()) + "@home.example");
+    house.settle();
+    REQUIRE(house.inbox().size() == 1);
+    CHECK(house.inbox()[0].contains("Final-Recipient: rfc822; nobody@b.example"));
+    const auto local = mailauth::srs_forward(mailauth::srs_keys(house.store->sealing_key()),
+                                             mailauth::SrsMailbox{"carol", "b.example"}, house.clock.now());
+    REQUIRE(local);
+    house.submit({"nobody@b.example"}, *local + "@home.example");
+    house.settle();
+    CHECK(house.remote.count("RCPT TO:<carol@b.example> NOTIFY=NEVER") == 1);
+    CHECK(house.inbox().size() == 1);
+    // Made by nobody here: told to nobody.
+    house.submit({"nobody@b.example"}, "pht0=aaaaaaaaaa=aa=b@home.example");
+    house.settle();
+    CHECK(house.inbox().size() == 1);
     CHECK(house.waiting() == 0);
 }
 

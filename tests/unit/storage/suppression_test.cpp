@@ -167,6 +167,10 @@ TEST_CASE("which mail is stopped, and what its sender is told") {
           "user");
     CHECK(told.what_to_do.contains("2023-11-21"));
     CHECK(told.what_to_do.contains("posthouse suppression remove bob@b.example"));
+    one.reason = Reason::complaint;  // anybody may have made it up: it stops no letter
+    CHECK_FALSE(stops(one, Rule::all, 0));
+    CHECK(stops(one, Rule::all, 1));
+    CHECK(stops(one, Rule::programs, 2));
     one.reason = Reason::unsubscribed;
     CHECK(stops(one, Rule::off, 2));
     CHECK(status_of(Reason::recipient_unknown) == "5.1.1");

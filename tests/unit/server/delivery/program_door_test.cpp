@@ -9,8 +9,10 @@
 #include <utility>
 
 #include "protocols/crypto/crypto.h"
+#include "protocols/mailauth/return_token.h"
 #include "server/auth/authenticator.h"
 #include "server/delivery/backend.h"
+#include "storage/receipts.h"
 #include "storage/streams.h"
 #include "storage/suppression.h"
 #include "tests/support/temp_store.h"
@@ -142,6 +144,35 @@ struct Fixture {
         });
         REQUIRE(text);
         return *text;
+    }
+
+    /// As a session that takes mail of strangers.
+    void take(const server::smtp::Envelope& envelope, std::string_view octets) {
+        std::promise<Result<server::smtp::AcceptedMessage>> done;
+        loop.post([&] { tasks.spawn("take", take_here(envelope, octets, done)); });
+        const auto taken = done.get_future().get();
+        REQUIRE(taken);
+    }
+    net::Task<void> take_here(server::smtp::Envelope envelope, std::string_view octets,
+                              std::promise<Result<server::smtp::AcceptedMessage>>& done) {
+        auto body = backend->begin_body();
+        const auto written = body->append(octets);
+        if (!written) {
+            done.set_value(Error(written.error()));
+            co_return;
+        }
+        auto taken = co_await backend->accept(std::move(body), std::move(envelope));
+        done.set_value(std::move(taken));
+    }
+    static server::smtp::Envelope envelope_of(std::string_view sender, const std::vector<std::string>& recipients) {
+        server::smtp::Envelope out;
+        if (!sender.empty()) out.sender = posthouse::smtp::parse_mailbox(sender).value();
+        for (const std::string& address : recipients) {
+            server::smtp::Recipient& one = out.recipients.emplace_back();
+            one.path = posthouse::smtp::parse_mailbox(address).value();
+            if (sender.empty()) one.kind = server::smtp::RecipientKind::bounce;
+        }
+        return out;
     }
 
     test::TempStore store;
@@ -480,4 +511,56 @@ TEST_CASE("what was begun ends when the door closes; who comes later hears so") 
     f.loop.post([&f] { f.alignment.go.set(); });
     f.stop();
     CHECK_FALSE(first.get().refusal);
+}
+
+TEST_CASE("a receipt is owed to a stranger only where SPF shows that the address is his own") {
+    Fixture f;
+    REQUIRE(f.store->write({}, [](storage::Tx& tx) -> Result<> {
+        TRY_VOID(tx.catalog().add_alias("out@a.example", {"carol@c.example"}));
+        return {};
+    }));
+    f.reload();
+    const auto owed = [&] {
+        return f.store->read([](const storage::Snapshot& s) { return storage::ReceiptView(s).owed(10); }).value();
+    };
+    auto envelope = Fixture::envelope_of("victim@v.example", {"alice@a.example", "out@a.example"});
+    constexpr auto kSuccess = static_cast<std::uint8_t>(storage::Notify::success);
+    for (auto& recipient : envelope.recipients) recipient.notify = kSuccess;
+    f.take(envelope, "Subject: x\r\n\r\nx\r\n");
+    CHECK(owed().empty());
+    const auto passed_on = [&](const storage::QueueItem& item) {
+        return f.store->read([&](const storage::Snapshot& s) { return s.queue().recipients(item.id); }).value().front();
+    };
+    REQUIRE(f.queue().size() == 1);
+    CHECK(passed_on(f.queue().back()).notify == static_cast<std::uint8_t>(storage::Notify::never));
+    envelope.sender_proven = true;
+    f.take(envelope, "Subject: x\r\n\r\nx\r\n");
+    REQUIRE(owed().size() == 1);
+    CHECK(owed().front().sender == "victim@v.example");
+    CHECK(passed_on(f.queue().back()).notify == kSuccess);
+}
+
+TEST_CASE("one bounce to many spellings of one token counts once") {
+    Fixture f;
+    REQUIRE_FALSE(f.door->submit(f.message({"x@c.example"})).refusal);
+    const storage::QueueItem item = f.queue().front();
+    REQUIRE(f.store->write({}, [&](storage::Tx& tx) -> Result<> {
+        TRY(const auto rows, tx.queue().recipients(item.id));
+        storage::Outcome outcome;
+        outcome.state = storage::RecipientState::delivered;
+        outcome.reply = "250 ok";
+        return tx.queue().finish(rows.front().id, outcome);
+    }));
+    const mailauth::ReturnToken token{static_cast<std::uint64_t>(storage::raw(item.id)), std::nullopt};
+    const std::string local =
+        mailauth::make_return_token(mailauth::return_keys(f.store->sealing_key()), token, system_clock().now());
+    std::string shouted = local;
+    std::ranges::transform(shouted, shouted.begin(), [](unsigned char c) { return std::toupper(c); });
+    f.take(Fixture::envelope_of("", {local + "@a.example", shouted + "@a.example"}),
+           "From: MAILER-DAEMON@c.example\r\nSubject: Undelivered\r\nMIME-Version: 1.0\r\nContent-Type: "
+           "multipart/report; report-type=delivery-status; boundary=b\r\n\r\n--b\r\n\r\nSorry.\r\n--b\r\n"
+           "Content-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; mx.c.example\r\n\r\n"
+           "Final-Recipient: rfc822; x@c.example\r\nAction: failed\r\nStatus: 5.1.1\r\n\r\n--b--\r\n");
+    const auto events = f.store->read([&](const storage::Snapshot& s) { return s.events().by_queue(item.id); }).value();
+    CHECK(std::ranges::count(events, storage::EventKind::bounced, &storage::Event::kind) == 1);
 }

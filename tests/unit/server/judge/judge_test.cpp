@@ -120,8 +120,12 @@ TEST_CASE("enforce: p=reject is refused, p=quarantine goes to Junk, what passes 
     CHECK(good.field.starts_with("Authentication-Results: mx.home.example;"));
     CHECK(good.field.contains("dmarc=pass"));
     CHECK(good.summary.contains("DMARC pass"));
+    CHECK(good.sender_proven);
+    CHECK_FALSE(refused.sender_proven);
     CHECK(f.count("reception_dmarc_refused_total") == 1);
     CHECK(f.count("reception_dmarc_junked_total") == 1);
+    CHECK_FALSE(f.ask("mild.example").sender_proven);
+    CHECK_FALSE(f.ask("strict.example", "192.0.2.1", true).sender_proven);  // SPF of HELO names nobody
 }
 
 TEST_CASE("a refusal is found in the events") {

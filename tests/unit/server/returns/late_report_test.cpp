@@ -20,8 +20,9 @@ struct House {
     test::TempStore store;
     std::string provider = "google";
 
-    // A message that left: delivered to some, refused by others.
-    storage::QueueId sent(std::vector<std::string> taken, std::vector<std::string> refused = {}) {
+    // A message that left: delivered to some, refused by others; to some it is under way.
+    storage::QueueId sent(std::vector<std::string> taken, std::vector<std::string> refused = {},
+                          std::vector<std::string> open = {}) {
         const auto body = store.stage("Subject: x\r\n\r\nx\r\n");
         const auto queue = store->write_value({body}, [&](storage::Tx& tx) -> Result<storage::QueueId> {
             storage::Delivery delivery;
@@ -30,7 +31,7 @@ struct House {
             delivery.sender = "alice@home.example";
             storage::NewQueueItem item;
             item.reverse_path = delivery.sender;
-            for (const auto* list : {&taken, &refused}) {
+            for (const auto* list : {&taken, &refused, &open}) {
                 for (const std::string& address : *list) item.recipients.push_back({address, "", 0});
             }
             delivery.outgoing = item;
@@ -38,6 +39,7 @@ struct House {
             TRY(const auto rows, tx.queue().recipients(*accepted.queue));
             for (const storage::QueueRecipient& row : rows) {
                 storage::Outcome outcome;
+                if (std::ranges::find(open, row.address) != open.end()) continue;
                 const bool is_taken = std::ranges::find(taken, row.address) != taken.end();
                 outcome.state = is_taken ? storage::RecipientState::delivered : storage::RecipientState::failed;
                 outcome.reply = is_taken ? "250 ok" : "550 no";
@@ -147,6 +149,16 @@ TEST_CASE("of several recipients the bounce must name one that the message was h
     // The token itself names another.
     CHECK(house.find(queue, "dave@far.example").error().code == Errc::refused);
     CHECK(house.find(static_cast<storage::QueueId>(4711), std::nullopt).error().code == Errc::refused);
+}
+
+TEST_CASE("a bounce that is faster than our commit comes again later; it is not turned away for good") {
+    House house;
+    const auto queue = house.sent({"bob@far.example"}, {"dave@far.example"}, {"carol@far.example"});
+    CHECK(house.find(queue, "carol@far.example").error().code == Errc::unavailable);
+    CHECK(house.find(queue, "dave@far.example").error().code == Errc::refused);
+    CHECK(house.find(queue, "bob@far.example"));
+    const auto all = house.sent({}, {}, {"carol@far.example"});
+    CHECK(house.find(all, std::nullopt).error().code == Errc::unavailable);
 }
 
 TEST_CASE("the same report again and again changes nothing any more") {

@@ -145,7 +145,8 @@ TEST_CASE("a complaint about a message that we sent to that recipient: an event,
     CHECK(house.events(queue, EventKind::complained) == 1);
     REQUIRE(house.suppressed("bob@far.example").size() == 1);
     CHECK(house.suppressed("bob@far.example").front().reason == storage::SuppressionReason::complaint);
-    CHECK(house.suppressed("bob@far.example").front().until == Time{});
+    // It bears no token of ours, and may be made up.
+    CHECK(house.suppressed("bob@far.example").front().until == house.clock.now() + std::chrono::hours(24 * 30));
     CHECK(house.suppressed("carol@far.example").empty());
     const auto evidence =
         house.store->read([](const storage::Snapshot& s) { return storage::ReputationView(s).evidence(0); }).value();
@@ -190,7 +191,15 @@ TEST_CASE("a redacted complaint is known by our token in its Original-Mail-From"
     house.arrives(complaint("redacted", "", "abuse", path));
     house.step();
     CHECK(house.events(queue, EventKind::complained) == 1);
-    CHECK(house.suppressed("carol@far.example").size() == 1);
+    REQUIRE(house.suppressed("carol@far.example").size() == 1);
+    CHECK(house.suppressed("carol@far.example").front().until == Time{});
+    // One without a token makes it no shorter.
+    house.sent({"carol@far.example"}, "m2");
+    house.arrives(complaint("m2", "carol@far.example"));
+    house.step();
+    REQUIRE(house.suppressed("carol@far.example").size() == 1);
+    CHECK(house.suppressed("carol@far.example").front().times == 2);
+    CHECK(house.suppressed("carol@far.example").front().until == Time{});
 }
 
 TEST_CASE("a bounce without a token counts where it names our message and a recipient of it") {
@@ -257,4 +266,14 @@ TEST_CASE("many are read in steps, each once, and nothing of them is changed; a 
     CHECK(after.highest_modseq == before.highest_modseq);
     CHECK(after.unseen == before.unseen);
     CHECK(after.recent_from == before.recent_from);
+}
+
+TEST_CASE("mail that is no report costs no write of its own") {
+    House house;
+    for (std::size_t i = 0; i < kRoleMailsAStep; ++i) house.arrives("Subject: x\r\n\r\nx\r\n");
+    const auto before = house.store->statistics().commits;
+    house.step();
+    CHECK(house.store->statistics().commits == before + 1);
+    house.step();
+    CHECK(house.store->statistics().commits == before + 1);
 }

@@ -72,3 +72,21 @@ TEST_CASE("one pipelined message is stored with its trace fields on top") {
     CHECK(message.octets.contains("for <Alice@home.example>"));
     CHECK(message.octets.ends_with("Subject: a\r\n\r\n.dot\r\n"));
 }
+
+TEST_CASE("suppressed recipients are no errors of who sends: the others are sent, however many there are") {
+    Fixture fixture;
+    std::string input = "EHLO client.test\r\nMAIL FROM:<alice@home.example>\r\n";
+    const std::size_t count = fixture.options.limits.recipient_errors_max + 5;
+    for (std::size_t i = 0; i < count; ++i) input += "RCPT TO:<unwanted" + std::to_string(i) + "@far.example>\r\n";
+    input += "RCPT TO:<bob@far.example>\r\nDATA\r\nSubject: a\r\n\r\nx\r\n.\r\nQUIT\r\n";
+    fixture.backend.neighbour = server::smtp::Login(1, "alice@home.example");
+    const std::string heard = fixture.talk(input);
+    CAPTURE(heard);
+    CHECK_FALSE(heard.contains("\r\n421 "));
+    REQUIRE(fixture.backend.messages.size() == 1);
+    CHECK(fixture.backend.messages.front().envelope.recipients.size() == 1);
+    // Those that do not exist here still end it.
+    std::string bad = "EHLO client.test\r\nMAIL FROM:<alice@home.example>\r\n";
+    for (std::size_t i = 0; i < count; ++i) bad += "RCPT TO:<nobody" + std::to_string(i) + "@home.example>\r\n";
+    CHECK(fixture.talk(bad).contains("\r\n421 4.7.0 Too many errors"));
+}
