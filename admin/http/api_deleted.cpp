@@ -6,16 +6,15 @@
 #include <Poco/Exception.h>
 #include <Poco/JSON/Array.h>
 #include <Poco/JSON/Object.h>
-#include <Poco/JSON/Parser.h>
 #include <fmt/format.h>
 
 #include <sstream>
 
+#include "admin/http/json_body.h"
 #include "admin/http/router.h"
 #include "admin/undelete/moment.h"
 #include "admin/undelete/undelete.h"
 #include "protocols/base/ascii.h"
-#include "protocols/base/log.h"
 #include "storage/settings.h"
 
 namespace posthouse::admin {
@@ -30,27 +29,12 @@ using storage::Snapshot;
 constexpr std::size_t kLimitDefault = 100;
 constexpr std::size_t kLimitMax = 1000;
 constexpr std::size_t kIdsMax = 1000;
-constexpr std::size_t kJsonDepthMax = 4;
 
 /// What is wrong with a request, and where.
 struct Fault {
     std::string field;
     std::string sentence;
 };
-
-// JSON is UTF-8 (RFC 8259 8.1); a subject may be anything.
-std::string utf8_of(const std::string& text) {
-    if (ascii::is_valid_utf8(text)) return text;
-    std::string out;
-    for (const char c : text) {
-        if (ascii::is_8bit(c)) {
-            out += "\xEF\xBF\xBD";
-        } else {
-            out += c;
-        }
-    }
-    return out;
-}
 
 std::string text_of(const Poco::JSON::Object& object) {
     std::ostringstream text;
@@ -196,20 +180,6 @@ std::optional<Fault> read_selection(const Poco::JSON::Object& object, Time now, 
     return Fault{"messages", "Say what to restore by one of: messages; mailbox, since or both; all."};
 }
 
-// An object, no deeper than it may be; null where it is not JSON.
-Poco::JSON::Object::Ptr parse_object(const std::string& body) {
-    if (!ascii::is_valid_utf8(body)) return nullptr;
-    try {
-        Poco::JSON::Parser parser;
-        parser.setDepth(kJsonDepthMax);
-        const Poco::Dynamic::Var value = parser.parse(body);
-        if (value.type() == typeid(Poco::JSON::Object::Ptr)) return value.extract<Poco::JSON::Object::Ptr>();
-    } catch (const Poco::Exception& e) {
-        log::debug("http", "a body is no JSON: {}", e.displayText());
-    }
-    return nullptr;
-}
-
 std::string report_text(const RestoreReport& report) {
     Poco::JSON::Object places(Poco::JSON_PRESERVE_KEY_ORDER);
     for (const auto& [name, count] : report.places) places.set(utf8_of(name), count);
@@ -220,7 +190,7 @@ std::string report_text(const RestoreReport& report) {
 }
 
 HttpAnswer restore_deleted(Call& call) {
-    const Poco::JSON::Object::Ptr object = parse_object(call.body);
+    const Poco::JSON::Object::Ptr object = parse_json_object(call.body);
     if (!object) return problem(400, "The body is no JSON object.");
     RestoreRequest request;
     if (const auto fault = read_selection(*object, call.deps.clock->now(), request)) {

@@ -7,8 +7,7 @@
 #include <Poco/JSON/Object.h>
 #include <fmt/format.h>
 
-#include <sstream>
-
+#include "admin/http/json_body.h"
 #include "admin/http/router.h"
 #include "protocols/base/ascii.h"
 #include "storage/incidents.h"
@@ -22,22 +21,6 @@ using storage::IncidentView;
 using storage::Snapshot;
 
 constexpr std::size_t kListMax = 1000;
-
-// JSON is UTF-8 (RFC 8259 8.1); what a remote said may be anything.
-std::string utf8_of(const std::string& text) {
-    if (ascii::is_valid_utf8(text)) return text;
-    std::string out;
-    for (const char c : text) out += ascii::is_8bit(c) ? std::string("\xEF\xBF\xBD") : std::string(1, c);
-    return out;
-}
-
-HttpAnswer answer_of(const Poco::JSON::Object& object) {
-    std::ostringstream text;
-    object.stringify(text);
-    HttpAnswer out;
-    out.body = text.str() + "\n";
-    return out;
-}
 
 Poco::JSON::Object::Ptr object_of(const Incident& one, std::uint64_t held) {
     Poco::JSON::Object::Ptr out = new Poco::JSON::Object(Poco::JSON_PRESERVE_KEY_ORDER);

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <sstream>
 
+#include "admin/http/json_body.h"
 #include "admin/http/router.h"
 #include "protocols/base/ascii.h"
 
@@ -20,14 +21,6 @@ using storage::MessageId;
 using storage::QueueId;
 using storage::Snapshot;
 using storage::SubmissionNotes;
-
-// JSON is UTF-8 (RFC 8259 8.1); what a remote said may be anything.
-std::string utf8_of(const std::string& text) {
-    if (ascii::is_valid_utf8(text)) return text;
-    std::string out;
-    for (const char c : text) out += ascii::is_8bit(c) ? std::string("\xEF\xBF\xBD") : std::string(1, c);
-    return out;
-}
 
 /// All that is known of one message.
 struct Life {

@@ -6,14 +6,11 @@
 //   POST /api/v1/suppressions/{address}/remove   {"scope": "..."}; without scope all of them
 #include <Poco/JSON/Array.h>
 #include <Poco/JSON/Object.h>
-#include <Poco/JSON/Parser.h>
 #include <fmt/format.h>
 
-#include <sstream>
-
+#include "admin/http/json_body.h"
 #include "admin/http/router.h"
 #include "protocols/base/ascii.h"
-#include "protocols/base/log.h"
 #include "storage/suppression.h"
 
 namespace posthouse::admin {
@@ -25,24 +22,7 @@ using storage::SuppressionTx;
 using storage::SuppressionView;
 
 constexpr std::size_t kListMax = 1000;
-constexpr int kJsonDepthMax = 4;
 constexpr std::int64_t kDaysMax = 36'500;
-
-// JSON is UTF-8 (RFC 8259 8.1); what a remote said may be anything.
-std::string utf8_of(const std::string& text) {
-    if (ascii::is_valid_utf8(text)) return text;
-    std::string out;
-    for (const char c : text) out += ascii::is_8bit(c) ? std::string("\xEF\xBF\xBD") : std::string(1, c);
-    return out;
-}
-
-HttpAnswer answer_of(const Poco::JSON::Object& object) {
-    std::ostringstream text;
-    object.stringify(text);
-    HttpAnswer out;
-    out.body = text.str() + "\n";
-    return out;
-}
 
 Poco::JSON::Object::Ptr object_of(const Suppression& one, Time now) {
     const auto time_or_null = [](Time at) {
@@ -63,7 +43,7 @@ Poco::JSON::Object::Ptr object_of(const Suppression& one, Time now) {
     return out;
 }
 
-HttpAnswer answer_of(const std::vector<Suppression>& rows, Time now) {
+HttpAnswer list_of(const std::vector<Suppression>& rows, Time now) {
     Poco::JSON::Array list;
     for (const Suppression& one : rows) list.add(object_of(one, now));
     Poco::JSON::Object object(Poco::JSON_PRESERVE_KEY_ORDER);
@@ -88,7 +68,7 @@ HttpAnswer list_suppressions(Call& call) {
     }
     const auto found = call.deps.store->read([&](const Snapshot& s) { return SuppressionView(s).list(wanted); });
     if (!found) return problem(found.error());
-    return answer_of(*found, wanted.now);
+    return list_of(*found, wanted.now);
 }
 
 HttpAnswer show_suppression(Call& call) {
@@ -96,7 +76,7 @@ HttpAnswer show_suppression(Call& call) {
     const auto found = call.deps.store->read([&](const Snapshot& s) { return SuppressionView(s).of_address(address); });
     if (!found) return problem(found.error());
     if (found->empty()) return problem(404, "The address is not suppressed and never was.");
-    return answer_of(*found, call.deps.clock->now());
+    return list_of(*found, call.deps.clock->now());
 }
 
 struct Wish {
@@ -109,15 +89,7 @@ struct Wish {
 // Null where the body is no such object; `fault` is the answer then.
 std::optional<Wish> read_wish(const std::string& body, HttpAnswer& fault) {
     Wish out;
-    Poco::JSON::Object::Ptr object;
-    try {
-        Poco::JSON::Parser parser;
-        parser.setDepth(kJsonDepthMax);
-        const Poco::Dynamic::Var value = ascii::is_valid_utf8(body) ? parser.parse(body) : Poco::Dynamic::Var();
-        if (value.type() == typeid(Poco::JSON::Object::Ptr)) object = value.extract<Poco::JSON::Object::Ptr>();
-    } catch (const Poco::Exception& e) {
-        log::debug("http", "a body is no JSON: {}", e.displayText());
-    }
+    const Poco::JSON::Object::Ptr object = parse_json_object(body);
     fault = problem(400, "The body is no JSON object.");
     if (!object) return std::nullopt;
     for (const auto& [name, value] : *object) {
@@ -167,7 +139,7 @@ HttpAnswer remove_suppression(Call& call) {
     const auto undone = call.deps.store->write_value(
         {}, [&](storage::Tx& tx) { return SuppressionTx(tx).remove(wish->scope, address); });
     if (!undone) return problem(undone.error());
-    return answer_of(*undone, call.deps.clock->now());
+    return list_of(*undone, call.deps.clock->now());
 }
 
 constexpr Endpoint kRows[] = {

@@ -9,12 +9,10 @@
 //   POST /api/v1/webhooks/{name}/pause       {}     also resume, remove
 #include <Poco/JSON/Array.h>
 #include <Poco/JSON/Object.h>
-#include <Poco/JSON/Parser.h>
 #include <fmt/format.h>
 
-#include <sstream>
-
 #include "admin/hooks/hooks.h"
+#include "admin/http/json_body.h"
 #include "admin/http/router.h"
 #include "protocols/base/ascii.h"
 
@@ -27,26 +25,13 @@ using storage::Webhook;
 using storage::WebhookTx;
 using storage::WebhookView;
 
-constexpr std::size_t kJsonDepthMax = 4;
-
-HttpAnswer answer_of(const Object& object) {
-    std::ostringstream text;
-    object.stringify(text);
-    HttpAnswer out;
-    out.body = text.str() + "\n";
-    return out;
-}
-
 // The members of a body as texts; null where it is no object of texts, numbers and lists of texts.
 std::optional<std::map<std::string, std::string>> members_of(const std::string& body) {
     std::map<std::string, std::string> out;
-    if (!ascii::is_valid_utf8(body)) return std::nullopt;
+    const Object::Ptr object = parse_json_object(body);
+    if (!object) return std::nullopt;
     try {
-        Poco::JSON::Parser parser;
-        parser.setDepth(kJsonDepthMax);
-        const Poco::Dynamic::Var value = parser.parse(body);
-        if (value.type() != typeid(Object::Ptr)) return std::nullopt;
-        for (const auto& [name, member] : *value.extract<Object::Ptr>()) {
+        for (const auto& [name, member] : *object) {
             if (member.type() != typeid(Poco::JSON::Array::Ptr)) {
                 if (member.isEmpty() || member.isStruct()) return std::nullopt;
                 out[name] = member.convert<std::string>();

@@ -6,6 +6,7 @@
 #include <Poco/JSON/Parser.h>
 
 #include <set>
+#include <sstream>
 #include <vector>
 
 #include "protocols/base/ascii.h"
@@ -61,6 +62,21 @@ Poco::JSON::Object::Ptr parse_json_object(const std::string& body) {
         log::debug("http", "a body is no JSON: {}", e.displayText());
     }
     return nullptr;
+}
+
+std::string utf8_of(const std::string& text) {
+    if (ascii::is_valid_utf8(text)) return text;
+    std::string out;
+    for (const char c : text) out += ascii::is_8bit(c) ? std::string("\xEF\xBF\xBD") : std::string(1, c);
+    return out;
+}
+
+HttpAnswer answer_of(const Poco::JSON::Object& object) {
+    std::ostringstream text;
+    object.stringify(text);
+    HttpAnswer out;
+    out.body = text.str() + "\n";
+    return out;
 }
 
 }  // namespace posthouse::admin

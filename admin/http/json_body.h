@@ -1,9 +1,12 @@
 #pragma once
-/// admin/http/json_body: the JSON of a request, bounded before it is in memory.   Threads: any.   Limits: below.
+/// admin/http/json_body: the JSON of a request, bounded before it is in memory, and that of an answer.
+/// Threads: any.   Limits: below.
 #include <Poco/JSON/Object.h>
 
 #include <string>
 #include <string_view>
+
+#include "admin/http/router.h"
 
 namespace posthouse::admin {
 
@@ -17,5 +20,10 @@ std::size_t count_json_values(std::string_view body);
 
 /// JSON of any size and kJsonDepthMax; null where it is no object, no UTF-8, or names a member twice.
 Poco::JSON::Object::Ptr parse_json_object(const std::string& body);
+
+/// JSON is UTF-8 (RFC 8259 8.1); what a remote said may be anything.
+std::string utf8_of(const std::string& text);
+/// 200 with that object and a line end.
+HttpAnswer answer_of(const Poco::JSON::Object& object);
 
 }  // namespace posthouse::admin

@@ -253,7 +253,7 @@ TEST_CASE("a body that is no JSON is 400, one that says nothing sensible 422 wit
     Fixture f;
     f.remove(1);
     for (const char* body : {"", "{", "[]", "7", "null", "{\"all\": true} x", "{\"mailbox\": \"\xff\"}",
-                             R"({"messages": [[[[[["1.1"]]]]]]})"}) {
+                             R"({"messages": [[[[[[[[[["1.1"]]]]]]]]]]})"}) {
         CAPTURE(body);
         CHECK(f.ask("POST", kRestore, f.hers, body).status == 400);
     }
