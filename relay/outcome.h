@@ -67,8 +67,8 @@ struct OutcomePlan {
 OutcomePlan plan_outcome(const RelayOptions& options, const std::string& hostname, const storage::QueueItem& item,
                          const std::vector<Settled>& settled, storage::LaneId lane, Time now);
 
-/// Writes the outcome of one attempt, that of many recipients in several commits; goes on trying while the store cannot,
-/// until it could or the server stops. Gives back the recipients that stay in their lane.
+/// Writes the outcome of one attempt, that of many recipients in several commits; goes on trying while the store
+/// cannot, until it could or the server stops. Gives back the recipients that stay in their lane.
 struct Staying {
     storage::RecipientId id{};
     bool delay_told = false;
