@@ -96,7 +96,7 @@ std::vector<ReturnPathFinding> check_return_paths(Lookup& lookup, const std::vec
     for (const DnsRecord& one : wanted) {
         if (!has_blanks(one.name)) questions.push_back({one.type, one.name});
     }
-    const std::vector<Found> answers = lookup.ask(questions, budget);
+    const std::vector<Found> answers = lookup.ask_all(questions, budget);
     std::vector<ReturnPathFinding> out;
     std::size_t next = 0;
     for (const DnsRecord& one : wanted) {

@@ -118,7 +118,7 @@ Found Lookup::ask(const std::string& type, const std::string& name) {
 
 Found Lookup::ask_ptr(const net::IpAddress& address) { return run(*loop_, ptr_task(*resolver_, address)); }
 
-std::vector<Found> Lookup::ask(const std::vector<Question>& questions, std::chrono::milliseconds budget) {
+std::vector<Found> Lookup::ask_all(const std::vector<Question>& questions, std::chrono::milliseconds budget) {
     std::vector<Found> out(questions.size(), Error(Errc::timeout, not_within(budget)));
     if (questions.empty()) return out;
     Batch batch(*loop_);

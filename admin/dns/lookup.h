@@ -28,8 +28,8 @@ class Lookup {
         std::string name;
     };
     /// All of them at once: one answer a question, in their order. Errc::timeout where none came within `budget`.
-    std::vector<Result<std::vector<std::string>>> ask(const std::vector<Question>& questions,
-                                                      std::chrono::milliseconds budget);
+    std::vector<Result<std::vector<std::string>>> ask_all(const std::vector<Question>& questions,
+                                                          std::chrono::milliseconds budget);
     /// Names that an address points back to.
     Result<std::vector<std::string>> ask_ptr(const net::IpAddress& address);
     /// Whether DNSSEC can be had through these servers: without it there is no DANE. `unknown` after `budget`.
