@@ -67,7 +67,7 @@ net::Task<Result<Job>> load_job(Core& core, const Parcel& parcel, const Target& 
     HeaderEdit edit;
     edit.preset = target.way.preset;
     edit.headers = target.way.headers;
-    auto read = [&core, ids = std::move(ids), edit = std::move(edit), return_path = target.way.return_path,
+    auto read = [&core, ids = std::move(ids), edit = std::move(edit), path_way = PathWay(target.way),
                  queue = parcel.entries.front().queue, what,
                  now = core.now()](const storage::Snapshot& snapshot) mutable -> Result<Job> {
         Job out;
@@ -76,7 +76,7 @@ net::Task<Result<Job>> load_job(Core& core, const Parcel& parcel, const Target& 
         std::erase_if(out.recipients, [](const auto& r) { return r.state != storage::RecipientState::waiting; });
         if (out.recipients.empty()) return Error(Errc::not_found, "nothing of it waits any more");
         const std::string& sealing_key = core.deps.store->sealing_key();
-        TRY(out.reverse_path, choose_reverse_path(snapshot, out.item, out.recipients, return_path, sealing_key, now));
+        TRY(out.reverse_path, choose_reverse_path(snapshot, out.item, out.recipients, path_way, sealing_key, now));
         if (what == Loading::rows) return out;
         const std::map<storage::QueueId, storage::QueueItem> items = {{queue, out.item}};
         TRY(out.suppressed, read_suppressed(snapshot, items, out.recipients, now));
