@@ -65,7 +65,8 @@ enum class SuppressionRule : std::uint8_t {
 };
 /// An unknown word is `programs`.
 SuppressionRule parse_suppression_rule(std::string_view text);
-/// Whether it stops a message of this class (QueueClass as a number).
+/// Whether it stops a message of this class (QueueClass as a number). A complaint in the scope of a stream stops that
+/// stream; in any other it stops mail to many alone: nobody loses the way to a new password by it.
 bool stops(const Suppression& suppression, SuppressionRule rule, std::uint8_t mail_class);
 
 /// Whether it can stop any message of this class: where not, nobody need look.

@@ -330,6 +330,7 @@ Result<Bounce> read_bounce(std::string_view message) {
         if (inner.status != nullptr) status = parse_delivery_status(mime::decoded_body(message, *inner.status));
         if (inner.returned != nullptr && !status.recipients.empty()) pieces.returned = inner.returned;
     }
+    out.from_daemon = is_from_daemon(fields);
     out.reporting_mta = status.reporting_mta;
     out.envelope_id = status.envelope_id;
     for (const RecipientFields& one : status.recipients) {
