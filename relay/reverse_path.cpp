@@ -53,8 +53,8 @@ Result<std::string> token_domain(const storage::Snapshot& snapshot, const storag
 }  // namespace
 
 Result<std::string> choose_reverse_path(const storage::Snapshot& snapshot, const storage::QueueItem& item,
-                                        const std::vector<storage::QueueRecipient>& recipients,
-                                        const PathWay& way, std::string_view sealing_key, Time now) {
+                                        const std::vector<storage::QueueRecipient>& recipients, const PathWay& way,
+                                        std::string_view sealing_key, Time now) {
     TRY(const std::string domain, token_domain(snapshot, item, way));
     if (domain.empty()) return reverse_path_for(item, way.return_path, mailauth::srs_keys(sealing_key), now);
     mailauth::ReturnToken token;
@@ -64,7 +64,8 @@ Result<std::string> choose_reverse_path(const storage::Snapshot& snapshot, const
 }
 
 bool bears_token(const storage::QueueItem& item, std::string_view reverse_path) {
-    return reverse_path != item.reverse_path && mailauth::is_return_token(reverse_path.substr(0, reverse_path.rfind('@')));
+    return reverse_path != item.reverse_path &&
+           mailauth::is_return_token(reverse_path.substr(0, reverse_path.rfind('@')));
 }
 
 }  // namespace posthouse::relay

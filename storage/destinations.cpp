@@ -80,7 +80,8 @@ Result<Baseline> baseline(Connection& db, const std::string& place, std::int64_t
     Query q = db.query(
         "SELECT r.day, sum(CASE WHEN c.what = 1 THEN c.n ELSE 0 END), sum(c.n) FROM report_rows r JOIN report_counts c "
         "ON c.row = r.id WHERE r.day BETWEEN ?1 AND ?2 AND c.what IN (1, 3, 4) AND r.way <> '' AND (?3 = '' OR "
-        "(?4 <> '' AND (r.way = ?4 OR substr(r.way, 1, length(?4) + 1) = ?4 || char(9))) OR (?4 = '' AND r.provider = ?3) OR (?4 = '' AND r.provider = 'other' AND "
+        "(?4 <> '' AND (r.way = ?4 OR substr(r.way, 1, length(?4) + 1) = ?4 || char(9))) OR (?4 = '' AND r.provider = "
+        "?3) OR (?4 = '' AND r.provider = 'other' AND "
         "r.destination = ?3)) GROUP BY r.day");
     q.bind(today - kBaselineDays, today, place, way);
     Baseline out;

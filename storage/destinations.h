@@ -57,7 +57,7 @@ struct DestinationsDue {
         std::uint64_t waiting = 0;  ///< recipients who wait since no host there can be reached
     };
     std::vector<Stopped> stopped;
-    bool others = false;               ///< some are over, or to be forgotten
+    bool others = false;  ///< some are over, or to be forgotten
     bool any() const { return others || !stopped.empty(); }
 };
 Result<DestinationsDue> destinations_due(Store& store, Time now);

@@ -38,9 +38,8 @@ bool is_within(std::string_view name, std::string_view domain) {
 }
 
 bool is_address(std::string_view host) {
-    return host.find(':') != std::string_view::npos || std::ranges::all_of(host, [](char c) {
-               return ascii::is_digit(c) || c == '.';
-           });
+    return host.find(':') != std::string_view::npos ||
+           std::ranges::all_of(host, [](char c) { return ascii::is_digit(c) || c == '.'; });
 }
 
 std::string day_text(std::int64_t day) { return format_rfc3339(from_unix_ms(day * kDayS * 1000)).substr(0, 10); }

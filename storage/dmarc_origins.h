@@ -1,13 +1,13 @@
 #pragma once
-/// storage/dmarc_origins: which of the hosts that others report (DMARC aggregate reports, RFC 7489 7.2) sent for us, and
-/// by which way; and the alarm where what they sent does not pass.
+/// storage/dmarc_origins: which of the hosts that others report (DMARC aggregate reports, RFC 7489 7.2) sent for us,
+/// and by which way; and the alarm where what they sent does not pass.
 ///
 ///   own address   one of source_addresses, or the host of a relay that is named by its address
 ///   listed        the domain's SPF names it: some report says that SPF passed, aligned
 ///   signed        the mail bears one of our selectors: ours, or ours that somebody passed on
 ///   way           MAIL FROM or the signature is of a relay service that a way of ours leads to
-/// Everything else sends in our name without being known here. What is known by its signature alone may have been broken
-/// by a list that passed it on: it counts for the alarm only where nothing else is known.
+/// Everything else sends in our name without being known here. What is known by its signature alone may have been
+/// broken by a list that passed it on: it counts for the alarm only where nothing else is known.
 /// Invariants  1. Nothing is asked of the DNS: it is told from what was reported and what is set up.
 /// Threads: as Tx and Snapshot.   Limits: kDmarcGroupsMax.
 #include <functional>
@@ -55,10 +55,10 @@ class DmarcOrigins {
         std::string way;
         std::vector<std::string> domains;
     };
-    std::map<std::string, std::string> addresses_;              ///< and the way that sends from it
+    std::map<std::string, std::string> addresses_;  ///< and the way that sends from it
     std::vector<Relay> relays_;
-    std::set<std::string, std::less<>> selectors_;              ///< "home.example/s1"
-    std::set<std::pair<std::string, std::string>> listed_;      ///< domain and address
+    std::set<std::string, std::less<>> selectors_;          ///< "home.example/s1"
+    std::set<std::pair<std::string, std::string>> listed_;  ///< domain and address
 };
 
 /// A source as RoleMailView::dmarc_sources gives it, and whose it is.

@@ -15,10 +15,10 @@ namespace posthouse::storage {
 namespace {
 
 constexpr std::int64_t kBucketEvents = 4096;
-constexpr std::array<std::string_view, 19> kKindNames = {
-    "received",  "stored",  "queued",  "attempted", "delayed",    "delivered",  "bounced", "held",    "released",
-    "cancelled", "expired", "refused", "system",    "complained", "suppressed", "stopped", "resumed", "ping",
-    "noted"};
+constexpr std::array<std::string_view, 19> kKindNames = {"received",  "stored",  "queued", "attempted",  "delayed",
+                                                         "delivered", "bounced", "held",   "released",   "cancelled",
+                                                         "expired",   "refused", "system", "complained", "suppressed",
+                                                         "stopped",   "resumed", "ping",   "noted"};
 #define EVENT_COLUMNS "id, at_ms, kind, message, queue, message_id, sender, recipient, detail, dialogue, facts"
 
 /// FNV-1a, 64 bits folded to 32. Only finds candidates; equality is checked on the events.

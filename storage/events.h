@@ -13,8 +13,8 @@
 namespace posthouse::storage {
 
 enum class EventKind : std::uint8_t {
-    received,   ///< accepted over SMTP, submission or the command line
-    stored,     ///< put into a mailbox
+    received,  ///< accepted over SMTP, submission or the command line
+    stored,    ///< put into a mailbox
     queued,
     attempted,  ///< a try that was put off
     delayed,    ///< the sender was told of the delay
@@ -24,8 +24,8 @@ enum class EventKind : std::uint8_t {
     released,
     cancelled,
     expired,
-    refused,    ///< turned away at the door; nothing was accepted
-    system,     ///< about the server itself, not a message
+    refused,     ///< turned away at the door; nothing was accepted
+    system,      ///< about the server itself, not a message
     complained,  ///< the recipient called it spam
     suppressed,  ///< not sent: the recipient is known not to take it
     stopped,     ///< nothing arrives any more at a destination (detail says at which, facts.provider names it)
@@ -63,9 +63,9 @@ struct Event {
     QueueId queue{};
     std::string message_id;  ///< the Message-ID field, without angle brackets
     std::string sender;
-    std::string recipient;   ///< "" where the event is about the whole message
-    std::string detail;      ///< one plain sentence
-    std::string dialogue;    ///< SMTP lines of an attempt, secrets masked
+    std::string recipient;  ///< "" where the event is about the whole message
+    std::string detail;     ///< one plain sentence
+    std::string dialogue;   ///< SMTP lines of an attempt, secrets masked
     EventFacts facts;
 };
 

@@ -13,8 +13,8 @@
 namespace posthouse::storage {
 namespace {
 
-constexpr std::string_view kKinds[] = {"ip-blocked", "sender-auth", "credentials", "listing",
-                                       "address",    "account",     "destination", "webhook",     "dmarc"};
+constexpr std::string_view kKinds[] = {"ip-blocked", "sender-auth", "credentials", "listing", "address",
+                                       "account",    "destination", "webhook",     "dmarc"};
 
 #define INCIDENT_COLUMNS                                                                                   \
     "id, kind, way, source, site, domain, since_ms, last_ms, refusals, reply, remote, state, cleared_ms, " \

@@ -94,11 +94,11 @@ struct QueueItem {
     bool eight_bit = false;
     TlsWish tls = TlsWish::policy;
     std::optional<AccountId> account;
-    std::string client;           ///< name of the relay client that handed it in; "" where none did, or it is gone
+    std::string client;  ///< name of the relay client that handed it in; "" where none did, or it is gone
     std::optional<RelayClientId> client_id;  ///< the same; it may be gone
-    std::uint8_t mail_class = 0;  ///< 0 interactive 1 transactional 2 bulk
-    std::string forwarded_by;     ///< as in NewQueueItem
-    std::string stream;           ///< likewise
+    std::uint8_t mail_class = 0;             ///< 0 interactive 1 transactional 2 bulk
+    std::string forwarded_by;                ///< as in NewQueueItem
+    std::string stream;                      ///< likewise
     std::uint64_t size_octets = 0;
     Time created{};
     Time expires{};

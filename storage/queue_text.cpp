@@ -25,8 +25,7 @@ std::string waiting_because(const QueueRecipient& recipient, const Lanes& lanes)
     const auto incident = lanes.incidents.find(recipient.incident);
     if (recipient.state == RecipientState::held && incident != lanes.incidents.end()) {
         const auto until = held_until(recipient, lanes);
-        return fmt::format("held because of incident {}: {}, {}. {}", raw(incident->first),
-                           describe(incident->second),
+        return fmt::format("held because of incident {}: {}, {}. {}", raw(incident->first), describe(incident->second),
                            until ? "at most until " + format_rfc3339(*until) + ", then it is returned"
                                  : std::string("until somebody has looked at it"),
                            advice(incident->second));

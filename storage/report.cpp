@@ -15,9 +15,9 @@
 namespace posthouse::storage {
 namespace {
 
-constexpr std::array<std::string_view, kFigures> kFigureNames = {
-    "sent", "delivered", "delayed", "put_off", "bounced", "held", "released", "cancelled", "complained", "suppressed",
-    "tried"};
+constexpr std::array<std::string_view, kFigures> kFigureNames = {"sent",       "delivered",  "delayed",  "put_off",
+                                                                 "bounced",    "held",       "released", "cancelled",
+                                                                 "complained", "suppressed", "tried"};
 constexpr std::array<std::string_view, 8> kByNames = {"day", "domain",  "destination", "provider",
                                                       "way", "address", "account",     "route"};
 constexpr std::int64_t kDayMs = 86'400'000;

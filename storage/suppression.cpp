@@ -50,9 +50,7 @@ Time end_of_step(std::uint32_t step, Time now) {
 }
 
 // No stream has a dot in its name, and each domain that mail is sent from has one.
-bool is_of_stream(const Suppression& one) {
-    return !one.scope.empty() && one.scope.find('.') == std::string::npos;
-}
+bool is_of_stream(const Suppression& one) { return !one.scope.empty() && one.scope.find('.') == std::string::npos; }
 
 std::string cut(std::string_view text, std::size_t most) { return std::string(text.substr(0, most)); }
 
@@ -116,7 +114,8 @@ SuppressionSentence describe(const Suppression& one) {
     SuppressionSentence out;
     out.why = fmt::format("Not sent, for {}", fmt::format(fmt::runtime(what_happened(one.reason)), one.address));
     const bool is_bulk_alone = one.reason == SuppressionReason::complaint && !is_of_stream(one);
-    if (!one.scope.empty()) out.why += fmt::format(" ({} {})", is_bulk_alone ? "mail to many of" : "mail of", one.scope);
+    if (!one.scope.empty())
+        out.why += fmt::format(" ({} {})", is_bulk_alone ? "mail to many of" : "mail of", one.scope);
     out.why += fmt::format(", since {}", day_of(one.since));
     if (!one.reply.empty()) out.why += fmt::format(": {}", cut(one.reply, kWordsShown));
     out.what_to_do = one.until == Time{} ? "This is for good"

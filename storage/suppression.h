@@ -61,7 +61,7 @@ struct Suppression {
 enum class SuppressionRule : std::uint8_t {
     programs,  ///< what programs send, and mail to many; a letter that a person writes goes out
     all,       ///< letters too, but of complaints: whoever knows a Message-ID can make one
-    off,  ///< none, but for those who unsubscribed from what it is about
+    off,       ///< none, but for those who unsubscribed from what it is about
 };
 /// An unknown word is `programs`.
 SuppressionRule parse_suppression_rule(std::string_view text);

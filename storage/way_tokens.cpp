@@ -40,8 +40,8 @@ Result<> set_tokens_of_way(Tx& tx, std::string_view way, std::string_view word) 
     if (word == "on") word = "all";
     const bool is_default = word.empty() || word == "default";
     if (!is_default && !is_word(word)) {
-        return Error(Errc::invalid, fmt::format("\"{}\" is no rule for tokens; there are: on, programs, off, default",
-                                                word));
+        return Error(Errc::invalid,
+                     fmt::format("\"{}\" is no rule for tokens; there are: on, programs, off, default", word));
     }
     TRY(const std::string before, setting_text(tx.catalog(), kSetting));
     std::string after;

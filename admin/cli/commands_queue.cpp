@@ -55,8 +55,8 @@ Record item_record(const QueueItem& item, const std::vector<QueueRecipient>& rec
     for (const auto& recipient : recipients) {
         if (to.size() < shown_max) to.push_back(recipient.address);
         const bool waits = recipient.state == storage::RecipientState::waiting;
-        const bool is_first =
-            waits && (next == nullptr || storage::earliest_next(recipient, lanes) < storage::earliest_next(*next, lanes));
+        const bool is_first = waits && (next == nullptr || storage::earliest_next(recipient, lanes) <
+                                                               storage::earliest_next(*next, lanes));
         if (is_first) next = &recipient;
         if (recipient.state == storage::RecipientState::held) held = &recipient;
     }

@@ -123,7 +123,8 @@ Result<std::vector<Waiting>> still_waiting(const storage::Snapshot& snapshot, co
             waiting.address = one.address;
             waiting.why = storage::waiting_because(one, lanes);
             if (waiting.why.empty()) continue;
-            if (one.state == storage::RecipientState::waiting) waiting.earliest_next = storage::earliest_next(one, lanes);
+            if (one.state == storage::RecipientState::waiting)
+                waiting.earliest_next = storage::earliest_next(one, lanes);
             out.push_back(std::move(waiting));
         }
     }

@@ -89,7 +89,8 @@ Result<> way_list(Invocation& call) {
 
 std::string tokens_text(const Way& way, const std::string& by_way) {
     const smtp::Preset* const preset = smtp::find_preset(way.preset);
-    if (preset != nullptr && preset->own_address_only) return "never: the service takes the account's own address alone";
+    if (preset != nullptr && preset->own_address_only)
+        return "never: the service takes the account's own address alone";
     const std::string word = storage::tokens_of_way(by_way, way.name);
     return word.empty() ? "default (setting return_path.tokens)" : word;
 }

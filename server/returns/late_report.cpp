@@ -203,8 +203,8 @@ Result<> record_news(storage::Tx& tx, const SentMail& sent, const std::vector<La
 
 Result<> note_unproven(storage::Tx& tx, const SentMail& sent, const LateNews& news, std::string_view why) {
     TRY(const auto events, tx.events().by_queue(sent.queue));
-    const auto noted = std::ranges::count_if(
-        events, [](const storage::Event& event) { return event.detail.starts_with(kUnproven); });
+    const auto noted =
+        std::ranges::count_if(events, [](const storage::Event& event) { return event.detail.starts_with(kUnproven); });
     if (static_cast<std::size_t>(noted) >= kUnprovenMax) return {};
     storage::Event event = event_about(tx, sent, news, storage::EventKind::noted);
     const std::string_view words = std::string_view(news.detail).substr(kLate.size());

@@ -5,8 +5,8 @@
 ///   role_mail.h     what is delivered to mailboxes that collect reports
 /// Invariants  1. Only what the log shows as handed over can bounce late; nothing is believed beyond that.
 ///             2. A late bounce suppresses where its own words say that exactly the address we wrote to is dead.
-///             3. It counts once a recipient: in figures, for webhooks, against the address that sent and the account, and
-///                as a suppression. Said again it is noted; after kLateReportsMax a recipient it is not even that.
+///             3. It counts once a recipient: in figures, for webhooks, against the address that sent and the account,
+///                and as a suppression. Said again it is noted; after kLateReportsMax a recipient it is not even that.
 ///             4. What nobody vouches for is noted, and changes nothing.
 /// Threads: news_of is pure; the rest as Snapshot and Tx.
 #include <map>
@@ -22,10 +22,10 @@
 
 namespace posthouse::server {
 
-inline constexpr std::size_t kLateReportsMax = 4;    ///< of one recipient: some of delays, one of the end
-inline constexpr std::string_view kLate = "late: ";  ///< the detail of such events begins so
+inline constexpr std::size_t kLateReportsMax = 4;            ///< of one recipient: some of delays, one of the end
+inline constexpr std::string_view kLate = "late: ";          ///< the detail of such events begins so
 inline constexpr std::string_view kUnproven = "unproven: ";  ///< likewise, of what is only noted
-inline constexpr std::size_t kUnprovenMax = 4;  ///< of one message that are noted
+inline constexpr std::size_t kUnprovenMax = 4;               ///< of one message that are noted
 
 /// A message that left, as the log knows it.
 struct SentMail {

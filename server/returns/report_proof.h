@@ -1,7 +1,7 @@
 #pragma once
-/// server/returns/report_proof: who vouches for a report that bears no token of ours. Anybody who knows a Message-ID and
-/// its recipient can write one; only those who run the recipient's domain, or the host that took the message, can send
-/// it with an SPF or DKIM result of theirs.
+/// server/returns/report_proof: who vouches for a report that bears no token of ours. Anybody who knows a Message-ID
+/// and its recipient can write one; only those who run the recipient's domain, or the host that took the message, can
+/// send it with an SPF or DKIM result of theirs.
 /// Invariants  1. Only the first Authentication-Results field of our own name is read: forged ones were taken off at
 ///                the door, and ours was put on top (RFC 8601 5).
 ///             2. A name vouches for itself, for names below it, and for what it lies below; a single label for nobody.

@@ -84,8 +84,7 @@ Result<std::optional<Complained>> find_complained(const storage::Snapshot& snaps
     const auto token = mailauth::read_return_token(keys, local_of(complaint.mail_from), now);
     auto sent = token ? find_sent(snapshot, *token)
                       : find_sent_by_id(snapshot, complaint.original_message_id, now - kDay * kJoinDays);
-    const bool is_unknown =
-        !sent && (sent.error().code == Errc::refused || sent.error().code == Errc::unavailable);
+    const bool is_unknown = !sent && (sent.error().code == Errc::refused || sent.error().code == Errc::unavailable);
     if (is_unknown) return std::optional<Complained>();
     if (!sent) return Error(sent.error());
     out.by_token = token.has_value();
@@ -360,7 +359,8 @@ Result<RoleMailJob::Reading> RoleMailJob::bounce(const report::Bounce& bounce, c
     }
     if (proven.empty() && doubtful.empty()) return out;
     out.kind = proven.empty() ? "bounce-unproven" : "bounce";
-    out.write = [sent = *sent, proven = std::move(proven), doubtful = std::move(doubtful)](storage::Tx& tx) -> Result<> {
+    out.write = [sent = *sent, proven = std::move(proven),
+                 doubtful = std::move(doubtful)](storage::Tx& tx) -> Result<> {
         for (const auto& [news, why] : doubtful) TRY_VOID(note_unproven(tx, sent, news, why));
         return record_news(tx, sent, proven);
     };

@@ -11,11 +11,11 @@
 ///             2. The mail itself is never changed, moved or marked; where it was read to is kept with what it changed,
 ///                in one commit, so that a crash loses and repeats nothing.
 ///             3. What cannot be read is passed over, and counted.
-///             4. What left under a token is bounced by nothing that does not bear it; what left without one only by
-///                a mail system's report that the recipient's domain, or the host that took the message, vouches for
+///             4. What left under a token is bounced by nothing that does not bear it; what left without one only by a
+///                mail system's report that the recipient's domain, or the host that took the message, vouches for
 ///                (report_proof.h). Other reports are noted with the message.
-/// Anybody who knows a Message-ID and its recipient can send a complaint; therefore it never stops a letter, and without
-/// a stream only mail to many.
+/// Anybody who knows a Message-ID and its recipient can send a complaint; therefore it never stops a letter, and
+/// without a stream only mail to many.
 /// Threads: step() on the job's own.   Limits: below.
 #include <functional>
 #include <memory>
@@ -48,7 +48,7 @@ struct Complained {
 Result<std::optional<Complained>> find_complained(const storage::Snapshot& snapshot, const report::Complaint& complaint,
                                                   const mailauth::ReturnKeys& keys, Time now);
 /// Events and suppressions: for good where it bears our token, else for kComplaintDays; of the message's stream, or (it
-/// has none) of the sender's domain, where they stop mail to many alone (storage::stops). False where all of it is known.
+/// has none) of the sender's domain, where they stop mail to many alone (storage::stops). False where all is known.
 Result<bool> record_complaint(storage::Tx& tx, const Complained& about, const report::Complaint& complaint);
 
 /// `hostname`: by which our own Authentication-Results are known.

@@ -108,8 +108,8 @@ TEST_CASE("tokens in reverse-paths: where the setting asks for them and a bounce
             .facts;
     };
     const auto set_way = [&](std::string_view word) {
-        REQUIRE(house.store->write(
-            {}, [&](storage::Tx& tx) { return storage::set_tokens_of_way(tx, "direct", word); }));
+        REQUIRE(
+            house.store->write({}, [&](storage::Tx& tx) { return storage::set_tokens_of_way(tx, "direct", word); }));
     };
     set_way("off");
     const auto off = sent_as("alice@home.example", {"bob@b.example"});
@@ -124,8 +124,8 @@ TEST_CASE("tokens in reverse-paths: where the setting asks for them and a bounce
     CHECK(sent_as("alice@home.example", {"bob@b.example"}).second.spec() == "alice@home.example");
     set_way("default");
     CHECK(sent_as("alice@home.example", {"bob@b.example"}).second.spec() == "alice@home.example");
-    REQUIRE_FALSE(house.store->write(
-        {}, [](storage::Tx& tx) { return storage::set_tokens_of_way(tx, "direct", "perhaps"); }));
+    REQUIRE_FALSE(
+        house.store->write({}, [](storage::Tx& tx) { return storage::set_tokens_of_way(tx, "direct", "perhaps"); }));
     set("all");
     // A bounce to another's domain would not come here.
     CHECK(sent_as("eve@far.example", {"bob@b.example"}).second.spec() == "eve@far.example");

@@ -76,11 +76,9 @@ struct House {
         }));
     }
     DmarcKnownSource source(std::string_view ip) {
-        const auto all = store
-                             ->read([](const Snapshot& s) {
-                                 return dmarc_known_sources(s, include_of, "home.example", 0, 100);
-                             })
-                             .value();
+        const auto all =
+            store->read([](const Snapshot& s) { return dmarc_known_sources(s, include_of, "home.example", 0, 100); })
+                .value();
         const auto found = std::ranges::find(all, ip, [](const auto& one) { return one.source.source_ip; });
         REQUIRE(found != all.end());
         return *found;

@@ -194,9 +194,8 @@ TEST_CASE("the same report again and again is noted, counts once, and at last is
     CHECK(house.suppressed("bob@far.example").front().times == 1);
     storage::ReportFilter all;
     all.to_day = 1'000'000;
-    const auto lines = house.store->read([&](const storage::Snapshot& s) {
-        return storage::ReportView(s).lines(storage::ReportBy::day, all);
-    });
+    const auto lines = house.store->read(
+        [&](const storage::Snapshot& s) { return storage::ReportView(s).lines(storage::ReportBy::day, all); });
     CHECK(lines.value().front().of(storage::Figure::bounced) == 1);
     CHECK(storage::webhook_kind(EventKind::noted).empty());
     CHECK(storage::report_rebuild(*house.store)->differed == 0);

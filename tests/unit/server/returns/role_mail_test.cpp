@@ -64,8 +64,7 @@ struct House {
     void set(std::string_view key, std::string_view value) {
         REQUIRE(store->write({}, [&](storage::Tx& tx) { return tx.catalog().set_setting(key, value); }));
     }
-    storage::QueueId sent(std::vector<std::string> recipients, const std::string& id,
-                          const Manner& manner = Manner()) {
+    storage::QueueId sent(std::vector<std::string> recipients, const std::string& id, const Manner& manner = Manner()) {
         const std::string octets = fmt::format("Message-ID: <{}@home.example>\r\nSubject: x\r\n\r\nx\r\n", id);
         const auto body = store.stage(octets);
         const auto queue = store->write_value({body}, [&](storage::Tx& tx) -> Result<storage::QueueId> {
@@ -112,14 +111,16 @@ struct House {
     }
     std::chrono::milliseconds step() { return job->step().value(); }
     std::string last_detail(storage::QueueId queue) {
-        return store->read([&](const storage::Snapshot& s) { return s.events().by_queue(queue); }).value().back().detail;
+        return store->read([&](const storage::Snapshot& s) { return s.events().by_queue(queue); })
+            .value()
+            .back()
+            .detail;
     }
     std::uint64_t figure(storage::Figure figure) {
         storage::ReportFilter all;
         all.to_day = 1'000'000;
-        const auto lines = store->read([&](const storage::Snapshot& s) {
-            return storage::ReportView(s).lines(storage::ReportBy::day, all);
-        });
+        const auto lines = store->read(
+            [&](const storage::Snapshot& s) { return storage::ReportView(s).lines(storage::ReportBy::day, all); });
         std::uint64_t out = 0;
         for (const storage::ReportLine& line : lines.value()) out += line.of(figure);
         return out;
@@ -162,7 +163,8 @@ constexpr std::string_view kOfRecipient =
 // `header` stands on top, where our own server writes.
 std::string bounced(std::string_view id, std::string_view recipient, std::string_view header = kOfRecipient) {
     return fmt::format(
-        "Return-Path: <>\r\n{}From: MAILER-DAEMON@mx.far.example\r\nTo: abuse@home.example\r\nSubject: Undelivered\r\nMIME-Version: 1.0\r\n"
+        "Return-Path: <>\r\n{}From: MAILER-DAEMON@mx.far.example\r\nTo: abuse@home.example\r\nSubject: "
+        "Undelivered\r\nMIME-Version: 1.0\r\n"
         "Content-Type: multipart/report; report-type=delivery-status; boundary=b\r\n\r\n--b\r\n\r\nSorry.\r\n--b\r\n"
         "Content-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; mx.far.example\r\n\r\n"
         "Final-Recipient: rfc822; {}\r\nAction: failed\r\nStatus: 5.1.1\r\nDiagnostic-Code: smtp; 550 5.1.1 Unknown\r\n"
@@ -249,7 +251,8 @@ TEST_CASE("a redacted complaint is known by our token in its Original-Mail-From"
     CHECK(house.suppressed("carol@far.example").front().until == Time{});
 }
 
-TEST_CASE("what left without a token bounces by a report that the recipient's domain or the host that took it vouches for") {
+TEST_CASE(
+    "what left without a token bounces by a report that the recipient's domain or the host that took it vouches for") {
     House house;
     const auto queue = house.sent({"bob@far.example", "carol@far.example", "dora@far.example"}, "m1");
     house.arrives(bounced("m9", "bob@far.example"));
@@ -293,7 +296,8 @@ TEST_CASE("a report that nobody vouches for is shown, and changes nothing") {
     CHECK(house.events(queue, EventKind::bounced) == 0);
     CHECK(house.events(queue, EventKind::noted) == 4);
     CHECK(house.last_detail(queue).starts_with("unproven: "));
-    CHECK(house.last_detail(queue).contains("neither SPF nor DKIM of the report is of far.example or of mx7.mail-host"));
+    CHECK(
+        house.last_detail(queue).contains("neither SPF nor DKIM of the report is of far.example or of mx7.mail-host"));
     CHECK(house.suppressed("bob@far.example").empty());
     CHECK(house.figure(storage::Figure::bounced) == 0);
     CHECK(house.store->read([](const storage::Snapshot& s) { return storage::ReputationView(s).evidence(0); })
