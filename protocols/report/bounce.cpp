@@ -105,6 +105,11 @@ void correct_by_step(BouncedRecipient& one) {
         one.found.what = ReplyClass::recipient_policy;
         one.found.rule = "unknown-after-data";
     }
+    // Who is turned away before he has said anything is turned away for where he comes from.
+    if (one.step == Step::connect && one.found.what == ReplyClass::policy && one.found.rule == "policy-words") {
+        one.found.what = ReplyClass::ip_blocked;
+        one.found.rule = "policy-at-connect";
+    }
     if (one.step == Step::mail && (is_unknown || one.found.what == ReplyClass::domain_no_mail)) {
         one.found.what = ReplyClass::sender_fault;
         one.found.rule = "unknown-at-mail";
