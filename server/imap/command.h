@@ -30,6 +30,9 @@ enum class Expunges { told, held };
 /// Whether the client hears that the command goes on (progress.h). Where it does, the handler flushes nothing.
 enum class Progress { untold, told };
 
+/// Whether NUL may stand in the command; the handler then looks where it does (literal8).
+enum class Nul { refused, handled };
+
 struct Command {
     std::string_view verb;  ///< upper case; "UID FETCH" for the forms with UID
     std::uint8_t phases = kAnyPhase;
@@ -38,6 +41,7 @@ struct Command {
     net::Task<Reply> (*run)(Session& session, Cursor args) = nullptr;
     std::string_view rfc;
     Progress progress = Progress::untold;
+    Nul nul = Nul::refused;
 };
 
 /// The rows of commands_any.cpp, commands_login.cpp ...
