@@ -223,8 +223,9 @@ Dialect Session::dialect(NumbersAre are) const {
     out.modseqs = has(Enabled::condstore);
     out.uidfetch = has(Enabled::uidonly);
     out.vanished = has(Enabled::qresync) || out.uidfetch;
-    // Who is told of removals by UID must be able to tell other changes by UID too (RFC 7162 3.2.10).
-    out.uids = out.uids || out.vanished;
+    // Who is told of removals by UID must be able to tell other changes by UID too (RFC 7162 3.2.10), and where QRESYNC
+    // may be had whoever knows mod-sequences (3.2.4).
+    out.uids = out.uids || out.vanished || (out.modseqs && offers("QRESYNC"));
     // Whoever is told at any time cannot go by numbers (RFC 5465 5.1).
     out.uids = out.uids || (notifier_ && notifier_->selected() != nullptr);
     if (!has(Enabled::imap4rev2)) return out;
