@@ -61,7 +61,8 @@ net::Task<Reply> on_set_metadata(Session& session, Cursor args) {
     if (!name) co_return syntax(name.error());
     std::vector<AnnotationChange> changes;
     for (const auto& [entry, value] : wanted->values) changes.push_back(change_of(entry, value));
-    const auto done = co_await session.access().annotate(*std::move(name), std::move(changes));
+    const auto done = co_await session.access().annotate(*name, changes);
+    if (done) session.note_own_metadata(*name, changes);
     if (done) co_return Reply::ok("Metadata set");
     switch (done.error().code) {
         case Errc::too_large:

@@ -183,6 +183,22 @@ void Notifier::take_metadata(std::string& out, Noted now, NotifyDialect dialect)
     noted_ = std::move(now);
 }
 
+void Notifier::note_own(std::string_view name, std::span<const storage::AnnotationChange> changes) {
+    MailboxId id{};
+    if (!name.empty()) {
+        const auto at = std::ranges::find(told_, name, &Mailbox::name);
+        if (at == told_.end()) return;
+        id = at->id;
+    }
+    std::vector<storage::Annotation>& known = noted_[id];
+    for (const storage::AnnotationChange& change : changes) {
+        std::erase_if(known, [&](const storage::Annotation& one) {
+            return one.audience == change.audience && one.entry == change.entry;
+        });
+        if (change.value) known.push_back({change.audience, change.entry, *change.value});
+    }
+}
+
 std::uint8_t Notifier::asked_of(const Mailbox& mailbox) const {
     std::uint8_t out = 0;
     for (const wire::NotifyGroup& group : program_.groups) {

@@ -75,6 +75,8 @@ class Notifier {
     bool watches_metadata() const;
     /// How it stands: nothing of that is told.
     void keep_metadata(Noted now) { noted_ = std::move(now); }
+    /// The client's own SETMETADATA of a mailbox ("": the account) is not told.
+    void note_own(std::string_view name, std::span<const storage::AnnotationChange> changes);
     /// The names of entries that differ in `now`, of mailboxes that take_changes() knows (RFC 5465 5.6, 5.7).
     void take_metadata(std::string& out, Noted now, NotifyDialect dialect);
 

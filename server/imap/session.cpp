@@ -37,6 +37,7 @@ Session::Session(std::shared_ptr<const SessionDeps> deps, std::unique_ptr<net::S
 Session::~Session() {
     watch_.reset();
     account_watches_ = AccountWatches();
+    metadata_.reset();
 }
 
 void Session::enter(Phase phase) {
@@ -132,6 +133,7 @@ void Session::log_out() {
     enter(Phase::not_authenticated);
     notifier_.reset();
     account_watches_ = AccountWatches();
+    metadata_.reset();
     enabled_ = 0;
     access_.reset();
     seat_.reset();

@@ -27,11 +27,10 @@
 #include "protocols/net/tls.h"
 #include "server/auth/authenticator.h"
 #include "server/imap/access.h"
-#include "server/imap/account_watches.h"
 #include "server/imap/command.h"
 #include "server/imap/fetch_cache.h"
 #include "server/imap/hub.h"
-#include "server/imap/notifier.h"
+#include "server/imap/metadata_watch.h"
 #include "server/imap/progress.h"
 #include "server/imap/reader.h"
 #include "server/imap/reply.h"
@@ -144,8 +143,9 @@ class Session {
     net::Task<Result<>> tell(Expunges expunges, NumbersAre are);
     /// What NOTIFY asked for; null before the first (RFC 5465 3.1).
     Notifier* notifier() { return notifier_.get(); }
-    /// What a notifier that watches metadata compares.
-    net::Task<Result<Noted>> read_noted();
+    /// Begins to, where METADATA is enabled (RFC 5464 4.1).
+    net::Task<Result<>> watch_metadata();
+    void note_own_metadata(std::string_view name, std::span<const storage::AnnotationChange> changes);
     /// `generation` was read from `watches` before what the notifier knows.
     void set_notifier(std::unique_ptr<Notifier> notifier, AccountWatches watches, std::uint64_t generation);
     bool has(Enabled what) const { return (enabled_ & static_cast<std::uint8_t>(what)) != 0; }
@@ -233,6 +233,7 @@ class Session {
     bool unreadable_ = false;        // the selected mailbox: only the right to read it is gone
 
     std::unique_ptr<Notifier> notifier_;
+    std::unique_ptr<MetadataWatch> metadata_;
     AccountWatches account_watches_;
     std::uint64_t seen_account_generation_ = 0;
 };

@@ -74,16 +74,26 @@ void Session::set_notifier(std::unique_ptr<Notifier> notifier, AccountWatches wa
 net::Task<Result<>> Session::tell(Expunges expunges, NumbersAre are) {
     if (selected_) CO_TRY_VOID(co_await tell_selected(expunges, are));
     if (notifier_) co_await tell_others();
+    const bool by_notify = notifier_ && notifier_->watches_metadata();
+    if (!metadata_ || by_notify) co_return Result<>();
+    std::string out;
+    const NotifyDialect how = notify_dialect();
+    co_await metadata_->tell(out, *access_, how);
+    stream_.put(out);
     co_return Result<>();
 }
 
-net::Task<Result<Noted>> Session::read_noted() {
-    CO_TRY(auto listing, co_await access_->list(kReadAnnotations));
-    Noted out;
-    for (MailboxStatus& status : listing.mailboxes) out[status.mailbox.id] = std::move(status.annotations);
-    std::string account;  // the name "" stands for it
-    CO_TRY(out[MailboxId{}], co_await access_->annotations(std::move(account)));
-    co_return out;
+net::Task<Result<>> Session::watch_metadata() {
+    if (!has(Enabled::metadata) || metadata_) co_return Result<>();
+    auto watch = std::make_unique<MetadataWatch>(*deps_.hub, account_, wake_);
+    CO_TRY_VOID(co_await watch->begin(*access_));
+    metadata_ = std::move(watch);
+    co_return Result<>();
+}
+
+void Session::note_own_metadata(std::string_view name, std::span<const storage::AnnotationChange> changes) {
+    if (notifier_ && notifier_->watches_metadata()) notifier_->note_own(name, changes);
+    if (metadata_) metadata_->notifier().note_own(name, changes);
 }
 
 // RFC 5465 5.1 to 5.7.
@@ -111,7 +121,7 @@ net::Task<void> Session::tell_others() {
     std::string out;
     notifier_->take_changes(out, *std::move(mailboxes), selected_ ? selected_->id() : MailboxId{}, notify_dialect());
     if (notifier_->watches_metadata()) {
-        auto noted = co_await read_noted();
+        auto noted = co_await read_noted(*access_);
         if (noted)
             notifier_->take_metadata(out, *std::move(noted), notify_dialect());
         else
