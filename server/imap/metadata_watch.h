@@ -1,7 +1,7 @@
 #pragma once
 /// server/imap/metadata_watch: METADATA responses that a client did not ask for one by one, once it has enabled
-/// METADATA (RFC 5464 4.1, 4.4.2): what others change of the annotations of its own mailboxes, of subscribed ones and of the
-/// account. What NOTIFY asks for is told by its own notifier, and then not here.
+/// METADATA (RFC 5464 4.1, 4.4.2): what others change of the annotations of its own mailboxes, of subscribed ones and
+/// of the account. What NOTIFY asks for is told by its own notifier, and then not here.
 /// Threads: the loop's.
 #include <memory>
 #include <string>
