@@ -61,15 +61,18 @@ Result<std::string> take_quoted(Cursor& in) {
     return out;
 }
 
+enum class Nul { refused, allowed };
+
 // literal = "{" number ["+"] "}" CRLF *CHAR8; the octets stand in the command text.
-Result<std::string> take_literal(Cursor& in) {
+Result<std::string> take_literal(Cursor& in, Nul nul = Nul::refused) {
     Cursor at = in;
     at.take('{');
     const auto count = ascii::parse_number(at.take_while(ascii::is_digit));
     at.take('+');
     if (!count || !at.take("}\r\n") || *count > at.rest().size()) return bad("Invalid literal");
     const std::string_view octets = at.take_octets(static_cast<std::size_t>(*count));
-    if (octets.find('\0') != std::string_view::npos) return bad("NUL in literal");
+    const bool clean = nul == Nul::allowed || octets.find('\0') == std::string_view::npos;
+    if (!clean) return bad("NUL in literal");
     in = at;
     return std::string(octets);
 }
@@ -140,6 +143,14 @@ Result<std::string> take_string(Cursor& in) {
     if (in.peek() == '"') return take_quoted(in);
     if (in.peek() == '{') return take_literal(in);
     return bad("String expected");
+}
+
+Result<std::string> take_literal8(Cursor& in) {
+    Cursor at = in;
+    if (!at.take('~') || at.peek() != '{') return bad("Literal8 expected");
+    TRY(std::string octets, take_literal(at, Nul::allowed));
+    in = at;
+    return octets;
 }
 
 Result<std::string> take_astring(Cursor& in) {

@@ -32,6 +32,8 @@ Result<std::string> take_atom(Cursor& in);
 /// string = quoted / literal. Quoted strings may hold UTF-8, as several clients send it in passwords.
 Result<std::string> take_string(Cursor& in);
 Result<std::string> take_astring(Cursor& in);
+/// literal8 = "~{" number ["+"] "}" CRLF *OCTET (RFC 3516 4.4): the only one that may hold NUL.
+Result<std::string> take_literal8(Cursor& in);
 /// nstring; nothing for NIL.
 Result<std::optional<std::string>> take_nstring(Cursor& in);
 /// number = 1*DIGIT, (0 <= n < 4,294,967,296)

@@ -52,6 +52,13 @@ Result<> take_options(Cursor& in, GetMetadata& out) {
     return {};
 }
 
+// value = nstring / literal8
+Result<std::optional<std::string>> take_value(Cursor& in) {
+    if (in.peek() != '~') return take_nstring(in);
+    TRY(std::string octets, take_literal8(in));
+    return std::optional<std::string>(std::move(octets));
+}
+
 bool options_follow(const Cursor& in) {
     return in.peek() == '(' && in.peek(1) != '/' && in.peek(1) != '"' && in.peek(1) != '{';
 }
@@ -102,7 +109,6 @@ Result<GetMetadata> take_get_metadata(Cursor& in, const Limits& limits) {
 Result<SetMetadata> take_set_metadata(Cursor& in, const Limits& limits) {
     SetMetadata out;
     TRY(out.mailbox_wire, take_astring(in));
-    if (out.mailbox_wire.find('\0') != std::string::npos) return bad("NUL is not allowed");
     TRY_VOID(take_space(in));
     if (!in.take('(')) return bad("Entries and values expected");
     do {
@@ -110,10 +116,7 @@ Result<SetMetadata> take_set_metadata(Cursor& in, const Limits& limits) {
         TRY(std::string entry, take_entry(in));
         if (std::ranges::count(entry, '/') < 2) return bad("Invalid entry");
         TRY_VOID(take_space(in));
-        const bool literal8 = in.peek() == '~' && in.peek(1) == '{' && in.take('~');
-        TRY(auto value, take_nstring(in));
-        // Only a literal8 may hold it (RFC 5464 5).
-        if (!literal8 && value && value->find('\0') != std::string::npos) return bad("NUL is not allowed");
+        TRY(auto value, take_value(in));
         out.values.emplace_back(std::move(entry), std::move(value));
     } while (in.take(' '));
     if (!in.take(')')) return bad("Entries are not closed");

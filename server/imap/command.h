@@ -27,11 +27,10 @@ inline constexpr std::uint8_t kBeforeLogin = phases(Phase::not_authenticated);
 
 /// RFC 3501 7.4.1: no EXPUNGE in the answer to a command that takes message numbers.
 enum class Expunges { told, held };
+/// NUL stands in no command but within a literal8, which its handler takes as one (RFC 3516 4.4).
+enum class Octets { text, any };
 /// Whether the client hears that the command goes on (progress.h). Where it does, the handler flushes nothing.
 enum class Progress { untold, told };
-
-/// Whether NUL may stand in the command; the handler then looks where it does (literal8).
-enum class Nul { refused, handled };
 
 struct Command {
     std::string_view verb;  ///< upper case; "UID FETCH" for the forms with UID
@@ -41,7 +40,7 @@ struct Command {
     net::Task<Reply> (*run)(Session& session, Cursor args) = nullptr;
     std::string_view rfc;
     Progress progress = Progress::untold;
-    Nul nul = Nul::refused;
+    Octets octets = Octets::text;
 };
 
 /// The rows of commands_any.cpp, commands_login.cpp ...

@@ -77,7 +77,7 @@ net::Task<Reply> on_set_metadata(Session& session, Cursor args) {
 
 constexpr auto kCommands = std::to_array<Command>({
     {"GETMETADATA", kLoggedIn, Expunges::told, "METADATA", on_get_metadata, "5464 4.2"},
-    {"SETMETADATA", kLoggedIn, Expunges::told, "", on_set_metadata, "5464 4.3", Progress::untold, Nul::handled},
+    {"SETMETADATA", kLoggedIn, Expunges::told, "", on_set_metadata, "5464 4.3", Progress::untold, Octets::any},
 });
 
 }  // namespace

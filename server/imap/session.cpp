@@ -378,8 +378,8 @@ Result<Session::Asked> Session::parse(const ReadCommand& command) {
     if (!command.refusal.empty()) return refused(command.refusal);
     if (row == nullptr || !offers(*row)) return refused("Unknown command");  // its text is never echoed
     if ((row->phases & static_cast<std::uint8_t>(phase_)) == 0) return refused("Not allowed now");
-    const bool nul = row->nul == Nul::refused && command.text.find('\0') != std::string::npos;
-    if (nul) return refused("NUL is not allowed");
+    const bool clean = row->octets == Octets::any || command.text.find('\0') == std::string::npos;
+    if (!clean) return refused("NUL is not allowed");
     if (!in.at_end() && !wire::take_space(in)) return refused("Missing space");
     if (has(Enabled::uidonly) && takes_numbers(*row)) return refused(kUidRequired);
     return Asked{row, in};
