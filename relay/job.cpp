@@ -64,10 +64,10 @@ net::Task<Started> start_attempt(Core& core, Job& job) {
 net::Task<Result<Job>> load_job(Core& core, const Parcel& parcel, const Target& target, Loading what) {
     std::vector<storage::RecipientId> ids;
     for (const LaneEntry& entry : parcel.entries) ids.push_back(entry.recipient);
-    HeaderEdit edit;
-    edit.preset = target.way.preset;
-    edit.headers = target.way.headers;
-    auto read = [&core, ids = std::move(ids), edit = std::move(edit), return_path = target.way.return_path,
+    MessageWish wish;
+    wish.edit.preset = target.way.preset;
+    wish.edit.headers = target.way.headers;
+    auto read = [&core, ids = std::move(ids), wish = std::move(wish), return_path = target.way.return_path,
                  queue = parcel.entries.front().queue, what,
                  now = core.now()](const storage::Snapshot& snapshot) mutable -> Result<Job> {
         Job out;
@@ -80,12 +80,15 @@ net::Task<Result<Job>> load_job(Core& core, const Parcel& parcel, const Target& 
         if (what == Loading::rows) return out;
         const std::map<storage::QueueId, storage::QueueItem> items = {{queue, out.item}};
         TRY(out.suppressed, read_suppressed(snapshot, items, out.recipients, now));
-        edit.message_key = fmt::format("{}.{}@{}", storage::format_queue_id(out.item.id), to_unix_ms(out.item.created),
-                                       core.deps.hostname);
+        wish.edit.message_key = fmt::format("{}.{}@{}", storage::format_queue_id(out.item.id),
+                                            to_unix_ms(out.item.created), core.deps.hostname);
         TRY(const std::string unsubscribe, list_fields(snapshot, out, sealing_key, core.deps.hostname));
-        edit.headers += unsubscribe;
-        const ArcWish arc(out.item.forwarded_by, core.deps.hostname);
-        auto message = load_message(snapshot, queue, out.item.reverse_path, core.keys, sealing_key, now, edit, arc);
+        wish.edit.headers += unsubscribe;
+        wish.arc = ArcWish(out.item.forwarded_by, core.deps.hostname);
+        wish.sender = out.item.reverse_path;
+        wish.envelope.reverse_path = out.reverse_path;
+        for (const storage::QueueRecipient& one : out.recipients) wish.envelope.recipients.push_back(one.address);
+        auto message = load_message(snapshot, queue, core.keys, sealing_key, now, wish);
         if (message) {
             out.message = *std::move(message);
         } else {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "protocols/crypto/crypto.h"
+#include "protocols/mailauth/dkim.h"
 #include "protocols/net/offload.h"
 #include "relay/arc_seal.h"
 #include "relay/client.h"
@@ -59,11 +60,22 @@ struct OutgoingMessage {
 };
 using OutgoingMessagePtr = std::shared_ptr<const OutgoingMessage>;
 
-/// Reads, edits the header as the way wants it, signs, and seals where `arc` wishes it. `reverse_path`, the sender's
-/// own, chooses the key where the From domain has none.
-Result<OutgoingMessagePtr> load_message(const storage::Snapshot& snapshot, storage::QueueId id,
-                                        std::string_view reverse_path, KeyCache& keys, const std::string& sealing_key,
-                                        Time now, const HeaderEdit& edit, const ArcWish& arc);
+/// How it is edited, signed and sealed.
+struct MessageWish {
+    HeaderEdit edit;  ///< as the way wants it
+    ArcWish arc;
+    std::string sender;                  ///< whose domain chooses the key where the From domain has none
+    mailauth::SigningEnvelope envelope;  ///< that it leaves with
+    MessageWish() = default;
+};
+
+/// Reads, edits the header, signs, and seals where that is wished.
+Result<OutgoingMessagePtr> load_message(const storage::Snapshot& snapshot, storage::QueueId id, KeyCache& keys,
+                                        const std::string& sealing_key, Time now, const MessageWish& wish);
+/// The same for octets that are in no queue; `keys` of the catalog are all that there are.
+Result<OutgoingMessagePtr> finish_message(std::string_view octets, const std::vector<storage::DkimKey>& dkim_keys,
+                                          KeyCache& keys, const std::string& sealing_key, Time now,
+                                          const MessageWish& wish);
 
 std::unique_ptr<MessageSource> make_source(OutgoingMessagePtr message, net::ThreadPool& pool, net::Loop& loop);
 
