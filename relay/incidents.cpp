@@ -32,7 +32,7 @@ void Incidents::apply(std::vector<Incident> open) {
     open_ = std::move(open);
     constexpr IncidentKind kKinds[] = {IncidentKind::ip_blocked,  IncidentKind::sender_auth, IncidentKind::credentials,
                                        IncidentKind::listing,     IncidentKind::address,     IncidentKind::account,
-                                       IncidentKind::destination, IncidentKind::webhook};
+                                       IncidentKind::destination, IncidentKind::webhook,     IncidentKind::allowance};
     for (const IncidentKind kind : kKinds) {
         const auto count = std::ranges::count(open_, kind, [](const Incident& one) { return one.key.kind; });
         metrics_
@@ -181,8 +181,10 @@ Result<std::vector<Job>> load_held(const storage::Snapshot& snapshot, std::span<
         if (out.empty() || out.back().item.id != row.queue) {
             Job& fresh = out.emplace_back();
             TRY(fresh.item, snapshot.queue().item(row.queue));
-            auto message = load_message(snapshot, row.queue, fresh.item.reverse_path, core.keys,
-                                        core.deps.store->sealing_key(), core.now(), HeaderEdit(), ArcWish());
+            MessageWish wish;
+            wish.sender = fresh.item.reverse_path;
+            auto message =
+                load_message(snapshot, row.queue, core.keys, core.deps.store->sealing_key(), core.now(), wish);
             if (message) fresh.message = *std::move(message);
         }
         out.back().recipients.push_back(row);
