@@ -27,7 +27,7 @@ namespace {
 
 namespace wire = ::posthouse::smtp;
 
-constexpr std::size_t kLetterRecipientsMax = 50;  // more is no letter
+using submission::kLetterRecipientsMax;
 
 class StagedSink final : public smtp::BodySink {
  public:
