@@ -60,6 +60,13 @@ struct OutgoingMessage {
 };
 using OutgoingMessagePtr = std::shared_ptr<const OutgoingMessage>;
 
+/// What a message is signed with. All outlive the call.
+struct Signing {
+    const std::vector<storage::DkimKey>& known;  ///< as of the snapshot
+    KeyCache& keys;
+    const std::string& sealing_key;
+};
+
 /// How it is edited, signed and sealed.
 struct MessageWish {
     HeaderEdit edit;  ///< as the way wants it
@@ -70,11 +77,10 @@ struct MessageWish {
 };
 
 /// Reads, edits the header, signs, and seals where that is wished.
-Result<OutgoingMessagePtr> load_message(const storage::Snapshot& snapshot, storage::QueueId id, KeyCache& keys,
-                                        const std::string& sealing_key, Time now, const MessageWish& wish);
-/// The same for octets that are in no queue; `keys` of the catalog are all that there are.
-Result<OutgoingMessagePtr> finish_message(std::string_view octets, const std::vector<storage::DkimKey>& dkim_keys,
-                                          KeyCache& keys, const std::string& sealing_key, Time now,
+Result<OutgoingMessagePtr> load_message(const storage::Snapshot& snapshot, storage::QueueId id, const Signing& signing,
+                                        Time now, const MessageWish& wish);
+/// The same for octets that are in no queue.
+Result<OutgoingMessagePtr> finish_message(std::string_view octets, const Signing& signing, Time now,
                                           const MessageWish& wish);
 
 std::unique_ptr<MessageSource> make_source(OutgoingMessagePtr message, net::ThreadPool& pool, net::Loop& loop);

@@ -106,8 +106,9 @@ class Probe {
         wish.envelope.reverse_path = out.reverse_path;
         wish.envelope.recipients = {request_.to};
         TRY(const auto keys, snapshot.catalog().dkim_keys());
-        TRY(out.message, finish_message(message_for(request_, core_.deps, out_.message_id), keys, core_.keys,
-                                        sealing_key, core_.now(), wish));
+        const Signing signing(keys, core_.keys, sealing_key);
+        TRY(out.message,
+            finish_message(message_for(request_, core_.deps, out_.message_id), signing, core_.now(), wish));
         TRY(const SenderPlace place, find_sender(snapshot.catalog(), request_.to));
         out.is_at_home = !place.accounts.empty();
         return out;

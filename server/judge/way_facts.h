@@ -20,6 +20,7 @@ struct WayFacts {
     std::string spf_include;                ///< a service that asks for this in SPF; "" where it is not known
     std::string return_path;                ///< domain of the reverse-path; "" for the sender's own
     std::string sends = "this server";      ///< for the sentence
+    bool later = false;                     ///< it takes the mail only where the ways before it do not
 };
 
 /// What a route may ask about the mail beside what the question says.
@@ -32,7 +33,8 @@ struct MailTraits {
 /// The recipient domains whose provider decides about their route.
 std::vector<std::string> domains_to_ask(const storage::RoutePicture& picture, const smtp::AlignmentQuestion& question,
                                         std::uint8_t mail_class);
-/// Each way once. Held and refused mail takes none.
+/// Each way once: those that it takes now, and behind them those that its routes name besides. Held and refused mail
+/// takes none.
 std::vector<WayFacts> ways_of(const storage::RoutePicture& picture, const smtp::AlignmentQuestion& question,
                               const MailTraits& traits, Time now);
 /// The sentence where every way of a recipient's route is a service that has said that it does not know this sender's
