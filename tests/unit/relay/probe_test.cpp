@@ -7,8 +7,13 @@
 namespace posthouse::relay {
 namespace {
 
-struct ProbeHouse : House {
-    explicit ProbeHouse() {
+// Outlives the connections of the house.
+struct Smarthost {
+    test::ScriptedRemote smarthost;
+};
+
+struct ProbeHouse : Smarthost, House {
+    ProbeHouse() {
         serve("10.0.0.9", smarthost);
         way.name = "relay";
         way.kind = storage::WayKind::smarthost;
@@ -51,7 +56,6 @@ struct ProbeHouse : House {
         return store->read([&](const storage::Snapshot& s) { return s.events().by_message_id(id); }).value();
     }
 
-    test::ScriptedRemote smarthost;
     storage::Way way;
 };
 

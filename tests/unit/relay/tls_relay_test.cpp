@@ -288,8 +288,6 @@ TEST_CASE("REQUIRETLS: handed on with the keyword, or back with 5.7.30 and witho
 
 TEST_CASE("REQUIRETLS: where no host of the domain will do, the sender is told at once (RFC 8689 4.2.1)") {
     TlsHouse house;
-    test::ScriptedRemote second;
-    std::string said = "5.7.10";
     bool fails = true;
     SUBCASE("no STARTTLS") {
         house.sign_b();
@@ -321,7 +319,7 @@ TEST_CASE("REQUIRETLS: where no host of the domain will do, the sender is told a
     CHECK(house.waiting() == (fails ? 0 : 1));
     const auto mail = house.inbox();
     REQUIRE(mail.size() == (fails ? 1 : 0));
-    if (fails) CHECK(mail[0].contains("Status: " + said));
+    if (fails) CHECK(mail[0].contains("Status: 5.7.10"));
 }
 
 TEST_CASE("DANE: an alias that cannot be asked about is no way around it (RFC 7672 2.2.2)") {
