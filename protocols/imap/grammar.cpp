@@ -174,6 +174,14 @@ Result<std::uint32_t> take_number(Cursor& in) {
     return static_cast<std::uint32_t>(*value);
 }
 
+Result<std::uint64_t> take_number64(Cursor& in) {
+    Cursor at = in;
+    const auto value = ascii::parse_number(at.take_while(ascii::is_digit));
+    if (!value || *value > std::numeric_limits<std::int64_t>::max()) return bad("Number expected");
+    in = at;
+    return *value;
+}
+
 Result<std::uint32_t> take_nz_number(Cursor& in) {
     Cursor at = in;
     TRY(const std::uint32_t value, take_number(at));

@@ -86,7 +86,14 @@ struct Extension {
 std::span<const Extension> extensions();
 
 /// What a client has switched on for its session; bits.
-enum class Enabled : std::uint8_t { condstore = 1, qresync = 2, utf8_accept = 4, imap4rev2 = 8, uidonly = 16 };
+enum class Enabled : std::uint8_t {
+    condstore = 1,
+    qresync = 2,
+    utf8_accept = 4,
+    imap4rev2 = 8,
+    uidonly = 16,
+    metadata = 32
+};
 constexpr std::uint8_t operator|(Enabled a, Enabled b) {
     return static_cast<std::uint8_t>(static_cast<unsigned>(a) | static_cast<unsigned>(b));
 }
