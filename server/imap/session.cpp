@@ -438,6 +438,9 @@ net::Task<bool> Session::finish(const Command& row, Reply reply) {
         co_await say_bye(std::string(gone_reason()));
         co_return false;
     }
+    const auto whole = selected_ ? selected_->take_known_whole() : std::nullopt;
+    const bool says_it = whole && has(Enabled::qresync);
+    if (says_it) untagged("OK [HIGHESTMODSEQ " + std::to_string(*whole) + "] All is told up to here");
     if (reply.kind == Reply::Kind::bad) co_return bad_command(tag_, reply.text);
     put_tagged(reply);
     if (phase_ != Phase::logout) co_return true;
