@@ -12,6 +12,16 @@ namespace wire = posthouse::imap;
 
 namespace {
 
+// A command in the place of DONE: the octets that follow it are no commands (reader.h, invariant 1).
+net::Task<Reply> refuse_literal(Session& session, std::uint64_t octets) {
+    if (octets > session.limits().swallow_octets_max) co_return Reply::hang_up("[TOOBIG] Command is too long");
+    const auto swallowed = co_await session.reader().swallow(octets);
+    if (!swallowed) co_return Reply::hang_up("");
+    const auto rest = co_await session.reader().finish_line();
+    if (!rest) co_return Reply::hang_up("");
+    co_return Reply::bad("DONE expected");
+}
+
 // What ends the command before the wait.
 net::Task<std::optional<Reply>> begin_idle(Session& session, Cursor args) {
     const auto end = wire::take_end(args);
@@ -34,9 +44,12 @@ Reply reply_to(const Session& session, const Result<std::string_view>& line) {
     return Reply::hang_up("");
 }
 
-// The client's line, once its first octet is there. The view ends with the next read: the answer is made of it here.
-net::Task<Reply> take_done(Session& session) {
+// The client's line, once its first octet is there; `literal` is what follows it. The view ends with the next read: the
+// answer is made of it here.
+net::Task<Reply> take_done(Session& session, std::optional<wire::LiteralMark>& literal) {
     const auto line = co_await session.stream().read_line(session.limits().line_octets_max);
+    const bool done = line && ascii::equals_ci(*line, "DONE");
+    literal = line && !done ? wire::literal_at_end(*line) : std::nullopt;
     co_return reply_to(session, line);
 }
 
@@ -49,10 +62,12 @@ net::Task<Reply> on_idle(Session& session, Cursor args) {
     NewsWriter writer(session, Expunges::told);
     writer.start();
     if (session.stream().buffered().empty()) static_cast<void>(co_await session.stream().wait_more());
-    out = co_await take_done(session);  // finds the same where the wait failed
+    std::optional<wire::LiteralMark> literal;
+    out = co_await take_done(session, literal);  // finds the same where the wait failed
     co_await writer.stop();
     idling.add(-1);
     if (writer.mailbox_gone()) co_return Reply::hang_up(std::string(session.gone_reason()));
+    if (literal && !literal->synchronising) co_return co_await refuse_literal(session, literal->octets);
     co_return *std::move(out);
 }
 
