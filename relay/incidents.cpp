@@ -32,7 +32,7 @@ void Incidents::apply(std::vector<Incident> open) {
     open_ = std::move(open);
     constexpr IncidentKind kKinds[] = {IncidentKind::ip_blocked,  IncidentKind::sender_auth, IncidentKind::credentials,
                                        IncidentKind::listing,     IncidentKind::address,     IncidentKind::account,
-                                       IncidentKind::destination, IncidentKind::webhook};
+                                       IncidentKind::destination, IncidentKind::webhook,     IncidentKind::dmarc};
     for (const IncidentKind kind : kKinds) {
         const auto count = std::ranges::count(open_, kind, [](const Incident& one) { return one.key.kind; });
         metrics_

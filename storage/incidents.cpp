@@ -13,8 +13,8 @@
 namespace posthouse::storage {
 namespace {
 
-constexpr std::string_view kKinds[] = {"ip-blocked", "sender-auth", "credentials", "listing",
-                                       "address",    "account",     "destination", "webhook"};
+constexpr std::string_view kKinds[] = {"ip-blocked", "sender-auth", "credentials", "listing", "address",
+                                       "account",    "destination", "webhook",     "dmarc"};
 
 #define INCIDENT_COLUMNS                                                                                   \
     "id, kind, way, source, site, domain, since_ms, last_ms, refusals, reply, remote, state, cleared_ms, " \
@@ -103,6 +103,8 @@ std::string describe(const Incident& incident) {
         case IncidentKind::destination:
             return fmt::format("mail to {} has stopped", key.site.empty() ? "everywhere" : key.site);
         case IncidentKind::webhook: return fmt::format("the webhook {} takes nothing any more", key.domain);
+        case IncidentKind::dmarc:
+            return fmt::format("others report that mail of yours from {} does not pass DMARC", key.domain);
     }
     return "";
 }
@@ -147,6 +149,11 @@ std::string advice(const Incident& incident) {
         case IncidentKind::webhook:
             return fmt::format("Mend what listens there, then posthouse webhook resume {}: nothing is left out",
                                key.domain);
+        case IncidentKind::dmarc:
+            return fmt::format(
+                "Look at posthouse report dmarc sources --domain {} and at posthouse domain check {}; it is over by "
+                "itself when reports say that it passes",
+                key.domain, key.domain);
     }
     return "";
 }
