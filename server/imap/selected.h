@@ -56,6 +56,8 @@ class Selected {
     MailboxId id() const { return mailbox_.id; }
     Mode mode() const { return mode_; }
     ModSeq known_modseq() const { return mailbox_.highest_modseq; }
+    /// apply_own() has brought all that there is up to `modseq`.
+    void set_known_modseq(ModSeq modseq) { mailbox_.highest_modseq = modseq; }
     /// Messages the client may address.
     std::uint32_t exists() const { return told_exists_; }
     std::uint32_t recent() const;
