@@ -2,6 +2,7 @@
 /// storage/events: the append-only log from which every later question is answered: what became of this message?
 /// Threads: as Tx and Snapshot.
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,8 +14,8 @@
 namespace posthouse::storage {
 
 enum class EventKind : std::uint8_t {
-    received,   ///< accepted over SMTP, submission or the command line
-    stored,     ///< put into a mailbox
+    received,  ///< accepted over SMTP, submission or the command line
+    stored,    ///< put into a mailbox
     queued,
     attempted,  ///< a try that was put off
     delayed,    ///< the sender was told of the delay
@@ -24,24 +25,28 @@ enum class EventKind : std::uint8_t {
     released,
     cancelled,
     expired,
-    refused,    ///< turned away at the door; nothing was accepted
-    system,     ///< about the server itself, not a message
-    complained,  ///< the recipient called it spam
-    suppressed,  ///< not sent: the recipient is known not to take it
-    stopped,     ///< nothing arrives any more at a destination (detail says at which, facts.provider names it)
-    resumed,     ///< something does again
-    ping,        ///< the webhook that `detail` names is tried
+    refused,      ///< turned away at the door; nothing was accepted
+    system,       ///< about the server itself, not a message
+    complained,   ///< the recipient called it spam
+    suppressed,   ///< not sent: the recipient is known not to take it
+    stopped,      ///< nothing arrives any more at a destination (detail says at which, facts.provider names it)
+    resumed,      ///< something does again
+    ping,         ///< the webhook that `detail` names is tried
+    interrupted,  ///< the server ended in the middle of an attempt; the recipient is tried again
+    hurried,      ///< to be tried at once, by hand
 };
 std::string_view to_string(EventKind kind);
 
 /// What reports count an event under. Of a recipient in the queue `who` and `domain` stand in its first event alone.
 struct EventFacts {
-    std::string who;          ///< "a7" the account, "c3" the relay client that handed it in; "" nobody here
-    std::string domain;       ///< of the sender, or ours that passes it on; "" of reports
-    std::string way;          ///< "direct"; "" where none was tried
-    std::string source;       ///< local address; "" where the system chose
-    std::string provider;     ///< of the recipient: "google", "other"; "" by a relay host
-    std::string reply_class;  ///< what the reply meant: "mailbox-full"; "" of deliveries
+    std::string who;                     ///< "a7" the account, "c3" the relay client that handed it in; "" nobody here
+    std::string domain;                  ///< of the sender, or ours that passes it on; "" of reports
+    std::string way;                     ///< "direct"; "" where none was tried
+    std::string source;                  ///< local address; "" where the system chose
+    std::string provider;                ///< of the recipient: "google", "other"; "" by a relay host
+    std::string reply_class;             ///< what the reply meant: "mailbox-full"; "" of deliveries
+    std::optional<std::uint32_t> tries;  ///< of a recipient in the queue, begun so far; nothing where that is not said
+    Time next{};                         ///< when it is tried next, where that is not at once; none: it does not wait
     bool operator==(const EventFacts&) const = default;
 };
 
@@ -53,9 +58,9 @@ struct Event {
     QueueId queue{};
     std::string message_id;  ///< the Message-ID field, without angle brackets
     std::string sender;
-    std::string recipient;   ///< "" where the event is about the whole message
-    std::string detail;      ///< one plain sentence
-    std::string dialogue;    ///< SMTP lines of an attempt, secrets masked
+    std::string recipient;  ///< "" where the event is about the whole message
+    std::string detail;     ///< one plain sentence
+    std::string dialogue;   ///< SMTP lines of an attempt, secrets masked
     EventFacts facts;
 };
 

@@ -27,6 +27,32 @@ DmarcEntry entry_of(const Query& row) {
     return out;
 }
 
+DmarcRow row_of(const Query& q) {
+    DmarcRow out;
+    out.source_ip = q.text(0);
+    out.messages = q.u64(1);
+    out.disposition = q.text(2);
+    out.dkim = q.flag(3);
+    out.spf = q.flag(4);
+    out.header_from = q.text(5);
+    out.dkim_domain = q.text(6);
+    out.spf_domain = q.text(7);
+    return out;
+}
+
+DmarcSource source_of(const Query& q) {
+    DmarcSource out;
+    out.domain = q.text(0);
+    out.source_ip = q.text(1);
+    out.messages = q.u64(2);
+    out.dkim = q.u64(3);
+    out.spf = q.u64(4);
+    out.passed = q.u64(5);
+    out.refused = q.u64(6);
+    out.example = q.text(7);
+    return out;
+}
+
 std::int64_t limit_of(std::size_t count_max) {
     return static_cast<std::int64_t>(std::min<std::size_t>(count_max, 1'000'000));
 }
@@ -44,15 +70,10 @@ Result<Uid> RoleMailView::read_up_to(MailboxId mailbox) const {
 
 Result<std::vector<DmarcEntry>> RoleMailView::dmarc_reports(std::string_view domain, std::size_t count_max) const {
     const std::string folded = ascii::to_lower(domain);
-    std::vector<DmarcEntry> out;
     Query q =
         db_.query("SELECT " DMARC_COLUMNS " FROM dmarc_reports WHERE ?1 = '' OR domain = ?1 ORDER BY id DESC LIMIT ?2");
     q.bind(folded, limit_of(count_max));
-    for (;;) {
-        TRY(const bool more, q.row());
-        if (!more) return out;
-        out.push_back(entry_of(q));
-    }
+    return all_rows(q, entry_of);
 }
 
 Result<DmarcEntry> RoleMailView::dmarc_report(std::int64_t id) const {
@@ -70,26 +91,13 @@ Result<DmarcEntry> RoleMailView::dmarc_report(std::int64_t id) const {
         "SELECT source_ip, messages, disposition, dkim, spf, header_from, dkim_domain, spf_domain "
         "FROM dmarc_rows WHERE report = ?1 ORDER BY position");
     q.bind(id);
-    for (;;) {
-        TRY(const bool more, q.row());
-        if (!more) return out;
-        DmarcRow row;
-        row.source_ip = q.text(0);
-        row.messages = q.u64(1);
-        row.disposition = q.text(2);
-        row.dkim = q.flag(3);
-        row.spf = q.flag(4);
-        row.header_from = q.text(5);
-        row.dkim_domain = q.text(6);
-        row.spf_domain = q.text(7);
-        out.rows.push_back(std::move(row));
-    }
+    TRY(out.rows, all_rows(q, row_of));
+    return out;
 }
 
 Result<std::vector<DmarcSource>> RoleMailView::dmarc_sources(std::string_view domain, std::int64_t since_s,
                                                              std::size_t count_max) const {
     const std::string folded = ascii::to_lower(domain);
-    std::vector<DmarcSource> out;
     Query q = db_.query(
         "SELECT d.domain, r.source_ip, sum(r.messages) AS n, sum(r.messages * r.dkim), sum(r.messages * r.spf), "
         "sum(r.messages * (r.dkim OR r.spf)), sum(r.messages * (r.disposition IN ('quarantine', 'reject'))), "
@@ -97,20 +105,7 @@ Result<std::vector<DmarcSource>> RoleMailView::dmarc_sources(std::string_view do
         "FROM dmarc_reports d JOIN dmarc_rows r ON r.report = d.id WHERE (?1 = '' OR d.domain = ?1) AND d.end_s > ?2 "
         "GROUP BY d.domain, r.source_ip ORDER BY n DESC, r.source_ip LIMIT ?3");
     q.bind(folded, since_s, limit_of(count_max));
-    for (;;) {
-        TRY(const bool more, q.row());
-        if (!more) return out;
-        DmarcSource source;
-        source.domain = q.text(0);
-        source.source_ip = q.text(1);
-        source.messages = q.u64(2);
-        source.dkim = q.u64(3);
-        source.spf = q.u64(4);
-        source.passed = q.u64(5);
-        source.refused = q.u64(6);
-        source.example = q.text(7);
-        out.push_back(std::move(source));
-    }
+    return all_rows(q, source_of);
 }
 
 RoleMailTx::RoleMailTx(Tx& tx) : RoleMailView(tx), tx_(tx) {}
