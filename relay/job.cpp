@@ -35,9 +35,7 @@ Result<std::string> list_fields(const storage::Snapshot& snapshot, const Job& jo
     if (!stream || !stream->is_list) return std::string();
     TRY(const std::string token, view.token(stream->name, job.recipients.front().address, sealing_key));
     if (token.empty()) return std::string();
-    TRY(std::string url, storage::setting_text(snapshot.catalog(), "unsubscribe.url"));
-    if (url.empty()) url = "https://" + hostname;
-    if (url.ends_with('/')) url.pop_back();
+    TRY(const std::string url, storage::unsubscribe_url(snapshot.catalog(), hostname));
     return "\n" + policy::one_click_fields(url, token, stream->owner.substr(stream->owner.rfind('@') + 1));
 }
 }  // namespace

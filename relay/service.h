@@ -47,6 +47,8 @@ struct RelayOptions {
     std::chrono::milliseconds lifetime{5 * 24 * 3'600'000LL};  ///< where the queue row says none
     /// What is refused for a fault of ours is kept so long; the setting incident.hold_hours goes before.
     std::chrono::milliseconds hold_max{72 * 3'600'000LL};
+    /// The first wait where an outcome cannot be written; it doubles.
+    std::chrono::milliseconds write_again{1'000};
     /// After midnight UTC: then the TLS reports of the day before go out.
     std::chrono::milliseconds tls_reports_after{90 * 60'000};
     ClientTimeouts timeouts;
