@@ -125,20 +125,24 @@ void Lane::release_idle() {
 
 net::Task<void> Lane::work(std::shared_ptr<Lane> self) {
     Worker worker;
+    worker.since = self->core_.now();
     --self->starting_;
     for (;;) {
         const auto parcel = co_await self->take(worker);
         if (!parcel) break;
         worker.round = self->schedule_.controller().closings();
         self->at_work_.push_back(&worker);
+        const auto place = self->core_.places.begin(self->core_.now());
         co_await self->carry(worker, *parcel);
+        self->core_.places.end(place);
+        worker.has_carried = true;
         std::erase(self->at_work_, &worker);
         self->schedule_.done();
         self->host_.changed(self);
     }
     co_await self->close(worker);
     --self->workers_;
-    --self->core_.workers;
+    self->core_.places.go();
     self->host_.changed(self);
 }
 
@@ -158,6 +162,7 @@ net::Task<std::optional<Parcel>> Lane::take(Worker& worker) {
         if (core_.stopping.is_set()) co_return std::nullopt;
         const Time now = core_.now();
         if (workers_that_count() > schedule_.controller().window()) co_return std::nullopt;
+        if (worker.has_carried && host_.wants_place(*this, worker.since)) co_return std::nullopt;
         std::optional<Parcel> parcel;
         if (earliest(now) <= now) parcel = schedule_.take(now, recipients_at_once());
         if (parcel) {

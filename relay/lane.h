@@ -25,6 +25,8 @@ namespace posthouse::relay {
 class Lane;
 
 /// What a lane needs from the runner.
+class Lane;
+
 class LaneHost {
  public:
     virtual ~LaneHost() = default;
@@ -36,6 +38,8 @@ class LaneHost {
     virtual void reroute(const std::vector<storage::RecipientId>& ids) = 0;
     /// Lanes wait for connections that idle ones hold.
     virtual bool is_starved() const = 0;
+    /// Whether a worker of this lane, which began at `since`, is to give its place to another lane now.
+    virtual bool wants_place(const Lane& lane, Time since) const = 0;
     virtual net::Task<DomainPlanPtr> plan_of(std::uint32_t domain) = 0;
 };
 
@@ -60,6 +64,8 @@ class Lane : public std::enable_shared_from_this<Lane> {
     std::size_t workers() const { return workers_; }
     std::size_t busy() const { return schedule_.busy(); }
     std::size_t waiting() const { return schedule_.queue().size(); }
+    /// Interactive mail waits here.
+    bool has_letters() const { return schedule_.queue().size(storage::QueueClass::interactive) > 0; }
     /// Whether one of these messages waits here. `queues` in order, also below.
     bool holds(std::span<const storage::QueueId> queues);
     /// Those of these messages that wait here are routed anew.
@@ -96,7 +102,8 @@ class Lane : public std::enable_shared_from_this<Lane> {
     LaneSchedule& schedule() { return schedule_; }
     const LaneSchedule& schedule() const { return schedule_; }
 
-    bool is_ready = false;          ///< the runner's: it stands in the line for workers
+    enum class Line : std::uint8_t { none, back, front };
+    Line stands_in = Line::none;    ///< the runner's: the line for workers; those with letters stand in the front one
     std::optional<Time> alarm_set;  ///< the runner's: when it is looked at again
     std::string written;            ///< the runner's: what the store knows
 

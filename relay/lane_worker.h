@@ -10,6 +10,8 @@ namespace posthouse::relay {
 struct Lane::Worker {
     std::unique_ptr<Connection> connection;
     std::string remote;       ///< who was dialled last
+    Time since{};             ///< it has its place
+    bool has_carried = false;
     std::uint64_t round = 0;  ///< how often the lane had been closed when it took its parcel
 };
 

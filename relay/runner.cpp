@@ -118,6 +118,7 @@ net::Task<void> Runner::wait_for_work() {
     if (!alarms_.empty()) next = std::min(next, alarms_.begin()->first);
     if (!lanes_.empty()) next = std::min(next, upkeep_at_);
     next = std::min(next, watch_at_);
+    if (starved_) next = std::min(next, core_.places.next().value_or(next));
     const auto span = std::clamp<Milliseconds>(next - now, Milliseconds(1), kLookAtLeastEvery);
     const auto woken = co_await wake_.wait_for(span);
     if (!woken) co_return;  // time has come
@@ -427,22 +428,20 @@ bool Runner::takes_kick(storage::QueueId queue, const std::string& domain) {
 // A lane that may want a worker stands in the line once; one that must wait is looked at again when its time comes.
 void Runner::changed(const std::shared_ptr<Lane>& lane) {
     const Time now = core_.now();
-    if (!lane->is_ready && lane->wants_worker(now)) {
-        lane->is_ready = true;
-        ready_.push_back(lane);
-    }
+    if (lane->wants_worker(now)) stand_in_line(lane);
     const auto alarm = lane->alarm(now);
     if (alarm && (!lane->alarm_set || *alarm < *lane->alarm_set || *lane->alarm_set <= now)) {
         lane->alarm_set = alarm;
         alarms_.emplace(*alarm, lane);
         wake_.set();  // the runner may sleep longer than that
     }
-    if (lane->is_ready) pump();
+    if (lane->stands_in != Lane::Line::none) pump();
     if (is_quiet()) wake_.set();
 }
 
 void Runner::ring_alarms() {
     const Time now = core_.now();
+    if (core_.places.age(now)) pump();
     while (!alarms_.empty() && alarms_.begin()->first <= now) {
         const auto lane = alarms_.begin()->second.lock();
         alarms_.erase(alarms_.begin());
@@ -452,28 +451,51 @@ void Runner::ring_alarms() {
     }
 }
 
+// One that gets letters while it stands in the back line leaves a mark there that no longer counts.
+void Runner::stand_in_line(const std::shared_ptr<Lane>& lane) {
+    const Lane::Line line = lane->has_letters() ? Lane::Line::front : Lane::Line::back;
+    if (lane->stands_in >= line) return;
+    lane->stands_in = line;
+    (line == Lane::Line::front ? ready_letters_ : ready_).push_back(lane);
+}
+
+std::shared_ptr<Lane> Runner::next_in_line(Time now) {
+    for (const Lane::Line line : {Lane::Line::front, Lane::Line::back}) {
+        const bool letters = line == Lane::Line::front;
+        auto& lanes = letters ? ready_letters_ : ready_;
+        while (!lanes.empty() && core_.places.has_room(letters)) {
+            auto lane = lanes.front().lock();
+            lanes.pop_front();
+            if (!lane || lane->stands_in != line) continue;
+            lane->stands_in = Lane::Line::none;
+            if (lane->wants_worker(now)) return lane;
+        }
+    }
+    return nullptr;
+}
+
+bool Runner::wants_place(const Lane& lane, Time since) const {
+    if (!ready_letters_.empty() && !lane.has_letters()) return true;
+    return starved_ && core_.places.turn_is_over(since, core_.now());
+}
+
 // Gives workers to lanes in turn.
 void Runner::pump() {
     if (core_.stopping.is_set()) return;
     const Time now = core_.now();
     // Chosen first, spawned after: a worker may begin to run, and change the line, at once.
     std::vector<std::shared_ptr<Lane>> chosen;
-    while (!ready_.empty() && core_.workers < core_.deps.options.connections_max) {
-        const auto lane = ready_.front().lock();
-        ready_.pop_front();
-        if (!lane) continue;
-        lane->is_ready = false;
-        if (!lane->wants_worker(now)) continue;
+    while (auto lane = next_in_line(now)) {
         lane->worker_comes();
-        ++core_.workers;
-        chosen.push_back(lane);
-        if (lane->wants_worker(now)) {
-            lane->is_ready = true;
-            ready_.push_back(lane);
-        }
+        core_.places.come();
+        if (lane->wants_worker(now)) stand_in_line(lane);
+        chosen.push_back(std::move(lane));
     }
-    const bool was_starved = std::exchange(starved_, !ready_.empty());
-    if (starved_ && !was_starved) release_idle();
+    const bool was_starved = std::exchange(starved_, !ready_.empty() || !ready_letters_.empty());
+    if (starved_ && !was_starved) {
+        release_idle();
+        wake_.set();  // who is slow is noticed by the runner
+    }
     for (auto& lane : chosen) tasks_.spawn("relay.lane", Lane::work(std::move(lane)));
 }
 
@@ -487,8 +509,8 @@ void Runner::released(const std::vector<storage::RecipientId>& ids) {
 }
 
 bool Runner::is_quiet() const {
-    if (!feed_.is_exhausted() || !unplanned_.empty() || side_jobs_ > 0 || !ready_.empty()) return false;
-    return core_.workers == core_.idle;
+    if (!feed_.is_exhausted() || !unplanned_.empty() || side_jobs_ > 0 || starved_) return false;
+    return core_.places.workers() == core_.idle;
 }
 
 }  // namespace posthouse::relay

@@ -37,6 +37,7 @@ class Runner final : public LaneHost {
     void reroute(const std::vector<storage::RecipientId>& ids) override;
     void changed(const std::shared_ptr<Lane>& lane) override;
     bool is_starved() const override { return starved_; }
+    bool wants_place(const Lane& lane, Time since) const override;
     net::Task<DomainPlanPtr> plan_of(std::uint32_t domain) override;
 
  private:
@@ -70,6 +71,8 @@ class Runner final : public LaneHost {
     net::Task<void> watch();
     net::Task<void> check_addresses();
     std::shared_ptr<Lane>& lane_for(const Target& target, const DomainPlan* plan);
+    void stand_in_line(const std::shared_ptr<Lane>& lane);
+    std::shared_ptr<Lane> next_in_line(Time now);
     void pump();
     void release_idle();
     void ring_alarms();
@@ -97,7 +100,8 @@ class Runner final : public LaneHost {
     std::map<std::string, std::shared_ptr<Lane>> lanes_;
     std::unordered_map<std::string, storage::LaneRecord> learned_;  // of lanes that are not there, by key
     std::vector<std::shared_ptr<Lane>> touched_;                    // got entries that no worker was offered yet
-    std::deque<std::weak_ptr<Lane>> ready_;                         // want workers, in turn
+    std::deque<std::weak_ptr<Lane>> ready_;          // want workers, in turn
+    std::deque<std::weak_ptr<Lane>> ready_letters_;  // likewise those with letters, which go first
     std::multimap<Time, std::weak_ptr<Lane>> alarms_;
     std::unordered_set<storage::RecipientId> held_;
     /// Messages that somebody wants tried now, from the hand's stroke until they are in their lanes.

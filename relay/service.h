@@ -37,7 +37,10 @@ struct RelayOptions {
     std::uint16_t mx_port = 25;
     std::uint16_t sts_port = 443;                      ///< of MTA-STS policies (tests)
     std::size_t recipients_in_memory_max = 2'000'000;  ///< some 40 octets each while they wait in a lane
-    std::size_t connections_max = 100;
+    std::size_t connections_max = 100;  ///< at work at once (relay/places); the last fifth is for letters
+    std::size_t slow_max = 400;         ///< besides, who waits for a server that hangs
+    std::chrono::milliseconds patience{5'000};  ///< at one parcel for longer: that is hanging
+    std::chrono::milliseconds turn{1'000};      ///< of a worker while other lanes wait for a place
     std::size_t connections_per_lane_max = 20;  ///< a lane starts with 5 and learns what its site bears
     std::size_t messages_per_connection_max = 100;
     std::chrono::milliseconds idle{5'000};            ///< an open connection waits so long for its next message

@@ -21,7 +21,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import disk_clients as clients  # noqa: E402
 from bed import Server  # noqa: E402
-from disk_clients import Gone, Refused, must  # noqa: E402
+from disk_clients import Refused, must  # noqa: E402
 
 SIZES = (500, 3000, 70_000, 200_000, 500, 3000, 9 << 20, 500, 100_000, 2000)
 ANSWER_SECONDS_MAX = 5.0

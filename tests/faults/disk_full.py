@@ -88,10 +88,10 @@ class GatedSink(Sink):
         self.gate, self.waiting = threading.Event(), threading.Event()
         super().__init__()
 
-    def judge(self, octets):
+    def take(self, message):
         self.waiting.set()
         self.gate.wait(60)
-        return super().judge(octets)
+        return super().take(message)
 
 
 class Trial:

@@ -12,10 +12,8 @@ import argparse
 import collections
 import pathlib
 import random
-import socketserver
 import sqlite3
 import sys
-import threading
 import time
 
 sys.dont_write_bytecode = True
@@ -23,6 +21,7 @@ sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent), str(pathlib.Path(_
 from house import House  # noqa: E402
 from oracle import check_database, open_database  # noqa: E402
 from outside import submit  # noqa: E402
+from remote import Remote  # noqa: E402
 
 GOING_ON = (0, 1)  # waiting, sending
 REFUSED, LATER, EACH = "refused", "later", 7  # of so many messages one is for several
@@ -33,78 +32,29 @@ class Violation(Exception):
     pass
 
 
-class Outside:
-    """An SMTP server that counts what each recipient got."""
+class Outside(Remote):
+    """Counts what each recipient got."""
 
     def __init__(self, seed):
-        self.lock, self.random = threading.Lock(), random.Random(seed)
+        super().__init__()
+        self.random = random.Random(seed)
         self.taken, self.put_off = collections.Counter(), collections.Counter()
-        outside = self
 
-        class Handler(socketserver.StreamRequestHandler):
-            def handle(self):
-                try:
-                    outside.serve(self.rfile, self.wfile)
-                except OSError:
-                    pass  # the server was killed
+    def take(self, message):
+        with self.lock:
+            self.taken.update(message.recipients)
+            wait = self.random.choice((0, 0, 0.002, 0.01, 0.05))
+        time.sleep(wait)  # it has it, and has not said so
+        return "250 2.0.0 taken"
 
-        class Server(socketserver.ThreadingTCPServer):
-            daemon_threads = True
-            request_queue_size = 100
-
-        self.server = Server(("127.0.0.1", 0), Handler)
-        self.port = self.server.server_address[1]
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def serve(self, reader, writer):
-        def say(text):
-            writer.write(text.encode() + b"\r\n")
-            writer.flush()
-
-        say("220 outside.example ESMTP")
-        recipients = []
-        while line := reader.readline():
-            verb = line[:4].upper().strip()
-            if verb == b"EHLO":
-                say("250-outside.example\r\n250-PIPELINING\r\n250 8BITMIME")
-            elif verb == b"MAIL":
-                recipients = []
-                say("250 2.1.0 ok")
-            elif verb == b"RCPT":
-                say(self.judge(line.partition(b"<")[2].partition(b">")[0].decode(), recipients))
-            elif verb == b"DATA" and not recipients:
-                say("503 5.5.1 nobody")
-            elif verb == b"DATA":
-                say("354 go on")
-                if not self.read_data(reader):
-                    return None
-                with self.lock:
-                    self.taken.update(recipients)
-                    wait = self.random.choice((0, 0, 0.002, 0.01, 0.05))
-                time.sleep(wait)  # it has it, and has not said so
-                say("250 2.0.0 taken")
-            elif verb == b"QUIT":
-                return say("221 bye")
-            else:
-                say("250 2.0.0 ok")
-        return None
-
-    def judge(self, address, recipients):
-        if address.startswith(REFUSED):
+    def judge(self, sender, recipient):
+        if recipient.startswith(REFUSED):
             return "550 5.1.1 nobody of that name"
         with self.lock:
-            if address.startswith(LATER) and not self.put_off[address]:
-                self.put_off[address] += 1
+            if recipient.startswith(LATER) and not self.put_off[recipient]:
+                self.put_off[recipient] += 1
                 return "450 4.2.1 come back in 1 second"
-        recipients.append(address)
         return "250 2.1.5 ok"
-
-    @staticmethod
-    def read_data(reader):
-        while line := reader.readline():
-            if line == b".\r\n":
-                return True
-        return False
 
     def counts(self):
         with self.lock:

@@ -2,13 +2,10 @@
 harness sees a store which breaks its promise."""
 import os
 import pathlib
-import random
-import shutil
 import sqlite3
 import time
 
-import powercut
-from bed import ALICE, Bed
+from bed import Bed
 from oracle import Violation, check_database, open_database
 
 FIRST_SCHEMA = pathlib.Path(__file__).resolve().parents[1] / "support" / "schema_v1.sql"

@@ -6,7 +6,6 @@ descriptors, that come, begin something and go, and that guess. Those who belong
 
 Without --full the numbers are small enough for every run; with it they are those that a hostile network can bring.
 """
-import base64
 import contextlib
 import os
 import pathlib

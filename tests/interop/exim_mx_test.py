@@ -6,7 +6,7 @@ import pathlib
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from house import House, need, skip  # noqa: E402
+from house import house, need, skip, watched  # noqa: E402
 from outside import Reader, peers, submit, trace, until  # noqa: E402
 from exim import Exim, why_no_exim  # noqa: E402
 
@@ -68,25 +68,14 @@ def main():
         skip(why_no_exim())
     authority, dns_port = peers.Authority(), peers.free_port()
     exim = Exim(authority.issue("mx.far.example"), "nobody", "no password", (), takes_all=True)
-    home = None
-    try:
+    options = {"dns": {"servers": f'["127.0.0.1@{dns_port}"]'}, "relay": {"mx_port": str(exim.port), "allow_loopback_mx": "true"}}
+    with watched(exim), peers.knot(["far.example. MX 10 mx.far.example.", "mx.far.example. A 127.0.0.1"], dns_port):
         exim.start()
-        home = House(config={"dns": {"servers": f'["127.0.0.1@{dns_port}"]'},
-                             "relay": {"mx_port": str(exim.port), "allow_loopback_mx": "true"}})
-        with peers.knot(["far.example. MX 10 mx.far.example.", "mx.far.example. A 127.0.0.1"], dns_port):
-            home.start()
+        with house(config=options) as home:
             for check in (check_delivered, check_many, check_refused, check_few_recipients):
                 check(home, exim)
                 print(f"{check.__name__[6:]}: good", flush=True)
-            assert home.stop() == 0, "the server did not stop cleanly"
-    except BaseException:
-        print("---- log of the server\n" + (home.log() if home else "") + "\n---- Exim\n" + exim.log()[-4000:])
-        raise
-    finally:
-        if home:
-            home.remove()
-        exim.remove()
-        authority.remove()
+    authority.remove()
 
 
 main()

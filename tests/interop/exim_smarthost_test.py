@@ -6,7 +6,7 @@ import pathlib
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from house import House, need, skip  # noqa: E402
+from house import house, need, skip, watched  # noqa: E402
 from outside import peers, submit, trace, until  # noqa: E402
 from exim import Exim, why_no_exim  # noqa: E402
 
@@ -66,25 +66,15 @@ def main():
     authority, dns_port = peers.Authority(), peers.free_port()
     exim = Exim(authority.issue(HOST), USER, PASSWORD)
     exim.authority = authority
-    home = None
-    try:
+    options = {"relay": f"smtp://{USER}@{HOST}:{exim.port}", "relay_password": PASSWORD, "relay_ca": authority.certificate,
+               "config": {"dns": {"servers": f'["127.0.0.1@{dns_port}"]'}}}
+    with watched(exim), peers.knot([f"{HOST}. A 127.0.0.1"], dns_port):
         exim.start()
-        home = House(relay=f"smtp://{USER}@{HOST}:{exim.port}", relay_password=PASSWORD, relay_ca=authority.certificate,
-                     config={"dns": {"servers": f'["127.0.0.1@{dns_port}"]'}})
-        with peers.knot([f"{HOST}. A 127.0.0.1"], dns_port):
-            home.start()
+        with house(**options) as home:
             for check in (check_logins, check_refused, check_second_way):
                 check(home, exim)
                 print(f"{check.__name__[6:]}: good", flush=True)
-            assert home.stop() == 0, "the server did not stop cleanly"
-    except BaseException:
-        print("---- log of the server\n" + (home.log() if home else "") + "\n---- Exim\n" + exim.log()[-4000:])
-        raise
-    finally:
-        if home:
-            home.remove()
-        exim.remove()
-        authority.remove()
+    authority.remove()
 
 
 main()

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 
-from house import BINARY, House
+from house import BINARY, house
 
 ROUNDS = 8           # checks during the load
 ROUND_MESSAGES = 40  # that were taken in before each of them
@@ -165,18 +165,11 @@ def rebuild(home):
 
 
 def main():
-    home = House()
-    try:
-        home.start()
+    with house() as home:
         check_under_load(home)
         break_and_mend(home)
         check_words(home)
         rebuild(home)
-    except BaseException:
-        print("---- log of the server\n" + home.log())
-        raise
-    finally:
-        home.remove()
 
 
 if __name__ == "__main__":

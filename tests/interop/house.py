@@ -157,15 +157,25 @@ class House:
 
 
 @contextlib.contextmanager
-def house(**options):
-    certified = options.pop("certified", ())
-    made = House(**options)
+def watched(*servers):
+    """Gives the first back. When the test fails, each one's log is shown; at its end a house that still runs must stop
+    cleanly; all are removed then."""
     try:
+        yield servers[0]
+        for server in servers:
+            assert not isinstance(server, House) or server.stop() == 0, "the server did not stop cleanly"
+    except BaseException:
+        for server in servers:
+            print(f"---- log of {type(server).__name__}\n{server.log()[-20000:]}")
+        raise
+    finally:
+        for server in servers:
+            server.remove()
+
+
+@contextlib.contextmanager
+def house(certified=(), **options):
+    with watched(House(**options)) as made:
         if certified:
             made.certify(*certified)
         yield made.start()
-    except BaseException:
-        print("---- log of the server\n" + made.log())
-        raise
-    finally:
-        made.remove()

@@ -5,66 +5,27 @@ gets one mail of the beginning and one of the end.
 """
 import json
 import pathlib
-import socketserver
 import sys
-import threading
-import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from house import House  # noqa: E402
-from outside import Reader, submit, trace, until  # noqa: E402
+from house import house  # noqa: E402
+from outside import Reader, api, submit, trace, until  # noqa: E402
+from remote import Remote  # noqa: E402
 
 BLOCKED = "550 5.7.1 Service unavailable; client host [192.0.2.77] blocked using zen.spamhaus.org"
 
 
-class Remote(socketserver.ThreadingTCPServer):
-    """A mail server that refuses every recipient while `refusal` says so, and keeps what it takes."""
-    allow_reuse_address = daemon_threads = True
+class Refusing(Remote):
+    """Refuses every recipient while `refusal` says so."""
 
     def __init__(self):
-        self.refusal, self.messages, self.tries, self.lock = BLOCKED, [], 0, threading.Lock()
-        super().__init__(("127.0.0.1", 0), Session)
-        self.port = self.server_address[1]
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        super().__init__()
+        self.refusal, self.tries = BLOCKED, 0
 
-
-class Session(socketserver.StreamRequestHandler):
-    def say(self, line):
-        self.wfile.write(line.encode() + b"\r\n")
-
-    def handle(self):
-        self.say("220 remote.example ESMTP")
-        for line in self.rfile:
-            verb = line.strip().upper()
-            if verb.startswith(b"RCPT"):
-                with self.server.lock:
-                    self.server.tries += 1
-                self.say(self.server.refusal or "250 2.1.5 Ok")
-            elif verb.startswith(b"DATA"):
-                if self.server.refusal:
-                    self.say("503 5.5.1 No recipients")
-                    continue
-                self.say("354 Go on")
-                octets = b""
-                for text in self.rfile:
-                    if text == b".\r\n":
-                        break
-                    octets += text
-                with self.server.lock:
-                    self.server.messages.append(octets)
-                self.say("250 2.0.0 Ok")
-            elif verb.startswith(b"QUIT"):
-                self.say("221 Bye")
-                return
-            else:
-                self.say("250 Ok")
-
-
-def api(home, token, path, body=None):
-    request = urllib.request.Request(f"http://127.0.0.1:{home.port('http')}{path}", data=body,
-                                     headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        return json.load(answer)
+    def judge(self, sender, recipient):
+        with self.lock:
+            self.tries += 1
+        return self.refusal or super().judge(sender, recipient)
 
 
 def incidents(home, *words):
@@ -75,7 +36,7 @@ def arrived(remote, names):
     """Each of these messages once, and no other."""
     until("all of it at the other side", lambda: len(remote.messages) >= len(names))
     for name in names:
-        copies = [octets for octets in remote.messages if f"<{name}@home.example>".encode() in octets]
+        copies = [octets for _, _, octets, _ in remote.messages if f"<{name}@home.example>".encode() in octets]
         assert len(copies) == 1, f"{name}: {len(copies)} copies"
 
 
@@ -137,23 +98,14 @@ def check_fixed(home, remote):
 
 
 def main():
-    remote = Remote()
-    home = House(relay=f"smtp+plain://127.0.0.1:{remote.port}")
-    try:
-        home.start()
+    remote = Refusing()
+    with house(relay=f"smtp+plain://127.0.0.1:{remote.port}") as home:
         check_held(home, remote)
         print("held: good", flush=True)
         check_killed(home)
         print("killed: good", flush=True)
         check_fixed(home, remote)
         print("fixed: good", flush=True)
-        assert home.stop() == 0, "the server did not stop cleanly"
-    except BaseException:
-        print("---- log of the server\n" + home.log())
-        raise
-    finally:
-        home.remove()
-        remote.shutdown()
 
 
 main()

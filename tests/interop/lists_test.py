@@ -14,7 +14,7 @@ import urllib.error
 import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from house import House  # noqa: E402
+from house import House, watched  # noqa: E402
 from outside import loose, until  # noqa: E402
 from send_test import Api, Sink, make_token  # noqa: E402
 try:
@@ -183,8 +183,8 @@ def check_streams(home, api):
 
 def main():
     sink = Sink()
-    home = House(relay=f"smtp+plain://127.0.0.1:{sink.port}", config={"listen": {"https": '["127.0.0.1:0"]'}})
-    try:
+    with watched(House(relay=f"smtp+plain://127.0.0.1:{sink.port}",
+                       config={"listen": {"https": '["127.0.0.1:0"]'}})) as home:
         home.add_account("bob@home.example")
         home.cli("setting", "set", "dmarc.submission", "warn")
         home.cli("setting", "set", "guard.accounts", "off")
@@ -202,12 +202,6 @@ def main():
         assert over_https(home, "POST", found[PEOPLE[40]][0], ONE_CLICK)[0] == 200
         made, _ = issue(api, sink, 4, PEOPLE[40:42])
         assert [one["accepted"] for one in made["recipients"]] == [False, True], made
-        assert home.stop() == 0
-    except BaseException:
-        print("---- log of the server\n" + home.log())
-        raise
-    finally:
-        home.remove()
     print("ok")
 
 

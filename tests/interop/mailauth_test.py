@@ -15,15 +15,14 @@ import shlex
 import shutil
 import smtplib
 import socket
-import socketserver
 import struct
 import subprocess
 import sys
-import threading
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from house import House, need, skip  # noqa: E402
+from house import House, need, skip, watched  # noqa: E402
 from outside import Reader, peers, submit, trace, until  # noqa: E402
+from remote import Remote  # noqa: E402
 
 try:
     import authheaders
@@ -37,64 +36,23 @@ LETTER = "From: Bob <bob@{domain}>\r\nTo: <{to}>\r\nSubject: {name}\r\nDate: Mon
          "Message-ID: <{name}@home.example>\r\n\r\nHello.\r\n"
 
 
-class Sink:
-    """A mail server that takes everything; `mail` is a list of (sender, recipients, octets, hello)."""
+class Sink(Remote):
+    """Takes everything but mail for whom it is told to `refuse`."""
 
     def __init__(self):
-        sink = self
-        self.mail, self.refuse = [], set()
+        super().__init__()
+        self.refuse = set()
 
-        class Handler(socketserver.StreamRequestHandler):
-            def say(self, text):
-                self.wfile.write(text.encode() + b"\r\n")
-
-            def handle(self):
-                self.say("220 sink ESMTP")
-                hello = sender = ""
-                recipients = []
-                while True:
-                    line = self.rfile.readline().decode(errors="replace").strip()
-                    verb = line[:4].upper()
-                    if not line or verb == "QUIT":
-                        return
-                    if verb == "EHLO":
-                        hello = line[5:]
-                        self.say("250-sink\r\n250 8BITMIME")
-                    elif verb == "MAIL":
-                        sender, recipients = re.search(r"<(.*?)>", line).group(1), []
-                        self.say("250 2.1.0 ok")
-                    elif verb == "RCPT":
-                        recipient = re.search(r"<(.*?)>", line).group(1)
-                        if recipient in sink.refuse:
-                            self.say("550 5.1.1 no such user")
-                            continue
-                        recipients.append(recipient)
-                        self.say("250 2.1.5 ok")
-                    elif verb == "DATA":
-                        self.say("354 go on")
-                        octets = b""
-                        while not octets.endswith(b"\r\n.\r\n"):
-                            octets += self.rfile.readline()
-                        octets = octets[:-3].replace(b"\r\n..", b"\r\n.")
-                        sink.mail.append((sender, recipients, octets, hello))
-                        self.say("250 2.0.0 ok")
-                    else:
-                        self.say("250 2.0.0 ok")
-
-        class Server(socketserver.ThreadingTCPServer):
-            allow_reuse_address, daemon_threads = True, True
-
-        self.server = Server(("127.0.0.1", 0), Handler)
-        self.port = self.server.server_address[1]
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+    def judge(self, sender, recipient):
+        return "550 5.1.1 no such user" if recipient in self.refuse else super().judge(sender, recipient)
 
     def find(self, name):
         """The one message with that Message-ID; waits for it."""
         mark = f"<{name}@home.example>".encode()
-        return until(f"{name} at the other side", lambda: next((m for m in self.mail if mark in m[2]), None))
+        return until(f"{name} at the other side", lambda: next((m for m in self.messages if mark in m.octets), None))
 
     def to(self, recipient):
-        return until(f"mail for {recipient}", lambda: next((m for m in self.mail if recipient in m[1]), None))
+        return until(f"mail for {recipient}", lambda: next((m for m in self.messages if recipient in m.recipients), None))
 
 
 class Zone:
@@ -289,7 +247,7 @@ def check_forward(world):
     code, text = world.come_in(message, to="passes@home.example")
     assert code == 250, text
     sender, recipients, octets, hello = world.sink.find("forward")
-    assert recipients == ["carol@far.example"], recipients
+    assert recipients == ("carol@far.example",), recipients
     assert re.fullmatch(r"SRS0=[a-z2-7]{7}=[a-z2-7]{2}=strict\.example=bob@home\.example", sender), sender
     status, found, reason = dkim.arc_verify(octets, dnsfunc=world.zone.for_dkim)
     assert status == b"pass", (status, reason, found)
@@ -306,7 +264,7 @@ def check_bounce(world):
     code, text = world.come_in(report, to=world.srs, sender="")
     assert code == 250, text
     sender, recipients, _, _ = world.sink.find("bounce")
-    assert sender == "" and recipients == ["bob@strict.example"], (sender, recipients)
+    assert sender == "" and recipients == ("bob@strict.example",), (sender, recipients)
     code, text = world.come_in(report, to=world.srs, sender="carol@far.example")
     assert code == 550 and "reports" in text, text
     forged = world.srs.replace("strict.example", "victim.example")
@@ -320,7 +278,8 @@ def check_failed_forward(world):
     message = world.out.by_dkimpy(letter("unwanted", to="passes@home.example"))
     assert world.come_in(message, to="passes@home.example")[0] == 250
     sender, _, octets, _ = until("a report", lambda: next(
-        (m for m in world.sink.mail if m[1] == ["bob@strict.example"] and b"<unwanted@home.example>" in m[2]), None))
+        (m for m in world.sink.messages
+         if m.recipients == ("bob@strict.example",) and b"<unwanted@home.example>" in m.octets), None))
     assert sender == "" and b"550 5.1.1 no such user" in octets, octets
     world.sink.refuse.clear()
 
@@ -419,18 +378,11 @@ CHECKS = [check_own_mail, check_forward, check_bounce, check_failed_forward, che
 def main():
     need("knotd", "openssl")
     world = World()
-    try:
-        with peers.knot(world.zone.lines, world.dns_port):
-            world.home.start()
-            for check in CHECKS:
-                check(world)
-                print(f"{check.__name__[6:]}: good", flush=True)
-            assert world.home.stop() == 0, "the server did not stop cleanly"
-    except BaseException:
-        print("---- log of the server\n" + world.home.log())
-        raise
-    finally:
-        world.home.remove()
+    with watched(world.home), peers.knot(world.zone.lines, world.dns_port):
+        world.home.start()
+        for check in CHECKS:
+            check(world)
+            print(f"{check.__name__[6:]}: good", flush=True)
 
 
 main()

@@ -8,6 +8,7 @@ import pathlib
 import smtplib
 import sys
 import time
+import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 import peers  # noqa: E402
@@ -59,6 +60,14 @@ def submit(home, name, *to, octets=None, mail_options=(), rcpt_options=()):
         refused = client.sendmail(home.account, list(to), octets, mail_options, rcpt_options)
         assert not refused, refused
     return octets
+
+
+def api(home, token, path, body=None):
+    """The JSON that the HTTP API answers with."""
+    request = urllib.request.Request(f"http://127.0.0.1:{home.port('http')}{path}", data=body,
+                                     headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.load(answer)
 
 
 class Trace:

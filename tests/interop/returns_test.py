@@ -7,14 +7,12 @@ DMARC reports are read out of a mailbox; receipts are sent where they are asked 
 import json
 import pathlib
 import smtplib
-import socketserver
 import sys
-import threading
-import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from house import House  # noqa: E402
-from outside import Reader, loose, make_message, submit, trace, until  # noqa: E402
+from house import house  # noqa: E402
+from outside import Reader, api, loose, make_message, submit, trace, until  # noqa: E402
+from remote import Remote  # noqa: E402
 
 UNKNOWN = "550 5.1.1 No such user here, sorry"
 REPORT = """From: MAILER-DAEMON@mx.far.example\r
@@ -42,64 +40,23 @@ Diagnostic-Code: smtp; 550 5.1.1 <{recipient}>: User unknown in virtual mailbox 
 """
 
 
-class Remote(socketserver.ThreadingTCPServer):
-    """A mail server that refuses who is in `unknown`, and keeps the envelopes of what it takes."""
-    allow_reuse_address = daemon_threads = True
+class Refusing(Remote):
+    """Refuses who is in `unknown`, and counts whom it was asked for."""
 
     def __init__(self):
-        self.unknown, self.envelopes, self.asked, self.lock = {"dead@far.example"}, [], [], threading.Lock()
+        super().__init__()
+        self.unknown, self.asked = {"dead@far.example"}, []
         self.before_reply = None  # called with the reverse-path when a message is there, before it is taken
-        super().__init__(("127.0.0.1", 0), Session)
-        self.port = self.server_address[1]
-        threading.Thread(target=self.serve_forever, daemon=True).start()
 
+    def judge(self, sender, recipient):
+        with self.lock:
+            self.asked.append(recipient)
+            return UNKNOWN if recipient in self.unknown else super().judge(sender, recipient)
 
-class Session(socketserver.StreamRequestHandler):
-    def say(self, line):
-        self.wfile.write(line.encode() + b"\r\n")
-
-    def handle(self):
-        self.say("220 remote.example ESMTP")
-        sender, taken = "", []
-        for line in self.rfile:
-            text = line.decode().strip()
-            verb = text.upper()
-            if verb.startswith("MAIL"):
-                sender, taken = text[text.index("<") + 1:text.index(">")], []
-                self.say("250 2.1.0 Ok")
-            elif verb.startswith("RCPT"):
-                address = text[text.index("<") + 1:text.index(">")]
-                with self.server.lock:
-                    self.server.asked.append(address)
-                    known = address not in self.server.unknown
-                if known:
-                    taken.append(address)
-                self.say("250 2.1.5 Ok" if known else UNKNOWN)
-            elif verb.startswith("DATA"):
-                if not taken:
-                    self.say("503 5.5.1 No recipients")
-                    continue
-                self.say("354 Go on")
-                for part in self.rfile:
-                    if part == b".\r\n":
-                        break
-                if self.server.before_reply:
-                    self.server.before_reply(sender)
-                with self.server.lock:
-                    self.server.envelopes.append((sender, taken))
-                self.say("250 2.0.0 Ok")
-            elif verb.startswith("QUIT"):
-                self.say("221 Bye")
-                return
-            else:
-                self.say("250 Ok")
-
-
-def api(home, token, path, body=None):
-    request = urllib.request.Request(f"http://127.0.0.1:{home.port('http')}{path}", data=body,
-                                     headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        return json.load(answer)
+    def take(self, message):
+        if self.before_reply:
+            self.before_reply(message.sender)
+        return super().take(message)
 
 
 def suppressed(home, *words):
@@ -153,7 +110,7 @@ def check_told(home, remote):
     home.cli("setting", "set", "suppression.apply", "programs")
 
 
-def check_client(home):
+def check_client(home, _):
     made = json.loads(home.cli("client", "add", "shop", "--sender-domain", "home.example", "--json"))
     with smtplib.SMTP("127.0.0.1", home.port("submission"), local_hostname="shop.home.example") as client:
         client.starttls(context=loose(home))
@@ -195,7 +152,7 @@ def check_tokens(home, remote):
     home.cli("setting", "set", "return_path.tokens", "all")
     submit(home, "seven", "bob@far.example")
     trace(home, "seven").wait("delivered")
-    path = remote.envelopes[-1][0]
+    path = remote.messages[-1].sender
     assert path.upper().startswith("PHT0=") and path.endswith("@home.example"), path
     local = path.split("@")[0]
     forged = local[:6] + ("a" if local[6] != "a" else "b") + local[7:] + "@home.example"
@@ -224,7 +181,7 @@ def check_tokens(home, remote):
     trace(home, "fast").wait("delivered")
     remote.before_reply = None
     assert len(early) == 1 and early[0][0] == 451, early
-    assert report_to(home, remote.envelopes[-1][0], "fast@far.example", "early")[0] == 250
+    assert report_to(home, remote.messages[-1].sender, "fast@far.example", "early")[0] == 250
     trace(home, "fast").wait("bounced")
 
 
@@ -255,7 +212,7 @@ Content-Type: application/xml; name=r.xml\r
 """
 
 
-def check_role_mail(home):
+def check_role_mail(home, _):
     """Complaints and DMARC reports that are delivered to abuse@ are read, and stay there unread."""
     home.add_account("reports@home.example")
     submit(home, "eight", "carol@far.example")
@@ -297,31 +254,11 @@ def check_receipts(home, remote):
 
 
 def main():
-    remote = Remote()
-    home = House(relay=f"smtp+plain://127.0.0.1:{remote.port}")
-    try:
-        home.start()
-        check_learned(home, remote)
-        print("learned: good", flush=True)
-        check_told(home, remote)
-        print("told: good", flush=True)
-        check_client(home)
-        print("client: good", flush=True)
-        check_undone(home, remote)
-        print("undone: good", flush=True)
-        check_tokens(home, remote)
-        print("tokens: good", flush=True)
-        check_role_mail(home)
-        print("role mail: good", flush=True)
-        check_receipts(home, remote)
-        print("receipts: good", flush=True)
-        assert home.stop() == 0, "the server did not stop cleanly"
-    except BaseException:
-        print("---- log of the server\n" + home.log())
-        raise
-    finally:
-        home.remove()
-        remote.shutdown()
+    remote = Refusing()
+    with house(relay=f"smtp+plain://127.0.0.1:{remote.port}") as home:
+        for check in (check_learned, check_told, check_client, check_undone, check_tokens, check_role_mail, check_receipts):
+            check(home, remote)
+            print(f"{check.__name__[6:]}: good", flush=True)
 
 
 main()

@@ -10,70 +10,31 @@ import json
 import pathlib
 import random
 import smtplib
-import socketserver
 import sys
-import threading
 import urllib.error
 import urllib.parse
 import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from house import House  # noqa: E402
+from house import House, watched  # noqa: E402
 from outside import loose, until  # noqa: E402
+from remote import Remote  # noqa: E402
 
 ALICE, BOB = "alice@home.example", "bob@home.example"
 CRASHES, REQUESTS = 4, 40
 
 
-class Sink(socketserver.ThreadingTCPServer):
-    """A mail server that takes everything, or nothing while it is `closed`."""
-    allow_reuse_address = daemon_threads = True
+class Sink(Remote):
+    """Takes everything, or nothing while it is `closed`."""
+    closed = False
 
-    def __init__(self):
-        self.messages, self.lock, self.closed = [], threading.Lock(), False
-        super().__init__(("127.0.0.1", 0), Session)
-        self.port = self.server_address[1]
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-    def handle_error(self, *about):
-        pass  # the server was killed in the middle of a word
+    def before(self, verb):
+        return "421 4.3.2 Closed" if self.closed else None
 
     def by_subject(self, subject):
         with self.lock:
-            return [(rcpt, octets) for rcpt, octets in self.messages if f"Subject: {subject}\r\n".encode() in octets]
-
-
-class Session(socketserver.StreamRequestHandler):
-    def say(self, line):
-        self.wfile.write(line.encode() + b"\r\n")
-
-    def handle(self):
-        self.say("421 4.3.2 Closed" if self.server.closed else "220 sink.example ESMTP")
-        recipients = []
-        for line in self.rfile:
-            verb = line.strip().upper()
-            if self.server.closed:
-                self.say("421 4.3.2 Closed")
-                return
-            if verb.startswith(b"RCPT"):
-                recipients.append(line.split(b"<")[1].split(b">")[0].decode())
-                self.say("250 2.1.5 Ok")
-            elif verb.startswith(b"DATA"):
-                self.say("354 Go on")
-                octets = b""
-                for text in self.rfile:
-                    if text == b".\r\n":
-                        break
-                    octets += text
-                with self.server.lock:
-                    self.server.messages.append((tuple(sorted(recipients)), octets))
-                recipients = []
-                self.say("250 2.0.0 Ok")
-            elif verb.startswith(b"QUIT"):
-                self.say("221 Bye")
-                return
-            else:
-                self.say("250 Ok")
+            return [(tuple(sorted(m.recipients)), m.octets) for m in self.messages
+                    if f"Subject: {subject}\r\n".encode() in m.octets]
 
 
 class Api:
@@ -114,8 +75,8 @@ def check_json(sink, api):
                       "content": base64.b64encode(b"\x89PNG").decode()}])
     assert status == 202, made
     assert [r["accepted"] for r in made["recipients"]] == [True] * 3, made
-    [(recipients, octets)] = until("the message", lambda: [m for m in sink.messages if b"X-Order: 17" in m[1]])
-    assert recipients == ("secret@world.example", "x@world.example", "z@world.example"), recipients
+    [(_, recipients, octets, _)] = until("the message", lambda: [m for m in sink.messages if b"X-Order: 17" in m.octets])
+    assert tuple(sorted(recipients)) == ("secret@world.example", "x@world.example", "z@world.example"), recipients
     assert b"secret" not in octets and b"DKIM-Signature:" in octets, octets
     message = email.message_from_bytes(octets, policy=email.policy.default)
     assert message["subject"] == "gr\u00fc\u00dfe one" and message["message-id"] == made["message_id"], octets
@@ -250,8 +211,7 @@ def check_crashes(home, sink, api):
 
 def main():
     sink = Sink()
-    home = House(relay=f"smtp+plain://127.0.0.1:{sink.port}")
-    try:
+    with watched(House(relay=f"smtp+plain://127.0.0.1:{sink.port}")) as home:
         home.add_account(BOB)
         home.cli("setting", "set", "dmarc.submission", "warn")
         home.cli("setting", "set", "guard.accounts", "off")
@@ -265,12 +225,6 @@ def main():
         check_smtp_key(home, sink, api)
         until("an empty queue", lambda: not json.loads(home.cli("queue", "list", "--json")))
         check_crashes(home, sink, api)
-        assert home.stop() == 0
-    except BaseException:
-        print("---- log of the server\n" + home.log())
-        raise
-    finally:
-        home.remove()
     print("ok")
 
 

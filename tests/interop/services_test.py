@@ -8,7 +8,7 @@ import pathlib
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from house import House, need  # noqa: E402
+from house import House, need, watched  # noqa: E402
 from outside import peers, submit, trace  # noqa: E402
 from service import SERVICES, Service  # noqa: E402
 
@@ -154,21 +154,14 @@ def main():
     need("knotd", "openssl")
     authority, dns_port = peers.Authority(), peers.free_port()
     world = World(authority, dns_port)
-    try:
-        with peers.knot(world.records, dns_port):
-            world.home.start()
-            for check in (check_each_service, check_about_the_account, check_about_the_message, check_connections, check_test):
-                check(world)
-                print(f"{check.__name__[6:]}: good", flush=True)
-            assert world.home.stop() == 0, "the server did not stop cleanly"
-    except BaseException:
-        print("---- log of the server\n" + world.home.log())
-        raise
-    finally:
-        world.home.remove()
-        for service in (*world.services.values(), world.spare):
-            service.close()
-        authority.remove()
+    with watched(world.home), peers.knot(world.records, dns_port):
+        world.home.start()
+        for check in (check_each_service, check_about_the_account, check_about_the_message, check_connections, check_test):
+            check(world)
+            print(f"{check.__name__[6:]}: good", flush=True)
+    for service in (*world.services.values(), world.spare):
+        service.close()
+    authority.remove()
 
 
 main()

@@ -11,49 +11,15 @@ import http.server
 import json
 import pathlib
 import random
-import socketserver
 import sys
 import threading
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from house import House  # noqa: E402
+from house import House, watched  # noqa: E402
 from outside import submit, trace, until  # noqa: E402
+from remote import Remote  # noqa: E402
 
 MESSAGES = 12
-
-
-class Remote(socketserver.ThreadingTCPServer):
-    """A mail server that takes everything."""
-    allow_reuse_address = daemon_threads = True
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Session)
-        self.port = self.server_address[1]
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-
-class Session(socketserver.StreamRequestHandler):
-    def say(self, line):
-        self.wfile.write(line.encode() + b"\r\n")
-
-    def handle(self):
-        try:
-            self.talk()
-        except ConnectionError:
-            pass  # the other side was killed
-
-    def talk(self):
-        self.say("220 remote.example ESMTP")
-        for line in self.rfile:
-            verb = line.strip().upper()
-            if verb.startswith(b"DATA"):
-                self.say("354 Go on")
-                for text in self.rfile:
-                    if text == b".\r\n":
-                        break
-            self.say("221 Bye" if verb.startswith(b"QUIT") else "250 Ok")
-            if verb.startswith(b"QUIT"):
-                return
 
 
 class Receiver(http.server.ThreadingHTTPServer):
@@ -211,8 +177,7 @@ def check_report(home, sent):
 
 def main():
     remote, receiver = Remote(), Receiver(seed=5)
-    home = House(relay=f"smtp+plain://127.0.0.1:{remote.port}")
-    try:
+    with watched(House(relay=f"smtp+plain://127.0.0.1:{remote.port}")) as home:
         url = f"http://127.0.0.1:{receiver.server_address[1]}/hook"
         check_refused(home, url)
         home.cli("setting", "set", "webhook.allow_private", "127.0.0.1")
@@ -222,15 +187,9 @@ def main():
         check_replay(home, receiver)
         check_test_and_batch(home, receiver, url)
         check_report(home, len(names) + 3)
-        assert home.stop() == 0
+        home.stop()
         home.cli("fsck")
-    except BaseException:
-        print(home.log())
-        raise
-    finally:
-        home.remove()
-        remote.shutdown()
-        receiver.shutdown()
+    receiver.shutdown()
     print("webhooks: good")
 
 

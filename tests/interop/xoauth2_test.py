@@ -11,7 +11,7 @@ import threading
 import urllib.parse
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from house import House, need  # noqa: E402
+from house import House, need, watched  # noqa: E402
 from outside import peers, submit, trace, until  # noqa: E402
 from service import Service  # noqa: E402
 
@@ -130,23 +130,16 @@ def main():
                          "relay": {"ca_file": f'"{authority.certificate}"', "allow_loopback_mx": "true"}})
     home.way = [f"smtp://{USER}@hosted.example:{relay.port}", "--oauth-client", "app", "--oauth-url",
                 f"https://login.example:{endpoint.port}/token", "--oauth-scope", "mail.send"]
-    try:
+    with watched(home), peers.knot(["hosted.example. A 127.0.0.1", "login.example. A 127.0.0.1"], dns_port):
         home.cli("way", "add", "all", *home.way, environment={"POSTHOUSE_RELAY_PASSWORD": SECRET})
         home.cli("route", "add", "all", "all")
-        with peers.knot(["hosted.example. A 127.0.0.1", "login.example. A 127.0.0.1"], dns_port):
-            home.start()
-            for check in (check_client_credentials, check_refused_token, check_endpoint_refuses, check_refresh_token):
-                check(home, relay, endpoint)
-                print(f"{check.__name__[6:]}: good", flush=True)
-            assert home.stop() == 0, "the server did not stop cleanly"
-    except BaseException:
-        print("---- log of the server\n" + home.log())
-        raise
-    finally:
-        home.remove()
-        relay.close()
-        endpoint.server.shutdown()
-        authority.remove()
+        home.start()
+        for check in (check_client_credentials, check_refused_token, check_endpoint_refuses, check_refresh_token):
+            check(home, relay, endpoint)
+            print(f"{check.__name__[6:]}: good", flush=True)
+    relay.close()
+    endpoint.server.shutdown()
+    authority.remove()
 
 
 main()
