@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "server/delivery/suppressed.h"
 #include "storage/streams.h"
 #include "storage/suppression.h"
 #include "tests/support/door_house.h"
@@ -99,4 +100,32 @@ TEST_CASE("who is here and on a list gets a copy with his own way to unsubscribe
     REQUIRE(f.store->write({}, [&](storage::Tx& tx) { return storage::StreamTx(tx).set(news); }));
     REQUIRE(f.by_smtp({"alice@a.example"}, "", "news"));
     CHECK(field_of(newest(f, f.alice), "List-Unsubscribe").empty());
+}
+
+TEST_CASE("recipients that are turned away are written down together, and none is forgotten") {
+    DoorHouse f;
+    storage::Suppression gone;
+    gone.address = "gone@c.example";
+    gone.reply = "550 5.1.1 No such user";
+    const auto writes = f.store->statistics().writes;
+    constexpr std::size_t kMany = 1'200;
+    std::promise<void> done;
+    std::unique_ptr<SuppressionNotes> notes;  // the loop's
+    f.loop.post([&] {
+        notes = std::make_unique<SuppressionNotes>(*f.store, f.loop);
+        for (std::size_t i = 0; i < kMany; ++i) {
+            notes->add("alice@a.example", "gone@c.example", gone, system_clock().now());
+        }
+        notes.reset();  // what is under way ends all the same
+        done.set_value();
+    });
+    done.get_future().wait();
+    const auto events = [&] {
+        return f.store->read([](const storage::Snapshot& s) { return s.events().by_address("gone@c.example", 5'000); })
+            .value()
+            .size();
+    };
+    while (events() < kMany) std::this_thread::yield();
+    CHECK(events() == kMany);
+    CHECK(f.store->statistics().writes - writes <= 5);
 }
