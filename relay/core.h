@@ -10,12 +10,14 @@
 
 #include "relay/host_health.h"
 #include "relay/incidents.h"
+#include "relay/loader.h"
 #include "relay/message.h"
 #include "relay/places.h"
 #include "relay/reputation.h"
 #include "relay/service.h"
 #include "relay/sts_cache.h"
 #include "relay/tls_tally.h"
+#include "relay/turn.h"
 #include "relay/way_book.h"
 
 namespace posthouse::relay {
@@ -57,6 +59,8 @@ struct Core {
 
     RelayDeps deps;
     KeyCache keys;
+    Loader loader;
+    Turn bulk_writes;  ///< outcomes of transactions for many
     WayBook ways;
     Tokens tokens;
     HostHealth hosts;

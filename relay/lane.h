@@ -2,9 +2,11 @@
 /// relay/lane: one source and one site: carries out what relay/schedule decides, with workers that hold a connection
 /// each.
 ///
-/// A worker's life:   take a parcel, when the lane's window and rate allow it -> read and sign -> record the start
-///                    -> connect, or use the open connection where it serves the domain -> send, at most RCPTMAX
-///                    recipients a transaction -> let the lane learn -> record the outcome -> next parcel
+/// A worker's life:   take a parcel, when the lane's window and rate allow it -> record the start, and meanwhile read
+///                    and sign -> connect, or use the open connection where it serves the domain -> send, at most
+///                    RCPTMAX recipients a transaction, the octets behind the recorded start -> let the lane learn
+///                    -> record the outcome -> next parcel. Where all were taken, that is begun while it is recorded;
+///                    one outcome a worker at most is on its way to the disk.
 /// What the lane itself is the reason for (too fast, nobody reached) goes back to the head of its sender's queue: no
 /// attempt is used up. Entries whose time comes while the lane stands still are looked at all the same (survey): the
 /// sender hears of the delay, and of the end.
@@ -41,6 +43,8 @@ class LaneHost {
     /// Whether a worker of this lane, which began at `since`, is to give its place to another lane now.
     virtual bool wants_place(const Lane& lane, Time since) const = 0;
     virtual net::Task<DomainPlanPtr> plan_of(std::uint32_t domain) = 0;
+    /// Runs beside all else, and is waited for at the end.
+    virtual void spawn(std::string_view name, net::Task<void> task) = 0;
 };
 
 struct LaneIdentity {
@@ -115,22 +119,29 @@ class Lane : public std::enable_shared_from_this<Lane> {
 
     net::Task<std::optional<Parcel>> take(Worker& worker);
     net::Task<void> carry(Worker& worker, const Parcel& parcel);
-    net::Task<std::vector<Staying>> attempt(Worker& worker, Job& job, const Parcel& parcel);
+    /// Who stays here of them. None: all were taken, and are let go when that is on disk.
+    net::Task<std::optional<std::vector<Staying>>> attempt(Worker& worker, Job& job, const Parcel& parcel,
+                                                           BeginningPtr beginning);
+    net::Task<std::vector<Staying>> put_off_unread(const Job& job);
     net::Task<void> take_lessons(const Job& job, std::vector<Settled>& settled);
     void let_go(const Target& target, const std::vector<storage::RecipientId>& ids);
     void reroute_others();
     void reroute_those(const std::function<bool(const LaneEntry&)>& wanted);
     const Target& target_of(const Parcel& parcel) const { return targets_[parcel.entries.front().target]; }
     std::uint16_t number_of(const Target& target);
-    net::Task<std::vector<Staying>> conclude(const Job& job, const Parcel& parcel, std::vector<Settled> settled,
-                                             Dialogue dialogue);
+    net::Task<std::optional<std::vector<Staying>>> conclude(Worker& worker, const Job& job, const Parcel& parcel,
+                                                            std::vector<Settled> settled);
+    static net::Task<void> record_taken(std::shared_ptr<Lane> self, std::shared_ptr<net::Event> done,
+                                        storage::QueueItem item, OutgoingMessagePtr message, Target target,
+                                        std::vector<storage::RecipientId> ids, std::vector<Settled> settled);
+    net::Task<void> wait_recorded(Worker& worker);
     std::vector<Staying> stay_all(const Parcel& parcel);
     void put_back(const Parcel& parcel, const std::vector<Staying>& staying, const storage::QueueItem& item);
     Destination destination(const Job& job) const;
     net::Task<std::optional<Verdict>> ensure_connection(Worker& worker, const Job& job, Dialogue& dialogue);
-    net::Task<std::vector<Settled>> send(Worker& worker, const Job& job, Dialogue& dialogue);
+    net::Task<std::vector<Settled>> send(Worker& worker, const Job& job, Dialogue& dialogue, BeginningPtr beginning);
     net::Task<std::vector<Settled>> send_some(Worker& worker, const Job& job, std::vector<std::size_t> which,
-                                              Dialogue& dialogue);
+                                              Dialogue& dialogue, BeginningPtr beginning);
     net::Task<void> close(Worker& worker);
 
     Core& core_;

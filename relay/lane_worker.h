@@ -9,10 +9,11 @@ namespace posthouse::relay {
 
 struct Lane::Worker {
     std::unique_ptr<Connection> connection;
-    std::string remote;       ///< who was dialled last
-    Time since{};             ///< it has its place
+    std::string remote;  ///< who was dialled last
+    Time since{};        ///< it has its place
     bool has_carried = false;
-    std::uint64_t round = 0;  ///< how often the lane had been closed when it took its parcel
+    std::uint64_t round = 0;                ///< how often the lane had been closed when it took its parcel
+    std::shared_ptr<net::Event> recording;  ///< set when the outcome of the parcel before is on disk; null: none is
 };
 
 }  // namespace posthouse::relay

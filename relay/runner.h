@@ -6,7 +6,7 @@
 /// Wakes on: commits that touched the queue, the next due time, the turn of a lane, work that ended, wake().
 /// Threads: the loop's; store notices come from the commit thread and are posted.
 /// Limits: recipients_in_memory_max entries, connections_max workers, kPlanningMax domains being looked up, with
-/// kUnroutedMax recipients of theirs.
+/// kUnroutedMax recipients of theirs; kSettlersMax refusals at a time: a letter does not queue behind thousands.
 #include <deque>
 #include <map>
 #include <memory>
@@ -31,6 +31,8 @@ class Runner final : public LaneHost {
     void stop();
     net::Task<void> join();
     void wake();
+    /// On the commit thread: a commit brought something to send.
+    void committed() { feed_.committed(); }
     net::Task<void> drained();
 
     void released(const std::vector<storage::RecipientId>& ids) override;
@@ -39,12 +41,19 @@ class Runner final : public LaneHost {
     bool is_starved() const override { return starved_; }
     bool wants_place(const Lane& lane, Time since) const override;
     net::Task<DomainPlanPtr> plan_of(std::uint32_t domain) override;
+    void spawn(std::string_view name, net::Task<void> task) override { tasks_.spawn(name, std::move(task)); }
 
  private:
     /// Recipients of one message at one domain, whose ways are not chosen yet.
     struct Unrouted {
         storage::QueueItem item;
         std::vector<storage::QueueRecipient> recipients;
+    };
+    /// What goes to nobody, until a settler comes round to it.
+    struct Settling {
+        Parcel parcel;
+        storage::Way way;  ///< that it was given to; without a name: none
+        std::shared_ptr<const Unsent> unsent;
     };
     /// Entries of which the store does not know yet why they wait.
     using Marks = std::vector<std::pair<std::shared_ptr<Lane>, std::vector<storage::RecipientId>>>;
@@ -58,12 +67,14 @@ class Runner final : public LaneHost {
     void arrive(Feed::Slice slice);
     void route(const Unrouted& mail, const DomainPlan* plan);
     net::Task<void> plan(std::string domain);
+    net::Task<void> route_all(std::vector<Unrouted> all, DomainPlanPtr plan);
     std::shared_ptr<Lane>& enter(const Target& target, const storage::QueueItem& item,
                                  const storage::QueueRecipient& recipient, const DomainPlan* plan);
     void tell_touched();
     void refuse(const storage::Choice& choice, const storage::QueueItem& item, storage::RecipientId id);
-    void settle(Parcel parcel, const Target& target, const Unsent& unsent);
-    net::Task<void> settle_one(Parcel parcel, Target target, Unsent unsent);
+    void settle(Parcel parcel, const Target& target, std::shared_ptr<const Unsent> unsent);
+    net::Task<void> settle_some();
+    net::Task<void> settle_one(const Parcel& parcel, const Unsent& unsent);
     net::Task<void> hold(storage::RecipientId id, std::string why);
     void kick(std::vector<storage::QueueId> queues);
     bool takes_kick(storage::QueueId queue, const std::string& domain);
@@ -118,6 +129,8 @@ class Runner final : public LaneHost {
         bool operator==(const Rules&) const = default;
     };
     std::optional<Rules> rules_;
+    std::deque<Settling> settling_;
+    std::size_t settlers_ = 0;
     std::size_t side_jobs_ = 0;  // refusals and notices under way
     bool starved_ = false;
     bool writing_down_ = false;

@@ -285,7 +285,8 @@ net::Task<bool> Webhooks::conclude(Post post, Result<Answer> answer) {
     const std::string said = answer ? fmt::format("{}", status) : answer.error().context;
     const Time now = core_.now();
     const Webhook& hook = post.hook;
-    const bool too_long = hook.failing_since != Time{} && now - hook.failing_since >= Milliseconds(post.give_up);
+    const bool too_long = hook.failing_since != Time{} && now - hook.failing_since >= Milliseconds(post.give_up) &&
+                          now >= core_.deps.options.give_up_from;
     const bool over = !taken && (too_long || status == 410);  // RFC 9110 15.5.11: gone, for good
     const Milliseconds wait = std::max(webhook_wait(hook.tries), answer ? answer->wait : Milliseconds(0));
     // Whoever fell over is not met by all of us at once.

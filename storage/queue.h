@@ -149,6 +149,12 @@ struct LaneRecord {
     Time updated{};
 };
 
+/// Whose attempt has begun, and how many there were before it.
+struct StartedRecipient {
+    RecipientId id{};
+    std::uint32_t attempts = 0;
+};
+
 /// What became of one attempt for one recipient.
 struct Outcome {
     RecipientState state = RecipientState::waiting;  ///< delivered, failed, waiting (deferred) or held
@@ -203,9 +209,11 @@ class QueueTx : public QueueView {
  public:
     virtual Result<QueueId> add(MessageId message, const NewQueueItem& item, Time first_attempt) = 0;
     /// waiting -> sending, attempts + 1; gives back those that were still waiting.
-    virtual Result<std::vector<RecipientId>> start(std::span<const RecipientId> recipients) = 0;
+    virtual Result<std::vector<StartedRecipient>> start(std::span<const RecipientId> recipients) = 0;
     /// Records the outcome and its event; when all recipients of the item are final the item goes.
     virtual Result<> finish(RecipientId recipient, const Outcome& outcome) = 0;
+    /// sending -> waiting as before, without an attempt counted (it was not made); due when it was.
+    virtual Result<> give_back(std::span<const RecipientId> recipients) = 0;
     /// Waiting recipients wait for this cause, in this lane.
     virtual Result<> mark(std::span<const RecipientId> recipients, WaitCause cause, LaneId lane) = 0;
     /// By key; gives back its id. A lane with nothing in it and nothing learned is forgotten instead: 0.

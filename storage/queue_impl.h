@@ -31,8 +31,9 @@ class QueueImpl final : public QueueTx {
     Result<mime::MessageFacts> facts(QueueId id) const override;
 
     Result<QueueId> add(MessageId message, const NewQueueItem& item, Time first_attempt) override;
-    Result<std::vector<RecipientId>> start(std::span<const RecipientId> recipients) override;
+    Result<std::vector<StartedRecipient>> start(std::span<const RecipientId> recipients) override;
     Result<> finish(RecipientId recipient, const Outcome& outcome) override;
+    Result<> give_back(std::span<const RecipientId> recipients) override;
     Result<> mark(std::span<const RecipientId> recipients, WaitCause cause, LaneId lane) override;
     Result<LaneId> save_lane(const LaneRecord& lane) override;
     Result<> forget_kicks(std::span<const QueueId> queues) override;
@@ -66,6 +67,7 @@ class QueueImpl final : public QueueTx {
     /// An event about one recipient.
     Result<> tell(const QueueRecipient& recipient, EventKind kind, std::string_view detail, EventFacts facts);
     void touch(QueueId id);
+    void note_touched(QueueId id);
 
     Context& context_;
     Connection& db_;
