@@ -33,7 +33,8 @@ void Incidents::apply(std::vector<Incident> open) {
     open_ = std::move(open);
     constexpr IncidentKind kKinds[] = {IncidentKind::ip_blocked,  IncidentKind::sender_auth, IncidentKind::credentials,
                                        IncidentKind::listing,     IncidentKind::address,     IncidentKind::account,
-                                       IncidentKind::destination, IncidentKind::webhook,     IncidentKind::directory};
+                                       IncidentKind::destination, IncidentKind::webhook,     IncidentKind::dmarc,
+                                       IncidentKind::directory};
     for (const IncidentKind kind : kKinds) {
         const auto count = std::ranges::count(open_, kind, [](const Incident& one) { return one.key.kind; });
         metrics_

@@ -13,8 +13,8 @@
 namespace posthouse::storage {
 namespace {
 
-constexpr std::string_view kKinds[] = {"ip-blocked", "sender-auth", "credentials", "listing",  "address",
-                                       "account",    "destination", "webhook",     "directory"};
+constexpr std::string_view kKinds[] = {"ip-blocked", "sender-auth", "credentials", "listing", "address",
+                                       "account",    "destination", "webhook",     "dmarc",   "directory"};
 
 #define INCIDENT_COLUMNS                                                                                   \
     "id, kind, way, source, site, domain, since_ms, last_ms, refusals, reply, remote, state, cleared_ms, " \
@@ -91,6 +91,8 @@ std::string describe(const Incident& incident) {
         case IncidentKind::destination:
             return fmt::format("mail to {} has stopped", key.site.empty() ? "everywhere" : key.site);
         case IncidentKind::webhook: return fmt::format("the webhook {} takes nothing any more", key.domain);
+        case IncidentKind::dmarc:
+            return fmt::format("others report that mail of yours from {} does not pass DMARC", key.domain);
         case IncidentKind::directory: return fmt::format("{} does not know many who took mail before", place(key.site));
     }
     return "";
@@ -136,6 +138,11 @@ std::string advice(const Incident& incident) {
         case IncidentKind::webhook:
             return fmt::format("Mend what listens there, then posthouse webhook resume {}: nothing is left out",
                                key.domain);
+        case IncidentKind::dmarc:
+            return fmt::format(
+                "Look at posthouse report dmarc sources --domain {} and at posthouse domain check {}; it is over by "
+                "itself when reports say that it passes",
+                key.domain, key.domain);
         case IncidentKind::directory:
             return "Its directory is probably out of order: nobody is suppressed for it. What it returned can be sent "
                    "again when it knows its users again; this is over by itself six hours after the last of it";

@@ -40,19 +40,6 @@ DmarcRow row_of(const Query& q) {
     return out;
 }
 
-DmarcSource source_of(const Query& q) {
-    DmarcSource out;
-    out.domain = q.text(0);
-    out.source_ip = q.text(1);
-    out.messages = q.u64(2);
-    out.dkim = q.u64(3);
-    out.spf = q.u64(4);
-    out.passed = q.u64(5);
-    out.refused = q.u64(6);
-    out.example = q.text(7);
-    return out;
-}
-
 std::int64_t limit_of(std::size_t count_max) {
     return static_cast<std::int64_t>(std::min<std::size_t>(count_max, 1'000'000));
 }
@@ -93,19 +80,6 @@ Result<DmarcEntry> RoleMailView::dmarc_report(std::int64_t id) const {
     q.bind(id);
     TRY(out.rows, all_rows(q, row_of));
     return out;
-}
-
-Result<std::vector<DmarcSource>> RoleMailView::dmarc_sources(std::string_view domain, std::int64_t since_s,
-                                                             std::size_t count_max) const {
-    const std::string folded = ascii::to_lower(domain);
-    Query q = db_.query(
-        "SELECT d.domain, r.source_ip, sum(r.messages) AS n, sum(r.messages * r.dkim), sum(r.messages * r.spf), "
-        "sum(r.messages * (r.dkim OR r.spf)), sum(r.messages * (r.disposition IN ('quarantine', 'reject'))), "
-        "max(CASE WHEN r.dkim_domain <> '' THEN r.dkim_domain ELSE r.spf_domain END) "
-        "FROM dmarc_reports d JOIN dmarc_rows r ON r.report = d.id WHERE (?1 = '' OR d.domain = ?1) AND d.end_s > ?2 "
-        "GROUP BY d.domain, r.source_ip ORDER BY n DESC, r.source_ip LIMIT ?3");
-    q.bind(folded, since_s, limit_of(count_max));
-    return all_rows(q, source_of);
 }
 
 RoleMailTx::RoleMailTx(Tx& tx) : RoleMailView(tx), tx_(tx) {}

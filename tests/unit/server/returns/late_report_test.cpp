@@ -7,9 +7,11 @@
 #include <algorithm>
 #include <atomic>
 
+#include "storage/account_guard.h"
 #include "storage/report.h"
 #include "storage/reputation.h"
 #include "storage/takers.h"
+#include "storage/webhooks.h"
 #include "tests/support/temp_store.h"
 
 using namespace posthouse;
@@ -33,6 +35,8 @@ struct House {
     std::string provider = "google";
 
     // A message that left: delivered to some, refused by others; to some it is under way.
+    std::optional<storage::AccountId> account;
+
     storage::QueueId sent(std::vector<std::string> taken, std::vector<std::string> refused = {},
                           std::vector<std::string> open = {}) {
         const auto body = store.stage("Subject: x\r\n\r\nx\r\n");
@@ -43,11 +47,13 @@ struct House {
             delivery.sender = "alice@home.example";
             storage::NewQueueItem item;
             item.reverse_path = delivery.sender;
+            item.account = account;
             for (const auto* list : {&taken, &refused, &open}) {
                 for (const std::string& address : *list) item.recipients.push_back({address, "", 0});
             }
             delivery.outgoing = item;
             TRY(const storage::Accepted accepted, tx.deliver(delivery));
+            TRY_VOID(storage::AccountGuardTx(tx).submitted(*accepted.queue, item));
             TRY(const auto rows, tx.queue().recipients(*accepted.queue));
             for (const storage::QueueRecipient& row : rows) {
                 storage::Outcome outcome;
@@ -173,7 +179,7 @@ TEST_CASE("a bounce that is faster than our commit comes again later; it is not 
     CHECK(house.find(all, std::nullopt).error().code == Errc::unavailable);
 }
 
-TEST_CASE("the same report again and again changes nothing any more") {
+TEST_CASE("the same report again and again is noted, counts once, and at last is not taken") {
     House house;
     const auto queue = house.sent({"bob@far.example"});
     const auto bounce = bounce_of("bob@far.example", "failed", "5.1.1", "550 5.1.1 User unknown");
@@ -182,6 +188,18 @@ TEST_CASE("the same report again and again changes nothing any more") {
         REQUIRE(mail);
         house.record(*mail, news_of(*mail, bounce));
     }
+    const auto events = house.events(queue);
+    CHECK(std::ranges::count(events, EventKind::bounced, &storage::Event::kind) == 1);
+    CHECK(std::ranges::count(events, EventKind::noted, &storage::Event::kind) == 3);
+    CHECK(events.back().detail.ends_with(", told again"));
+    CHECK(house.suppressed("bob@far.example").front().times == 1);
+    storage::ReportFilter all;
+    all.to_day = 1'000'000;
+    const auto lines = house.store->read(
+        [&](const storage::Snapshot& s) { return storage::ReportView(s).lines(storage::ReportBy::day, all); });
+    CHECK(lines.value().front().of(storage::Figure::bounced) == 1);
+    CHECK(storage::webhook_kind(EventKind::noted).empty());
+    CHECK(storage::report_rebuild(*house.store)->differed == 0);
     CHECK(house.find(queue, "bob@far.example").error().code == Errc::refused);
 }
 
@@ -234,4 +252,32 @@ TEST_CASE("who took mail on earlier days is given up for two late bounces on dif
     house.clock.advance(std::chrono::hours(13));
     bounced("bob@far.example");
     CHECK(house.suppressed("bob@far.example").size() == 1);
+}
+
+TEST_CASE("behind a relay the guard sees who does not exist: each once, and only soon after it was sent") {
+    House house;
+    house.provider = "";
+    house.account = house.store.add_account("alice@home.example");
+    const auto bounced = [&] {
+        const auto look = [&](const storage::Snapshot& s) {
+            return storage::AccountGuardView(s).figures(*house.account, house.clock.now());
+        };
+        return house.store->read(look).value().bounced;
+    };
+    const auto queue = house.sent({"bob@far.example", "carol@far.example"});
+    const SentMail mail = house.find(queue, std::nullopt).value();
+    const auto gone = bounce_of("bob@far.example", "failed", "5.1.1", "550 5.1.1 User unknown");
+    house.record(mail, news_of(mail, gone));
+    CHECK(bounced() == 1);
+    house.record(mail, news_of(mail, gone));
+    CHECK(bounced() == 1);
+    house.record(mail, news_of(mail, bounce_of("carol@far.example", "failed", "5.2.2", "552 5.2.2 Mailbox full")));
+    CHECK(bounced() == 1);
+    const auto old = house.sent({"dora@far.example"});
+    house.clock.advance(std::chrono::hours(48));
+    house.sent({"eve@far.example"});
+    const SentMail older = house.find(old, std::nullopt).value();
+    house.record(older, news_of(older, bounce_of("dora@far.example", "failed", "5.1.1", "550 5.1.1 User unknown")));
+    CHECK(house.events(old).back().kind == EventKind::bounced);
+    CHECK(bounced() == 0);
 }
