@@ -234,7 +234,7 @@ TEST_CASE("an hour in which a site knows nobody suppresses nobody: not its old u
     CHECK(house.all().empty());
     house.clock.advance(hours(1));
     house.remote.always("RCPT", "250 2.1.5 ok");
-    CHECK(house.events(house.send(mail), EventKind::delivered) == 20);
+    CHECK(house.events(house.send(mail), EventKind::delivered) == 21);
     const auto told =
         house.store->read([](const storage::Snapshot& s) { return storage::IncidentView(s).list(true, 9); });
     REQUIRE(told.value().size() == 1);

@@ -341,6 +341,7 @@ void check_changes(OldStore& old) {
         CAPTURE(since.uid);
         CHECK(told == wanted);
     }
+    if (old.version >= 5) return;  // they had runs, which are as they were
     old.store.close();
     CHECK(Raw(old.database()).rows(fmt::format("SELECT first, last FROM flag_runs WHERE mailbox = {}", raw(runs))) ==
           std::vector<std::string>{"2|3", "5|5"});
