@@ -102,6 +102,7 @@ using Tally = ReputationBook::Tally;
 struct StepInput {
     std::vector<ReputationBook::Used> used;
     std::map<Key, Tally> tallies;
+    std::vector<storage::EvidenceDay> lost;  ///< by a crash, and made anew of events
     bool judges = false;
     Time now{};
 };
@@ -139,6 +140,7 @@ Result<> write_counts(storage::Tx& tx, const StepInput& in) {
         }
         if (!key.second.empty()) TRY_VOID(store.add(tally.day));
     }
+    for (const storage::EvidenceDay& day : in.lost) TRY_VOID(store.add(day));
     for (const auto& [key, one] : warm) TRY_VOID(store.save(one));
     return {};
 }
@@ -186,6 +188,7 @@ Result<StepDone> write_step(storage::Tx& tx, const StepInput& in) {
     TRY_VOID(write_counts(tx, in));
     if (!in.judges) return out;
     storage::ReputationTx store(tx);
+    TRY_VOID(store.set_mark());
     TRY_VOID(store.drop_evidence_before(storage::day_of(in.now) - storage::kEvidenceDays + 1));
     TRY(out.drained, judge_all(tx, in));
     TRY(const storage::AddressBook after, store.book());
@@ -195,7 +198,29 @@ Result<StepDone> write_step(storage::Tx& tx, const StepInput& in) {
 
 }  // namespace
 
+net::Task<void> ReputationBook::recover(Core& core) {
+    auto read = [](const storage::Snapshot& snapshot) { return storage::ReputationView(snapshot).unmarked(); };
+    const auto lost = co_await storage::read(*core.deps.store, *core.deps.pool, *core.deps.loop, std::move(read));
+    if (!lost) {
+        log::error("relay", "what receivers said last cannot be read: {}", lost.error().context);
+        co_return;
+    }
+    has_recovered_ = true;
+    lost_ = lost->days;
+    const std::int64_t today = storage::day_of(core.now());
+    for (const storage::EvidenceDay& day : lost->days) {
+        // Of today it was said since the last judgement: a refusal on probation ends that.
+        if (day.day != today) continue;
+        Tally& tally = tallies_[Key(day.source, day.provider)];
+        tally.day.source = day.source;
+        tally.day.provider = day.provider;
+        tally.day.day = day.day;
+        tally.day.merge(day);
+    }
+}
+
 net::Task<void> ReputationBook::step(Core& core) {
+    if (!has_recovered_) co_await recover(core);
     StepInput in;
     in.now = core.now();
     in.judges = is_urgent_ || in.now >= judge_at_;
@@ -206,6 +231,7 @@ net::Task<void> ReputationBook::step(Core& core) {
     if (!in.judges && in.used.empty()) co_return;
     if (in.judges) {
         in.tallies = std::exchange(tallies_, {});
+        in.lost = std::exchange(lost_, {});
         is_urgent_ = false;
         judge_at_ = in.now + kJudgeEvery;
     }

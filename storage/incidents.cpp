@@ -13,8 +13,8 @@
 namespace posthouse::storage {
 namespace {
 
-constexpr std::string_view kKinds[] = {"ip-blocked", "sender-auth", "credentials", "listing", "address",
-                                       "account",    "destination", "webhook",     "dmarc"};
+constexpr std::string_view kKinds[] = {"ip-blocked", "sender-auth", "credentials", "listing",   "address",
+                                       "account",    "destination", "webhook",     "directory", "dmarc"};
 
 #define INCIDENT_COLUMNS                                                                                   \
     "id, kind, way, source, site, domain, since_ms, last_ms, refusals, reply, remote, state, cleared_ms, " \
@@ -43,22 +43,10 @@ Incident incident_of(const Query& row) {
     return out;
 }
 
-Result<std::vector<Incident>> all_incidents(Query&& query) {
-    std::vector<Incident> out;
-    for (;;) {
-        TRY(const bool more, query.row());
-        if (!more) return out;
-        out.push_back(incident_of(query));
-    }
-}
+Result<std::vector<Incident>> all_incidents(Query&& query) { return all_rows(query, incident_of); }
 
 Result<std::vector<RecipientId>> all_ids(Query&& query) {
-    std::vector<RecipientId> out;
-    for (;;) {
-        TRY(const bool more, query.row());
-        if (!more) return out;
-        out.push_back(query.id<RecipientId>(0));
-    }
+    return all_rows(query, [](const Query& row) { return row.id<RecipientId>(0); });
 }
 
 std::int64_t limit_of(std::size_t count_max) {
@@ -105,6 +93,7 @@ std::string describe(const Incident& incident) {
         case IncidentKind::webhook: return fmt::format("the webhook {} takes nothing any more", key.domain);
         case IncidentKind::dmarc:
             return fmt::format("others report that mail of yours from {} does not pass DMARC", key.domain);
+        case IncidentKind::directory: return fmt::format("{} does not know many who took mail before", place(key.site));
     }
     return "";
 }
@@ -154,6 +143,9 @@ std::string advice(const Incident& incident) {
                 "Look at posthouse report dmarc sources --domain {} and at posthouse domain check {}; it is over by "
                 "itself when reports say that it passes",
                 key.domain, key.domain);
+        case IncidentKind::directory:
+            return "Its directory is probably out of order: nobody is suppressed for it. What it returned can be sent "
+                   "again when it knows its users again; this is over by itself six hours after the last of it";
     }
     return "";
 }

@@ -290,15 +290,36 @@ TEST_CASE("listed, drained everywhere, its mail shifts; the listing ends, probat
     house.resolver.clear_a("7.2.0.192.two.list.example");
     house.turn(minutes(70));
     CHECK(house.standing("192.0.2.7", "") == Standing::probation);
-    std::vector<std::size_t> shares;  // of it, by step of the probation
-    std::set<std::uint32_t> steps;
+    struct Share {
+        std::size_t its = 0;
+        std::size_t all = 0;
+    };
+    std::map<std::uint32_t, Share> steps;
     for (int hour = 0; hour < 200 && house.standing("192.0.2.7", "") == Standing::probation; ++hour) {
         const storage::AddressBook book = house.book();
-        steps.insert(book.find("192.0.2.7", "")->step);
-        house.send(12);
+        Share& share = steps[book.find("192.0.2.7", "")->step];
+        const std::size_t its = house.from("192.0.2.7");
+        const std::size_t all = house.at_google();
+        house.send(60);
+        share.its += house.from("192.0.2.7") - its;
+        share.all += house.at_google() - all;
         house.turn(hours(1));
     }
-    CHECK(steps == std::set<std::uint32_t>{0, 1, 2, 3});
+    // 1, 5, 25 and 100 % of what it would take as one of two: half of the mail.
+    REQUIRE(steps.size() == 4);
+    const auto percent = [&](std::uint32_t step) {
+        return steps[step].its * 200 / std::max<std::size_t>(steps[step].all, 1);
+    };
+    CAPTURE(percent(0));
+    CAPTURE(percent(1));
+    CAPTURE(percent(2));
+    CAPTURE(percent(3));
+    CHECK(percent(0) <= 4);
+    CHECK(percent(1) >= 2);
+    CHECK(percent(1) <= 10);
+    CHECK(percent(2) >= 15);
+    CHECK(percent(2) <= 35);
+    CHECK(percent(3) >= 80);
     CHECK(house.standing("192.0.2.7", "") == Standing::healthy);
     CHECK(house.taken() == house.sent());
     CHECK(house.waiting() == 0);
@@ -437,6 +458,46 @@ TEST_CASE("warm-up: what is over the hour's allowance leaves by the route's next
     CHECK(house.at_google() == 20);
 }
 
+TEST_CASE(
+    "a month of warm-up follows good and bad days: clean ones that are used let it grow, bad and idle ones do not") {
+    PoolHouse house({"192.0.2.7", "192.0.2.8"}, "pool", /*warm_up=*/true);
+    house.turn(minutes(1));
+    // To the start of a day.
+    house.turn(Milliseconds(86'400'000 - to_unix_ms(house.clock.now()) % 86'400'000));
+    std::uint32_t level = 0;
+    std::size_t number = 0;
+    const auto warm = [&] {
+        const storage::AddressBook book = house.book();
+        const storage::WarmUp* const one = book.warm_up("192.0.2.7", "google");
+        return one == nullptr ? storage::WarmUp() : storage::turn_day(*one, house.clock.now());
+    };
+    const std::string days = "ccbcibccbicbcciibcbcicbibicbii";  // clean, bad, idle
+    REQUIRE(days.size() == 30);
+    for (std::size_t day = 0; day < days.size(); ++day) {
+        CAPTURE(day);
+        const std::size_t allowance = storage::warm_up_allowance(level);
+        CHECK(warm().level == level);
+        const std::size_t before = house.google["192.0.2.7"].count("RCPT");
+        auto& ours = house.google["192.0.2.7"];
+        if (days[day] == 'b') ours.once("MAIL", "421 4.7.28 Too many messages from your address, slow down");
+        // Its half of that is most of the hour's allowance; what is over goes by the other address.
+        std::size_t left = days[day] == 'i' ? 0 : 2 * allowance + 10;
+        while (left > 0) {
+            std::vector<std::string> to;
+            for (; left > 0 && to.size() < 50; --left) to.push_back("w" + std::to_string(number++) + "@gmail.test");
+            house.submit(to);
+            house.settle();
+        }
+        const std::size_t used = house.google["192.0.2.7"].count("RCPT") - before;
+        CHECK(used <= allowance + 50);  // those of one transaction that was put off may be asked again
+        for (int part = 0; part < 4; ++part) house.turn(hours(6) - std::chrono::seconds(24));
+        if (days[day] == 'c' && used >= allowance / 2) ++level;
+    }
+    CHECK(level >= 9);
+    CHECK(level < 15);
+    CHECK(house.waiting() == 0);
+}
+
 TEST_CASE("warm-up without another address or way: the rest waits for the next hour, and is not lost") {
     PoolHouse house({"192.0.2.7"}, "pool", /*warm_up=*/true);
     house.turn(minutes(1));
@@ -475,6 +536,32 @@ TEST_CASE("a list that fails its test, or refuses our resolver, lists nobody; wr
     REQUIRE(house.incidents().size() == 1);
     CHECK(house.incidents()[0].reply.contains("no reverse name"));
     CHECK(storage::describe(house.incidents()[0]) == "the reverse DNS of 192.0.2.9 is wrong");
+}
+
+TEST_CASE("what receivers said in the minutes before a crash is in the score after it, once") {
+    House house;
+    house.settle_after(minutes(1));  // the first judgement, of nothing
+    house.remote.always("RCPT TO:<gone", "550 5.1.1 No such user");
+    std::vector<std::string> to;
+    for (int i = 0; i < 12; ++i) to.push_back("gone" + std::to_string(i) + "@b.example");
+    for (int i = 0; i < 8; ++i) to.push_back("there" + std::to_string(i) + "@b.example");
+    house.submit(to);
+    house.settle();
+    const auto evidence = [&] {
+        return house.store->read([](const storage::Snapshot& s) { return storage::ReputationView(s).evidence(0); })
+            .value();
+    };
+    CHECK(evidence().empty());  // it is in memory yet
+    house.restart();
+    house.settle_after(minutes(1));
+    REQUIRE(evidence().size() == 1);
+    CHECK(evidence().front().provider == "other");
+    CHECK(evidence().front().tried.count() == 20);
+    CHECK(evidence().front().bounced.count() == 12);
+    CHECK(evidence().front().blocked.count() == 0);
+    house.restart();
+    house.settle_after(minutes(1));
+    CHECK(evidence().front().tried.count() == 20);
 }
 
 }  // namespace posthouse::relay
