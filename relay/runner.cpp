@@ -138,7 +138,7 @@ net::Task<void> Runner::cut_when_late() {
 
 bool Runner::is_full() const {
     return held_.size() >= core_.deps.options.recipients_in_memory_max || unplanned_.size() >= kPlanningMax ||
-           unrouted_ >= kUnroutedMax;
+           unrouted_ >= kUnroutedMax || settling_.size() >= kUnroutedMax;
 }
 
 net::Task<void> Runner::refill() {
@@ -154,12 +154,13 @@ net::Task<void> Runner::refill() {
         co_return;
     }
     if (!slice->kicked.empty()) kick(slice->kicked);
-    arrive(*std::move(slice));
+    co_await arrive(*std::move(slice));
 }
 
 // Recipients of one message at one domain are routed together, once it is known who keeps the mail of the domain.
-void Runner::arrive(Feed::Slice slice) {
-    if (slice.recipients.empty()) return;
+net::Task<void> Runner::arrive(Feed::Slice slice) {
+    if (slice.recipients.empty()) co_return;
+    quiet_.reset();
     routes_ = std::move(slice.routes);
     core_.ways.apply(routes_, core_.now());
     core_.incidents.apply(routes_.incidents);
@@ -185,19 +186,29 @@ void Runner::arrive(Feed::Slice slice) {
         settle(std::move(parcel), Target(), std::make_shared<const Unsent>(std::move(unsent)));
     }
     std::vector<std::string> unknown;  // domains to ask the DNS for
+    storage::QueueId last{};
+    std::size_t routed = 0;
     for (auto& [key, mail] : mails) {
         const std::string& domain = key.second;
+        // All of a message are in their places before anybody moves: they go in one transaction. Between messages
+        // others get a word in.
+        if (std::exchange(last, key.first) != key.first && ++routed % kRoutedAtOnce == 0) {
+            tell_touched();
+            static_cast<void>(co_await net::sleep_for(*core_.deps.loop, Milliseconds(0), nullptr));
+        }
         const bool asks = std::ranges::any_of(mail.recipients, [&](const auto& recipient) {
             return storage::needs_site(routes_, choice_input(mail.item, recipient, "", "", core_.now()));
         });
         const auto known = asks ? plans_.find(domain, core_.now()) : nullptr;
-        if (!asks || known) {
-            route(mail, known.get());
-            continue;
-        }
-        if (unrouted_ >= 2 * kUnroutedMax) {
+        const bool refused = known && known->refusal;
+        const std::size_t before = refused ? settling_.size() : known || !asks ? 0 : unrouted_;
+        if (before >= 2 * kUnroutedMax) {
             for (const storage::QueueRecipient& recipient : mail.recipients) held_.erase(recipient.id);
             passed_over_ = true;
+            continue;
+        }
+        if (!asks || known) {
+            route(mail, known.get());
             continue;
         }
         auto& others = unplanned_[domain];
@@ -205,7 +216,6 @@ void Runner::arrive(Feed::Slice slice) {
         others.push_back(std::move(mail));
         if (others.size() == 1) unknown.push_back(domain);
     }
-    // All are in their places before anybody moves: recipients of one message go in one transaction.
     for (const std::string& domain : unknown) tasks_.spawn("relay.plan", plan(domain));
     tell_touched();
     core_.unrouted.set(static_cast<std::int64_t>(unrouted_));
@@ -221,12 +231,16 @@ net::Task<void> Runner::plan(std::string domain) {
     ++side_jobs_;
     co_await route_all(std::move(waiting), found);
     --side_jobs_;
-    if (passed_over_ && unrouted_ < kUnroutedMax) {
-        passed_over_ = false;
-        feed_.rescan();
-        wake();
-    }
+    look_again();
     if (is_quiet() || !feed_.is_exhausted()) wake();
+}
+
+// There is room again for what was passed over.
+void Runner::look_again() {
+    if (!passed_over_ || unrouted_ >= kUnroutedMax || settling_.size() >= kUnroutedMax) return;
+    passed_over_ = false;
+    feed_.rescan();
+    wake();
 }
 
 // Thousands may have waited: others get a word in between.
@@ -255,6 +269,10 @@ void Runner::route(const Unrouted& mail, const DomainPlan* plan) {
     for (const storage::QueueRecipient& recipient : mail.recipients) {
         storage::ChoiceInput input = choice_input(mail.item, recipient, site, provider, core_.now());
         input.asked = asked;
+        if (const auto* const probing = core_.ways.probing(recipient.id, core_.now())) {
+            input.probing_way = probing->first;
+            input.probing_source = probing->second;
+        }
         const storage::Choice choice = storage::choose_way(routes_, input);
         if (choice.kind == storage::Choice::Kind::incident) {
             auto& [incident, ids] = stopped[choice.incident->id];
@@ -397,7 +415,7 @@ void Runner::tell_touched() {
 
 void Runner::settle(Parcel parcel, const Target& target, std::shared_ptr<const Unsent> unsent) {
     ++side_jobs_;
-    settling_.push_back(Settling(std::move(parcel), target.way, std::move(unsent)));
+    settling_.push_back(Settling(std::move(parcel), target.way.name, std::move(unsent)));
     if (settlers_ >= kSettlersMax) return;
     ++settlers_;
     tasks_.spawn("relay.refused", settle_some());
@@ -412,9 +430,10 @@ net::Task<void> Runner::settle_some() {
         std::vector<storage::RecipientId> ids;
         for (const LaneEntry& entry : one.parcel.entries) ids.push_back(entry.recipient);
         Target target;
-        target.way = one.way;
+        target.way.name = one.way;
         core_.ways.released(target, ids.size());
         released(ids);
+        look_again();
     }
     --settlers_;
     if (is_quiet()) wake();

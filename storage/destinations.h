@@ -12,7 +12,7 @@
 /// The beginning and the end are incidents (storage/incidents, told once each) and events (stopped, resumed).
 /// A place that the figures of a full day count among the others (storage/report_tally.h) keeps a baseline of its own.
 /// Threads: as Tx.   Limits: places not written to for kPlaceDays are forgotten; beyond kPlacesMax those that were
-/// written to least lately.
+///                   written to least lately.
 #include <cstdint>
 #include <string>
 #include <vector>

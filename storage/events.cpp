@@ -16,9 +16,9 @@ namespace {
 
 constexpr std::int64_t kBucketEvents = 4096;
 constexpr std::array<std::string_view, 21> kKindNames = {
-    "received",   "stored",   "queued",    "attempted", "delayed",     "delivered", "bounced",
-    "held",       "released", "cancelled", "expired",   "refused",     "system",    "complained",
-    "suppressed", "stopped",  "resumed",   "ping",      "interrupted", "hurried",   "noted"};
+    "received",   "stored",   "queued",    "attempted", "delayed", "delivered",   "bounced",
+    "held",       "released", "cancelled", "expired",   "refused", "system",      "complained",
+    "suppressed", "stopped",  "resumed",   "ping",      "noted",   "interrupted", "hurried"};
 #define EVENT_COLUMNS "id, at_ms, kind, message, queue, message_id, sender, recipient, detail, dialogue, facts"
 
 /// FNV-1a, 64 bits folded to 32. Only finds candidates; equality is checked on the events.
@@ -85,47 +85,39 @@ EventFacts facts_of(const QueueItem& item) {
 
 namespace {
 
-/// In the order of the column, before the two numbers and behind them: new ones go at the end.
+/// In the order of the column: new ones go at the end.
 template <class Facts>
-auto first_fields(Facts& facts) {
-    return std::array{&facts.who, &facts.domain, &facts.way, &facts.source, &facts.provider, &facts.reply_class};
-}
-template <class Facts>
-auto last_fields(Facts& facts) {
-    return std::array{&facts.route, &facts.marks, &facts.stream, &facts.mail_class};
-}
-
-void put(std::string& out, const std::string& field) {
-    for (const char c : field) out += static_cast<unsigned char>(c) < 0x20 ? '?' : c;  // no tab but ours
-    out += '\t';
-}
-
-std::string_view take_field(std::string_view& text) {
-    const std::size_t end = std::min(text.find('\t'), text.size());
-    const std::string_view out = text.substr(0, end);
-    text.remove_prefix(std::min(end + 1, text.size()));
-    return out;
+auto fields_of(Facts& facts) {
+    return std::array{&facts.who,         &facts.domain, &facts.way,   &facts.source, &facts.provider,
+                      &facts.reply_class, &facts.route,  &facts.marks, &facts.stream, &facts.mail_class};
 }
 
 }  // namespace
 
 std::string format_facts(const EventFacts& facts) {
     std::string out;
-    for (const std::string* field : first_fields(facts)) put(out, *field);
-    put(out, facts.tries ? fmt::format("{}", *facts.tries) : std::string());
-    put(out, facts.next == Time{} ? std::string() : fmt::format("{}", to_unix_ms(facts.next)));
-    for (const std::string* field : last_fields(facts)) put(out, *field);
+    for (const std::string* field : fields_of(facts)) {
+        for (const char c : *field) out += static_cast<unsigned char>(c) < 0x20 ? '?' : c;  // no tab but ours
+        out += '\t';
+    }
+    if (facts.tries) out += fmt::format("{}", *facts.tries);
+    out += '\t';
+    if (facts.next != Time{}) out += fmt::format("{}", to_unix_ms(facts.next));
     while (out.ends_with('\t')) out.pop_back();
     return out;
 }
 
 EventFacts parse_facts(std::string_view text) {
     EventFacts out;
-    for (std::string* field : first_fields(out)) *field = take_field(text);
-    if (const auto tries = ascii::parse_number(take_field(text))) out.tries = static_cast<std::uint32_t>(*tries);
-    if (const auto next = ascii::parse_number(take_field(text)))
-        out.next = from_unix_ms(static_cast<std::int64_t>(*next));
-    for (std::string* field : last_fields(out)) *field = take_field(text);
+    for (std::string* field : fields_of(out)) {
+        const std::size_t end = std::min(text.find('\t'), text.size());
+        *field = text.substr(0, end);
+        text.remove_prefix(std::min(end + 1, text.size()));
+    }
+    const std::size_t end = std::min(text.find('\t'), text.size());
+    if (const auto tries = ascii::parse_number(text.substr(0, end))) out.tries = static_cast<std::uint32_t>(*tries);
+    text.remove_prefix(std::min(end + 1, text.size()));
+    if (const auto next = ascii::parse_number(text)) out.next = from_unix_ms(static_cast<std::int64_t>(*next));
     return out;
 }
 

@@ -32,9 +32,9 @@ enum class EventKind : std::uint8_t {
     stopped,      ///< nothing arrives any more at a destination (detail says at which, facts.provider names it)
     resumed,      ///< something does again
     ping,         ///< the webhook that `detail` names is tried
+    noted,        ///< something was said of it that changed nothing: a report again, or one that nobody vouches for
     interrupted,  ///< the server ended in the middle of an attempt; the recipient is tried again
     hurried,      ///< to be tried at once, by hand
-    noted,        ///< something was said of it that changed nothing: a report again, or one that is not proven
 };
 std::string_view to_string(EventKind kind);
 
@@ -50,12 +50,12 @@ struct EventFacts {
     std::string source;                  ///< local address; "" where the system chose
     std::string provider;                ///< of the recipient: "google", "other"; "" by a relay host
     std::string reply_class;             ///< what the reply meant: "mailbox-full"; "" of deliveries
-    std::optional<std::uint32_t> tries;  ///< of a recipient in the queue, begun so far; nothing where that is not said
-    Time next{};                         ///< when it is tried next, where that is not at once; none: it does not wait
     std::string route;                   ///< that chose the way; "" where none did
     std::string marks;                   ///< letters of an attempt: kFirstTry, kUnderToken
     std::string stream;                  ///< that it is of; "" none
     std::string mail_class;              ///< QueueClass as a digit; "" a letter
+    std::optional<std::uint32_t> tries;  ///< of a recipient in the queue, begun so far; nothing where that is not said
+    Time next{};                         ///< when it is tried next, where that is not at once; none: it does not wait
     bool operator==(const EventFacts&) const = default;
     bool has(char mark) const { return marks.find(mark) != std::string::npos; }
 };

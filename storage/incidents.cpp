@@ -13,8 +13,8 @@
 namespace posthouse::storage {
 namespace {
 
-constexpr std::string_view kKinds[] = {"ip-blocked", "sender-auth", "credentials", "listing",   "address",
-                                       "account",    "destination", "webhook",     "directory", "dmarc"};
+constexpr std::string_view kKinds[] = {"ip-blocked",  "sender-auth", "credentials", "listing",   "address",  "account",
+                                       "destination", "webhook",     "dmarc",       "allowance", "directory"};
 
 #define INCIDENT_COLUMNS                                                                                   \
     "id, kind, way, source, site, domain, since_ms, last_ms, refusals, reply, remote, state, cleared_ms, " \
@@ -93,6 +93,7 @@ std::string describe(const Incident& incident) {
         case IncidentKind::webhook: return fmt::format("the webhook {} takes nothing any more", key.domain);
         case IncidentKind::dmarc:
             return fmt::format("others report that mail of yours from {} does not pass DMARC", key.domain);
+        case IncidentKind::allowance: return fmt::format("the allowance of way {} is used up", key.way);
         case IncidentKind::directory: return fmt::format("{} does not know many who took mail before", place(key.site));
     }
     return "";
@@ -143,6 +144,12 @@ std::string advice(const Incident& incident) {
                 "Look at posthouse report dmarc sources --domain {} and at posthouse domain check {}; it is over by "
                 "itself when reports say that it passes",
                 key.domain, key.domain);
+        case IncidentKind::allowance:
+            return fmt::format(
+                "Nothing is lost: the mail waits, or takes the next way of its route, and the way is tried again by "
+                "itself. Ask the service for more, or give the route another way; posthouse way forget {} tries it at "
+                "once",
+                key.way);
         case IncidentKind::directory:
             return "Its directory is probably out of order: nobody is suppressed for it. What it returned can be sent "
                    "again when it knows its users again; this is over by itself six hours after the last of it";

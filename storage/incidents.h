@@ -42,14 +42,15 @@ enum class IncidentKind : std::uint8_t {
     account,      ///< an account behaves like a stolen one
     destination,  ///< nothing arrives any more at a provider or domain (site)
     webhook,      ///< whoever listens at a webhook (domain: its name) does not take what it is told
-    directory,    ///< a site calls many unknown who took mail before: what it says of its users is not believed
     dmarc,        ///< others report that our own mail in the name of a domain does not pass DMARC
+    allowance,    ///< a relay takes no more of us for now: the account's hour, day or month is used up
+    directory,    ///< a site calls many unknown who took mail before: what it says of its users is not believed
 };
 std::string_view to_string(IncidentKind kind);  ///< "ip-blocked"
 /// False where it only tells of something: no mail is held under it.
 constexpr bool holds_mail(IncidentKind kind) {
-    return kind != IncidentKind::destination && kind != IncidentKind::webhook && kind != IncidentKind::directory &&
-           kind != IncidentKind::dmarc;
+    return kind != IncidentKind::destination && kind != IncidentKind::webhook && kind != IncidentKind::dmarc &&
+           kind != IncidentKind::allowance && kind != IncidentKind::directory;
 }
 std::optional<IncidentKind> parse_incident_kind(std::string_view text);
 

@@ -94,6 +94,8 @@ class MailImpl final : public MailTx {
     /// annotations() and annotate() by an account whose rights the caller has looked at.
     Result<std::vector<Annotation>> annotations_for(MailboxId mailbox, AccountId viewer) const;
     Result<> annotate_as(MailboxId mailbox, AccountId author, std::span<const AnnotationChange> changes);
+    /// What SETMETADATA of kSpecialUseEntry does.
+    Result<> set_special_use(MailboxId id, const std::optional<std::string>& value);
     /// Before the account goes: mailboxes, entries, what could be restored, keywords, subscriptions.
     Result<> remove_everything();
 
@@ -153,6 +155,7 @@ class MailImpl final : public MailTx {
     Result<std::uint32_t> keyword_set(std::span<const std::string> names);
     Result<std::string> keyword(const std::string& name);
     Result<bool> holds(MessageId message) const;
+    Result<std::uint64_t> size_of(MessageId message) const;
     Result<std::uint32_t> changed_keywords(std::uint32_t before, const FlagChange& change);
     enum class Transfer { copy, move };
     Result<std::vector<std::pair<Uid, Uid>>> transfer(MailboxId from, std::span<const Uid> uids, MailboxId to,

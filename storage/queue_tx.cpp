@@ -319,11 +319,11 @@ Result<> QueueImpl::drop_finished() {
             TRY(const bool open, q.bind(id).row());
             if (open) continue;
         }
-        const Result<QueueItem> gone = item(id);
-        if (!gone) continue;
+        Query gone = db_.query("DELETE FROM queue_items WHERE id = ?1 RETURNING message");
+        TRY(const bool was_there, gone.bind(id).row());
+        if (!was_there) continue;
+        change_refs(context_, gone.id<MessageId>(0), -1);
         TRY_VOID(db_.query("DELETE FROM queue_recipients WHERE queue = ?1").bind(id).run());
-        TRY_VOID(db_.query("DELETE FROM queue_items WHERE id = ?1").bind(id).run());
-        change_refs(context_, gone->message, -1);
     }
     context_.write->touched_items.clear();
     return {};

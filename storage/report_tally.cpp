@@ -93,7 +93,7 @@ Result<TakenRow> take_row(Connection& db, ReportKey key, ReportRowCount& known) 
 Result<> note_place_day(Connection& db, const ReportKey& key, const ReportTally::Cells& cells) {
     EventFacts facts;
     facts.provider = key.provider;
-    facts.way = key.way;
+    facts.way = key.way.substr(0, key.way.find(kRouteMark));
     if (key.way.empty() || place_of(facts, key.destination) != key.destination) return {};
     std::int64_t delivered = 0;
     std::int64_t tried = 0;

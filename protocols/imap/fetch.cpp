@@ -6,7 +6,6 @@
 #include "protocols/imap/grammar.h"
 #include "protocols/imap/object_id.h"
 #include "protocols/imap/response.h"
-#include "protocols/mime/envelope.h"
 
 namespace posthouse::imap {
 
@@ -34,12 +33,8 @@ void write_email_id(std::string& out, const FetchSource& source) {
 void write_thread_id(std::string& out, const FetchSource&) { out += "NIL"; }
 void write_save_date(std::string& out, const FetchSource& source) { append_internal_date(out, source.save_date_s); }
 void write_envelope(std::string& out, const FetchSource& source) { out += source.envelope; }
-void write_body(std::string& out, const FetchSource& source) {
-    out += mime::format_imap_body(*source.structure, mime::Extension::without, source.globals);
-}
-void write_bodystructure(std::string& out, const FetchSource& source) {
-    out += mime::format_imap_body(*source.structure, mime::Extension::with, source.globals);
-}
+void write_body(std::string& out, const FetchSource& source) { out += source.body; }
+void write_bodystructure(std::string& out, const FetchSource& source) { out += source.bodystructure; }
 
 constexpr FetchItem value(std::string_view name, Needs needs, void (*write)(std::string&, const FetchSource&),
                           std::string_view rfc) {
@@ -213,10 +208,11 @@ Result<FetchUse> take_item(Cursor& in, const Limits& limits) {
     const bool part_only = use.item->shape != Shape::octets;
     if (part_only && use.section.kind != SectionKind::body) return bad("BINARY takes a part's number only");
     if (use.item->shape != Shape::decoded_size && in.take('<')) {
-        // "<" number "." nz-number ">"; no client asks for none of the octets by "<0.0>" and means it.
-        TRY(const std::uint32_t first, take_number(in));
+        // "<" number64 "." nz-number64 ">" (RFC 9051 9); no client asks for none of the octets by "<0.0>" and means it.
+        TRY(const std::uint64_t first, take_number64(in));
         if (!in.take('.')) return bad("Invalid partial");
-        TRY(use.section.partial_octets, take_nz_number(in));
+        TRY(use.section.partial_octets, take_number64(in));
+        if (use.section.partial_octets == 0) return bad("Invalid partial");
         if (!in.take('>')) return bad("Invalid partial");
         use.section.partial_first = first;
     }
@@ -283,6 +279,10 @@ void add_item(FetchProgram& program, std::string_view name, Place place) {
     ASSERT(use.item != nullptr);
     const auto at = place == Place::first ? program.items.begin() : program.items.end();
     program.items.insert(at, std::move(use));
+}
+
+void add_items(FetchProgram& program, const FetchProgram& more) {
+    for (const FetchUse& use : more.items) add(program, use);
 }
 
 std::optional<mime::Extent> locate(const Section& section, const FetchSource& source) {

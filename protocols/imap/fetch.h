@@ -12,7 +12,6 @@
 #include "protocols/base/cursor.h"
 #include "protocols/base/result.h"
 #include "protocols/imap/limits.h"
-#include "protocols/mime/envelope.h"
 #include "protocols/mime/structure.h"
 
 namespace posthouse::imap {
@@ -39,9 +38,10 @@ struct FetchSource {
     std::uint64_t email = 0;                     ///< what object_id.h writes; only where Needs::entry was asked for
     std::int64_t save_date_s = 0;                ///< likewise
     std::string_view envelope;                   ///< ready text; only where Needs::facts was asked for
-    const mime::Structure* structure = nullptr;  ///< likewise
+    std::string_view body;                       ///< likewise, of BODY
+    std::string_view bodystructure;              ///< likewise
     std::uint64_t header_octets = 0;             ///< likewise
-    mime::Globals globals = mime::Globals::leaves;
+    const mime::Structure* structure = nullptr;  ///< where a section with a path or a preview is asked for
 };
 
 enum class SectionKind { body, header, header_fields, header_fields_not, text, mime };
@@ -51,8 +51,8 @@ struct Section {
     std::vector<std::uint32_t> path;
     SectionKind kind = SectionKind::body;
     std::vector<std::string> fields;
-    std::optional<std::uint32_t> partial_first;
-    std::uint32_t partial_octets = 0;
+    std::optional<std::uint64_t> partial_first;
+    std::uint64_t partial_octets = 0;
     std::string label;  ///< the item's name in the response: "BODY[HEADER.FIELDS (SUBJECT)]<0>"
 };
 
@@ -99,6 +99,8 @@ Result<FetchProgram> take_fetch_program(Cursor& in, const Limits& limits = {});
 /// Puts an item that takes no argument first (UID) or last (FLAGS) unless it is there.
 enum class Place { first, last };
 void add_item(FetchProgram& program, std::string_view name, Place place);
+/// All of `more` behind what is there; doubles are dropped.
+void add_items(FetchProgram& program, const FetchProgram& more);
 
 /// Where a section's octets lie in the message: before `partial`. Nothing: there is no such part (NIL).
 /// HEADER.FIELDS gives the header they are chosen from.

@@ -31,7 +31,7 @@ namespace {
 
 namespace wire = ::posthouse::smtp;
 
-constexpr std::size_t kLetterRecipientsMax = 50;  // more is no letter
+using submission::kLetterRecipientsMax;
 
 
 // Its share of the lanes: mail to many, and mail that calls itself so, yields to letters.

@@ -72,10 +72,13 @@ net::Task<Result<storage::StoreOutcome>> change_flags(Session& session, std::vec
     auto outcome =
         co_await session.access().store(selected.id(), std::move(uids), std::move(change), arguments.unchanged_since);
     if (!outcome) co_return Error(outcome.error());
-    if (!selected.apply_own(outcome->changed)) {  // keywords that are new here: their names come with the news
-        CO_TRY_VOID(co_await session.refresh());
-        static_cast<void>(selected.apply_own(outcome->changed));
+    if (selected.apply_own(outcome->changed)) {
+        session.settle_own(*outcome);
+        co_return outcome;
     }
+    // Keywords that are new here: their names come with the news.
+    CO_TRY_VOID(co_await session.refresh());
+    static_cast<void>(selected.apply_own(outcome->changed));
     co_return outcome;
 }
 
@@ -92,7 +95,8 @@ void tell_changes(Session& session, std::span<const std::uint32_t> numbers, cons
         if (!arguments.silent)
             selected.append_fetch_flags(out, number, dialect);
         else if (dialect.modseqs &&
-                 std::ranges::binary_search(outcome.changed, row.entry.uid, {}, &storage::EntryFlags::uid))
+                 (arguments.unchanged_since ||  // told of all that passed, changed or not
+                  std::ranges::binary_search(outcome.changed, row.entry.uid, {}, &storage::EntryFlags::uid)))
             append_modseq(out, selected, number, dialect);
     }
     session.put(out);
@@ -111,7 +115,7 @@ net::Task<Reply> store(Session& session, Cursor args, NumbersAre are) {
     for (const std::uint32_t number : *numbers) {
         const Selected::Row row = selected.row(number);
         if (row.gone)
-            some_gone = true;
+            some_gone = some_gone || are == NumbersAre::message_numbers;  // such a UID is ignored (RFC 9051 6.4.9)
         else
             uids.push_back(row.entry.uid);
     }

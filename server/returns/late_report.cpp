@@ -62,13 +62,6 @@ Result<bool> is_under_way(const storage::Snapshot& snapshot, storage::QueueId qu
     });
 }
 
-// "mx.far.example [192.0.2.1]: 250 ok"
-std::string host_in(std::string_view detail) {
-    const std::string_view host = detail.substr(0, detail.find(' '));
-    const std::string_view behind = detail.substr(host.size());
-    return behind.starts_with(" [") ? ascii::to_lower(host) : std::string();
-}
-
 // Who took mail before is not given up for one word.
 Result<bool> is_enough(storage::Tx& tx, const SentMail& sent, const LateNews& news) {
     if (*news.evidence != storage::SuppressionReason::recipient_unknown) return true;
@@ -79,6 +72,13 @@ Result<bool> is_enough(storage::Tx& tx, const SentMail& sent, const LateNews& ne
                               ascii::to_lower(domain_of(sent.sender)), news.recipient, news.reply, news.remote);
     said.taken = taken == sent.taken.end() ? tx.now() : taken->second;
     return storage::TakerTx(tx).is_believed(said);
+}
+
+// "mx.far.example [192.0.2.1]: 250 ok"
+std::string host_in(std::string_view detail) {
+    const std::string_view host = detail.substr(0, detail.find(' '));
+    const std::string_view behind = detail.substr(host.size());
+    return behind.starts_with(" [") ? ascii::to_lower(host) : std::string();
 }
 
 }  // namespace
@@ -95,8 +95,8 @@ Result<SentMail> find_sent(const storage::Snapshot& snapshot, const mailauth::Re
         out.message_id = event.message_id;
         out.sender = event.sender;
         out.facts.insert_or_assign(event.recipient, event.facts);
-        out.hosts.insert_or_assign(event.recipient, host_in(event.detail));
         out.taken.insert_or_assign(event.recipient, event.at);
+        out.hosts.insert_or_assign(event.recipient, host_in(event.detail));
         const bool is_meant = !token.recipient || mailauth::return_hash(event.recipient) == *token.recipient;
         if (is_meant && std::ranges::find(out.recipients, event.recipient) == out.recipients.end()) {
             out.recipients.push_back(event.recipient);
@@ -172,6 +172,7 @@ storage::Event event_about(const storage::Tx& tx, const SentMail& sent, const La
     event.detail = one.detail;
     if (const auto known = sent.facts.find(one.recipient); known != sent.facts.end()) event.facts = known->second;
     event.facts.marks.clear();  // of the delivery alone
+    event.facts.tries.reset();
     event.facts.reply_class = bounce::to_string(one.what);
     return event;
 }

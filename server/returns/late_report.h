@@ -37,8 +37,8 @@ struct SentMail {
     std::vector<std::string> recipients;                            ///< to whom it was handed over
     std::set<std::string, std::less<>> silenced;                    ///< of them: enough was reported already
     std::map<std::string, storage::EventFacts, std::less<>> facts;  ///< of their delivery: by which way, from where
-    std::map<std::string, std::string, std::less<>> hosts;          ///< that took it for them: "mx.far.example"
     std::map<std::string, Time, std::less<>> taken;                 ///< when it was handed over
+    std::map<std::string, std::string, std::less<>> hosts;          ///< that took it for them: "mx.far.example"
     bool repeated = false;  ///< the same token in another spelling, within one transaction: it counts once
 };
 
