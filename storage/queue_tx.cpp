@@ -156,8 +156,8 @@ Result<> QueueImpl::finish(RecipientId id, const Outcome& outcome) {
 }
 
 Result<> QueueImpl::give_back(std::span<const RecipientId> recipients) {
-    Query q = db_.query(
-        "UPDATE queue_recipients SET state = 0, attempts = max(attempts - 1, 0) WHERE id = ?1 AND state = 1");
+    Query q =
+        db_.query("UPDATE queue_recipients SET state = 0, attempts = max(attempts - 1, 0) WHERE id = ?1 AND state = 1");
     for (const RecipientId id : recipients) {
         q.reset();
         TRY_VOID(q.bind(id).run());
