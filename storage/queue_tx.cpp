@@ -94,11 +94,13 @@ Result<> QueueImpl::finish(RecipientId id, const Outcome& outcome) {
         before.state != RecipientState::held) {
         return Error(Errc::conflict, fmt::format("the recipient is {} already", to_string(before.state)));
     }
+    const std::string remote =
+        outcome.source.empty() ? outcome.remote : fmt::format("{}{}{}", outcome.remote, kFromSource, outcome.source);
     TRY_VOID(
         db_.query("UPDATE queue_recipients SET state = ?2, last_reply = ?3, last_remote = ?4, next_attempt_ms = ?5, "
                   "delay_told = max(delay_told, ?6), last_class = ?7, cause = ?8, lane = ?9, "
                   "attempts = max(attempts - ?10, 0), incident = ?11, fault_ms = max(fault_ms, ?12) WHERE id = ?1")
-            .bind(id, outcome.state, outcome.reply, outcome.remote, outcome.next_attempt, outcome.delay_told,
+            .bind(id, outcome.state, outcome.reply, remote, outcome.next_attempt, outcome.delay_told,
                   outcome.reply_class, outcome.cause, outcome.lane, outcome.uses_attempt ? 0 : 1, outcome.incident,
                   outcome.fault_since)
             .run());
