@@ -138,6 +138,11 @@ net::Task<bool> try_address(Attempt& attempt, std::string host, net::Endpoint to
         attempt.dialogue.note("trying again with a whole TLS handshake");
         co_return co_await try_address(attempt, std::move(host), to, std::move(again), std::move(asked));
     }
+    if (failed->verdict.from_remote && failed->verdict.fate == Fate::failed) {
+        attempt.result.turned_away.emplace();
+        attempt.result.turned_away->reply = failed->verdict.reply;
+        attempt.result.turned_away->remote = attempt.result.remote;
+    }
     attempt.missed(std::move(failed->verdict));
     if (!failed->retry_in_clear || !may_retry) co_return false;
     attempt.dialogue.note("trying again without TLS");

@@ -298,6 +298,7 @@ net::Task<std::vector<Staying>> Lane::attempt(Worker& worker, Job& job, const Pa
         one.source = job.target.source ? job.target.source->to_string() : std::string();
         one.provider = job.target.provider;
     }
+    if (!settled.empty()) settled.front().turned_away = std::exchange(worker.turned_away, std::nullopt);
     const bool off_ipv6 = co_await keep_off_ipv6(core_, job, settled);
     if (off_ipv6) co_await close(worker);
     co_await take_lessons(job, settled);
@@ -337,7 +338,9 @@ net::Task<std::vector<Staying>> Lane::conclude(const Job& job, const Parcel& par
     for (std::size_t i = 0; i < settled.size(); ++i) settled[i].after = after[i];
     switch (gravest_of(after)) {
         case LaneSignal::turned_away:
+        case LaneSignal::few:
         case LaneSignal::window: core_.slowed[0]->add(); break;
+        case LaneSignal::hold_back:
         case LaneSignal::rate: core_.slowed[1]->add(); break;
         case LaneSignal::unreachable: core_.slowed[2]->add(); break;
         default: break;

@@ -1,6 +1,7 @@
 #pragma once
 /// relay/lane_worker (internal): what one worker of a lane has in hand. Threads: the loop's.
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "relay/lane.h"
@@ -10,6 +11,7 @@ namespace posthouse::relay {
 struct Lane::Worker {
     std::unique_ptr<Connection> connection;
     std::string remote;       ///< who was dialled last
+    std::optional<storage::Refusal> turned_away;  ///< what a host before it said to our address, for good
     std::uint64_t round = 0;  ///< how often the lane had been closed when it took its parcel
 };
 
