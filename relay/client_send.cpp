@@ -111,6 +111,7 @@ net::Task<void> Client::envelope_in_step(Transaction& t) {
     if (t.over) co_return;
     for (std::size_t i = 0; i < t.lines.size() && !t.over; ++i) {
         if (t.lines[i].empty()) continue;
+        dialogue_->about(i);
         say(t.lines[i]);
         co_await hear_recipient(t, i);
     }
@@ -149,9 +150,11 @@ net::Task<void> Client::reset() {
 // MAIL, RCPT... and DATA in one go                                         RFC 2920 3.1
 net::Task<void> Client::envelope_pipelined(Transaction& t) {
     say(t.mail_line);
-    for (const std::string& line : t.lines) {
-        if (!line.empty()) say(line);
+    for (std::size_t i = 0; i < t.lines.size(); ++i) {
+        dialogue_->about(i);
+        if (!t.lines[i].empty()) say(t.lines[i]);
     }
+    dialogue_->about(std::nullopt);
     say("DATA\r\n");
     co_await hear_mail(t);
     const bool refused = t.over;
@@ -210,7 +213,9 @@ bool wants_fewer(const smtp::Reply& reply, std::size_t recipients) {
 }  // namespace
 
 net::Task<void> Client::hear_recipient(Transaction& t, std::size_t index) {
+    dialogue_->about(index);
     const auto reply = co_await hear(options_.timeouts.command);
+    dialogue_->about(std::nullopt);
     if (!reply) {
         broke(t, reply.error());
         co_return;

@@ -10,11 +10,14 @@
 
 #include "relay/host_health.h"
 #include "relay/incidents.h"
+#include "relay/loader.h"
 #include "relay/message.h"
+#include "relay/places.h"
 #include "relay/reputation.h"
 #include "relay/service.h"
 #include "relay/sts_cache.h"
 #include "relay/tls_tally.h"
+#include "relay/turn.h"
 #include "relay/way_book.h"
 
 namespace posthouse::relay {
@@ -22,6 +25,7 @@ namespace posthouse::relay {
 struct Core {
     explicit Core(RelayDeps d)
         : deps(std::move(d)),
+          places({deps.options.connections_max, deps.options.slow_max, deps.options.patience, deps.options.turn}),
           stopping(*deps.loop),
           resolver_tested(*deps.loop),
           sts(deps, https_open, stopping),
@@ -52,9 +56,12 @@ struct Core {
 
     RelayDeps deps;
     KeyCache keys;
+    Loader loader;
+    Turn bulk_writes;  ///< outcomes of transactions for many
     WayBook ways;
     Tokens tokens;
     HostHealth hosts;
+    Places places;  ///< of the workers of all lanes
     net::Event stopping;
     net::Event resolver_tested;         ///< set once the first test of DNSSEC has ended
     std::set<net::Stream*> https_open;  ///< for the hard stop
@@ -73,8 +80,7 @@ struct Core {
     Metrics::Value& tls_reports;
     Metrics::Value& connections;
     Metrics::Value& unrouted;
-    std::size_t workers = 0;  ///< of all lanes
-    std::size_t idle = 0;     ///< of them with an open connection and nothing to do
+    std::size_t idle = 0;  ///< workers with an open connection and nothing to do
     static constexpr std::array<std::string_view, 4> kLaneStates{"open", "slowed", "paused", "closed"};
     static constexpr std::array<std::string_view, 3> kSignals{"window", "rate", "unreachable"};
     std::array<Metrics::Value*, 4> lanes_by_state{};

@@ -6,11 +6,12 @@ namespace posthouse::relay {
 
 void Dialogue::add(std::string_view prefix, std::string_view line) {
     if (cut_) return;
-    if (text_.size() + line.size() > kDialogueOctetsMax) {
+    if (text_.size() - spans_octets_ + line.size() > kDialogueOctetsMax) {
         text_ += "* the rest of the dialogue is left out\n";
         cut_ = true;
         return;
     }
+    const std::size_t from = text_.size();
     std::string shown(line);
     for (const std::string& secret : secrets_) {
         for (std::size_t at = shown.find(secret); at != std::string::npos; at = shown.find(secret, at + 4)) {
@@ -21,6 +22,31 @@ void Dialogue::add(std::string_view prefix, std::string_view line) {
         if (ascii::is_control(c)) c = '?';
     }
     text_.append(prefix).append(shown).append("\n");
+    if (!about_) return;
+    spans_octets_ += text_.size() - from;
+    if (!spans_.empty() && spans_.back().to == from && spans_.back().recipient == *about_) {
+        spans_.back().to = text_.size();
+    } else {
+        spans_.push_back(Span(from, text_.size(), *about_));
+    }
+}
+
+void Dialogue::about(std::optional<std::size_t> recipient) {
+    about_ = recipient && *recipient < recipients_.size() ? std::optional(recipients_[*recipient]) : std::nullopt;
+}
+
+std::string Dialogue::text_for(std::size_t recipient) const {
+    std::string out;
+    std::size_t at = 0;
+    std::size_t others = 0;
+    for (const Span& span : spans_) {
+        if (span.recipient == recipient) continue;
+        out.append(text_, at, span.from - at);
+        if (others++ == 0) out += "* the lines about the others are left out\n";
+        at = span.to;
+    }
+    out.append(text_, at);
+    return out;
 }
 
 void Dialogue::client(std::string_view lines) {

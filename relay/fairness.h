@@ -56,6 +56,7 @@ class FairQueue {
     std::optional<Parcel> take(std::size_t count_max);
 
     std::size_t size() const { return size_; }
+    std::size_t size(storage::QueueClass of) const { return classes_[static_cast<std::size_t>(of)].size; }
     bool empty() const { return size_ == 0; }
     /// Entries for which `wanted` holds are taken out, at most `count_max`.
     std::vector<Parcel> extract(const std::function<bool(const LaneEntry&)>& wanted, std::size_t count_max);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "protocols/base/log.h"
 #include "storage/await.h"
@@ -17,32 +18,86 @@ const Time kNever = from_unix_ms(std::numeric_limits<std::int64_t>::max());
 }  // namespace
 
 // The two lists of ids cost no row of the table; rows are read for those alone that are not in hand yet.
+Result<Feed::Look> Feed::look_at(const storage::Snapshot& snapshot, const LookWish& wish, Time now) {
+    const storage::QueueView& queue = snapshot.queue();
+    Look out;
+    out.at = now;
+    TRY(out.last, queue.last_recipient());
+    // At the start the newest come first too: they have waited for nobody yet.
+    const std::int64_t newest = std::max<std::int64_t>(storage::raw(out.last) - static_cast<std::int64_t>(kSlice), 0);
+    const auto from = wish.last_added.value_or(static_cast<storage::RecipientId>(newest));
+    if (from < out.last) {
+        TRY(out.added, queue.added_after(from, now, kSlice));
+    }
+    if (!wish.added_only) {
+        TRY(out.due, queue.due_after(wish.cursor, now, kSlice));
+    }
+    TRY(const auto later, queue.due_after(storage::DueRecipient{now, kLastId}, kNever, 1));
+    if (!later.empty()) out.next_due = later.front().at;
+    TRY(out.kicked, queue.kicked());
+    // A letter that has just come in is read along: it is one step to another thread and back.
+    if (!out.added.empty() && out.added.size() + out.due.size() <= kReadAlong) {
+        TRY(out.rows, rows_of(snapshot, ids_of(out), now));
+    }
+    return out;
+}
+
 net::Task<Result<Feed::Look>> Feed::look(bool added_only) {
-    auto read = [now = core_.now(), cursor = cursor_, last = last_added_,
-                 added_only](const storage::Snapshot& snapshot) -> Result<Look> {
-        const storage::QueueView& queue = snapshot.queue();
-        Look out;
-        TRY(out.last, queue.last_recipient());
-        // At the start the newest come first too: they have waited for nobody yet.
-        const std::int64_t newest =
-            std::max<std::int64_t>(storage::raw(out.last) - static_cast<std::int64_t>(kSlice), 0);
-        const auto from = last.value_or(static_cast<storage::RecipientId>(newest));
-        if (from < out.last) {
-            TRY(out.added, queue.added_after(from, now, kSlice));
-        }
-        if (!added_only) {
-            TRY(out.due, queue.due_after(cursor, now, kSlice));
-        }
-        TRY(const auto later, queue.due_after(storage::DueRecipient{now, kLastId}, kNever, 1));
-        if (!later.empty()) out.next_due = later.front().at;
-        TRY(out.kicked, queue.kicked());
-        // A letter that has just come in is read along: it is one step to another thread and back.
-        if (!out.added.empty() && out.added.size() + out.due.size() <= kReadAlong) {
-            TRY(out.rows, rows_of(snapshot, ids_of(out), now));
-        }
-        return out;
-    };
+    auto read = [now = core_.now(), wish = LookWish(cursor_, last_added_, added_only)](
+                    const storage::Snapshot& snapshot) { return look_at(snapshot, wish, now); };
     co_return co_await storage::read(*core_.deps.store, *core_.deps.pool, *core_.deps.loop, std::move(read));
+}
+
+Feed::Early::Early(Core& core)
+    : store(core.deps.store),
+      pool(core.deps.pool),
+      loop(core.deps.loop),
+      clock(core.deps.clock),
+      done(*core.deps.loop) {}
+
+void Feed::Early::begin() {
+    LookWish wanted;
+    {
+        const std::lock_guard lock(mutex);
+        if (!wish || ended) return;
+        wanted = *std::exchange(wish, std::nullopt);
+        under_way = true;
+    }
+    auto look = [self = shared_from_this(), wanted] {
+        auto result = std::make_shared<Result<Look>>(self->store->read(
+            [&](const storage::Snapshot& snapshot) { return look_at(snapshot, wanted, self->clock->now()); }));
+        self->loop->post([self, result] {
+            self->found = std::move(*result);
+            self->done.set();
+        });
+    };
+    if (!pool->submit(std::move(look))) loop->post([self = shared_from_this()] { self->done.set(); });
+}
+
+void Feed::Early::end() {
+    const std::lock_guard lock(mutex);
+    ended = true;
+}
+
+void Feed::expect() {
+    const std::lock_guard lock(early_->mutex);
+    if (early_->under_way) return;
+    early_->found.reset();
+    early_->done.reset();
+    early_->wish = LookWish(cursor_, last_added_, false);
+}
+
+// What a commit has begun to look at; none where it has not.
+net::Task<std::optional<Result<Feed::Look>>> Feed::early_look() {
+    {
+        const std::lock_guard lock(early_->mutex);
+        early_->wish.reset();
+        if (!early_->under_way) co_return std::nullopt;
+    }
+    co_await early_->done.wait();
+    const std::lock_guard lock(early_->mutex);
+    early_->under_way = false;
+    co_return std::exchange(early_->found, std::nullopt);
 }
 
 std::vector<storage::RecipientId> Feed::ids_of(const Look& look) {
@@ -92,18 +147,26 @@ net::Task<void> Feed::forget_kicks(std::vector<storage::QueueId> queues) {
 
 net::Task<Result<Feed::Slice>> Feed::next(const std::function<bool(storage::RecipientId)>& held, bool added_only) {
     const Time now = core_.now();
+    auto early = co_await early_look();
     if (now >= rescan_at_ || now < looked_) {  // the second where the clock was set back
         cursor_ = storage::DueRecipient();
         rescan_at_ = now + kRescan;
+        early.reset();
     }
     looked_ = now;
-    auto found = co_await look(added_only);
+    Result<Look> found = Look();
+    if (early) {
+        found = *std::move(early);
+        added_only = false;
+    } else {
+        found = co_await look(added_only);
+    }
     if (!found) co_return Error(found.error());
     const bool more_added = found->added.size() >= kSlice;
     last_added_ = more_added ? found->added.back().id : found->last;
     if (!added_only) {
         const bool more_due = found->due.size() >= kSlice;
-        cursor_ = more_due ? found->due.back() : storage::DueRecipient{std::max(now - kOverlap, Time{}), {}};
+        cursor_ = more_due ? found->due.back() : storage::DueRecipient{std::max(found->at - kOverlap, Time{}), {}};
         exhausted_ = !more_due && !more_added;
     } else {
         exhausted_ = false;

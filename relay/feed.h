@@ -2,9 +2,13 @@
 /// relay/feed: what comes due, from the queue on disk in slices. What was added since the last look comes first, so a
 /// new letter does not queue behind a hundred thousand that wait; the rest follows in the order of its time. Nothing is
 /// read again that was read, but for a short overlap: a row may be committed later than its time says.
-/// Threads: the loop's.   Limits: kSlice recipients at a time; a whole look anew every kRescan.
+/// While the runner waits for work, the look is begun by the commit that brings some: it is done beside the answer to
+/// whoever submitted it, and a letter has not to wait until the loop has come round to it.
+/// Threads: the loop's; committed() any.   Limits: kSlice recipients at a time; a whole look anew every kRescan.
 #include <functional>
 #include <map>
+#include <memory>
+#include <mutex>
 #include <optional>
 #include <vector>
 
@@ -30,10 +34,17 @@ class Feed {
         Slice() = default;
     };
 
-    explicit Feed(Core& core) : core_(core) {}
+    explicit Feed(Core& core) : core_(core), early_(std::make_shared<Early>(core)) {}
+    ~Feed() { early_->end(); }
+    Feed(const Feed&) = delete;
+    Feed& operator=(const Feed&) = delete;
 
     /// The next slice, without those for which `held` holds. With `added_only` nothing but what is new.
     net::Task<Result<Slice>> next(const std::function<bool(storage::RecipientId)>& held, bool added_only);
+    /// The runner has nothing to do until a commit brings something: the next one begins the look.
+    void expect();
+    /// On the commit thread, after a commit that brought some, while the Relay lives.
+    void committed() { early_->begin(); }
     /// The next look begins at the front.
     void rescan() { rescan_at_ = Time{}; }
     /// The last slice reached the end of what is due.
@@ -43,6 +54,7 @@ class Feed {
 
  private:
     struct Look {
+        Time at{};
         std::vector<storage::DueRecipient> added;
         std::vector<storage::DueRecipient> due;
         storage::RecipientId last{};
@@ -50,6 +62,29 @@ class Feed {
         std::vector<storage::QueueId> kicked;
         std::optional<Slice> rows;  ///< where it is little, and some is new
     };
+    struct LookWish {
+        storage::DueRecipient cursor;
+        std::optional<storage::RecipientId> last_added;
+        bool added_only = false;
+    };
+    /// A look that the commit thread begins, and where it stands.
+    struct Early : std::enable_shared_from_this<Early> {
+        explicit Early(Core& core);
+        void begin();
+        void end();
+        storage::Store* store;
+        net::ThreadPool* pool;
+        net::Loop* loop;
+        const Clock* clock;
+        std::mutex mutex;              // of the next three
+        std::optional<LookWish> wish;  // one is wanted
+        bool under_way = false;
+        bool ended = false;  // nobody waits for it any more
+        net::Event done;
+        std::optional<Result<Look>> found;  // the loop's
+    };
+    static Result<Look> look_at(const storage::Snapshot& snapshot, const LookWish& wish, Time now);
+    net::Task<std::optional<Result<Look>>> early_look();
     /// Of all that was found, each once.
     static std::vector<storage::RecipientId> ids_of(const Look& look);
     static Result<Slice> rows_of(const storage::Snapshot& snapshot, const std::vector<storage::RecipientId>& ids,
@@ -59,6 +94,7 @@ class Feed {
     net::Task<Result<Slice>> read(std::vector<storage::RecipientId> ids);
 
     Core& core_;
+    std::shared_ptr<Early> early_;
     storage::DueRecipient cursor_{};
     std::optional<storage::RecipientId> last_added_;  // none before the first look
     Time rescan_at_{};

@@ -266,13 +266,15 @@ Result<> let_try(storage::Tx& tx, const Found& found) {
 Result<std::vector<Job>> load_held(const storage::Snapshot& snapshot, std::span<const RecipientId> ids, Core& core) {
     std::vector<Job> out;
     TRY(const auto rows, snapshot.queue().find(ids));
+    TRY(const auto dkim_keys, snapshot.catalog().dkim_keys());
+    const Signing signing(dkim_keys, core.keys, core.deps.store->sealing_key());
     for (const storage::QueueRecipient& row : rows) {
         if (row.state != storage::RecipientState::held) continue;
         if (out.empty() || out.back().item.id != row.queue) {
             Job& fresh = out.emplace_back();
             TRY(fresh.item, snapshot.queue().item(row.queue));
-            auto message = load_message(snapshot, row.queue, fresh.item.reverse_path, core.keys,
-                                        core.deps.store->sealing_key(), core.now(), HeaderEdit(), ArcWish());
+            auto message = load_message(snapshot, row.queue, fresh.item.reverse_path, signing, core.now(), HeaderEdit(),
+                                        ArcWish());
             if (message) fresh.message = *std::move(message);
         }
         out.back().recipients.push_back(row);
@@ -313,7 +315,7 @@ net::Task<void> give_up(Core& core, std::vector<RecipientId> ids, Milliseconds h
                                               storage::raw(row.incident), words_of(row)));
             settled.push_back(std::move(one));
         }
-        co_await record_outcome(core, held.item, std::move(settled), "", held.message, kNoLane);
+        co_await record_outcome(core, held.item, std::move(settled), held.message, kNoLane);
     }
 }
 
@@ -331,7 +333,7 @@ net::Task<void> tell_senders(Core& core, std::vector<RecipientId> ids) {
             one.verdict = Verdict(Fate::deferred, "4.7.1", words_of(row));
             settled.push_back(std::move(one));
         }
-        co_await record_outcome(core, held.item, std::move(settled), "", held.message, kNoLane);
+        co_await record_outcome(core, held.item, std::move(settled), held.message, kNoLane);
     }
 }
 
@@ -394,7 +396,8 @@ net::Task<Watched> watch_incidents(Core& core) {
     }
     core.incidents.apply(found->open);
     core.deps.options.hold_max = found->hold_max;
-    if (!found->overdue.empty()) co_await give_up(core, found->overdue, found->hold_max);
+    if (!found->overdue.empty() && core.now() >= core.deps.options.give_up_from)
+        co_await give_up(core, found->overdue, found->hold_max);
     if (!found->untold.empty()) co_await tell_senders(core, found->untold);
     Watched out;
     out.drained = core.reputation.sees(found->book);

@@ -5,11 +5,7 @@
 #include <algorithm>
 
 #include "protocols/base/log.h"
-#include "protocols/policy/one_click.h"
-#include "relay/reverse_path.h"
 #include "storage/await.h"
-#include "storage/settings.h"
-#include "storage/streams.h"
 
 namespace posthouse::relay {
 
@@ -25,75 +21,107 @@ void wait_until(Aftermath& after, Time until, const Core& core) {
     after.wait = span + Milliseconds(static_cast<std::int64_t>(spread));
     after.counts = false;
 }
-
-// What the copy for one recipient of a list says (RFC 8058 3.1), before it is signed; "" for all other mail.
-Result<std::string> list_fields(const storage::Snapshot& snapshot, const Job& job, const std::string& sealing_key,
-                                const std::string& hostname) {
-    if (job.item.stream.empty() || job.recipients.size() != 1) return std::string();
-    const storage::StreamView view(snapshot);
-    TRY(const auto stream, view.find(job.item.stream));
-    if (!stream || !stream->is_list) return std::string();
-    TRY(const std::string token, view.token(stream->name, job.recipients.front().address, sealing_key));
-    if (token.empty()) return std::string();
-    TRY(std::string url, storage::setting_text(snapshot.catalog(), "unsubscribe.url"));
-    if (url.empty()) url = "https://" + hostname;
-    if (url.ends_with('/')) url.pop_back();
-    return "\n" + policy::one_click_fields(url, token, stream->owner.substr(stream->owner.rfind('@') + 1));
-}
 }  // namespace
 
-// Recipients that are no longer waiting (held, cancelled, another worker) drop out. False where none is left.
-net::Task<Started> start_attempt(Core& core, Job& job) {
-    std::vector<storage::RecipientId> ids;
-    for (const auto& recipient : job.recipients) ids.push_back(recipient.id);
-    auto begin = [ids](storage::Tx& tx) { return tx.queue().start(ids); };
-    // Ordered is enough: where a power cut forgets the start, the recipient still waits and is tried again, as it would
-    // be with the start known. What a `queue hold` answered before us is seen all the same.
-    const auto started = co_await storage::commit_ordered(*core.deps.store, *core.deps.loop, std::move(begin));
-    if (!started) {
-        log::error("relay", "an attempt cannot be recorded, so it is not made: {}", started.error().context);
+bool Beginning::covers(const std::vector<storage::QueueRecipient>& all) const {
+    return !error && std::ranges::all_of(all, [&](const storage::QueueRecipient& one) {
+        return std::ranges::find(recipients, one.id, &storage::StartedRecipient::id) != recipients.end();
+    });
+}
+
+// Ordered is enough: where a power cut forgets the start, the recipient still waits and is tried again, as it would be
+// with the start known. What a `queue hold` answered before us is seen all the same.
+BeginningPtr begin_attempt(Core& core, std::vector<storage::RecipientId> ids) {
+    auto beginning = std::make_shared<Beginning>(*core.deps.loop, core.now());
+    const auto rows = std::make_shared<std::vector<storage::StartedRecipient>>();
+    auto write = [rows, ids = std::move(ids)](storage::Tx& tx) -> Result<> {
+        TRY(*rows, tx.queue().start(ids));
+        return {};
+    };
+    auto done = [beginning, rows](Result<> recorded) {
+        if (recorded) {
+            beginning->recipients = std::move(*rows);
+        } else {
+            beginning->error = recorded.error();
+        }
+        beginning->known.set();
+    };
+    core.deps.store->submit_ordered(std::move(write), *core.deps.loop, std::move(done));
+    return beginning;
+}
+
+net::Task<Started> begun(Core& core, BeginningPtr beginning, Job& job) {
+    co_await beginning->known.wait();
+    job.began = beginning->at;
+    if (beginning->error) {
+        log::error("relay", "an attempt cannot be recorded, so it is not made: {}", beginning->error->context);
         static_cast<void>(co_await net::sleep_for(*core.deps.loop, Milliseconds(1'000), &core.stopping));
         co_return Started::cannot;
     }
-    job.began = core.now();
-    std::erase_if(job.recipients, [&](const auto& r) { return std::ranges::find(*started, r.id) == started->end(); });
+    std::vector<storage::QueueRecipient> left;
+    for (storage::QueueRecipient& one : job.recipients) {
+        const auto found = std::ranges::find(beginning->recipients, one.id, &storage::StartedRecipient::id);
+        if (found == beginning->recipients.end()) continue;
+        one.attempts = found->attempts;
+        left.push_back(std::move(one));
+    }
+    job.recipients = std::move(left);
     co_return job.recipients.empty() ? Started::nobody : Started::yes;
 }
 
-// One read for the rows and the message: it is one step to another thread and back.
-net::Task<Result<Job>> load_job(Core& core, const Parcel& parcel, const Target& target, Loading what) {
+net::Task<Started> start_attempt(Core& core, Job& job) {
     std::vector<storage::RecipientId> ids;
-    for (const LaneEntry& entry : parcel.entries) ids.push_back(entry.recipient);
-    HeaderEdit edit;
-    edit.preset = target.way.preset;
-    edit.headers = target.way.headers;
-    auto read = [&core, ids = std::move(ids), edit = std::move(edit), return_path = target.way.return_path,
-                 queue = parcel.entries.front().queue, what,
-                 now = core.now()](const storage::Snapshot& snapshot) mutable -> Result<Job> {
-        Job out;
-        TRY(out.item, snapshot.queue().item(queue));
-        TRY(out.recipients, snapshot.queue().find(ids));
-        std::erase_if(out.recipients, [](const auto& r) { return r.state != storage::RecipientState::waiting; });
-        if (out.recipients.empty()) return Error(Errc::not_found, "nothing of it waits any more");
-        const std::string& sealing_key = core.deps.store->sealing_key();
-        TRY(out.reverse_path, choose_reverse_path(snapshot, out.item, out.recipients, return_path, sealing_key, now));
-        if (what == Loading::rows) return out;
-        const std::map<storage::QueueId, storage::QueueItem> items = {{queue, out.item}};
-        TRY(out.suppressed, read_suppressed(snapshot, items, out.recipients, now));
-        edit.message_key = fmt::format("{}.{}@{}", storage::format_queue_id(out.item.id), to_unix_ms(out.item.created),
-                                       core.deps.hostname);
-        TRY(const std::string unsubscribe, list_fields(snapshot, out, sealing_key, core.deps.hostname));
-        edit.headers += unsubscribe;
-        const ArcWish arc(out.item.forwarded_by, core.deps.hostname);
-        auto message = load_message(snapshot, queue, out.item.reverse_path, core.keys, sealing_key, now, edit, arc);
-        if (message) {
-            out.message = *std::move(message);
-        } else {
-            out.unreadable = message.error().context;
+    for (const auto& recipient : job.recipients) ids.push_back(recipient.id);
+    const BeginningPtr beginning = begin_attempt(core, std::move(ids));
+    co_return co_await begun(core, beginning, job);
+}
+
+net::Task<void> give_back(Core& core, BeginningPtr beginning) {
+    std::vector<storage::RecipientId> ids;
+    for (const storage::StartedRecipient& one : beginning->recipients) ids.push_back(one.id);
+    while (!ids.empty() && !core.stopping.is_set()) {
+        auto write = [ids, now = core.now()](storage::Tx& tx) { return tx.queue().give_back(ids, now); };
+        std::vector<storage::StagedBodyPtr> no_bodies;
+        const auto done =
+            co_await storage::commit(*core.deps.store, *core.deps.loop, std::move(no_bodies), std::move(write));
+        if (done) co_return;
+        log::error("relay", "an attempt that was not made cannot be taken back: {}", done.error().context);
+        static_cast<void>(co_await net::sleep_for(*core.deps.loop, Milliseconds(1'000), &core.stopping));
+    }
+}
+
+namespace {
+
+class SourceBehind final : public MessageSource {
+ public:
+    SourceBehind(BeginningPtr beginning, std::vector<storage::QueueRecipient> recipients,
+                 std::unique_ptr<MessageSource> source)
+        : beginning_(std::move(beginning)), recipients_(std::move(recipients)), source_(std::move(source)) {}
+
+    net::Task<Result<std::string_view>> next() override {
+        if (beginning_) {
+            co_await beginning_->known.wait();
+            if (!beginning_->covers(recipients_)) co_return Error(Errc::conflict, "its start was not recorded");
+            beginning_.reset();
         }
-        return out;
-    };
-    co_return co_await storage::read(*core.deps.store, *core.deps.pool, *core.deps.loop, std::move(read));
+        co_return co_await source_->next();
+    }
+
+ private:
+    BeginningPtr beginning_;  // null once it is there
+    std::vector<storage::QueueRecipient> recipients_;
+    std::unique_ptr<MessageSource> source_;
+};
+
+}  // namespace
+
+std::unique_ptr<MessageSource> behind(BeginningPtr beginning, std::vector<storage::QueueRecipient> recipients,
+                                      std::unique_ptr<MessageSource> source) {
+    return std::make_unique<SourceBehind>(std::move(beginning), std::move(recipients), std::move(source));
+}
+
+net::Task<Result<Job>> load_job(Core& core, const Parcel& parcel, const Target& target, Loading what) {
+    co_return co_await core.loader.load(core, parcel, target, what);
 }
 
 std::vector<Settled> settle_all(const Job& job, const Verdict& verdict, const std::string& remote) {
@@ -138,7 +166,7 @@ net::Task<bool> settle_unsent(Core& core, const Parcel& parcel, const Unsent& un
         log::info("relay", "{} to {}: {}", storage::format_queue_id(job->item.id), one.recipient.address,
                   one.verdict.reply);
     }
-    co_await record_outcome(core, job->item, std::move(settled), "", job->message, kNoLane);
+    co_await record_outcome(core, job->item, std::move(settled), job->message, kNoLane);
     co_return true;
 }
 

@@ -36,7 +36,7 @@ constexpr Milliseconds kMarkAfter{1'000};  // who waits shorter needs no reason 
 }  // namespace
 
 std::uint32_t check_time(const RelayOptions& options, const storage::QueueItem& item, bool delay_told) {
-    const Time end = item.expires == Time{} ? item.created + options.lifetime : item.expires;
+    const Time end = expiry(options, item);
     return to_seconds(delay_told ? end : std::min(end, item.created + options.delay_notice_after));
 }
 
@@ -125,20 +125,25 @@ void Lane::release_idle() {
 
 net::Task<void> Lane::work(std::shared_ptr<Lane> self) {
     Worker worker;
+    worker.since = self->core_.now();
     --self->starting_;
     for (;;) {
         const auto parcel = co_await self->take(worker);
         if (!parcel) break;
         worker.round = self->schedule_.controller().closings();
         self->at_work_.push_back(&worker);
+        const auto place = self->core_.places.begin(self->core_.now());
         co_await self->carry(worker, *parcel);
+        self->core_.places.end(place);
+        worker.has_carried = true;
         std::erase(self->at_work_, &worker);
         self->schedule_.done();
         self->host_.changed(self);
     }
     co_await self->close(worker);
+    co_await self->wait_recorded(worker);
     --self->workers_;
-    --self->core_.workers;
+    self->core_.places.go();
     self->host_.changed(self);
 }
 
@@ -158,11 +163,16 @@ net::Task<std::optional<Parcel>> Lane::take(Worker& worker) {
         if (core_.stopping.is_set()) co_return std::nullopt;
         const Time now = core_.now();
         if (workers_that_count() > schedule_.controller().window()) co_return std::nullopt;
+        if (worker.has_carried && host_.wants_place(*this, worker.since)) co_return std::nullopt;
         std::optional<Parcel> parcel;
         if (earliest(now) <= now) parcel = schedule_.take(now, recipients_at_once());
         if (parcel) {
             core_.ways.take_turn(identity_.target.way, parcel->entries.size(), now);
             co_return parcel;
+        }
+        if (worker.recording) {
+            co_await wait_recorded(worker);
+            continue;
         }
         const bool open = worker.connection && worker.connection->client().usable();
         if (!open || release_round_ != round || host_.is_starved()) co_return std::nullopt;
@@ -187,28 +197,40 @@ net::Task<void> Lane::carry(Worker& worker, const Parcel& parcel) {
     std::vector<storage::RecipientId> ids;
     for (const LaneEntry& entry : parcel.entries) ids.push_back(entry.recipient);
     const Target target = target_of(parcel);
+    DomainPlanPtr plan;
+    if (identity_.target.is_mx()) plan = co_await host_.plan_of(parcel.entries.front().domain);
+    if (core_.stopping.is_set()) {
+        schedule_.put_back(parcel);
+        co_return;
+    }
+    // Recorded while it is read and the remote is spoken to: only its octets wait for that.
+    const BeginningPtr beginning = begin_attempt(core_, ids);
     auto job = co_await load_job(core_, parcel, target, Loading::rows_and_message);
-    if (job && !job->suppressed.empty()) {
+    if (job && job->suppressed.empty()) {
+        job->target = target;
+        job->plan = std::move(plan);
+        const auto staying = co_await attempt(worker, *job, parcel, beginning);
+        if (!staying) co_return;
+        for (const Staying& one : *staying) std::erase(ids, one.id);
+        let_go(target, ids);
+        co_return;
+    }
+    co_await beginning->known.wait();
+    co_await give_back(core_, beginning);
+    schedule_.controller().probe_over();
+    if (job) {
         // Somebody has left while it waited here: it is read and routed anew, without him.
-        schedule_.controller().probe_over();
         core_.reputation.untaken(target, ids.size());
         core_.ways.released(target, ids.size());
         host_.reroute(ids);
         co_return;
     }
-    if (job) {
-        job->target = target;
-        const auto staying = co_await attempt(worker, *job, parcel);
-        for (const Staying& one : staying) std::erase(ids, one.id);
-    } else {
-        schedule_.controller().probe_over();
-        if (job.error().code != Errc::not_found) {
-            // Nothing was said and nothing recorded: it is due still, and read again with the next whole look.
-            log::error("relay", "the queue cannot be read: {}", job.error().context);
-            static_cast<void>(co_await net::sleep_for(*core_.deps.loop, Milliseconds(1'000), &core_.stopping));
-            schedule_.put_back(parcel);
-            co_return;
-        }
+    if (job.error().code != Errc::not_found) {
+        // Nothing was said and nothing recorded: it is due still, and read again with the next whole look.
+        log::error("relay", "the queue cannot be read: {}", job.error().context);
+        static_cast<void>(co_await net::sleep_for(*core_.deps.loop, Milliseconds(1'000), &core_.stopping));
+        schedule_.put_back(parcel);
+        co_return;
     }
     let_go(target, ids);
 }
@@ -263,34 +285,39 @@ std::vector<Staying> Lane::stay_all(const Parcel& parcel) {
     return out;
 }
 
-net::Task<std::vector<Staying>> Lane::attempt(Worker& worker, Job& job, const Parcel& parcel) {
-    if (identity_.target.is_mx()) {
-        job.plan = co_await host_.plan_of(parcel.entries.front().domain);
+// What cannot be read here is put off like a refusal.
+net::Task<std::vector<Staying>> Lane::put_off_unread(const Job& job) {
+    const Verdict unread(Fate::deferred, "4.3.0", "The message cannot be read here: " + job.unreadable);
+    schedule_.controller().probe_over();
+    std::vector<Settled> settled = settle_all(job, unread, "");
+    for (Settled& one : settled) {
+        one.after.cause = storage::WaitCause::retry;
+        one.after.wait = retry_wait(bounce::ReplyClass::other, one.recipient.attempts + 1, *core_.deps.random);
     }
-    if (core_.stopping.is_set()) co_return stay_all(parcel);
-    const Started started = co_await start_attempt(core_, job);
-    if (started != Started::yes) {
+    co_return co_await record_outcome(core_, job.item, std::move(settled), nullptr, id_);
+}
+
+net::Task<std::optional<std::vector<Staying>>> Lane::attempt(Worker& worker, Job& job, const Parcel& parcel,
+                                                             BeginningPtr beginning) {
+    Dialogue dialogue;
+    std::optional<Verdict> refused;
+    std::vector<Settled> settled;
+    if (job.message) refused = co_await ensure_connection(worker, job, dialogue);
+    if (refused) settled = settle_all(job, *refused, worker.remote);
+    if (job.message && !refused) settled = co_await send(worker, job, dialogue, beginning);
+    const std::size_t tried = job.recipients.size();
+    const Started started = co_await begun(core_, beginning, job);
+    if (started != Started::yes || job.recipients.size() != tried) {
+        // Held or cancelled meanwhile, or the store is in trouble: nothing was handed over.
         schedule_.controller().probe_over();
         if (started == Started::nobody) co_return std::vector<Staying>();
+        co_await give_back(core_, beginning);
         co_return stay_all(parcel);
     }
-    Dialogue dialogue;
-    if (!job.message) {
-        const Verdict unread(Fate::deferred, "4.3.0", "The message cannot be read here: " + job.unreadable);
-        schedule_.controller().probe_over();
-        std::vector<Settled> settled = settle_all(job, unread, "");
-        for (Settled& one : settled) {
-            one.after.cause = storage::WaitCause::retry;
-            one.after.wait = retry_wait(bounce::ReplyClass::other, one.recipient.attempts + 1, *core_.deps.random);
-        }
-        co_return co_await record_outcome(core_, job.item, std::move(settled), "", nullptr, id_);
-    }
-    const auto refused = co_await ensure_connection(worker, job, dialogue);
-    std::vector<Settled> settled;
-    if (refused) {
-        settled = settle_all(job, *refused, worker.remote);
-    } else {
-        settled = co_await send(worker, job, dialogue);
+    if (!job.message) co_return co_await put_off_unread(job);
+    for (std::size_t i = 0; i < settled.size(); ++i) {
+        settled[i].recipient.attempts = job.recipients[i].attempts;
+        settled[i].dialogue = dialogue.text_for(i);
     }
     for (Settled& one : settled) {
         one.stage = refused ? Stage::opening : Stage::transaction;
@@ -307,7 +334,7 @@ net::Task<std::vector<Staying>> Lane::attempt(Worker& worker, Job& job, const Pa
     const bool wanting = std::ranges::any_of(settled, &Settled::another_way);
     const auto is_held = [](const Settled& one) { return one.fault && !one.another_way; };
     const bool faulty = std::ranges::any_of(settled, is_held);
-    auto staying = co_await conclude(job, parcel, std::move(settled), std::move(dialogue));
+    auto staying = co_await conclude(worker, job, parcel, std::move(settled));
     if (wanting) reroute_others();
     // Another address of the pool may take what is held.
     if (faulty && !job.target.way.pool.empty()) core_.incidents.recheck = true;
@@ -316,8 +343,8 @@ net::Task<std::vector<Staying>> Lane::attempt(Worker& worker, Job& job, const Pa
 }
 
 // The lane learns, the store records, and what waits on here goes back to its place.
-net::Task<std::vector<Staying>> Lane::conclude(const Job& job, const Parcel& parcel, std::vector<Settled> settled,
-                                               Dialogue dialogue) {
+net::Task<std::optional<std::vector<Staying>>> Lane::conclude(Worker& worker, const Job& job, const Parcel& parcel,
+                                                              std::vector<Settled> settled) {
     std::vector<LaneSchedule::Said> said;
     for (const Settled& one : settled) {
         LaneSchedule::Said what;
@@ -345,9 +372,34 @@ net::Task<std::vector<Staying>> Lane::conclude(const Job& job, const Parcel& par
         case LaneSignal::unreachable: core_.slowed[2]->add(); break;
         default: break;
     }
-    auto staying = co_await record_outcome(core_, job.item, std::move(settled), dialogue.text(), job.message, id_);
+    if (std::ranges::all_of(settled, [](const Settled& one) { return one.verdict.fate == Fate::delivered; })) {
+        co_await wait_recorded(worker);
+        worker.recording = std::make_shared<net::Event>(*core_.deps.loop);
+        std::vector<storage::RecipientId> ids;
+        for (const LaneEntry& entry : parcel.entries) ids.push_back(entry.recipient);
+        host_.spawn("relay.taken", record_taken(shared_from_this(), worker.recording, job.item, job.message, job.target,
+                                                std::move(ids), std::move(settled)));
+        co_return std::nullopt;
+    }
+    auto staying = co_await record_outcome(core_, job.item, std::move(settled), job.message, id_);
     put_back(parcel, staying, job.item);
     co_return staying;
+}
+
+net::Task<void> Lane::record_taken(std::shared_ptr<Lane> self, std::shared_ptr<net::Event> done,
+                                   storage::QueueItem item, OutgoingMessagePtr message, Target target,
+                                   std::vector<storage::RecipientId> ids, std::vector<Settled> settled) {
+    const auto staying =
+        co_await record_outcome(self->core_, std::move(item), std::move(settled), std::move(message), self->id_);
+    static_cast<void>(staying);  // nobody: all were taken
+    self->let_go(target, ids);
+    done->set();
+}
+
+net::Task<void> Lane::wait_recorded(Worker& worker) {
+    if (!worker.recording) co_return;
+    co_await worker.recording->wait();
+    worker.recording.reset();
 }
 
 void Lane::put_back(const Parcel& parcel, const std::vector<Staying>& staying, const storage::QueueItem& item) {
@@ -410,7 +462,7 @@ net::Task<void> Lane::settle_overdue(std::shared_ptr<Lane> self, Parcel parcel) 
             one.after.stays_in_lane = true;
             one.after.cause = self->schedule_.cause(core.now());
         }
-        const auto staying = co_await record_outcome(core, job->item, std::move(settled), "", job->message, self->id_);
+        const auto staying = co_await record_outcome(core, job->item, std::move(settled), job->message, self->id_);
         for (const Staying& one : staying) std::erase(ids, one.id);
         self->put_back(parcel, staying, job->item);
     } else if (started == Started::cannot || (!job && job.error().code != Errc::not_found)) {

@@ -2,9 +2,11 @@
 /// relay/lane: one source and one site: carries out what relay/schedule decides, with workers that hold a connection
 /// each.
 ///
-/// A worker's life:   take a parcel, when the lane's window and rate allow it -> read and sign -> record the start
-///                    -> connect, or use the open connection where it serves the domain -> send, at most RCPTMAX
-///                    recipients a transaction -> let the lane learn -> record the outcome -> next parcel
+/// A worker's life:   take a parcel, when the lane's window and rate allow it -> record the start, and meanwhile read
+///                    and sign -> connect, or use the open connection where it serves the domain -> send, at most
+///                    RCPTMAX recipients a transaction, the octets behind the recorded start -> let the lane learn
+///                    -> record the outcome -> next parcel. Where all were taken, that is begun while it is recorded;
+///                    one outcome a worker at most is on its way to the disk.
 /// What the lane itself is the reason for (too fast, nobody reached) goes back to the head of its sender's queue: no
 /// attempt is used up. Entries whose time comes while the lane stands still are looked at all the same (survey): the
 /// sender hears of the delay, and of the end.
@@ -25,6 +27,8 @@ namespace posthouse::relay {
 class Lane;
 
 /// What a lane needs from the runner.
+class Lane;
+
 class LaneHost {
  public:
     virtual ~LaneHost() = default;
@@ -36,7 +40,11 @@ class LaneHost {
     virtual void reroute(const std::vector<storage::RecipientId>& ids) = 0;
     /// Lanes wait for connections that idle ones hold.
     virtual bool is_starved() const = 0;
+    /// Whether a worker of this lane, which began at `since`, is to give its place to another lane now.
+    virtual bool wants_place(const Lane& lane, Time since) const = 0;
     virtual net::Task<DomainPlanPtr> plan_of(std::uint32_t domain) = 0;
+    /// Runs beside all else, and is waited for at the end.
+    virtual void spawn(std::string_view name, net::Task<void> task) = 0;
 };
 
 struct LaneIdentity {
@@ -60,6 +68,8 @@ class Lane : public std::enable_shared_from_this<Lane> {
     std::size_t workers() const { return workers_; }
     std::size_t busy() const { return schedule_.busy(); }
     std::size_t waiting() const { return schedule_.queue().size(); }
+    /// Interactive mail waits here.
+    bool has_letters() const { return schedule_.queue().size(storage::QueueClass::interactive) > 0; }
     /// Whether one of these messages waits here. `queues` in order, also below.
     bool holds(std::span<const storage::QueueId> queues);
     /// Those of these messages that wait here are routed anew.
@@ -96,7 +106,8 @@ class Lane : public std::enable_shared_from_this<Lane> {
     LaneSchedule& schedule() { return schedule_; }
     const LaneSchedule& schedule() const { return schedule_; }
 
-    bool is_ready = false;          ///< the runner's: it stands in the line for workers
+    enum class Line : std::uint8_t { none, back, front };
+    Line stands_in = Line::none;    ///< the runner's: the line for workers; those with letters stand in the front one
     std::optional<Time> alarm_set;  ///< the runner's: when it is looked at again
     std::string written;            ///< the runner's: what the store knows
 
@@ -108,22 +119,29 @@ class Lane : public std::enable_shared_from_this<Lane> {
 
     net::Task<std::optional<Parcel>> take(Worker& worker);
     net::Task<void> carry(Worker& worker, const Parcel& parcel);
-    net::Task<std::vector<Staying>> attempt(Worker& worker, Job& job, const Parcel& parcel);
+    /// Who stays here of them. None: all were taken, and are let go when that is on disk.
+    net::Task<std::optional<std::vector<Staying>>> attempt(Worker& worker, Job& job, const Parcel& parcel,
+                                                           BeginningPtr beginning);
+    net::Task<std::vector<Staying>> put_off_unread(const Job& job);
     net::Task<void> take_lessons(const Job& job, std::vector<Settled>& settled);
     void let_go(const Target& target, const std::vector<storage::RecipientId>& ids);
     void reroute_others();
     void reroute_those(const std::function<bool(const LaneEntry&)>& wanted);
     const Target& target_of(const Parcel& parcel) const { return targets_[parcel.entries.front().target]; }
     std::uint16_t number_of(const Target& target);
-    net::Task<std::vector<Staying>> conclude(const Job& job, const Parcel& parcel, std::vector<Settled> settled,
-                                             Dialogue dialogue);
+    net::Task<std::optional<std::vector<Staying>>> conclude(Worker& worker, const Job& job, const Parcel& parcel,
+                                                            std::vector<Settled> settled);
+    static net::Task<void> record_taken(std::shared_ptr<Lane> self, std::shared_ptr<net::Event> done,
+                                        storage::QueueItem item, OutgoingMessagePtr message, Target target,
+                                        std::vector<storage::RecipientId> ids, std::vector<Settled> settled);
+    net::Task<void> wait_recorded(Worker& worker);
     std::vector<Staying> stay_all(const Parcel& parcel);
     void put_back(const Parcel& parcel, const std::vector<Staying>& staying, const storage::QueueItem& item);
     Destination destination(const Job& job) const;
     net::Task<std::optional<Verdict>> ensure_connection(Worker& worker, const Job& job, Dialogue& dialogue);
-    net::Task<std::vector<Settled>> send(Worker& worker, const Job& job, Dialogue& dialogue);
+    net::Task<std::vector<Settled>> send(Worker& worker, const Job& job, Dialogue& dialogue, BeginningPtr beginning);
     net::Task<std::vector<Settled>> send_some(Worker& worker, const Job& job, std::vector<std::size_t> which,
-                                              Dialogue& dialogue);
+                                              Dialogue& dialogue, BeginningPtr beginning);
     net::Task<void> close(Worker& worker);
 
     Core& core_;

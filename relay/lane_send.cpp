@@ -96,7 +96,7 @@ net::Task<void> Lane::close(Worker& worker) {
     worker.connection.reset();
 }
 
-net::Task<std::vector<Settled>> Lane::send(Worker& worker, const Job& job, Dialogue& dialogue) {
+net::Task<std::vector<Settled>> Lane::send(Worker& worker, const Job& job, Dialogue& dialogue, BeginningPtr beginning) {
     std::vector<Settled> out(job.recipients.size());
     std::vector<std::size_t> rest;
     for (std::size_t i = 0; i < out.size(); ++i) rest.push_back(i);
@@ -108,7 +108,7 @@ net::Task<std::vector<Settled>> Lane::send(Worker& worker, const Job& job, Dialo
         const std::size_t count = std::min(most, rest.size());
         std::vector<std::size_t> now(rest.begin(), rest.begin() + static_cast<std::ptrdiff_t>(count));
         rest.erase(rest.begin(), rest.begin() + static_cast<std::ptrdiff_t>(count));
-        auto settled = co_await send_some(worker, job, now, dialogue);
+        auto settled = co_await send_some(worker, job, now, dialogue, beginning);
         std::vector<std::size_t> again;
         for (std::size_t i = 0; i < now.size(); ++i) {
             if (settled[i].verdict.fate == Fate::again) again.push_back(now[i]);
@@ -138,9 +138,13 @@ net::Task<std::vector<Settled>> Lane::send(Worker& worker, const Job& job, Dialo
 }
 
 net::Task<std::vector<Settled>> Lane::send_some(Worker& worker, const Job& job, std::vector<std::size_t> which,
-                                                Dialogue& dialogue) {
+                                                Dialogue& dialogue, BeginningPtr beginning) {
     const Envelope envelope = make_envelope(job, which);
-    auto source = make_source(job.message, *core_.deps.pool, *core_.deps.loop);
+    if (which.size() > 1) dialogue.begin(which);
+    const auto make = [&] {
+        return behind(beginning, job.recipients, make_source(job.message, *core_.deps.pool, *core_.deps.loop));
+    };
+    auto source = make();
     const bool used = worker.connection->client().messages_sent() > 0;
     auto verdicts = co_await worker.connection->client().send(envelope, *source, dialogue);
     if (used && worker.connection->client().was_stale() && !core_.stopping.is_set()) {
@@ -149,7 +153,7 @@ net::Task<std::vector<Settled>> Lane::send_some(Worker& worker, const Job& job, 
         if (refused) {
             std::ranges::fill(verdicts, *refused);
         } else {
-            source = make_source(job.message, *core_.deps.pool, *core_.deps.loop);
+            source = make();
             verdicts = co_await worker.connection->client().send(envelope, *source, dialogue);
         }
     }

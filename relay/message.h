@@ -59,11 +59,18 @@ struct OutgoingMessage {
 };
 using OutgoingMessagePtr = std::shared_ptr<const OutgoingMessage>;
 
+/// What a message is signed with. All outlive the call.
+struct Signing {
+    const std::vector<storage::DkimKey>& known;  ///< as of the snapshot
+    KeyCache& keys;
+    const std::string& sealing_key;
+};
+
 /// Reads, edits the header as the way wants it, signs, and seals where `arc` wishes it. `reverse_path`, the sender's
 /// own, chooses the key where the From domain has none.
 Result<OutgoingMessagePtr> load_message(const storage::Snapshot& snapshot, storage::QueueId id,
-                                        std::string_view reverse_path, KeyCache& keys, const std::string& sealing_key,
-                                        Time now, const HeaderEdit& edit, const ArcWish& arc);
+                                        std::string_view reverse_path, const Signing& signing, Time now,
+                                        const HeaderEdit& edit, const ArcWish& arc);
 
 std::unique_ptr<MessageSource> make_source(OutgoingMessagePtr message, net::ThreadPool& pool, net::Loop& loop);
 

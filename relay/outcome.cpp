@@ -23,6 +23,7 @@ constexpr std::uint64_t kFullReturnOctetsMax = 10 * 1024 * 1024;  // RET=FULL be
 
 constexpr std::string_view kSuppressedClass = "suppressed";
 constexpr Milliseconds kRetryWithoutRoom{5 * 60'000};
+constexpr std::size_t kRowsACommit = 25;  // of a transaction for many: some milliseconds
 
 constexpr storage::NotifyBits bit(storage::Notify what) { return static_cast<storage::NotifyBits>(what); }
 
@@ -31,9 +32,13 @@ bool wants(storage::NotifyBits notify, storage::Notify what) {
     return (notify & bit(what)) != 0 && (notify & bit(storage::Notify::never)) == 0;
 }
 
+}  // namespace
+
 Time expiry(const RelayOptions& options, const storage::QueueItem& item) {
-    return item.expires == Time{} ? item.created + options.lifetime : item.expires;
+    return std::max(item.expires == Time{} ? item.created + options.lifetime : item.expires, options.give_up_from);
 }
+
+namespace {
 
 ReportedRecipient reported(const Settled& one, bool expired) {
     ReportedRecipient out;
@@ -64,14 +69,14 @@ bounce::Classification classify(const Settled& settled) {
 
 namespace {
 
-OutcomePlan::Row begin_row(const storage::QueueItem& item, const Settled& one, const std::string& dialogue) {
+OutcomePlan::Row begin_row(const storage::QueueItem& item, const Settled& one) {
     OutcomePlan::Row row;
     row.id = one.recipient.id;
     row.address = one.recipient.address;
     row.outcome.reply = one.verdict.reply;
     row.outcome.enhanced_code = one.verdict.enhanced;
     row.outcome.remote = one.remote;
-    row.outcome.dialogue = dialogue;
+    row.outcome.dialogue = one.dialogue;
     row.outcome.delay_told = one.recipient.delay_told;
     row.outcome.way = one.way;
     row.outcome.source = one.source;
@@ -94,8 +99,7 @@ OutcomePlan::Row begin_row(const storage::QueueItem& item, const Settled& one, c
 }  // namespace
 
 OutcomePlan plan_outcome(const RelayOptions& options, const std::string& hostname, const storage::QueueItem& item,
-                         const std::vector<Settled>& settled, const std::string& dialogue, storage::LaneId lane,
-                         Time now) {
+                         const std::vector<Settled>& settled, storage::LaneId lane, Time now) {
     OutcomePlan plan;
     Report base;
     base.hostname = hostname;
@@ -119,14 +123,14 @@ OutcomePlan plan_outcome(const RelayOptions& options, const std::string& hostnam
         delayed.recipients.push_back(reported(one, false));
     };
     for (const Settled& one : settled) {
-        OutcomePlan::Row row = begin_row(item, one, dialogue);
+        OutcomePlan::Row row = begin_row(item, one);
         const storage::NotifyBits notify = one.recipient.notify;
         const bool stays = one.after.stays_in_lane && !one.another_way;
         const bool put_off =
             stays || one.another_way || one.verdict.fate == Fate::deferred || one.verdict.fate == Fate::again;
         row.expired = put_off && now >= base.item.expires;
         const Time fault_since = one.recipient.fault_since == Time{} ? now : one.recipient.fault_since;
-        const bool in_time = now - fault_since < options.hold_max;
+        const bool in_time = now - fault_since < options.hold_max || now < options.give_up_from;
         const bool is_ours = one.fault && !one.another_way;
         const bool is_held = storage::raw(one.held_on) != 0 || (is_ours && in_time);
         if (one.verdict.fate == Fate::delivered) {
@@ -446,29 +450,41 @@ void put_off_failures(OutcomePlan& plan, Time until) {
     }
 }
 
-}  // namespace
-
-net::Task<std::vector<Staying>> record_outcome(Core& core, storage::QueueItem item, std::vector<Settled> settled,
-                                               std::string dialogue, OutgoingMessagePtr message, storage::LaneId lane) {
-    if (core.stopping.is_set()) {
-        // Ended by us, not by the remote: no reason to wait. It stays "sending", and the next start takes it up at
-        // once.
-        std::erase_if(settled, [](const Settled& one) {
-            const bool put_off =
-                one.verdict.fate == Fate::deferred || one.verdict.fate == Fate::again || one.another_way;
-            return put_off && !one.verdict.from_remote;
-        });
-        if (settled.empty()) co_return std::vector<Staying>();
+// Those who took it, in bites; whoever did not, and the reports, stay together.
+std::vector<OutcomePlan> split(OutcomePlan plan) {
+    std::vector<OutcomePlan> out;
+    const bool tells_success =
+        std::ranges::find(plan.reports, ReportKind::relayed, &Report::kind) != plan.reports.end();
+    if (plan.rows.size() <= kRowsACommit || tells_success) {
+        out.push_back(std::move(plan));
+        return out;
     }
-    OutcomePlan plan = plan_outcome(core.deps.options, core.deps.hostname, item, settled, dialogue, lane, core.now());
+    OutcomePlan rest;
+    rest.reports = std::move(plan.reports);
+    for (OutcomePlan::Row& row : plan.rows) {
+        if (row.outcome.state != storage::RecipientState::delivered) {
+            rest.rows.push_back(std::move(row));
+            continue;
+        }
+        if (out.empty() || out.back().rows.size() == kRowsACommit) out.emplace_back();
+        out.back().rows.push_back(std::move(row));
+    }
+    if (!rest.rows.empty()) out.push_back(std::move(rest));
+    return out;
+}
+
+// Tries until it is written. False where it need not be any more, or the server stops: then the rows stay "sending" and
+// are recovered at the next start.
+net::Task<bool> write_until_done(Core& core, const storage::QueueItem& item, OutcomePlan& plan,
+                                 OutgoingMessagePtr message) {
     Reporting reporting = Reporting::with;
     Milliseconds pause{1'000};
     for (;;) {
         const auto written = co_await write_once(core, item, plan, message, reporting);
-        if (written) break;
+        if (written) co_return true;
         const Error error = written.error();
-        if (error.code == Errc::not_found || error.code == Errc::conflict)
-            co_return std::vector<Staying>();  // cancelled or removed meanwhile
+        // Cancelled or removed meanwhile.
+        if (error.code == Errc::not_found || error.code == Errc::conflict) co_return false;
         log::error("relay", "the outcome of {} cannot be recorded: {}", storage::format_queue_id(item.id),
                    error.context);
         if (error.code == Errc::over_quota && reporting == Reporting::with) {
@@ -481,18 +497,41 @@ net::Task<std::vector<Staying>> record_outcome(Core& core, storage::QueueItem it
             reporting = Reporting::without;
             continue;
         }
-        if (core.stopping.is_set())
-            co_return std::vector<Staying>();  // the rows stay "sending" and are recovered at the next start
+        if (core.stopping.is_set()) co_return false;
         static_cast<void>(co_await net::sleep_for(*core.deps.loop, pause, &core.stopping));
         // Room on the disk comes back at any moment, and the outcome must not wait long for it.
         pause = std::min(pause * 2, Milliseconds(error.code == Errc::no_space ? 2'000 : 30'000));
     }
-    count(core, plan);
+}
+
+}  // namespace
+
+net::Task<std::vector<Staying>> record_outcome(Core& core, storage::QueueItem item, std::vector<Settled> settled,
+                                               OutgoingMessagePtr message, storage::LaneId lane) {
     std::vector<Staying> staying;
-    for (const OutcomePlan::Row& row : plan.rows) {
-        const bool waits = row.outcome.state == storage::RecipientState::waiting;
-        if (row.stays_in_lane && waits) staying.push_back(Staying{row.id, row.outcome.delay_told});
+    if (core.stopping.is_set()) {
+        // Ended by us, not by the remote: no reason to wait. It stays "sending", and the next start takes it up at
+        // once.
+        std::erase_if(settled, [](const Settled& one) {
+            const bool put_off =
+                one.verdict.fate == Fate::deferred || one.verdict.fate == Fate::again || one.another_way;
+            return put_off && !one.verdict.from_remote;
+        });
+        if (settled.empty()) co_return staying;
     }
+    auto plans = split(plan_outcome(core.deps.options, core.deps.hostname, item, settled, lane, core.now()));
+    // A job of many goes to the disk bite after bite, one of all at a time: what a single letter writes fits between.
+    const bool is_bulk = plans.size() > 1;
+    if (is_bulk) co_await core.bulk_writes.take(*core.deps.loop);
+    for (OutcomePlan& plan : plans) {
+        if (!co_await write_until_done(core, item, plan, message)) continue;
+        count(core, plan);
+        for (const OutcomePlan::Row& row : plan.rows) {
+            const bool waits = row.outcome.state == storage::RecipientState::waiting;
+            if (row.stays_in_lane && waits) staying.push_back(Staying{row.id, row.outcome.delay_told});
+        }
+    }
+    if (is_bulk) core.bulk_writes.give();
     co_return staying;
 }
 

@@ -32,6 +32,7 @@ struct Settled {
     Stage stage = Stage::transaction;
     Aftermath after;
     std::string remote;
+    std::string dialogue;        ///< as this recipient is told it
     bool dsn_passed_on = false;  ///< the next hop took over NOTIFY
     bool another_way = false;    ///< the route names a way that may do better: due at once, whatever was said
     std::optional<storage::IncidentKey> fault;  ///< it was refused for a fault of ours: held, not bounced
@@ -47,6 +48,9 @@ struct Settled {
     std::string provider;                       ///< as in Target
     Settled() = default;
 };
+
+/// When it is given up.
+Time expiry(const RelayOptions& options, const storage::QueueItem& item);
 
 /// What the verdict means (protocols/bounce). For plan_outcome, and for who schedules.
 bounce::Classification classify(const Settled& settled);
@@ -71,17 +75,16 @@ struct OutcomePlan {
     std::vector<Report> reports;  ///< one per kind at most; without original_header
 };
 OutcomePlan plan_outcome(const RelayOptions& options, const std::string& hostname, const storage::QueueItem& item,
-                         const std::vector<Settled>& settled, const std::string& dialogue, storage::LaneId lane,
-                         Time now);
+                         const std::vector<Settled>& settled, storage::LaneId lane, Time now);
 
-/// Writes the outcome of one attempt; goes on trying while the store cannot, until it could or the server stops.
-/// Gives back the recipients that stay in their lane.
+/// Writes the outcome of one attempt, that of many recipients in several commits; goes on trying while the store
+/// cannot, until it could or the server stops. Gives back the recipients that stay in their lane.
 struct Staying {
     storage::RecipientId id{};
     bool delay_told = false;
 };
 net::Task<std::vector<Staying>> record_outcome(Core& core, storage::QueueItem item, std::vector<Settled> settled,
-                                               std::string dialogue, OutgoingMessagePtr message, storage::LaneId lane);
+                                               OutgoingMessagePtr message, storage::LaneId lane);
 
 /// A report whose octets wait for their commit.
 struct StagedReport {

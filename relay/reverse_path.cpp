@@ -47,7 +47,11 @@ Result<std::string> choose_reverse_path(const storage::Snapshot& snapshot, const
                                         const std::vector<storage::QueueRecipient>& recipients,
                                         std::string_view return_path, std::string_view sealing_key, Time now) {
     TRY(const std::string domain, token_domain(snapshot, item, return_path));
-    if (domain.empty()) return reverse_path_for(item, return_path, mailauth::srs_keys(sealing_key), now);
+    if (domain.empty()) {
+        // The keys are made for those alone that may need them.
+        if (return_path.empty() && item.forwarded_by.empty()) return item.reverse_path;
+        return reverse_path_for(item, return_path, mailauth::srs_keys(sealing_key), now);
+    }
     mailauth::ReturnToken token;
     token.queue = static_cast<std::uint64_t>(storage::raw(item.id));
     if (recipients.size() == 1) token.recipient = mailauth::return_hash(recipients.front().address);

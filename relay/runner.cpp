@@ -14,7 +14,9 @@ namespace {
 
 constexpr std::chrono::milliseconds kLookAtLeastEvery{60'000};
 constexpr Milliseconds kKickLives{60'000};
-constexpr std::size_t kPlanningMax = 2'000;   // domains being looked up before more mail is taken from the disk
+constexpr std::size_t kPlanningMax = 2'000;  // domains being looked up before more mail is taken from the disk
+constexpr std::size_t kSettlersMax = 16;
+constexpr std::size_t kRoutedAtOnce = 64;
 constexpr std::size_t kUnroutedMax = 10'000;  // recipients of these, likewise; of new mail twice as many
 
 // Who takes turns with whom: the account or client that submitted it, else the sender's address.
@@ -118,7 +120,9 @@ net::Task<void> Runner::wait_for_work() {
     if (!alarms_.empty()) next = std::min(next, alarms_.begin()->first);
     if (!lanes_.empty()) next = std::min(next, upkeep_at_);
     next = std::min(next, watch_at_);
+    if (starved_) next = std::min(next, core_.places.next().value_or(next));
     const auto span = std::clamp<Milliseconds>(next - now, Milliseconds(1), kLookAtLeastEvery);
+    if (!is_full() && !wake_.is_set()) feed_.expect();
     const auto woken = co_await wake_.wait_for(span);
     if (!woken) co_return;  // time has come
 }
@@ -178,7 +182,7 @@ void Runner::arrive(Feed::Slice slice) {
         for (const LaneEntry& entry : parcel.entries) {
             unsent.suppressed.emplace(entry.recipient, slice.suppressed.at(entry.recipient));
         }
-        settle(std::move(parcel), Target(), unsent);
+        settle(std::move(parcel), Target(), std::make_shared<const Unsent>(std::move(unsent)));
     }
     std::vector<std::string> unknown;  // domains to ask the DNS for
     for (auto& [key, mail] : mails) {
@@ -212,20 +216,31 @@ void Runner::arrive(Feed::Slice slice) {
 net::Task<void> Runner::plan(std::string domain) {
     const DomainPlanPtr found = co_await find_plan(core_, domain);
     plans_.keep(found, core_.now());
-    const auto waiting = std::move(unplanned_[domain]);
+    auto waiting = std::move(unplanned_[domain]);
     unplanned_.erase(domain);
-    for (const Unrouted& one : waiting) {
-        unrouted_ -= one.recipients.size();
-        route(one, found.get());
-    }
-    tell_touched();
-    core_.unrouted.set(static_cast<std::int64_t>(unrouted_));
+    ++side_jobs_;
+    co_await route_all(std::move(waiting), found);
+    --side_jobs_;
     if (passed_over_ && unrouted_ < kUnroutedMax) {
         passed_over_ = false;
         feed_.rescan();
         wake();
     }
     if (is_quiet() || !feed_.is_exhausted()) wake();
+}
+
+// Thousands may have waited: others get a word in between.
+net::Task<void> Runner::route_all(std::vector<Unrouted> all, DomainPlanPtr plan) {
+    std::size_t routed = 0;
+    for (const Unrouted& one : all) {
+        unrouted_ -= one.recipients.size();
+        route(one, plan.get());
+        if (++routed % kRoutedAtOnce != 0) continue;
+        tell_touched();
+        static_cast<void>(co_await net::sleep_for(*core_.deps.loop, Milliseconds(0), nullptr));
+    }
+    tell_touched();
+    core_.unrouted.set(static_cast<std::int64_t>(unrouted_));
 }
 
 void Runner::route(const Unrouted& mail, const DomainPlan* plan) {
@@ -256,7 +271,7 @@ void Runner::route(const Unrouted& mail, const DomainPlan* plan) {
             // A way that cannot be read is the administrator's to mend; the mail waits and says why.
             Unsent unsent(Verdict(Fate::deferred, "4.3.5", "No way to send this: " + target.error().context));
             unsent.cause = storage::WaitCause::route;
-            settle(parcel_of(mail.item, recipient.id), Target(), unsent);
+            settle(parcel_of(mail.item, recipient.id), Target(), std::make_shared<const Unsent>(std::move(unsent)));
             continue;
         }
         if (target->is_mx()) target->provider = storage::provider_key(provider);
@@ -277,7 +292,8 @@ void Runner::route(const Unrouted& mail, const DomainPlan* plan) {
         if (asked && (kicked.empty() || kicked.back() != lane)) kicked.push_back(lane);
     }
     for (const auto& lane : kicked) lane->kick();
-    if (!refused.entries.empty()) settle(std::move(refused), refused_target, Unsent(*plan->refusal));
+    if (!refused.entries.empty())
+        settle(std::move(refused), refused_target, std::make_shared<const Unsent>(*plan->refusal));
     for (auto& [id, found] : stopped) {
         ++side_jobs_;
         tasks_.spawn("relay.stopped", hold_under(std::move(found.first), std::move(found.second)));
@@ -299,7 +315,7 @@ void Runner::refuse(const storage::Choice& choice, const storage::QueueItem& ite
                         : Verdict(Fate::deferred, "4.3.2", why_waiting(choice)));
     unsent.cause = !fails && choice.is_temporary ? storage::WaitCause::source : storage::WaitCause::route;
     if (!fails) unsent.until = choice.until;
-    settle(parcel_of(item, id), Target(), unsent);
+    settle(parcel_of(item, id), Target(), std::make_shared<const Unsent>(std::move(unsent)));
 }
 
 net::Task<void> Runner::hold_under(storage::Incident incident, std::vector<storage::RecipientId> ids) {
@@ -379,21 +395,33 @@ void Runner::tell_touched() {
     for (const auto& lane : std::exchange(touched_, {})) changed(lane);
 }
 
-void Runner::settle(Parcel parcel, const Target& target, const Unsent& unsent) {
+void Runner::settle(Parcel parcel, const Target& target, std::shared_ptr<const Unsent> unsent) {
     ++side_jobs_;
-    tasks_.spawn("relay.refused", settle_one(std::move(parcel), target, unsent));
+    settling_.push_back(Settling(std::move(parcel), target.way, std::move(unsent)));
+    if (settlers_ >= kSettlersMax) return;
+    ++settlers_;
+    tasks_.spawn("relay.refused", settle_some());
 }
 
-net::Task<void> Runner::settle_one(Parcel parcel, Target target, Unsent unsent) {
-    bool settled = true;
-    if (!core_.stopping.is_set()) settled = co_await settle_unsent(core_, parcel, unsent);
-    if (!settled) feed_.rescan();
-    --side_jobs_;
-    std::vector<storage::RecipientId> ids;
-    for (const LaneEntry& entry : parcel.entries) ids.push_back(entry.recipient);
-    core_.ways.released(target, ids.size());
-    released(ids);
+net::Task<void> Runner::settle_some() {
+    while (!settling_.empty()) {
+        const Settling one = std::move(settling_.front());
+        settling_.pop_front();
+        if (!core_.stopping.is_set()) co_await settle_one(one.parcel, *one.unsent);
+        --side_jobs_;
+        std::vector<storage::RecipientId> ids;
+        for (const LaneEntry& entry : one.parcel.entries) ids.push_back(entry.recipient);
+        Target target;
+        target.way = one.way;
+        core_.ways.released(target, ids.size());
+        released(ids);
+    }
+    --settlers_;
     if (is_quiet()) wake();
+}
+
+net::Task<void> Runner::settle_one(const Parcel& parcel, const Unsent& unsent) {
+    if (!co_await settle_unsent(core_, parcel, unsent)) feed_.rescan();
 }
 
 void Runner::reroute(const std::vector<storage::RecipientId>& ids) {
@@ -427,22 +455,20 @@ bool Runner::takes_kick(storage::QueueId queue, const std::string& domain) {
 // A lane that may want a worker stands in the line once; one that must wait is looked at again when its time comes.
 void Runner::changed(const std::shared_ptr<Lane>& lane) {
     const Time now = core_.now();
-    if (!lane->is_ready && lane->wants_worker(now)) {
-        lane->is_ready = true;
-        ready_.push_back(lane);
-    }
+    if (lane->wants_worker(now)) stand_in_line(lane);
     const auto alarm = lane->alarm(now);
     if (alarm && (!lane->alarm_set || *alarm < *lane->alarm_set || *lane->alarm_set <= now)) {
         lane->alarm_set = alarm;
         alarms_.emplace(*alarm, lane);
         wake_.set();  // the runner may sleep longer than that
     }
-    if (lane->is_ready) pump();
+    if (lane->stands_in != Lane::Line::none) pump();
     if (is_quiet()) wake_.set();
 }
 
 void Runner::ring_alarms() {
     const Time now = core_.now();
+    if (core_.places.age(now)) pump();
     while (!alarms_.empty() && alarms_.begin()->first <= now) {
         const auto lane = alarms_.begin()->second.lock();
         alarms_.erase(alarms_.begin());
@@ -452,28 +478,51 @@ void Runner::ring_alarms() {
     }
 }
 
+// One that gets letters while it stands in the back line leaves a mark there that no longer counts.
+void Runner::stand_in_line(const std::shared_ptr<Lane>& lane) {
+    const Lane::Line line = lane->has_letters() ? Lane::Line::front : Lane::Line::back;
+    if (lane->stands_in >= line) return;
+    lane->stands_in = line;
+    (line == Lane::Line::front ? ready_letters_ : ready_).push_back(lane);
+}
+
+std::shared_ptr<Lane> Runner::next_in_line(Time now) {
+    for (const Lane::Line line : {Lane::Line::front, Lane::Line::back}) {
+        const bool letters = line == Lane::Line::front;
+        auto& lanes = letters ? ready_letters_ : ready_;
+        while (!lanes.empty() && core_.places.has_room(letters)) {
+            auto lane = lanes.front().lock();
+            lanes.pop_front();
+            if (!lane || lane->stands_in != line) continue;
+            lane->stands_in = Lane::Line::none;
+            if (lane->wants_worker(now)) return lane;
+        }
+    }
+    return nullptr;
+}
+
+bool Runner::wants_place(const Lane& lane, Time since) const {
+    if (!ready_letters_.empty() && !lane.has_letters()) return true;
+    return starved_ && core_.places.turn_is_over(since, core_.now());
+}
+
 // Gives workers to lanes in turn.
 void Runner::pump() {
     if (core_.stopping.is_set()) return;
     const Time now = core_.now();
     // Chosen first, spawned after: a worker may begin to run, and change the line, at once.
     std::vector<std::shared_ptr<Lane>> chosen;
-    while (!ready_.empty() && core_.workers < core_.deps.options.connections_max) {
-        const auto lane = ready_.front().lock();
-        ready_.pop_front();
-        if (!lane) continue;
-        lane->is_ready = false;
-        if (!lane->wants_worker(now)) continue;
+    while (auto lane = next_in_line(now)) {
         lane->worker_comes();
-        ++core_.workers;
-        chosen.push_back(lane);
-        if (lane->wants_worker(now)) {
-            lane->is_ready = true;
-            ready_.push_back(lane);
-        }
+        core_.places.come();
+        if (lane->wants_worker(now)) stand_in_line(lane);
+        chosen.push_back(std::move(lane));
     }
-    const bool was_starved = std::exchange(starved_, !ready_.empty());
-    if (starved_ && !was_starved) release_idle();
+    const bool was_starved = std::exchange(starved_, !ready_.empty() || !ready_letters_.empty());
+    if (starved_ && !was_starved) {
+        release_idle();
+        wake_.set();  // who is slow is noticed by the runner
+    }
     for (auto& lane : chosen) tasks_.spawn("relay.lane", Lane::work(std::move(lane)));
 }
 
@@ -487,8 +536,8 @@ void Runner::released(const std::vector<storage::RecipientId>& ids) {
 }
 
 bool Runner::is_quiet() const {
-    if (!feed_.is_exhausted() || !unplanned_.empty() || side_jobs_ > 0 || !ready_.empty()) return false;
-    return core_.workers == core_.idle;
+    if (!feed_.is_exhausted() || !unplanned_.empty() || side_jobs_ > 0 || starved_) return false;
+    return core_.places.workers() == core_.idle;
 }
 
 }  // namespace posthouse::relay

@@ -6,7 +6,7 @@
 /// Wakes on: commits that touched the queue, the next due time, the turn of a lane, work that ended, wake().
 /// Threads: the loop's; store notices come from the commit thread and are posted.
 /// Limits: recipients_in_memory_max entries, connections_max workers, kPlanningMax domains being looked up, with
-/// kUnroutedMax recipients of theirs.
+/// kUnroutedMax recipients of theirs; kSettlersMax refusals at a time: a letter does not queue behind thousands.
 #include <deque>
 #include <map>
 #include <memory>
@@ -31,19 +31,29 @@ class Runner final : public LaneHost {
     void stop();
     net::Task<void> join();
     void wake();
+    /// On the commit thread: a commit brought something to send.
+    void committed() { feed_.committed(); }
     net::Task<void> drained();
 
     void released(const std::vector<storage::RecipientId>& ids) override;
     void reroute(const std::vector<storage::RecipientId>& ids) override;
     void changed(const std::shared_ptr<Lane>& lane) override;
     bool is_starved() const override { return starved_; }
+    bool wants_place(const Lane& lane, Time since) const override;
     net::Task<DomainPlanPtr> plan_of(std::uint32_t domain) override;
+    void spawn(std::string_view name, net::Task<void> task) override { tasks_.spawn(name, std::move(task)); }
 
  private:
     /// Recipients of one message at one domain, whose ways are not chosen yet.
     struct Unrouted {
         storage::QueueItem item;
         std::vector<storage::QueueRecipient> recipients;
+    };
+    /// What goes to nobody, until a settler comes round to it.
+    struct Settling {
+        Parcel parcel;
+        storage::Way way;  ///< that it was given to; without a name: none
+        std::shared_ptr<const Unsent> unsent;
     };
     /// Entries of which the store does not know yet why they wait.
     using Marks = std::vector<std::pair<std::shared_ptr<Lane>, std::vector<storage::RecipientId>>>;
@@ -57,12 +67,14 @@ class Runner final : public LaneHost {
     void arrive(Feed::Slice slice);
     void route(const Unrouted& mail, const DomainPlan* plan);
     net::Task<void> plan(std::string domain);
+    net::Task<void> route_all(std::vector<Unrouted> all, DomainPlanPtr plan);
     std::shared_ptr<Lane>& enter(const Target& target, const storage::QueueItem& item,
                                  const storage::QueueRecipient& recipient, const DomainPlan* plan);
     void tell_touched();
     void refuse(const storage::Choice& choice, const storage::QueueItem& item, storage::RecipientId id);
-    void settle(Parcel parcel, const Target& target, const Unsent& unsent);
-    net::Task<void> settle_one(Parcel parcel, Target target, Unsent unsent);
+    void settle(Parcel parcel, const Target& target, std::shared_ptr<const Unsent> unsent);
+    net::Task<void> settle_some();
+    net::Task<void> settle_one(const Parcel& parcel, const Unsent& unsent);
     net::Task<void> hold(storage::RecipientId id, std::string why);
     void kick(std::vector<storage::QueueId> queues);
     bool takes_kick(storage::QueueId queue, const std::string& domain);
@@ -70,6 +82,8 @@ class Runner final : public LaneHost {
     net::Task<void> watch();
     net::Task<void> check_addresses();
     std::shared_ptr<Lane>& lane_for(const Target& target, const DomainPlan* plan);
+    void stand_in_line(const std::shared_ptr<Lane>& lane);
+    std::shared_ptr<Lane> next_in_line(Time now);
     void pump();
     void release_idle();
     void ring_alarms();
@@ -97,7 +111,8 @@ class Runner final : public LaneHost {
     std::map<std::string, std::shared_ptr<Lane>> lanes_;
     std::unordered_map<std::string, storage::LaneRecord> learned_;  // of lanes that are not there, by key
     std::vector<std::shared_ptr<Lane>> touched_;                    // got entries that no worker was offered yet
-    std::deque<std::weak_ptr<Lane>> ready_;                         // want workers, in turn
+    std::deque<std::weak_ptr<Lane>> ready_;          // want workers, in turn
+    std::deque<std::weak_ptr<Lane>> ready_letters_;  // likewise those with letters, which go first
     std::multimap<Time, std::weak_ptr<Lane>> alarms_;
     std::unordered_set<storage::RecipientId> held_;
     /// Messages that somebody wants tried now, from the hand's stroke until they are in their lanes.
@@ -114,6 +129,8 @@ class Runner final : public LaneHost {
         bool operator==(const Rules&) const = default;
     };
     std::optional<Rules> rules_;
+    std::deque<Settling> settling_;
+    std::size_t settlers_ = 0;
     std::size_t side_jobs_ = 0;  // refusals and notices under way
     bool starved_ = false;
     bool writing_down_ = false;

@@ -14,6 +14,7 @@ namespace {
 struct Gate {
     std::mutex mutex;
     net::Loop* loop = nullptr;
+    Runner* runner = nullptr;  // lives as long as `loop` stands here
 };
 
 }  // namespace
@@ -22,6 +23,7 @@ struct Relay::Impl {
     explicit Impl(RelayDeps deps)
         : core(std::move(deps)), runner(core), upkeep(core), webhooks(core), gate(std::make_shared<Gate>()) {
         gate->loop = core.deps.loop;
+        gate->runner = &runner;
     }
     Core core;
     Runner runner;
@@ -35,12 +37,14 @@ Relay::Relay(RelayDeps deps) : impl_(std::make_shared<Impl>(std::move(deps))) {
     impl_->core.deps.store->subscribe([weak, gate = impl_->gate](const storage::CommitNotice& notice) {
         if (!notice.queue && !notice.catalog && !notice.external) return;
         const bool catalog = notice.catalog || notice.external;
+        const bool due = notice.due || catalog;
         const std::lock_guard lock(gate->mutex);
         if (gate->loop == nullptr) return;
-        gate->loop->post([weak, catalog] {
+        if (notice.due) gate->runner->committed();
+        gate->loop->post([weak, catalog, due] {
             const auto impl = weak.lock();
             if (!impl) return;
-            impl->runner.wake();
+            if (due) impl->runner.wake();
             impl->webhooks.wake(catalog);
         });
     });
@@ -52,6 +56,8 @@ Relay::~Relay() {
 }
 
 void Relay::start() {
+    RelayOptions& options = impl_->core.deps.options;
+    options.give_up_from = impl_->core.now() + options.patience_after_start;
     impl_->upkeep.start();
     impl_->webhooks.start();
     impl_->runner.start();

@@ -7,8 +7,8 @@
 ///            fairness, retry are its pure parts)
 ///   route    from the route table to a target;  mx  hosts of a domain;  connect  an open connection to a target
 ///   client   the SMTP dialogue;  message  the octets that go out, signed;  report  delivery reports (RFC 3464)
-/// Invariants  1. An attempt is recorded before its remote is dialled, its outcome as soon as the reply is read. A
-///                crash in between may send one copy twice; it never loses one.
+/// Invariants  1. An attempt is recorded before the first octet of its message leaves, its outcome as soon as the
+///                reply is read. A crash in between may send one copy twice; it never loses one.
 ///             2. A recipient's outcome and the report about it are one commit.
 ///             3. No report is ever made about a message with the null sender (RFC 5321 6.1).
 ///             4. What is held in memory is bounded (RelayOptions::recipients_in_memory_max); the rest stays on disk.
@@ -37,7 +37,10 @@ struct RelayOptions {
     std::uint16_t mx_port = 25;
     std::uint16_t sts_port = 443;                      ///< of MTA-STS policies (tests)
     std::size_t recipients_in_memory_max = 2'000'000;  ///< some 40 octets each while they wait in a lane
-    std::size_t connections_max = 100;
+    std::size_t connections_max = 100;  ///< at work at once (relay/places); the last fifth is for letters
+    std::size_t slow_max = 400;         ///< besides, who waits for a server that hangs
+    std::chrono::milliseconds patience{5'000};  ///< at one parcel for longer: that is hanging
+    std::chrono::milliseconds turn{1'000};      ///< of a worker while other lanes wait for a place
     std::size_t connections_per_lane_max = 20;  ///< a lane starts with 5 and learns what its site bears
     std::size_t messages_per_connection_max = 100;
     std::chrono::milliseconds idle{5'000};            ///< an open connection waits so long for its next message
@@ -45,6 +48,10 @@ struct RelayOptions {
     std::chrono::milliseconds stop_patience{10'000};  ///< after stop(): then connections are interrupted
     std::chrono::milliseconds delay_notice_after{4 * 3'600'000};
     std::chrono::milliseconds lifetime{5 * 24 * 3'600'000LL};  ///< where the queue row says none
+    /// So long after a start nothing is given up because its time is over: while we were down it was not tried, and the
+    /// net may come up after us.
+    std::chrono::milliseconds patience_after_start{3'600'000};
+    Time give_up_from{};  ///< set by start()
     /// What is refused for a fault of ours is kept so long; the setting incident.hold_hours goes before.
     std::chrono::milliseconds hold_max{72 * 3'600'000LL};
     /// After midnight UTC: then the TLS reports of the day before go out.

@@ -276,7 +276,8 @@ net::Task<bool> Webhooks::conclude(Post post, Result<int> answer) {
     const std::string said = answer ? fmt::format("{}", *answer) : answer.error().context;
     const Time now = core_.now();
     const Webhook& hook = post.hook;
-    const bool too_long = hook.failing_since != Time{} && now - hook.failing_since >= Milliseconds(post.give_up);
+    const bool too_long = hook.failing_since != Time{} && now - hook.failing_since >= Milliseconds(post.give_up) &&
+                          now >= core_.deps.options.give_up_from;
     const bool over = !taken && (too_long || (answer && *answer == 410));  // RFC 9110 15.5.11: gone, for good
     const Milliseconds wait = webhook_wait(hook.tries);
     // Whoever fell over is not met by all of us at once.

@@ -29,6 +29,7 @@ constexpr int kIdleRoundsToRelease = 5;
 void merge(CommitNotice& into, const CommitNotice& more) {
     into.catalog = into.catalog || more.catalog;
     into.queue = into.queue || more.queue;
+    into.due = into.due || more.due;
     for (const MailboxChange& change : more.mailboxes) {
         const auto known = std::ranges::find_if(into.mailboxes, [&](const MailboxChange& other) {
             return other.account == change.account && other.mailbox == change.mailbox;
@@ -219,7 +220,7 @@ Result<> Committer::transact(Batch& batch, CommitNotice& notice) {
     const bool syncs = unsynced_ || std::ranges::any_of(batch, is_synced);
     TRY_VOID(db_->sync_commits(syncs));
     // IMMEDIATE: a lock taken late could not be waited for once the transaction has read.
-    TRY_VOID(db_->exec("BEGIN IMMEDIATE"));
+    TRY_VOID(db_->query("BEGIN IMMEDIATE").run());
     std::size_t succeeded = 0;
     TRY_VOID(run_writes(batch, notice, succeeded));
     POSTHOUSE_FAIL_POINT("before-commit");
@@ -231,7 +232,7 @@ Result<> Committer::transact(Batch& batch, CommitNotice& notice) {
         writer_.in_doubt();
         return system_error(injected, "cannot commit");
     }
-    if (const Result<> committed = db_->exec("COMMIT"); !committed) {
+    if (const Result<> committed = db_->query("COMMIT").run(); !committed) {
         // Whether it reached the disk is unknown, its octets are never written over; unless the log had no room for it.
         if (committed.error().code != Errc::no_space || db_->damaged()) writer_.in_doubt();
         return committed;
@@ -352,7 +353,7 @@ void Committer::publish(const CommitNotice& notice) {
 
 Result<MessageId> Committer::next_message_id() {
     if (next_message_ == reserved_until_) {
-        TRY_VOID(db_->exec("BEGIN IMMEDIATE"));
+        TRY_VOID(db_->query("BEGIN IMMEDIATE").run());
         Query q = db_->query("UPDATE counters SET value = value + ?1 WHERE name = 'message' RETURNING value");
         TRY(const bool found, q.bind(kMessageIdBlock).row());
         if (!found) return Error(Errc::corrupt, "the counter of messages is missing");

@@ -32,8 +32,9 @@ struct WriteState {
     std::vector<MessageId> added;  ///< rows inserted by this write
     std::map<MessageId, std::int64_t> ref_changes;
     std::vector<QueueId> touched_items;  ///< may have become final
-    ReportTally tally;  ///< what its events add to the reports
+    ReportTally tally;                   ///< what its events add to the reports
     CommitNotice notice;
+    void queue_is_due() { notice.queue = notice.due = true; }
 
     bool is_added(MessageId message) const { return std::ranges::find(added, message) != added.end(); }
     void changed(AccountId account, MailboxId mailbox, ModSeq modseq) {

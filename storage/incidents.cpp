@@ -376,7 +376,7 @@ Result<> IncidentTx::release(std::span<const RecipientId> recipients, std::strin
         event.detail = why;
         TRY_VOID(write_event(context_of(tx_), event, {}));
     }
-    if (!rows.empty()) context_of(tx_).write->notice.queue = true;
+    if (!rows.empty()) context_of(tx_).write->queue_is_due();
     return {};
 }
 
@@ -403,7 +403,7 @@ Result<std::uint64_t> IncidentTx::clear(IncidentId id, std::string_view why) {
                                              describe(incident), why, all.size());
     log::warn("incident", "{}", sentence);
     TRY_VOID(tell(sentence));
-    context_of(tx_).write->notice.queue = true;
+    context_of(tx_).write->queue_is_due();
     return static_cast<std::uint64_t>(all.size());
 }
 

@@ -94,11 +94,11 @@ struct QueueItem {
     bool eight_bit = false;
     TlsWish tls = TlsWish::policy;
     std::optional<AccountId> account;
-    std::string client;           ///< name of the relay client that handed it in; "" where none did, or it is gone
+    std::string client;  ///< name of the relay client that handed it in; "" where none did, or it is gone
     std::optional<RelayClientId> client_id;  ///< the same; it may be gone
-    std::uint8_t mail_class = 0;  ///< 0 interactive 1 transactional 2 bulk
-    std::string forwarded_by;     ///< as in NewQueueItem
-    std::string stream;           ///< likewise
+    std::uint8_t mail_class = 0;             ///< 0 interactive 1 transactional 2 bulk
+    std::string forwarded_by;                ///< as in NewQueueItem
+    std::string stream;                      ///< likewise
     std::uint64_t size_octets = 0;
     Time created{};
     Time expires{};
@@ -148,6 +148,12 @@ struct LaneRecord {
     std::uint64_t spacing = 0;
     Time next{};  ///< when it may send again; the past: now
     Time updated{};
+};
+
+/// Whose attempt has begun, and how many there were before it.
+struct StartedRecipient {
+    RecipientId id{};
+    std::uint32_t attempts = 0;
 };
 
 /// What became of one attempt for one recipient.
@@ -204,7 +210,7 @@ class QueueTx : public QueueView {
  public:
     virtual Result<QueueId> add(MessageId message, const NewQueueItem& item, Time first_attempt) = 0;
     /// waiting -> sending, attempts + 1; gives back those that were still waiting.
-    virtual Result<std::vector<RecipientId>> start(std::span<const RecipientId> recipients) = 0;
+    virtual Result<std::vector<StartedRecipient>> start(std::span<const RecipientId> recipients) = 0;
     /// Records the outcome and its event; when all recipients of the item are final the item goes.
     virtual Result<> finish(RecipientId recipient, const Outcome& outcome) = 0;
     /// sending -> waiting at once, without an attempt counted (the lane stopped before it dialled).

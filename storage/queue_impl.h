@@ -34,7 +34,7 @@ class QueueImpl final : public QueueTx {
     Result<mime::MessageFacts> facts(QueueId id) const override;
 
     Result<QueueId> add(MessageId message, const NewQueueItem& item, Time first_attempt) override;
-    Result<std::vector<RecipientId>> start(std::span<const RecipientId> recipients) override;
+    Result<std::vector<StartedRecipient>> start(std::span<const RecipientId> recipients) override;
     Result<> finish(RecipientId recipient, const Outcome& outcome) override;
     Result<> give_back(std::span<const RecipientId> recipients, Time next_attempt) override;
     Result<> mark(std::span<const RecipientId> recipients, WaitCause cause, LaneId lane) override;
@@ -68,6 +68,7 @@ class QueueImpl final : public QueueTx {
     /// held under an incident -> waiting, but for an account's under review.
     Result<> let_try(const QueueItem& owner);
     void touch(QueueId id);
+    void note_touched(QueueId id);
 
     Context& context_;
     Connection& db_;

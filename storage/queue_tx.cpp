@@ -23,7 +23,11 @@ EventKind kind_of(RecipientState state) {
 }  // namespace
 
 void QueueImpl::touch(QueueId id) {
-    context_.write->notice.queue = true;
+    context_.write->queue_is_due();
+    note_touched(id);
+}
+
+void QueueImpl::note_touched(QueueId id) {
     std::vector<QueueId>& touched = context_.write->touched_items;
     if (std::ranges::find(touched, id) == touched.end()) touched.push_back(id);
 }
@@ -67,17 +71,19 @@ Result<QueueId> QueueImpl::insert(MessageId message, std::string_view message_id
         event.facts = &facts;
         TRY_VOID(write_event(context_, event, {}));
     }
-    context_.write->notice.queue = true;
+    context_.write->queue_is_due();
     return id;
 }
 
-Result<std::vector<RecipientId>> QueueImpl::start(std::span<const RecipientId> recipients) {
-    std::vector<RecipientId> started;
-    Query q = db_.query("UPDATE queue_recipients SET state = 1, attempts = attempts + 1 WHERE id = ?1 AND state = 0");
+Result<std::vector<StartedRecipient>> QueueImpl::start(std::span<const RecipientId> recipients) {
+    std::vector<StartedRecipient> started;
+    Query q = db_.query(
+        "UPDATE queue_recipients SET state = 1, attempts = attempts + 1 WHERE id = ?1 AND state = 0 "
+        "RETURNING attempts");
     for (const RecipientId id : recipients) {
         q.reset();
-        TRY_VOID(q.bind(id).run());
-        if (db_.changes() == 1) started.push_back(id);
+        TRY(const bool found, q.bind(id).row());
+        if (found) started.push_back(StartedRecipient{id, q.u32(0) - 1});
     }
     // No notice: taking up work is no news to the runner, which does it.
     return started;
@@ -124,7 +130,10 @@ Result<> QueueImpl::finish(RecipientId id, const Outcome& outcome) {
     event.accepted = owner.created;
     event.is_first_delay = before.last_class.empty();
     TRY_VOID(write_event(context_, event, {}));
-    touch(before.queue);
+    const bool is_over = outcome.state == RecipientState::delivered || outcome.state == RecipientState::failed;
+    context_.write->notice.queue = true;
+    context_.write->notice.due = context_.write->notice.due || !is_over;
+    note_touched(before.queue);
     return {};
 }
 
@@ -136,14 +145,14 @@ Result<> QueueImpl::give_back(std::span<const RecipientId> recipients, Time next
                 .bind(id, next_attempt)
                 .run());
     }
-    context_.write->notice.queue = true;
+    context_.write->queue_is_due();
     return {};
 }
 
 Result<std::uint64_t> QueueImpl::recover() {
     TRY_VOID(db_.query("UPDATE queue_recipients SET state = 0 WHERE state = 1").run());
     const std::int64_t count = db_.changes();
-    if (count > 0) context_.write->notice.queue = true;
+    if (count > 0) context_.write->queue_is_due();
     return static_cast<std::uint64_t>(count);
 }
 

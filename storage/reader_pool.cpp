@@ -55,12 +55,12 @@ Result<> ReaderPool::run(const std::function<void(const Snapshot&)>& fn) {
         ReaderPool& pool;
         std::unique_ptr<Connection>& connection;
         ~Lease() {
-            if (connection->in_transaction() && !connection->exec("ROLLBACK")) connection.reset();
+            if (connection->in_transaction() && !connection->query("ROLLBACK").run()) connection.reset();
             pool.give(std::move(connection));
         }
     };
     const Lease lease{*this, connection};
-    TRY_VOID(connection->exec("BEGIN"));
+    TRY_VOID(connection->query("BEGIN").run());
     // BEGIN alone takes no snapshot: the first read does, and it shall be now.
     TRY_VOID(connection->value("SELECT value FROM counters WHERE name = 'verify'"));
     const SnapshotImpl snapshot(*connection, segments_);

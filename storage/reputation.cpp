@@ -172,7 +172,7 @@ Result<std::vector<AddressCheck>> ReputationView::checks() const {
 ReputationTx::ReputationTx(Tx& tx) : ReputationView(tx), tx_(tx) {}
 
 Result<> ReputationTx::save(const Reputation& one) {
-    context_of(tx_).write->notice.queue = true;  // what waits may take another address now
+    context_of(tx_).write->queue_is_due();  // what waits may take another address now
     if (one.standing == Standing::healthy && one.score >= 100 && one.from_day + kEvidenceDays < day_of(tx_.now())) {
         return db_.query("DELETE FROM reputation WHERE source = ?1 AND provider = ?2")
             .bind(one.source, one.provider)

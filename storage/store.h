@@ -113,6 +113,7 @@ struct CommitNotice {
     std::vector<MailboxChange> mailboxes;
     bool catalog = false;
     bool queue = false;
+    bool due = false;       ///< some of the queue waits now that did not, or for another time
     bool external = false;  ///< another process wrote: anything may have changed
 };
 

@@ -106,7 +106,8 @@ Result<std::string> explain_return_path(Invocation& call, const storage::Way& wa
     TRY(const Settings settings, call.settings());
     const auto lookup = make_lookup(settings);
     if (!lookup) return out;
-    for (const ReturnPathFinding& found : check_return_path(**lookup, way, sender_domain, settings.hostname)) {
+    const auto wanted = return_path_records(way, sender_domain, settings.hostname);
+    for (const ReturnPathFinding& found : check_return_paths(**lookup, wanted, kDnsBudget)) {
         if (found.status == RecordStatus::good) continue;
         out += fmt::format("\n{} {}: {}", found.name, to_string(found.status), found.sentence);
     }

@@ -381,24 +381,32 @@ void check_dns(Invocation& call, const Settings& settings, Lookup& lookup, std::
 }
 
 // The envelope senders of ways: their own domains, and those that a service puts there.
-void check_return_paths(Invocation& call, const Settings& settings, Lookup& lookup, Checks& out) {
+void check_return_paths(Invocation& call, const Settings& settings, Lookup& lookup, std::chrono::milliseconds budget,
+                        Checks& out) {
     const auto store = call.store();
     if (!store) return;
     const auto ways =
         (*store)->read([](const storage::Snapshot& snapshot) { return storage::RouteView(snapshot).ways(); });
     const auto domains = (*store)->read([](const storage::Snapshot& snapshot) { return snapshot.catalog().domains(); });
     if (!ways || !domains) return;
+    std::vector<DnsRecord> wanted;
+    std::vector<std::string> names;  // of the ways, one a record
     for (const storage::Way& way : *ways) {
         for (const storage::Domain& domain : *domains) {
-            for (const ReturnPathFinding& found : check_return_path(lookup, way, domain.name, settings.hostname)) {
-                const Verdict verdict = found.status == RecordStatus::good      ? Verdict::good
-                                        : found.status == RecordStatus::unknown ? Verdict::skipped
-                                                                                : Verdict::warning;
-                out.push_back({fmt::format("return path of way {}: {}", way.name, found.name), verdict,
-                               verdict == Verdict::good ? "as it should be" : found.sentence});
-            }
+            const auto records = return_path_records(way, domain.name, settings.hostname);
+            wanted.insert(wanted.end(), records.begin(), records.end());
+            names.insert(names.end(), records.size(), way.name);
             if (!way.return_path.empty()) break;  // it is one for all of them
         }
+    }
+    const auto findings = check_return_paths(lookup, wanted, budget);
+    for (std::size_t i = 0; i < findings.size(); ++i) {
+        const ReturnPathFinding& found = findings[i];
+        const Verdict verdict = found.status == RecordStatus::good      ? Verdict::good
+                                : found.status == RecordStatus::unknown ? Verdict::skipped
+                                                                        : Verdict::warning;
+        out.push_back({fmt::format("return path of way {}: {}", names[i], found.name), verdict,
+                       verdict == Verdict::good ? "as it should be" : found.sentence});
     }
 }
 
@@ -429,7 +437,7 @@ void check_outside(Invocation& call, const Settings& settings, std::chrono::mill
     // One silence is long enough: then the records have a moment only.
     const bool answers = check_dnssec(**lookup, budget, out);
     check_dns(call, settings, **lookup, answers ? budget : budget / 5, out);
-    if (answers) check_return_paths(call, settings, **lookup, out);
+    if (answers) check_return_paths(call, settings, **lookup, budget, out);
 }
 
 // doctor

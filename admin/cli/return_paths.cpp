@@ -25,21 +25,38 @@ std::string without_final_dot(std::string name) {
     return ascii::to_lower(name);
 }
 
-ReturnPathFinding judge_cname(Lookup& lookup, const DnsRecord& wanted) {
+using Found = Result<std::vector<std::string>>;
+
+ReturnPathFinding judge_cname(const DnsRecord& wanted, const std::vector<std::string>& found) {
     ReturnPathFinding out;
-    out.name = fmt::format("{} CNAME", wanted.name);
-    const auto found = lookup.ask_cname(wanted.name);
-    if (!found) {
-        out.sentence = found.error().context;
-    } else if (found->empty()) {
+    if (found.empty()) {
         out.status = RecordStatus::missing;
         out.sentence = fmt::format("add it: {}", zone_line(wanted));
-    } else if (without_final_dot(found->front()) == without_final_dot(wanted.value)) {
+    } else if (without_final_dot(found.front()) == without_final_dot(wanted.value)) {
         out.status = RecordStatus::good;
     } else {
         out.status = RecordStatus::different;
-        out.sentence = fmt::format("it leads to {}; the service wants {}", found->front(), wanted.value);
+        out.sentence = fmt::format("it leads to {}; the service wants {}", found.front(), wanted.value);
     }
+    return out;
+}
+
+ReturnPathFinding judge_other(const DnsRecord& wanted, const std::vector<std::string>& found) {
+    ReturnPathFinding out;
+    RecordCheck check = judge_record(wanted, found);
+    // "10 feedback-smtp.{region}.amazonses.com (...)": that there is one is what can be told.
+    if (has_blanks(wanted.value) && !found.empty()) check.status = RecordStatus::good;
+    out.status = check.status;
+    if (check.status != RecordStatus::good) out.sentence = fmt::format("{}: {}", check.sentence, zone_line(wanted));
+    return out;
+}
+
+ReturnPathFinding judge(const DnsRecord& wanted, const Found& found) {
+    ReturnPathFinding out;
+    if (!found)
+        out.sentence = found.error().context;
+    else
+        out = wanted.type == "CNAME" ? judge_cname(wanted, *found) : judge_other(wanted, *found);
     return out;
 }
 
@@ -73,34 +90,23 @@ std::vector<DnsRecord> return_path_records(const storage::Way& way, const std::s
     return out;
 }
 
-std::vector<ReturnPathFinding> check_return_path(Lookup& lookup, const storage::Way& way,
-                                                 const std::string& sender_domain, const std::string& hostname) {
+std::vector<ReturnPathFinding> check_return_paths(Lookup& lookup, const std::vector<DnsRecord>& wanted,
+                                                  std::chrono::milliseconds budget) {
+    std::vector<Lookup::Question> questions;
+    for (const DnsRecord& one : wanted) {
+        if (!has_blanks(one.name)) questions.push_back({one.type, one.name});
+    }
+    const std::vector<Found> answers = lookup.ask_all(questions, budget);
     std::vector<ReturnPathFinding> out;
-    for (const DnsRecord& wanted : return_path_records(way, sender_domain, hostname)) {
-        if (has_blanks(wanted.name)) {
-            ReturnPathFinding& one = out.emplace_back();
-            one.name = fmt::format("{} {}", wanted.name, wanted.type);
-            one.sentence = "the service shows the name; compare it there";
-        } else if (wanted.type == "CNAME") {
-            out.push_back(judge_cname(lookup, wanted));
-        } else {
-            DnsRecord plain = wanted;
-            // "10 feedback-smtp.{region}.amazonses.com (...)": that there is one is what can be told.
-            const bool any = has_blanks(plain.value);
-            const auto found = lookup.ask(plain.type, plain.name);
-            ReturnPathFinding& one = out.emplace_back();
-            one.name = fmt::format("{} {}", plain.name, plain.type);
-            if (!found) {
-                one.sentence = found.error().context;
-                continue;
-            }
-            RecordCheck check = judge_record(plain, *found);
-            if (any && !found->empty()) check.status = RecordStatus::good;
-            one.status = check.status;
-            if (check.status != RecordStatus::good) {
-                one.sentence = fmt::format("{}: {}", check.sentence, zone_line(plain));
-            }
-        }
+    std::size_t next = 0;
+    for (const DnsRecord& one : wanted) {
+        ReturnPathFinding finding;
+        if (has_blanks(one.name))
+            finding.sentence = "the service shows the name; compare it there";
+        else
+            finding = judge(one, answers[next++]);
+        finding.name = fmt::format("{} {}", one.name, one.type);
+        out.push_back(std::move(finding));
     }
     return out;
 }

@@ -20,8 +20,9 @@ struct ReturnPathFinding {
 /// What the records are, before anything is asked. `sender_domain`: whose mail it is.
 std::vector<DnsRecord> return_path_records(const storage::Way& way, const std::string& sender_domain,
                                            const std::string& hostname);
-std::vector<ReturnPathFinding> check_return_path(Lookup& lookup, const storage::Way& way,
-                                                 const std::string& sender_domain, const std::string& hostname);
+/// One finding a record, in their order; all are asked for at once, and waited for no longer than `budget`.
+std::vector<ReturnPathFinding> check_return_paths(Lookup& lookup, const std::vector<DnsRecord>& wanted,
+                                                  std::chrono::milliseconds budget);
 /// "bounces.example.org", which comes from the way or from its service; "" where the sender's own domain stays.
 std::string return_path_domain(const storage::Way& way, const std::string& sender_domain);
 

@@ -20,11 +20,16 @@ class Lookup {
  public:
     static Result<std::unique_ptr<Lookup>> make(dns::ResolverOptions options);
 
-    /// MX ("10 mail.example.org."), TXT or A (with AAAA). Empty where there is none; an error where the DNS did not
-    /// say.
+    /// MX ("10 mail.example.org."), TXT, CNAME (where the name itself is an alias to) or A (with AAAA). Empty where
+    /// there is none; an error where the DNS did not say.
     Result<std::vector<std::string>> ask(const std::string& type, const std::string& name);
-    /// Where the name itself is an alias to.
-    Result<std::vector<std::string>> ask_cname(const std::string& name);
+    struct Question {
+        std::string type;
+        std::string name;
+    };
+    /// All of them at once: one answer a question, in their order. Errc::timeout where none came within `budget`.
+    std::vector<Result<std::vector<std::string>>> ask_all(const std::vector<Question>& questions,
+                                                          std::chrono::milliseconds budget);
     /// Names that an address points back to.
     Result<std::vector<std::string>> ask_ptr(const net::IpAddress& address);
     /// Whether DNSSEC can be had through these servers: without it there is no DANE. `unknown` after `budget`.

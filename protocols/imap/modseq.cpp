@@ -22,10 +22,10 @@ Result<std::vector<std::uint32_t>> numbers_of(const SequenceSet& set, std::size_
     return out;
 }
 
-// known-sequence-set and known-uid-set: no "*" (RFC 7162 7).
+// known-sequence-set and known-uid-set: no "*" (RFC 7162 7), and what a client knew before is no result of a search.
 Result<SequenceSet> take_known_set(Cursor& in, const Limits& limits) {
     TRY(SequenceSet set, take_sequence_set(in, limits));
-    if (set.has_star()) return bad("\"*\" is not allowed here");
+    if (set.has_star() || set.last_result) return bad("Numbers expected");
     return set;
 }
 

@@ -122,9 +122,14 @@ const NotifyGroup* NotifyProgram::selected() const {
     return at == groups.end() || at->events == 0 ? nullptr : &*at;
 }
 
-std::string_view notify_event_names() {
-    return "MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange MailboxMetadataChange "
-           "ServerMetadataChange";
+std::string notify_event_names(std::uint8_t without) {
+    std::string out;
+    for (const EventRow& row : kEvents) {
+        if ((row.event & without) != 0) continue;
+        if (!out.empty()) out += ' ';
+        out += row.name;
+    }
+    return out;
 }
 
 Result<NotifyProgram> take_notify(Cursor& in, const Limits& limits) {

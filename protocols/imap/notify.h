@@ -25,6 +25,7 @@ enum NotifyEvent : std::uint8_t {
     kServerMetadataChange = 64,
 };
 inline constexpr std::uint8_t kMessageEvents = kMessageNew | kMessageExpunge | kFlagChange;
+inline constexpr std::uint8_t kMetadataEvents = kMailboxMetadataChange | kServerMetadataChange;
 
 /// RFC 5465 6.
 enum class NotifyFilter { selected, selected_delayed, inboxes, personal, subscribed, subtree, mailboxes };
@@ -44,8 +45,8 @@ struct NotifyProgram {
     const NotifyGroup* selected() const;
 };
 
-/// What stands in BADEVENT: all events there are here.
-std::string_view notify_event_names();
+/// What stands in BADEVENT: all events there are here but those of `without`, bits of NotifyEvent.
+std::string notify_event_names(std::uint8_t without = 0);
 
 /// What follows "NOTIFY" and its SP; NONE is a program without groups. Errc::invalid: BAD. Errc::unsupported: an event
 /// that is not offered, NO [BADEVENT (...)].

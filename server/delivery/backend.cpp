@@ -13,6 +13,7 @@
 #include "protocols/policy/one_click.h"
 #include "server/auth/exchange.h"
 #include "server/delivery/client_login.h"
+#include "server/delivery/staged_sink.h"
 #include "server/delivery/suppressed.h"
 #include "server/delivery/wishes.h"
 #include "server/returns/late_report.h"
@@ -28,34 +29,6 @@ namespace {
 namespace wire = ::posthouse::smtp;
 
 constexpr std::size_t kLetterRecipientsMax = 50;  // more is no letter
-
-class StagedSink final : public smtp::BodySink {
- public:
-    explicit StagedSink(std::unique_ptr<storage::BodyWriter> writer) : writer_(std::move(writer)) {}
-    Result<> append(std::string_view octets) override { return writer_->append(octets); }
-    Result<smtp::SharedOctets> octets() override {
-        TRY(staged_, writer_->finish());
-        return smtp::SharedOctets(staged_, staged_->view());
-    }
-    // A body is written from its front to its end: what comes in between makes another one of it.
-    Result<> add_fields(std::string fields) override {
-        const std::string_view all = staged_->view();
-        const std::size_t first = std::min(all.find("\r\n") + 2, all.size());
-        TRY_VOID(writer_->append(all.substr(0, first)));
-        TRY_VOID(writer_->append(fields));
-        TRY_VOID(writer_->append(all.substr(first)));
-        TRY(staged_, writer_->finish());
-        return {};
-    }
-    Result<storage::StagedBodyPtr> finish() {
-        if (staged_) return std::move(staged_);
-        return writer_->finish();
-    }
-
- private:
-    std::unique_ptr<storage::BodyWriter> writer_;
-    storage::StagedBodyPtr staged_;
-};
 
 storage::TlsWish to_storage(smtp::TlsWish wish) {
     switch (wish) {
@@ -286,7 +259,7 @@ class StoreBackend final : public smtp::Backend {
 
     Result<> check_room(std::uint64_t octets) override { return store_.check_room(octets); }
 
-    std::unique_ptr<smtp::BodySink> begin_body() override { return std::make_unique<StagedSink>(store_.stage()); }
+    std::unique_ptr<smtp::BodySink> begin_body() override { return make_staged_sink(store_, pool_, loop_); }
 
     net::Task<Result<smtp::AcceptedMessage>> accept(std::unique_ptr<smtp::BodySink> body,
                                                     smtp::Envelope envelope) override {

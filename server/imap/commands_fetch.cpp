@@ -347,14 +347,22 @@ class Fetcher {
             wire::append_flags(out, source.system_flags, source.keywords,
                                source.recent ? wire::Recent::yes : wire::Recent::no);
         }
-        // Whose flags changed tells its mod-sequence too (RFC 7162 3.1).
-        if (message.tell_flags && session_.has(Enabled::condstore) && !program_.has("MODSEQ")) {
+        if (message.tell_flags && session_.has(Enabled::condstore)) tell_modseq(out, source);
+        out += ")\r\n";
+        co_return co_await session_.relieve();
+    }
+
+    // Whose flags changed tells its mod-sequence too, and its UID (RFC 7162 3.1, 3.2.4).
+    void tell_modseq(std::string& out, const wire::FetchSource& source) {
+        if (!program_.has("MODSEQ")) {
             out += " MODSEQ (";
             wire::append_number(out, source.modseq);
             out += ')';
         }
-        out += ")\r\n";
-        co_return co_await session_.relieve();
+        const Dialect dialect = session_.dialect(NumbersAre::message_numbers);
+        if (!dialect.uids || dialect.uidfetch || program_.has("UID")) return;
+        out += " UID ";
+        wire::append_number(out, source.uid);
     }
 
     void write_item(std::string& out, std::size_t index, const Message& message, const wire::FetchSource& source,
@@ -502,8 +510,9 @@ net::Task<Reply> fetch(Session& session, Cursor args, NumbersAre are) {
         keep_changed(session.selected(), *modifiers->changed_since, *numbers);
     }
     if (modifiers->vanished) {
-        const auto told = co_await tell_vanished(session, wire::resolve(*set, session.selected().uid_max()),
-                                                 *modifiers->changed_since);
+        // "*" reaches what was the last message once: an emptied mailbox has to tell that it is (RFC 7162 3.2.6).
+        const Uid star = session.selected().mailbox().uid_next - 1;
+        const auto told = co_await tell_vanished(session, wire::resolve(*set, star), *modifiers->changed_since);
         if (!told) co_return reply_for(told.error());
     }
     // UID FETCH tells the UID whether it was asked for or not (RFC 3501 6.4.8); UIDFETCH begins with it (RFC 9586).
@@ -540,6 +549,10 @@ net::Task<Result<>> tell_vanished(Session& session, std::vector<wire::SequenceSe
 }
 
 net::Task<Result<>> fetch_messages(Session& session, wire::FetchProgram program, std::vector<std::uint32_t> numbers) {
+    // What no command asked for bears both (RFC 7162 3.2.4).
+    const Dialect told_as = session.dialect(NumbersAre::message_numbers);
+    if (told_as.modseqs) wire::add_item(program, "MODSEQ", wire::Place::last);
+    if (told_as.modseqs && told_as.uids && !told_as.uidfetch) wire::add_item(program, "UID", wire::Place::first);
     Fetcher fetcher(session, std::move(program));
     co_return co_await fetcher.run(numbers);
 }

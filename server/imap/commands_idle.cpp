@@ -11,6 +11,16 @@ namespace wire = posthouse::imap;
 
 namespace {
 
+// A command in the place of DONE: the octets that follow it are no commands (reader.h, invariant 1).
+net::Task<Reply> refuse_literal(Session& session, std::uint64_t octets) {
+    if (octets > session.limits().swallow_octets_max) co_return Reply::hang_up("[TOOBIG] Command is too long");
+    const auto swallowed = co_await session.reader().swallow(octets);
+    if (!swallowed) co_return Reply::hang_up("");
+    const auto rest = co_await session.reader().finish_line();
+    if (!rest) co_return Reply::hang_up("");
+    co_return Reply::bad("DONE expected");
+}
+
 net::Task<Reply> on_idle(Session& session, Cursor args) {
     const auto end = wire::take_end(args);
     if (!end) co_return syntax(end.error());
@@ -26,9 +36,11 @@ net::Task<Reply> on_idle(Session& session, Cursor args) {
     const auto line = co_await session.stream().read_line(session.limits().line_octets_max);
     // The view ends with the next read; decide now.
     const bool done = line && ascii::equals_ci(*line, "DONE");
+    const auto literal = line && !done ? wire::literal_at_end(*line) : std::nullopt;
     co_await writer.stop();
     idling.add(-1);
     if (writer.mailbox_gone()) co_return Reply::hang_up(std::string(session.gone_reason()));
+    if (literal && !literal->synchronising) co_return co_await refuse_literal(session, literal->octets);
     if (line && !done) co_return Reply::bad("DONE expected");
     if (done) co_return Reply::ok("Idle completed");
     if (line.error().code == Errc::timeout) co_return Reply::hang_up("Idle for too long");

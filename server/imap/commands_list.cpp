@@ -197,7 +197,7 @@ net::Task<Reply> on_lsub(Session& session, Cursor args) {
         out = "LSUB (";
         if (!node.wanted)
             out += "\\Noselect";
-        else if (node.status != nullptr)
+        else if (node.status != nullptr && session.offers("SPECIAL-USE"))
             out += special_use_attribute(node.status->mailbox.special_use);
         out += ") \"/\" ";
         wire::append_mailbox(out, name, form);

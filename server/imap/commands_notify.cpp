@@ -4,6 +4,7 @@
 #include "protocols/imap/mailbox_name.h"
 #include "protocols/imap/notify.h"
 #include "server/imap/names.h"
+#include "server/imap/offered.h"
 #include "server/imap/session.h"
 
 namespace posthouse::server::imap {
@@ -24,10 +25,23 @@ void decode_names(wire::NotifyProgram& program, wire::NameForm form) {
     }
 }
 
+// The events of METADATA are none where it is not for this client, nor are the items of other extensions.
+Result<wire::NotifyProgram> take_program(const Session& session, Cursor args) {
+    TRY(wire::NotifyProgram program, wire::take_notify(args, session.limits()));
+    const wire::FetchModifiers none;
+    for (const wire::NotifyGroup& group : program.groups) {
+        const bool known = (group.events & wire::kMetadataEvents) == 0 || session.offers("METADATA");
+        if (!known) return Error(Errc::unsupported, "There is no such event here");
+        if (group.fetch) TRY_VOID(check_offered(session, *group.fetch, none));
+    }
+    return program;
+}
+
 net::Task<Reply> on_notify(Session& session, Cursor args) {
-    auto program = wire::take_notify(args, session.limits());
+    auto program = take_program(session, args);
     if (!program && program.error().code == Errc::unsupported) {
-        co_return Reply::no("BADEVENT (" + std::string(wire::notify_event_names()) + ")", program.error().context);
+        const std::uint8_t without = session.offers("METADATA") ? 0 : wire::kMetadataEvents;
+        co_return Reply::no("BADEVENT (" + wire::notify_event_names(without) + ")", program.error().context);
     }
     if (!program) co_return syntax(program.error());
     decode_names(*program, session.names());

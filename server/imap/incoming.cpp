@@ -173,7 +173,8 @@ net::Task<Result<>> Incoming::take_url(std::string_view url) {
     }
     const auto copied = co_await copy_part(mailbox, *parsed, *section);
     if (copied) co_return Result<>();
-    if (copied.error().code != Errc::not_found && copied.error().code != Errc::corrupt) co_return Error(copied.error());
+    const Errc why = copied.error().code;
+    if (why != Errc::not_found && why != Errc::denied && why != Errc::corrupt) co_return Error(copied.error());
     refuse_with(bad_url(url));
     co_return Result<>();
 }

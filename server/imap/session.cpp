@@ -213,8 +213,9 @@ Dialect Session::dialect(NumbersAre are) const {
     out.modseqs = has(Enabled::condstore);
     out.uidfetch = has(Enabled::uidonly);
     out.vanished = has(Enabled::qresync) || out.uidfetch;
-    // Who is told of removals by UID must be able to tell other changes by UID too (RFC 7162 3.2.10).
-    out.uids = out.uids || out.vanished;
+    // Who is told of removals by UID must be able to tell other changes by UID too (RFC 7162 3.2.10), and where QRESYNC
+    // may be had whoever knows mod-sequences (3.2.4).
+    out.uids = out.uids || out.vanished || (out.modseqs && offers("QRESYNC"));
     if (!has(Enabled::imap4rev2)) return out;
     // RFC 9051 E 12 and 21.
     out.uids = true;

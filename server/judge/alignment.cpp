@@ -85,8 +85,10 @@ class StoreAlignment final : public smtp::AlignmentCheck {
         for (WayFacts& way : ways_of(picture->routes, question, deps_.clock->now())) {
             const bool own_path = !way.return_path.empty() && !envelope.empty();
             Names names(*author, own_path ? way.return_path : envelope, way.key);
+            const bool later = way.later;
             auto verdict = co_await ask_about(std::move(names), std::move(way), picture);
-            if (verdict || !picture->refuse) continue;
+            // Said in the log when it is found out. It may never be needed, and is no reason to refuse what goes well.
+            if (verdict || !picture->refuse || later) continue;
             if (is_signed(question.octets) && co_await vouches(question, *author)) continue;
             refused_.add();
             co_return verdict;
@@ -153,6 +155,7 @@ class StoreAlignment final : public smtp::AlignmentCheck {
     }
 
     net::Task<void> ask(Names names, WayFacts way, PicturePtr picture, std::shared_ptr<net::Event> answered) {
+        const bool later = way.later;
         auto answer = co_await judge(names, std::move(way), std::move(picture));
         if (kept_.size() >= kAlignmentsMax) kept_.clear();
         Kept& place = kept_[names];
@@ -161,7 +164,9 @@ class StoreAlignment final : public smtp::AlignmentCheck {
         place.until = deps_.clock->now() + (refused ? kRefusalKept : kAlignmentKept);
         if (place.answer.what != mailauth::Foresight::passes) {
             weak_.add();
-            log::warn("submission", "mail from {}: {}", std::get<0>(names), place.answer.sentence);
+            log::warn("submission", "mail from {}{}: {}", std::get<0>(names),
+                      later ? fmt::format(", should it have to go by {}", std::get<2>(names)) : "",
+                      place.answer.sentence);
         }
         asking_.erase(names);
         answered->set();

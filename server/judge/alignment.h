@@ -3,6 +3,9 @@
 /// keys, the way that the route of each recipient takes (its addresses, its return-path domain, what the service behind
 /// it asks customers to put into SPF) and the DNS. Where neither our keys nor the way will do, the signatures that are
 /// in the message already are looked at: another server of the house may have signed it.
+/// Ways that the route names behind the one it takes now are judged too: where DMARC would fail by one of them, the log
+/// says so before the day on which the first way is refused (submission_dmarc_weak_total counts it), but the message is
+/// taken.
 /// An answer is kept for kAlignmentKept; the DNS failing, or taking longer than kAlignmentWaitMax, and ways of which
 /// nothing is known are in the sender's favour: a slow DNS holds no letter up, its answer counts for the next one.
 /// Setting "dmarc.submission": refuse or warn.

@@ -39,10 +39,33 @@ WayFacts facts_of(const storage::RoutePicture& picture, const storage::Way& way)
     return out;
 }
 
+void add_once(std::vector<WayFacts>& to, WayFacts one) {
+    if (std::ranges::find(to, one.key, &WayFacts::key) == to.end()) to.push_back(std::move(one));
+}
+
+// What else the route names, in its order: the mail goes there when `taken` is refused or does not work.
+std::vector<WayFacts> others_of(const storage::RoutePicture& picture, const storage::MailFacts& mail,
+                                const storage::Way& taken) {
+    std::vector<WayFacts> out;
+    const storage::Route* const route = storage::match_route(picture.routes, mail);
+    if (route == nullptr) return out;
+    for (const storage::Step& step : route->steps) {
+        for (const storage::Step::Share& share : step.shares) {
+            const auto way = storage::find_way(picture.ways, share.way);
+            if (!way || way->name == taken.name) continue;
+            if (way->kind == storage::WayKind::hold || way->kind == storage::WayKind::fail) continue;
+            out.push_back(facts_of(picture, *way));
+            out.back().later = true;
+        }
+    }
+    return out;
+}
+
 }  // namespace
 
 std::vector<WayFacts> ways_of(const storage::RoutePicture& picture, const smtp::AlignmentQuestion& question, Time now) {
     std::vector<WayFacts> out;
+    std::vector<WayFacts> later;
     std::size_t routed = 0;
     for (const std::string& recipient : question.recipients) {
         if (out.size() >= kWaysJudgedMax || ++routed > kRecipientsRouted) break;
@@ -53,8 +76,12 @@ std::vector<WayFacts> ways_of(const storage::RoutePicture& picture, const smtp::
         input.now = now;
         const storage::Choice choice = storage::choose_way(picture, input);
         if (choice.kind != storage::Choice::Kind::take) continue;
-        WayFacts facts = facts_of(picture, choice.way);
-        if (std::ranges::find(out, facts.key, &WayFacts::key) == out.end()) out.push_back(std::move(facts));
+        add_once(out, facts_of(picture, choice.way));
+        if (later.size() >= kWaysJudgedMax) continue;
+        for (WayFacts& other : others_of(picture, input.mail, choice.way)) add_once(later, std::move(other));
+    }
+    for (WayFacts& other : later) {
+        if (out.size() < kWaysJudgedMax) add_once(out, std::move(other));
     }
     return out;
 }

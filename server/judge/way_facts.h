@@ -19,9 +19,11 @@ struct WayFacts {
     std::string spf_include;                ///< a service that asks for this in SPF; "" where it is not known
     std::string return_path;                ///< domain of the reverse-path; "" for the sender's own
     std::string sends = "this server";      ///< for the sentence
+    bool later = false;                     ///< it takes the mail only where the ways before it do not
 };
 
-/// Each way once. Held and refused mail takes none.
+/// Each way once: those that it takes now, and behind them those that its routes name besides. Held and refused mail
+/// takes none.
 std::vector<WayFacts> ways_of(const storage::RoutePicture& picture, const smtp::AlignmentQuestion& question, Time now);
 
 }  // namespace posthouse::server

@@ -113,7 +113,7 @@ class BodySink {
     /// Ends the appending, once: the message as it came in.
     virtual Result<SharedOctets> octets() = 0;
     /// After octets(): puts whole header fields behind the first one, which is ours (Return-Path).
-    virtual Result<> add_fields(std::string fields) = 0;
+    virtual net::Task<Result<>> add_fields(std::string fields) = 0;
 };
 
 struct AcceptedMessage {

@@ -164,7 +164,7 @@ net::Task<std::optional<wire::Reply>> Session::check_outside_sender() {
     about.sender_proven = verdict.sender_proven;
     if (!verdict.summary.empty()) about.received_detail += "; " + verdict.summary;
     if (!verdict.field.empty()) {
-        const auto added = transaction_->intake->sink().add_fields(std::move(verdict.field));
+        const auto added = co_await transaction_->intake->sink().add_fields(std::move(verdict.field));
         if (!added) co_return reply_for(added.error());
     }
     co_return std::nullopt;

@@ -47,11 +47,14 @@ Result<> check_items(Picture& picture) {
 
 Result<> check_recipients(Picture& picture) {
     Query q = picture.db.query(
-        "SELECT r.id, r.queue, r.address, r.state, i.id IS NULL, r.state = 0 AND r.next_attempt_ms > i.expires_ms + ?2 "
+        "SELECT r.id, r.queue, r.address, r.state, i.id IS NULL, "
+        "r.state = 0 AND r.next_attempt_ms > max(i.expires_ms, ?3) + ?2 "
         "FROM queue_recipients r LEFT JOIN queue_items i ON i.id = r.queue "
-        "WHERE i.id IS NULL OR r.state NOT BETWEEN 0 AND ?1 OR (r.state = 0 AND r.next_attempt_ms > i.expires_ms + ?2) "
+        "WHERE i.id IS NULL OR r.state NOT BETWEEN 0 AND ?1 "
+        "OR (r.state = 0 AND r.next_attempt_ms > max(i.expires_ms, ?3) + ?2) "
         "OR ((r.address = '' OR r.domain = '') AND r.state IN (0, 1))");
-    q.bind(kStateMax, kWaitSlackMs);
+    // What is over may be tried once more: after a start nothing is given up at once.
+    q.bind(kStateMax, kWaitSlackMs, to_unix_ms(system_clock().now()));
     for (;;) {
         TRY(const bool more, q.row());
         if (!more) return {};

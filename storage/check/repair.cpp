@@ -169,7 +169,7 @@ Result<> repair_recipient_state(Repairer&, Tx& tx, const Targets& targets) {
                      .bind(target.a)
                      .run());
     }
-    context_of(tx).write->notice.queue = true;
+    context_of(tx).write->queue_is_due();
     return {};
 }
 
@@ -182,7 +182,7 @@ Result<> repair_recipient_address(Repairer&, Tx& tx, const Targets& targets) {
                      .bind(target.a)
                      .run());
     }
-    context_of(tx).write->notice.queue = true;
+    context_of(tx).write->queue_is_due();
     return {};
 }
 
@@ -195,7 +195,7 @@ Result<> repair_recipient_waits(Repairer&, Tx& tx, const Targets& targets) {
                      .bind(target.a, tx.now())
                      .run());
     }
-    context_of(tx).write->notice.queue = true;
+    context_of(tx).write->queue_is_due();
     return {};
 }
 

@@ -335,7 +335,7 @@ Result<> drop_queue_item(Repairer& repairer, Tx& tx, std::int64_t item, std::str
     TRY_VOID(context.db.query("DELETE FROM queue_recipients WHERE queue = ?1").bind(item).run());
     TRY_VOID(context.db.query("DELETE FROM queue_items WHERE id = ?1").bind(item).run());
     change_refs(context, message, -1);
-    context.write->notice.queue = true;
+    context.write->queue_is_due();
     return {};
 }
 

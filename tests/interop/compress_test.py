@@ -9,7 +9,7 @@ import sys
 import zlib
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from house import House  # noqa: E402
+from house import house  # noqa: E402
 
 LARGE = b"Subject: large\r\n\r\n" + b"\r\n".join(os.urandom(30).hex().encode() for _ in range(40_000)) + b"\r\n"
 BOMB_OCTETS = 64 * 1024 * 1024
@@ -50,9 +50,7 @@ def resident_kib(pid):
 
 
 def main():
-    home = House()
-    try:
-        home.start()
+    with house() as home:
         client = Client(home)
         assert b"NO [COMPRESSIONACTIVE]" in client.command("a1", "COMPRESS DEFLATE")
         client.send(b"a2 APPEND INBOX {%d+}\r\n" % len(LARGE) + LARGE + b"\r\na3 SELECT INBOX\r\na4 NOOP\r\n")
@@ -81,8 +79,6 @@ def main():
         bomber.socket.sendall(b"\xff" * 1000)
         assert b"b1 OK" in client.command("b1", "NOOP")
         print(f"compressed: {len(LARGE)} octets both ways, news in IDLE, a bomb of {BOMB_OCTETS} octets from {len(packed)}")
-    finally:
-        home.remove()
 
 
 main()

@@ -18,7 +18,7 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from house import House  # noqa: E402
+from house import house  # noqa: E402
 
 BOXES = ("INBOX", "Work", "Old")
 FLAGS = ("\\Seen", "\\Flagged", "\\Answered", "\\Deleted", "\\Draft", "$Label1", "$Label2", "Weird")
@@ -420,15 +420,12 @@ def main():
     parser.add_argument("--kills", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
     wanted = parser.parse_args()
-    home = House()
     try:
-        home.start()
-        asyncio.run(run(home, wanted))
-    except Broken as broken:
-        print(f"seed {wanted.seed}: {broken}\n{home.log()[-2000:]}")
-        sys.exit(1)
-    finally:
-        home.remove()
+        with house() as home:
+            asyncio.run(run(home, wanted))
+    except Broken:
+        print(f"seed {wanted.seed}")
+        raise
 
 
 main()

@@ -12,7 +12,7 @@ import re
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from house import House  # noqa: E402
+from house import house  # noqa: E402
 
 BOX = "Sync"
 FLAGS = ("\\Seen", "\\Flagged", "\\Answered", "$Label1", "$Label2")
@@ -124,10 +124,8 @@ def main():
     wanted = parser.parse_args()
     generator = random.Random(wanted.seed)
     random.seed(wanted.seed)
-    home = House()
     kills = 0
-    try:
-        home.start()
+    with house() as home:
         writer = Client(home)
         writer.command(f"CREATE {BOX}")
         writer.command(f"SELECT {BOX}")
@@ -149,8 +147,6 @@ def main():
             assert away.flags == full.flags, f"round {number}: {away.flags} is not {full.flags}"
             assert away.modseqs == full.modseqs and away.modseq == full.modseq, f"round {number}: mod-sequences differ"
         print(f"{wanted.rounds} times away, {kills} kills: each time what was told made the mailbox whole")
-    finally:
-        home.remove()
 
 
 main()

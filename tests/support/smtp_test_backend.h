@@ -23,8 +23,8 @@ class SmtpTestBackend final : public server::smtp::Backend {
 
     std::map<std::string, std::string> accounts{{"alice@home.example", "secret"}, {"bob@home.example", "secret2"}};
     std::vector<Message> messages;
-    Result<> accept_result;  ///< what accept() says
-    Result<> room_result;    ///< what check_room() says
+    Result<> accept_result;                        ///< what accept() says
+    Result<> room_result;                          ///< what check_room() says
     std::optional<server::smtp::Login> neighbour;  ///< whom client_at() knows
 
     net::Task<Result<server::smtp::RecipientKind>> lookup_recipient(posthouse::smtp::Path recipient,
@@ -113,9 +113,9 @@ class SmtpTestBackend final : public server::smtp::Backend {
             const auto copy = std::make_shared<std::string>(text);
             return server::smtp::SharedOctets(copy, *copy);
         }
-        Result<> add_fields(std::string fields) override {
+        net::Task<Result<>> add_fields(std::string fields) override {
             text.insert(text.find("\r\n") + 2, fields);
-            return {};
+            co_return Result<>();
         }
     };
 };

@@ -2,7 +2,7 @@
 // by one (--coverage DIRECTORY).
 // Set-up:      @account address password    @set clear_login=no    @set tls=yes    @set peer=192.0.2.9
 //              @set idle_keepalive_ms=50    @set message_octets_max=3000
-//              @set notify_mailboxes_max=8
+//              @set notify_mailboxes_max=8  @set sessions_max=3
 //              @message mailbox text with \r\n escapes      (delivered to the first account)
 //              @switch off|on capability everyone|ADDRESS [part of the client's ID name]
 // In place:    @deliver mailbox text        @expunge mailbox uid    @flag mailbox uid   (another session's \Flagged)
@@ -45,6 +45,8 @@ class ImapWorld final : public World {
         }
         const std::string strangers = transcript.setting("strangers_max", "");
         if (!strangers.empty()) host_.deps.limits.strangers_max = std::stoull(strangers);
+        const std::string sessions = transcript.setting("sessions_max", "");
+        if (!sessions.empty()) host_.deps.limits.sessions_per_account_max = std::stoull(sessions);
         peer_ = must(net::IpAddress::parse(transcript.setting("peer", "127.0.0.1")));
         for (const Directive& directive : transcript.setup) {
             if (directive.name == "account") {
@@ -195,6 +197,7 @@ int check_coverage(const std::string& directory) {
         }
     }
     for (const auto& extension : server::imap::extensions()) want_capabilities(extension.capability);
+    want_capabilities("APPENDLIMIT LOGINDISABLED");
     for (const std::string_view name : kHardCases) want("", name);
     for (const auto& item : imap::fetch_items()) want("FETCH:", item.name);
     for (const auto& key : imap::search_keys()) want("SEARCH:", key.name);

@@ -5,9 +5,11 @@
 #include <chrono>
 #include <fstream>
 #include <sstream>
+#include <utility>
 
 #include "protocols/base/ascii.h"
 #include "protocols/base/log.h"
+#include "protocols/net/deflate.h"
 
 namespace posthouse::test {
 
@@ -104,7 +106,7 @@ class Player {
         switch (step.kind) {
             case Step::Kind::client: {
                 CO_TRY(Connection * to, co_await connection(step.connection));
-                const std::string line = step.text + "\r\n";
+                const std::string line = filled(step.text) + "\r\n";
                 co_return co_await to->stream.write(line);
             }
             case Step::Kind::skip: {
@@ -120,7 +122,7 @@ class Player {
 
     net::Task<Result<>> expect(const Step& step) {
         CO_TRY(Connection * from, co_await connection(step.connection));
-        std::string wanted = step.text;
+        std::string wanted = filled(step.text);
         // "250-*...": all lines of one reply.
         const bool whole_reply = wanted.size() > 7 && wanted.ends_with("*...") && wanted[3] == '-';
         if (whole_reply) wanted.resize(wanted.size() - 3);
@@ -135,6 +137,7 @@ class Player {
             std::string pattern = wanted;
             if (last) pattern[3] = ' ';
             if (matches(pattern, *line)) {
+                if (!keeping_.empty()) kept_[std::exchange(keeping_, "")] = kept_of(pattern, *line);
                 if (whole_reply && !last) continue;
                 co_return Result<>();
             }
@@ -150,12 +153,23 @@ class Player {
 
     net::Task<Result<>> direct(const Directive& directive) {
         if (directive.name == "raw") {
-            CO_TRY(std::string octets, unescape(directive.rest));
+            const std::string text = filled(directive.rest);
+            CO_TRY(std::string octets, unescape(text));
             co_return co_await send(std::move(octets));
         }
         if (directive.name == "literal") {
             std::string octets(static_cast<std::size_t>(ascii::parse_number(directive.rest).value_or(0)), 'x');
             co_return co_await send(std::move(octets));
+        }
+        if (directive.name == "compress") {
+            CO_TRY(Connection * to, co_await connection(current_));
+            to->stream.replace(net::deflated(to->stream.release()));
+            co_return Result<>();
+        }
+        if (directive.name == "keep") {
+            keeping_ = directive.arguments.empty() ? "" : directive.arguments.front();
+            if (keeping_.empty()) co_return Error(Errc::invalid, "@keep takes a name");
+            co_return Result<>();
         }
         if (directive.name == "repeat") co_return co_await repeat(directive);
         if (directive.name == "closed") co_return co_await expect_end();
@@ -190,8 +204,29 @@ class Player {
         co_return Result<>();
     }
 
+    // The text with what was kept in the places of its names.
+    std::string filled(std::string text) const {
+        for (const auto& [name, value] : kept_) {
+            const std::string place = "<" + name + ">";
+            for (std::size_t at = text.find(place); at != std::string::npos; at = text.find(place, at + value.size())) {
+                text.replace(at, place.size(), value);
+            }
+        }
+        return text;
+    }
+    // What the first '*' stands for: up to the octet that follows it in the pattern.
+    static std::string kept_of(std::string_view pattern, std::string_view line) {
+        // The '*' that a line of IMAP begins with stands for itself.
+        const std::size_t star = pattern.find('*', pattern.starts_with("* ") ? 1 : 0);
+        if (star == std::string_view::npos) return "";
+        const std::string_view rest = line.substr(star);
+        return std::string(star + 1 < pattern.size() ? rest.substr(0, rest.find(pattern[star + 1])) : rest);
+    }
+
     const Transcript& transcript_;
     World& world_;
+    std::map<std::string, std::string> kept_;
+    std::string keeping_;
     std::map<int, std::unique_ptr<Connection>> connections_;
     int current_ = 1;
     bool skipping_ = false;

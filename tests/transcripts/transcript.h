@@ -13,6 +13,8 @@
 ///   @repeat N text                  the line text, N times (with CRLF, # becomes 1..N), in one write
 ///   @literal N                      N octets "x" on the connection used last
 ///   @closed                         the server closes; nothing more comes
+///   @compress                      both ways on the connection used last (RFC 4978)
+///   @keep NAME                      what the first '*' of the next S: line stands for; "<NAME>" is it from there on
 ///   @hangup                         the client closes the connection used last
 ///   @anything else                  handed to the World of the runner, in its place
 ///

@@ -1,6 +1,7 @@
 posthouse_unit_test(NAME admin
-  SOURCES admin/cli/dkim_rotation_test.cpp admin/cli/output_test.cpp admin/cli/progress_test.cpp admin/dns/records_test.cpp
-  USES admin_cli admin_dns)
+  SOURCES admin/cli/dkim_rotation_test.cpp admin/cli/output_test.cpp admin/cli/progress_test.cpp admin/dns/lookup_test.cpp
+          admin/dns/records_test.cpp
+  USES admin_cli admin_dns test_support)
 posthouse_unit_test(NAME admin_reports
   SOURCES admin/reports/tls_report_test.cpp
   USES admin_reports storage)

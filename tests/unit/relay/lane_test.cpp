@@ -1,5 +1,8 @@
 // Lanes at work: what waits in them, what a restart remembers, and the whole relay against stand-in sites.
 #include <algorithm>
+#include <atomic>
+#include <future>
+#include <thread>
 
 #include "relay/feed.h"
 #include "storage/routes.h"
@@ -225,6 +228,70 @@ TEST_CASE("a restart remembers how fast a site may be sent to") {
     REQUIRE(lanes(house).size() == 1);
     CHECK(lanes(house)[0].state == "slowed");
     CHECK(lanes(house)[0].learned_rate_milli >= learned);
+}
+
+// A message is on disk, and the commit thread stands still behind its commit until it is let go.
+struct Stalled {
+    Stalled() {
+        house.settle();
+        house.store->subscribe([this](const storage::CommitNotice& notice) {
+            if (!notice.due || !stalls.exchange(false)) return;
+            reached.set_value();
+            let_go.get_future().wait();
+        });
+        submitter = std::thread([this] { id = house.submit({"bob@b.example"}); });
+        reached.get_future().wait();
+    }
+    ~Stalled() {
+        if (submitter.joinable()) submitter.join();
+    }
+    void poll_until_data() {
+        while (house.remote.count("DATA") == 0) house.loop.poll();
+        for (int i = 0; i < 200; ++i) house.loop.poll();
+    }
+    void resume() {
+        let_go.set_value();
+        submitter.join();
+        house.settle();
+    }
+    House house;
+    std::atomic<bool> stalls = true;
+    std::promise<void> reached;
+    std::promise<void> let_go;
+    storage::QueueId id{};
+    std::thread submitter;
+};
+
+TEST_CASE("the remote is spoken to while the start is recorded, but no message leaves before") {
+    Stalled one;
+    one.poll_until_data();
+    CHECK(one.house.remote.messages.empty());
+    one.resume();
+    CHECK(one.house.remote.messages.size() == 1);
+    CHECK(one.house.events(one.id, EventKind::delivered) == 1);
+}
+
+TEST_CASE("held at the last moment: nothing is handed over, and nothing is counted") {
+    Stalled one;
+    std::thread admin([&] {
+        CHECK(one.house.store->write({}, [](storage::Tx& tx) -> Result<> {
+            TRY(const auto all, tx.queue().list(storage::QueueId{}, 1));
+            return tx.queue().hold(all.at(0).id);
+        }));
+    });
+    while (one.house.store->statistics().pending == 0) std::this_thread::yield();
+    one.poll_until_data();  // its start is recorded behind the hold
+    one.resume();
+    admin.join();
+    CHECK(one.house.remote.messages.empty());
+    const auto rows =
+        one.house.store->read([&](const storage::Snapshot& s) { return s.queue().recipients(one.id); }).value();
+    CHECK(rows.front().state == storage::RecipientState::held);
+    CHECK(rows.front().attempts == 0);
+    CHECK(one.house.events(one.id, EventKind::attempted) == 0);
+    REQUIRE(one.house.store->write({}, [&](storage::Tx& tx) { return tx.queue().release(one.id); }));
+    one.house.settle();
+    CHECK(one.house.remote.messages.size() == 1);
 }
 
 TEST_CASE("a remote whose lines end with LF alone is understood") {

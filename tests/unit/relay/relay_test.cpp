@@ -1,4 +1,6 @@
 // The whole leg: a store, a fake DNS, scripted remotes, time that the test turns.
+#include <fmt/format.h>
+
 #include "protocols/mailauth/return_token.h"
 #include "protocols/mailauth/srs.h"
 #include "storage/report.h"
@@ -203,6 +205,61 @@ TEST_CASE("what a stop interrupts is not put off: the next start takes it up at 
     CHECK(recipients.front().state == storage::RecipientState::sending);
     CHECK(recipients.front().next_attempt <= house.clock.now());
     CHECK(house.events(id, EventKind::attempted) == 0);
+}
+
+TEST_CASE("a transaction for many is told to each with its own lines, and written down in bites") {
+    House house;
+    std::vector<std::string> all{"carol@b.example"};
+    for (int i = 0; i < 60; ++i) all.push_back(fmt::format("r{}@b.example", i));
+    house.remote.once("RCPT", "550 5.1.1 no such user");
+    const auto id = house.submit(all);
+    house.settle();
+    CHECK(house.events(id, EventKind::delivered) == 60);
+    CHECK(house.events(id, EventKind::bounced) == 1);
+    CHECK(house.inbox().size() == 1);
+    CHECK(house.waiting() == 0);
+    const auto events = house.store->read([&](const storage::Snapshot& s) { return s.events().by_queue(id); }).value();
+    for (const storage::Event& event : events) {
+        if (event.dialogue.empty()) continue;
+        CAPTURE(event.dialogue);
+        CHECK(event.dialogue.contains("C: RCPT TO:<" + event.recipient + ">"));
+        CHECK(event.dialogue.contains("no such user") == (event.recipient == "carol@b.example"));
+        CHECK(event.dialogue.find("C: RCPT") == event.dialogue.rfind("C: RCPT"));
+        CHECK(event.dialogue.contains("* the lines about the others are left out"));
+        CHECK(event.dialogue.contains("C: MAIL FROM:<alice@home.example>"));
+    }
+}
+
+TEST_CASE("after a long outage of ours nothing is given up before it had its chance") {
+    House house;
+    house.remote.once("(greeting)", "421 not now<hang up>");
+    const auto id = house.submit({"bob@b.example"});
+    house.settle();
+    house.relay->stop();
+    test::run_task(house.loop, house.relay->join());
+    house.clock.advance(std::chrono::hours(6 * 24));          // longer than its time
+    house.remote.once("(greeting)", "421 not now<hang up>");  // and the net comes up after us
+    house.relay = std::make_unique<Relay>(house.kept);
+    house.relay->start();
+    house.settle();
+    CHECK(house.events(id, EventKind::bounced) == 0);
+    for (int minute = 0; minute < 30; ++minute) house.settle_after(std::chrono::minutes(1));
+    CHECK(house.events(id, EventKind::delivered) == 1);
+    CHECK(house.events(id, EventKind::expired) == 0);
+}
+
+TEST_CASE("after a start its time is over an hour later all the same") {
+    House house;
+    house.resolver.add_mx("dead.example", 10, "mx.dead.example");
+    house.resolver.add_a("mx.dead.example", "192.0.2.9");
+    const auto id = house.submit({"x@dead.example"});
+    house.settle();
+    house.clock.advance(std::chrono::hours(6 * 24));
+    house.restart();
+    for (int minute = 0; minute < 59; ++minute) house.settle_after(std::chrono::minutes(1));
+    CHECK(house.events(id, EventKind::bounced) == 0);
+    for (int minute = 0; minute < 30; ++minute) house.settle_after(std::chrono::minutes(1));
+    CHECK(house.events(id, EventKind::bounced) == 1);
 }
 
 TEST_CASE("figures say by which way and to whose provider it went, how long it took, and what was put off") {

@@ -41,6 +41,13 @@ TEST_CASE("everybody else: the same hosts are the same site, in any order and pr
     CHECK(c.provider == nullptr);
 }
 
+TEST_CASE("of two hosts that are equally good the name decides, whatever order they come in") {
+    for (int i = 0; i < 20; ++i) {
+        CHECK(plan_of("a.example", {{10, "mx.own.example"}, {10, "aspmx.l.google.com"}}).site == "google");
+        CHECK(plan_of("a.example", {{10, "aa.own.example"}, {10, "aspmx.l.google.com"}}).provider == nullptr);
+    }
+}
+
 TEST_CASE("the cache of plans forgets with time, and the oldest first where it is full") {
     PlanCache cache;
     const Time start = from_unix_ms(1'764'000'000'000);

@@ -1,6 +1,9 @@
 // The outgoing queue: states, what is given out and when, what leaves it.
 #include "storage/queue.h"
 
+#include <mutex>
+#include <optional>
+
 #include "storage/sqlite.h"
 #include "tests/support/temp_store.h"
 
@@ -156,7 +159,10 @@ TEST_CASE("a recipient is given to one taker only, and delivered is for ever") {
     const RecipientId bob = f.recipients(id)[0].id;
     const std::vector<RecipientId> ids = {bob};
     const auto start = [&] { return *f.store->write_value({}, [&](Tx& tx) { return tx.queue().start(ids); }); };
-    CHECK(start() == ids);
+    const auto taken = start();
+    REQUIRE(taken.size() == 1);
+    CHECK(taken.front().id == bob);
+    CHECK(taken.front().attempts == 0);
     CHECK(start().empty());
     REQUIRE(f.finish(bob, RecipientState::delivered));
     CHECK(start().empty());
@@ -164,6 +170,36 @@ TEST_CASE("a recipient is given to one taker only, and delivered is for ever") {
     CHECK(f.recipients(id)[0].state == RecipientState::delivered);
     CHECK(f.finish(static_cast<RecipientId>(999), RecipientState::delivered).error().code == Errc::not_found);
     CHECK(f.finish(f.recipients(id)[1].id, RecipientState::sending).error().code == Errc::invalid);
+}
+
+TEST_CASE("a commit tells whether something waits that did not, or for another time") {
+    Fixture f;
+    std::vector<bool> told;  // in the order of the commits that touched the queue
+    std::mutex mutex;
+    f.store->subscribe([&](const CommitNotice& notice) {
+        const std::lock_guard lock(mutex);
+        if (notice.queue) told.push_back(notice.due);
+    });
+    const auto last = [&] {
+        const std::lock_guard lock(mutex);
+        const auto out = told.empty() ? std::optional<bool>() : std::optional<bool>(told.back());
+        told.clear();
+        return out;
+    };
+    const QueueId id = f.add({"bob@b.example", "carol@c.example", "dave@d.example"});
+    CHECK(last() == true);
+    const auto all = f.recipients(id);
+    for (const QueueRecipient& one : all) f.start(one.id);
+    CHECK_FALSE(last());
+    REQUIRE(f.finish(all[0].id, RecipientState::delivered));
+    CHECK(last() == false);
+    REQUIRE(f.finish(all[1].id, RecipientState::waiting));
+    CHECK(last() == true);
+    REQUIRE(f.finish(all[2].id, RecipientState::failed));
+    CHECK(last() == false);
+    REQUIRE(f.write([&](QueueTx& queue) { return queue.hold(id); }));
+    REQUIRE(f.write([&](QueueTx& queue) { return queue.release(id); }));
+    CHECK(last() == true);
 }
 
 TEST_CASE("an item leaves when its last recipient is final; its events stay and its body is let go") {

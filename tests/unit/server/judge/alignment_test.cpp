@@ -169,6 +169,34 @@ TEST_CASE("each way is judged by its own addresses, for the recipients that take
     CHECK_FALSE(f.ask());
 }
 
+TEST_CASE("ways behind the first are judged too: said, but no reason to refuse what leaves by the first") {
+    Fixture f;
+    f.zone.add("a.example", "TXT", "v=spf1 ip4:192.0.2.1 -all");
+    REQUIRE(f.store->write({}, [&](storage::Tx& tx) -> Result<> {
+        storage::RouteTx routes(tx);
+        storage::Way backup;
+        backup.name = "backup";
+        backup.kind = storage::WayKind::smarthost;
+        backup.url = "smtp://smtp.mailgun.org:587";
+        backup.preset = "mailgun";
+        TRY_VOID(routes.add_way(backup));
+        storage::Route route;
+        route.name = "all";
+        TRY(route.steps, storage::parse_steps("direct,backup,hold"));
+        return routes.add_route(route);
+    }));
+    auto& weak =
+        f.metrics.counter("submission_dmarc_weak_total", "Answers that SPF or DKIM of a domain is not in order");
+    CHECK(f.ask());
+    const auto before = weak.get();  // the first way has no DKIM key behind it, which is said as well
+    CHECK(before == 2);
+    CHECK(f.ask());
+    CHECK(weak.get() == before);  // once in a while, not with each message
+    // The first way itself is judged as ever.
+    Fixture g;
+    CHECK_FALSE(g.ask());
+}
+
 TEST_CASE("a service is in SPF by its include, wherever that stands; of another relay nothing is known") {
     Fixture f;
     f.add_way("mg", "smtp://me@smtp.mailgun.org:587", "mailgun", "b.example");
