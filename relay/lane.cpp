@@ -499,6 +499,8 @@ void Lane::recall(const storage::LaneRecord& record, Time now) {
     learned.spacing = static_cast<unsigned>(std::min<std::uint64_t>(record.spacing, kSpacingMax));
     learned.at = record.updated;
     schedule_.controller().recall(learned, now);
+    // A rest outlives the process: whoever asked for it has not forgotten.
+    if (record.state == to_string(LaneState::paused)) schedule_.controller().pause(now, record.next - now);
     id_ = record.id;
 }
 

@@ -49,6 +49,7 @@ void LaneSchedule::opened(Time now) {
 bool LaneSchedule::learn(const Aftermath& after, Stage stage, Time now) {
     // Besides the one that was refused, which counts as open until its worker has closed it.
     const std::size_t others = stage == Stage::opening || open_ == 0 ? open_ : open_ - 1;
+    if (after.signal == LaneSignal::hold_back) controller_.hold_back(now);
     if (after.named && after.stays_in_lane) controller_.pause(now, *after.named);
     switch (after.signal) {
         case LaneSignal::none: controller_.probe_over(); break;
@@ -57,7 +58,7 @@ bool LaneSchedule::learn(const Aftermath& after, Stage stage, Time now) {
         case LaneSignal::turned_away: controller_.turned_away(now, others); break;
         case LaneSignal::rate: controller_.refused_rate(now); break;
         case LaneSignal::few: controller_.limit(now, others); break;
-        case LaneSignal::hold_back: controller_.hold_back(now); break;
+        case LaneSignal::hold_back: break;
         case LaneSignal::unreachable: return controller_.unreachable(now, others);
     }
     return true;
