@@ -156,8 +156,6 @@ constexpr Row kRows[] = {
     {kOutlook, "MAIL", "550 OU-001 Mail rejected, Spamhaus", "ip-blocked", Then::held, Lane::rests, "ip-blocked"},
     {kOutlook, "MAIL", "550 OU-002 Mail rejected for policy reasons", "ip-blocked", Then::held, Lane::rests,
      "ip-blocked"},
-    {kOutlook, ".", "550; 5.7.515 Access denied, sending domain does not meet the required level", "sender-auth",
-     Then::held, Lane::rests, "sender-auth"},
     {kOutlook, ".", "550 5.7.515 Access denied, sending domain does not meet the required level", "sender-auth",
      Then::held, Lane::rests, "sender-auth"},
     // Exchange Online
@@ -181,7 +179,7 @@ constexpr Row kRows[] = {
     // anybody
     {kOther, "RCPT", "450 4.2.0 Greylisted, please retry later", "greylisted"},
     {kOther, "RCPT", "550 5.1.1 No such user<hang up>", "recipient-unknown", Then::bounced},
-    {kOther, "MAIL", "550 5.7.1 You are not welcome<hang up>", "policy", Then::bounced},
+    {kOther, "MAIL", "550 5.7.1 Access denied<hang up>", "policy", Then::bounced},
 };
 
 constexpr RecipientState state_of(Then then) {
