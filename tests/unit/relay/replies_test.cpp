@@ -364,6 +364,18 @@ TEST_CASE("T-Online refuses whom it does not know in its greeting: another host 
     }));
 }
 
+TEST_CASE("a host that takes no mail from anybody finds no fault with us") {
+    ReplyHouse house(kOther);
+    house.resolver.add_mx("there.example", 20, "mx2.there.example");
+    house.resolver.add_a("mx2.there.example", "192.0.2.61");
+    house.serve("192.0.2.61", house.second);
+    house.peer.always("(greeting)", "554 No mail is taken here");
+    const auto id = house.send("bob@there.example");
+    house.settle();
+    CHECK(house.events(id, EventKind::delivered) == 1);
+    CHECK(house.open().empty());
+}
+
 TEST_CASE("no reverse name over IPv6: IPv4 takes the mail at once, and somebody is told although it was only put off") {
     ReplyHouse house;
     house.resolver.add_mx("six.example", 10, "aspmx6.l.google.com");
