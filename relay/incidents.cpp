@@ -32,7 +32,8 @@ void Incidents::apply(std::vector<Incident> open) {
     open_ = std::move(open);
     constexpr IncidentKind kKinds[] = {IncidentKind::ip_blocked,  IncidentKind::sender_auth, IncidentKind::credentials,
                                        IncidentKind::listing,     IncidentKind::address,     IncidentKind::account,
-                                       IncidentKind::destination, IncidentKind::webhook,     IncidentKind::warning};
+                                       IncidentKind::destination, IncidentKind::webhook,     IncidentKind::dmarc,
+                                       IncidentKind::warning};
     for (const IncidentKind kind : kKinds) {
         const auto count = std::ranges::count(open_, kind, [](const Incident& one) { return one.key.kind; });
         metrics_

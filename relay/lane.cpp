@@ -7,6 +7,7 @@
 #include "protocols/base/log.h"
 #include "relay/family.h"
 #include "relay/lane_worker.h"
+#include "relay/reverse_path.h"
 #include "storage/await.h"
 
 namespace posthouse::relay {
@@ -324,6 +325,8 @@ net::Task<std::optional<std::vector<Staying>>> Lane::attempt(Worker& worker, Job
         one.way = job.target.way.name;
         one.source = job.target.source ? job.target.source->to_string() : std::string();
         one.provider = job.target.provider;
+        one.route = job.target.route;
+        one.under_token = bears_token(job.item, job.reverse_path);
     }
     if (!settled.empty()) settled.front().turned_away = std::exchange(worker.turned_away, std::nullopt);
     const bool off_ipv6 = co_await keep_off_ipv6(core_, job, settled);

@@ -35,7 +35,7 @@ Result<std::string> list_fields(const storage::Snapshot& snapshot, const Job& jo
 
 struct Loader::Wish {
     Wish(net::Loop& loop, const Parcel& parcel, const Target& target, Loading w)
-        : queue(parcel.entries.front().queue), return_path(target.way.return_path), what(w), ready(loop) {
+        : queue(parcel.entries.front().queue), way(target.way), what(w), ready(loop) {
         for (const LaneEntry& entry : parcel.entries) ids.push_back(entry.recipient);
         edit.preset = target.way.preset;
         edit.headers = target.way.headers;
@@ -43,7 +43,7 @@ struct Loader::Wish {
     storage::QueueId queue;
     std::vector<storage::RecipientId> ids;
     HeaderEdit edit;
-    std::string return_path;
+    PathWay way;
     Loading what;
     net::Event ready;
     Result<Job> result = Error(Errc::unavailable, "too much work is queued");
@@ -62,7 +62,7 @@ struct Loader::Batch {
         if (out.recipients.empty()) return Error(Errc::not_found, "nothing of it waits any more");
         const std::string& sealing_key = core.deps.store->sealing_key();
         TRY(out.reverse_path,
-            choose_reverse_path(snapshot, out.item, out.recipients, wish.return_path, sealing_key, now));
+            choose_reverse_path(snapshot, out.item, out.recipients, wish.way, sealing_key, now));
         if (wish.what == Loading::rows) return out;
         const std::map<storage::QueueId, storage::QueueItem> items = {{wish.queue, out.item}};
         TRY(out.suppressed, read_suppressed(snapshot, items, out.recipients, now));

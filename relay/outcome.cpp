@@ -81,6 +81,8 @@ OutcomePlan::Row begin_row(const storage::QueueItem& item, const Settled& one) {
     row.outcome.way = one.way;
     row.outcome.source = one.source;
     row.outcome.provider = one.provider;
+    row.outcome.route = one.route;
+    row.outcome.under_token = one.under_token;
     row.outcome.reply_class =
         one.keeps_class ? one.recipient.last_class : std::string(bounce::to_string(classify(one).what));
     if (one.suppressed) row.outcome.reply_class = kSuppressedClass;

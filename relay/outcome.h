@@ -46,6 +46,8 @@ struct Settled {
     std::string way;                            ///< by which it was tried; "": by none
     std::string source;                         ///< from which local address; "" where the system chose
     std::string provider;                       ///< as in Target
+    std::string route;                          ///< likewise
+    bool under_token = false;                   ///< its reverse-path was a token of ours
     Settled() = default;
 };
 

@@ -4,9 +4,11 @@
 #include "protocols/base/log.h"
 #include "protocols/mailauth/return_token.h"
 #include "protocols/smtp/path.h"
+#include "protocols/smtp/presets.h"
 #include "relay/suppress.h"
 #include "storage/route_match.h"
 #include "storage/settings.h"
+#include "storage/way_tokens.h"
 
 namespace posthouse::relay {
 
@@ -29,12 +31,19 @@ namespace {
 
 // Where a bounce to a token would reach us; "" nowhere.
 Result<std::string> token_domain(const storage::Snapshot& snapshot, const storage::QueueItem& item,
-                                 std::string_view return_path) {
+                                 const PathWay& way) {
     if (!is_ours(item)) return std::string();
-    TRY(const std::string whose, storage::setting_text(snapshot.catalog(), "return_path.tokens"));
+    if (const auto* const preset = smtp::find_preset(way.preset); preset != nullptr && preset->own_address_only) {
+        return std::string();
+    }
+    TRY(const std::string by_way, storage::setting_text(snapshot.catalog(), "return_path.tokens_by_way"));
+    std::string whose = storage::tokens_of_way(by_way, way.name);
+    if (whose.empty()) {
+        TRY(whose, storage::setting_text(snapshot.catalog(), "return_path.tokens"));
+    }
     const bool is_letter = item.mail_class == static_cast<std::uint8_t>(storage::QueueClass::interactive);
     if (whose != "all" && (whose != "programs" || is_letter)) return std::string();
-    if (!return_path.empty()) return std::string(return_path);
+    if (!way.return_path.empty()) return way.return_path;
     const std::string domain = storage::address_domain(item.reverse_path);
     const auto home = snapshot.catalog().domain(domain);
     if (!home && home.error().code != Errc::not_found) return Error(home.error());
@@ -44,18 +53,23 @@ Result<std::string> token_domain(const storage::Snapshot& snapshot, const storag
 }  // namespace
 
 Result<std::string> choose_reverse_path(const storage::Snapshot& snapshot, const storage::QueueItem& item,
-                                        const std::vector<storage::QueueRecipient>& recipients,
-                                        std::string_view return_path, std::string_view sealing_key, Time now) {
-    TRY(const std::string domain, token_domain(snapshot, item, return_path));
+                                        const std::vector<storage::QueueRecipient>& recipients, const PathWay& way,
+                                        std::string_view sealing_key, Time now) {
+    TRY(const std::string domain, token_domain(snapshot, item, way));
     if (domain.empty()) {
         // The keys are made for those alone that may need them.
-        if (return_path.empty() && item.forwarded_by.empty()) return item.reverse_path;
-        return reverse_path_for(item, return_path, mailauth::srs_keys(sealing_key), now);
+        if (way.return_path.empty() && item.forwarded_by.empty()) return item.reverse_path;
+        return reverse_path_for(item, way.return_path, mailauth::srs_keys(sealing_key), now);
     }
     mailauth::ReturnToken token;
     token.queue = static_cast<std::uint64_t>(storage::raw(item.id));
     if (recipients.size() == 1) token.recipient = mailauth::return_hash(recipients.front().address);
     return mailauth::make_return_token(mailauth::return_keys(sealing_key), token, item.created) + "@" + domain;
+}
+
+bool bears_token(const storage::QueueItem& item, std::string_view reverse_path) {
+    return reverse_path != item.reverse_path &&
+           mailauth::is_return_token(reverse_path.substr(0, reverse_path.rfind('@')));
 }
 
 }  // namespace posthouse::relay

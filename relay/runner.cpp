@@ -138,7 +138,7 @@ net::Task<void> Runner::cut_when_late() {
 
 bool Runner::is_full() const {
     return held_.size() >= core_.deps.options.recipients_in_memory_max || unplanned_.size() >= kPlanningMax ||
-           unrouted_ >= kUnroutedMax;
+           unrouted_ >= kUnroutedMax || settling_.size() >= kUnroutedMax;
 }
 
 net::Task<void> Runner::refill() {
@@ -191,13 +191,15 @@ void Runner::arrive(Feed::Slice slice) {
             return storage::needs_site(routes_, choice_input(mail.item, recipient, "", "", core_.now()));
         });
         const auto known = asks ? plans_.find(domain, core_.now()) : nullptr;
-        if (!asks || known) {
-            route(mail, known.get());
-            continue;
-        }
-        if (unrouted_ >= 2 * kUnroutedMax) {
+        const bool refused = known && known->refusal;
+        const std::size_t before = refused ? settling_.size() : known || !asks ? 0 : unrouted_;
+        if (before >= 2 * kUnroutedMax) {
             for (const storage::QueueRecipient& recipient : mail.recipients) held_.erase(recipient.id);
             passed_over_ = true;
+            continue;
+        }
+        if (!asks || known) {
+            route(mail, known.get());
             continue;
         }
         auto& others = unplanned_[domain];
@@ -221,12 +223,16 @@ net::Task<void> Runner::plan(std::string domain) {
     ++side_jobs_;
     co_await route_all(std::move(waiting), found);
     --side_jobs_;
-    if (passed_over_ && unrouted_ < kUnroutedMax) {
-        passed_over_ = false;
-        feed_.rescan();
-        wake();
-    }
+    look_again();
     if (is_quiet() || !feed_.is_exhausted()) wake();
+}
+
+// There is room again for what was passed over.
+void Runner::look_again() {
+    if (!passed_over_ || unrouted_ >= kUnroutedMax || settling_.size() >= kUnroutedMax) return;
+    passed_over_ = false;
+    feed_.rescan();
+    wake();
 }
 
 // Thousands may have waited: others get a word in between.
@@ -397,7 +403,7 @@ void Runner::tell_touched() {
 
 void Runner::settle(Parcel parcel, const Target& target, std::shared_ptr<const Unsent> unsent) {
     ++side_jobs_;
-    settling_.push_back(Settling(std::move(parcel), target.way, std::move(unsent)));
+    settling_.push_back(Settling(std::move(parcel), target.way.name, std::move(unsent)));
     if (settlers_ >= kSettlersMax) return;
     ++settlers_;
     tasks_.spawn("relay.refused", settle_some());
@@ -412,9 +418,10 @@ net::Task<void> Runner::settle_some() {
         std::vector<storage::RecipientId> ids;
         for (const LaneEntry& entry : one.parcel.entries) ids.push_back(entry.recipient);
         Target target;
-        target.way = one.way;
+        target.way.name = one.way;
         core_.ways.released(target, ids.size());
         released(ids);
+        look_again();
     }
     --settlers_;
     if (is_quiet()) wake();

@@ -52,7 +52,7 @@ class Runner final : public LaneHost {
     /// What goes to nobody, until a settler comes round to it.
     struct Settling {
         Parcel parcel;
-        storage::Way way;  ///< that it was given to; without a name: none
+        std::string way;  ///< that it was given to; "": none
         std::shared_ptr<const Unsent> unsent;
     };
     /// Entries of which the store does not know yet why they wait.
@@ -67,6 +67,7 @@ class Runner final : public LaneHost {
     void arrive(Feed::Slice slice);
     void route(const Unrouted& mail, const DomainPlan* plan);
     net::Task<void> plan(std::string domain);
+    void look_again();
     net::Task<void> route_all(std::vector<Unrouted> all, DomainPlanPtr plan);
     std::shared_ptr<Lane>& enter(const Target& target, const storage::QueueItem& item,
                                  const storage::QueueRecipient& recipient, const DomainPlan* plan);
@@ -111,8 +112,8 @@ class Runner final : public LaneHost {
     std::map<std::string, std::shared_ptr<Lane>> lanes_;
     std::unordered_map<std::string, storage::LaneRecord> learned_;  // of lanes that are not there, by key
     std::vector<std::shared_ptr<Lane>> touched_;                    // got entries that no worker was offered yet
-    std::deque<std::weak_ptr<Lane>> ready_;          // want workers, in turn
-    std::deque<std::weak_ptr<Lane>> ready_letters_;  // likewise those with letters, which go first
+    std::deque<std::weak_ptr<Lane>> ready_;                         // want workers, in turn
+    std::deque<std::weak_ptr<Lane>> ready_letters_;                 // likewise those with letters, which go first
     std::multimap<Time, std::weak_ptr<Lane>> alarms_;
     std::unordered_set<storage::RecipientId> held_;
     /// Messages that somebody wants tried now, from the hand's stroke until they are in their lanes.

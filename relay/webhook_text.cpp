@@ -37,6 +37,7 @@ Object::Ptr json_of(const TellableEvent& one) {
     set("account", one.account);
     set("domain", event.facts.domain);
     set("way", event.facts.way);
+    set("route", event.facts.route);
     set("address", event.facts.source);
     set("provider", event.facts.provider);
     set("class", event.facts.reply_class);

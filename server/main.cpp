@@ -266,7 +266,7 @@ void House::start_jobs() {
     background_.add(std::make_unique<storage::backup::BackupJob>(*store_, metrics_, config_.hostname, config_.file,
                                                                  system_clock()));
     background_.add(storage::make_compact_job(*store_, metrics_));
-    background_.add(make_role_mail_job(*store_, metrics_, system_clock(), admin::take_tls_report));
+    background_.add(make_role_mail_job(*store_, metrics_, system_clock(), config_.hostname, admin::take_tls_report));
     admin::Settings dns;  // what the job needs of them
     dns.dns_servers = config_.dns_servers;
     dns.dns_trust_anchor = config_.dns_trust_anchor;

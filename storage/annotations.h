@@ -5,6 +5,9 @@
 #include <cstddef>
 #include <optional>
 #include <string>
+#include <string_view>
+
+#include "storage/types.h"
 
 namespace posthouse::storage {
 
@@ -26,5 +29,14 @@ struct AnnotationChange {
 /// RFC 5464 4.1 asks for at least 1024 octets and 10 entries.
 inline constexpr std::size_t kAnnotationOctetsMax = 64UL * 1024;
 inline constexpr std::size_t kAnnotationsMax = 100;  ///< of a mailbox (or the account) and audience
+
+/// "\\Sent", as LIST and /private/specialuse have it (RFC 6154 2, 4); "" for none.
+std::string_view special_use_name(SpecialUse use);
+/// The same the other way round, in any case of letters; nothing where it is none that there is here.
+std::optional<SpecialUse> special_use_named(std::string_view name);
+
+/// What of a mailbox is tied to its special use; its owner's alone. Setting it moves the use from the mailbox that has
+/// it. Errc::unsupported: a use that there is not, more than one, or one for INBOX.
+inline constexpr std::string_view kSpecialUseEntry = "/specialuse";
 
 }  // namespace posthouse::storage

@@ -56,6 +56,7 @@ Committer::Committer(std::shared_ptr<Directory> directory, const StoreOptions& o
 Committer::~Committer() { stop(); }
 
 void Committer::stop() {
+    bell_.reset();
     {
         const std::lock_guard lock(mutex_);
         stopping_ = true;
@@ -68,6 +69,18 @@ Result<> Committer::start() {
     TRY_VOID(open_database());
     TRY_VOID(migrate_schema(*db_));
     thread_ = std::thread([this] { run(); });
+    if (!options_.watch_other_processes) return {};
+    auto bell = CommitBell::listen(directory_->tmp(), [this] {
+        {
+            const std::lock_guard lock(mutex_);
+            rung_ = true;
+        }
+        wake_.notify_one();
+    });
+    if (bell)
+        bell_ = *std::move(bell);
+    else
+        log::warn("storage", "what other processes write is noticed within a second only: {}", bell.error().context);
     return {};
 }
 
@@ -105,12 +118,16 @@ void Committer::run() {
     auto watched = std::chrono::steady_clock::now();
     for (;;) {
         Batch batch;
+        bool rung = false;
         {
             std::unique_lock lock(mutex_);
-            const bool some = wake_.wait_for(lock, kIdlePeriod, [this] { return stopping_ || !pending_.empty(); });
-            if (some && pending_.empty()) return;  // stopping, and nothing is left to do
+            wake_.wait_for(lock, kIdlePeriod, [this] { return stopping_ || rung_ || !pending_.empty(); });
+            if (stopping_ && pending_.empty()) return;  // nothing is left to do
+            rung = std::exchange(rung_, false);
             batch = take_batch();
         }
+        if (rung) watch_others();
+        if (rung && batch.empty()) continue;
         // Looked at under load too, but not with every batch.
         if (const auto now = std::chrono::steady_clock::now(); batch.empty() || now - watched >= kIdlePeriod) {
             watched = now;
@@ -161,6 +178,7 @@ void Committer::process(Batch& batch) {
     }
     // Told before anybody is released: who hears of a commit can rely on all subscribers having heard of it before.
     if (done) publish(notice);
+    if (done && !options_.watch_other_processes) ring_commit_bell(directory_->tmp());
     complete(batch);
     after_commit();
     if (!done && done.error().code == Errc::no_space && !suspect_) {

@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "storage/checkpointer.h"
+#include "storage/commit_bell.h"
 #include "storage/context.h"
 #include "storage/directory.h"
 #include "storage/segment.h"
@@ -89,6 +90,7 @@ class Committer {
     void note_full(const Error& error);
     void note_unverified(const Error& error);
     void watch();
+    void watch_others();
     void after_commit();
     void idle();
 
@@ -111,6 +113,7 @@ class Committer {
     std::condition_variable wake_;
     std::deque<Pending> pending_;
     bool stopping_ = false;
+    bool rung_ = false;  ///< another process says that it has committed
     std::mutex listeners_mutex_;
     std::vector<std::function<void(const CommitNotice&)>> listeners_;
 
@@ -122,6 +125,7 @@ class Committer {
     std::atomic<std::uint64_t> bytes_appended_ = 0;
     std::atomic<std::uint64_t> pending_count_ = 0;
     std::thread thread_;
+    std::unique_ptr<CommitBell> bell_;  ///< last: its thread wakes the other
 };
 
 }  // namespace posthouse::storage

@@ -125,6 +125,10 @@ void Committer::watch() {
         if (const Result<> good = reopen_and_verify(); !good) return note_unverified(good.error());
     }
     if (health_ == Health::low_disk) static_cast<void>(check_room(0));
+    watch_others();
+}
+
+void Committer::watch_others() {
     if (!options_.watch_other_processes || !db_) return;
     const Result<std::int64_t> version = db_->value("PRAGMA data_version");
     if (!version || *version == data_version_) return;

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
+#include <set>
 #include <vector>
 
 #include "storage/context.h"
@@ -28,7 +30,32 @@ struct Place {
     std::uint64_t tries = 0;
     std::uint64_t recipients = 0;
     IncidentId incident{};
+    std::uint64_t waiting = 0;  ///< since no host there can be reached
 };
+
+constexpr std::int64_t kWaitingRead = 100'000;
+
+/// Who waits in lanes that are closed, by place; "" all of them.
+using Waiting = std::map<std::string, std::set<std::string>>;
+
+// The lane of a relay bears its host's name, that of a big provider the provider's, any other that of its first MX.
+Result<Waiting> who_waits(Connection& db) {
+    Waiting out;
+    Query q = db.query(
+        "SELECT r.domain, r.address, l.name, coalesce((SELECT 'way ' || w.name FROM ways w WHERE w.kind = 'smarthost' "
+        "AND instr(w.url, l.name) > 0 LIMIT 1), '') FROM queue_recipients r JOIN lanes l ON l.id = r.lane WHERE "
+        "r.state IN (0, 1) AND l.state = 'closed' LIMIT ?1");
+    q.bind(kWaitingRead);
+    for (;;) {
+        TRY(const bool more, q.row());
+        if (!more) return out;
+        const std::string lane = q.text(2);
+        std::string place = q.text(3);
+        if (place.empty()) place = lane.find('.') == std::string::npos ? lane : q.text(0);
+        out[place].insert(q.text(1));
+        out[""].insert(q.text(1));
+    }
+}
 
 Result<std::vector<Place>> places(Query&& q) {
     std::vector<Place> out;
@@ -53,7 +80,8 @@ Result<Baseline> baseline(Connection& db, const std::string& place, std::int64_t
     Query q = db.query(
         "SELECT r.day, sum(CASE WHEN c.what = 1 THEN c.n ELSE 0 END), sum(c.n) FROM report_rows r JOIN report_counts c "
         "ON c.row = r.id WHERE r.day BETWEEN ?1 AND ?2 AND c.what IN (1, 3, 4) AND r.way <> '' AND (?3 = '' OR "
-        "(?4 <> '' AND r.way = ?4) OR (?4 = '' AND r.provider = ?3) OR (?4 = '' AND r.provider = 'other' AND "
+        "(?4 <> '' AND (r.way = ?4 OR substr(r.way, 1, length(?4) + 1) = ?4 || char(9))) OR (?4 = '' AND r.provider = "
+        "?3) OR (?4 = '' AND r.provider = 'other' AND "
         "r.destination = ?3)) GROUP BY r.day");
     q.bind(today - kBaselineDays, today, place, way);
     Baseline out;
@@ -84,7 +112,10 @@ Result<> tell(Tx& tx, EventKind kind, const Place& place, const std::string& sen
 }
 
 Result<bool> is_stopped(Connection& db, const Place& place, Time now, Baseline& usual) {
-    if (place.recipients < kStoppedRecipients) return false;  // before what costs
+    // Before what costs. Where nobody answers it is no recipient's fault, however few they are.
+    if (place.recipients < kStoppedRecipients && place.waiting == 0) return false;
+    const std::uint64_t tries = std::max(place.tries, place.waiting);
+    if (tries < kStoppedRecipients) return false;
     if (place.name.empty()) {
         // At night it may be one place that is written to at all: that is not everywhere.
         TRY(const std::int64_t failing,
@@ -92,7 +123,8 @@ Result<bool> is_stopped(Connection& db, const Place& place, Time now, Baseline& 
         if (failing < kEverywhereLeast) return false;
     }
     TRY(usual, baseline(db, place.name, to_unix_ms(now) / kDayMs));
-    return has_stopped(usual, now - place.failing, place.tries, place.recipients);
+    const std::uint64_t least = place.waiting == 0 ? 0 : kStoppedRecipients;
+    return has_stopped(usual, now - place.failing, tries, std::max(place.recipients, least));
 }
 
 Result<bool> look_at(Tx& tx, const Place& place) {
@@ -103,8 +135,10 @@ Result<bool> look_at(Tx& tx, const Place& place) {
     Refusal refusal;
     refusal.count = place.tries;
     refusal.reply = fmt::format(
-        "nothing got through since {}, in {} tries for about {} recipients; on {} of the last {} days {} did",
-        format_rfc3339(place.failing), place.tries, place.recipients, usual.days, kBaselineDays, usual.delivered);
+        "nothing got through since {}, in {} tries for about {} recipients{}; on {} of the last {} days {} did",
+        format_rfc3339(place.failing), place.tries, place.recipients,
+        place.waiting == 0 ? "" : fmt::format(", and {} wait since no host there can be reached", place.waiting),
+        usual.days, kBaselineDays, usual.delivered);
     TRY(const Incident incident, IncidentTx(tx).note(key_of(place), refusal));
     TRY_VOID(tell(tx, EventKind::stopped, place, describe(incident) + ": " + refusal.reply));
     TRY_VOID(db.query("UPDATE destinations SET incident = ?2 WHERE place = ?1").bind(place.name, incident.id).run());
@@ -125,9 +159,9 @@ Result<> end(Tx& tx, const Place& place) {
 
 Result<std::vector<Place>> candidates(Connection& db, Time now) {
     return places(db.query("SELECT " PLACE_COLUMNS
-                           " FROM destinations WHERE failing_ms <> 0 AND failing_ms <= ?1 AND tries >= ?2 AND incident "
-                           "= 0 ORDER BY place")
-                      .bind(now - kStoppedLeast, kStoppedRecipients));
+                           " FROM destinations WHERE failing_ms <> 0 AND failing_ms <= ?1 AND incident = 0 ORDER BY "
+                           "place")
+                      .bind(now - kStoppedLeast));
 }
 
 }  // namespace
@@ -157,8 +191,10 @@ Result<DestinationsSeen> watch_destinations(Tx& tx, const DestinationsDue& due) 
         ++out.resumed;
     }
     TRY(const auto failing, candidates(db, tx.now()));
-    for (const Place& place : failing) {
-        if (std::ranges::find(due.stopped, place.name) == due.stopped.end()) continue;
+    for (Place place : failing) {
+        const auto meant = std::ranges::find(due.stopped, place.name, &DestinationsDue::Stopped::place);
+        if (meant == due.stopped.end()) continue;
+        place.waiting = meant->waiting;
         TRY(const bool stopped, look_at(tx, place));
         if (!stopped) continue;
         ++out.stopped;
@@ -184,11 +220,16 @@ Result<DestinationsDue> destinations_due(Store& store, Time now) {
         Query q = db.query("SELECT 1 FROM destinations WHERE place = '' AND incident <> 0");
         TRY(const bool everywhere, q.row());
         if (everywhere) return out;  // told already, and of all at once
-        TRY(const auto failing, candidates(db, now));
-        for (const Place& place : failing) {
+        TRY(auto failing, candidates(db, now));
+        if (failing.empty()) return out;
+        TRY(const Waiting waiting, who_waits(db));
+        for (Place& place : failing) {
+            if (const auto known = waiting.find(place.name); known != waiting.end()) {
+                place.waiting = known->second.size();
+            }
             Baseline usual;
             TRY(const bool stopped, is_stopped(db, place, now, usual));
-            if (stopped) out.stopped.push_back(place.name);
+            if (stopped) out.stopped.push_back({place.name, place.waiting});
         }
         return out;
     });

@@ -6,6 +6,8 @@
 ///   stopped    tries for some different recipients were all put off, or refused for no fault of theirs, for some
 ///              hours, where by the last four weeks that is no accident: kStoppedChance, and at least as long as three
 ///              usual deliveries lie apart. Where nobody writes, as at night and on Sunday, nothing stops.
+///              Where no host answers at all one message tries for all (relay/lane): who waits behind it counts as
+///              tried, and fewer different recipients are enough.
 ///   over       something arrives there again
 /// The beginning and the end are incidents (storage/incidents, told once each) and events (stopped, resumed).
 /// Threads: as Tx.   Limits: places not written to for kPlaceDays are forgotten; no alarm for those that a report
@@ -50,8 +52,12 @@ struct DestinationsSeen {
 /// What there is to write: worked out of a snapshot, since a baseline costs a look at four weeks of figures, and a
 /// domain that has died is looked at again and again.
 struct DestinationsDue {
-    std::vector<std::string> stopped;  ///< places
-    bool others = false;               ///< some are over, or to be forgotten
+    struct Stopped {
+        std::string place;
+        std::uint64_t waiting = 0;  ///< recipients who wait since no host there can be reached
+    };
+    std::vector<Stopped> stopped;
+    bool others = false;  ///< some are over, or to be forgotten
     bool any() const { return others || !stopped.empty(); }
 };
 Result<DestinationsDue> destinations_due(Store& store, Time now);

@@ -15,9 +15,10 @@ namespace posthouse::storage {
 namespace {
 
 constexpr std::int64_t kBucketEvents = 4096;
-constexpr std::array<std::string_view, 18> kKindNames = {
-    "received",  "stored",  "queued",  "attempted", "delayed",    "delivered",  "bounced", "held",    "released",
-    "cancelled", "expired", "refused", "system",    "complained", "suppressed", "stopped", "resumed", "ping"};
+constexpr std::array<std::string_view, 19> kKindNames = {"received",  "stored",  "queued", "attempted",  "delayed",
+                                                         "delivered", "bounced", "held",   "released",   "cancelled",
+                                                         "expired",   "refused", "system", "complained", "suppressed",
+                                                         "stopped",   "resumed", "ping",   "noted"};
 #define EVENT_COLUMNS "id, at_ms, kind, message, queue, message_id, sender, recipient, detail, dialogue, facts"
 
 /// FNV-1a, 64 bits folded to 32. Only finds candidates; equality is checked on the events.
@@ -77,13 +78,25 @@ EventFacts facts_of(const QueueItem& item) {
         out.who = fmt::format("c{}", raw(*item.client_id));
     }
     out.domain = ascii::to_lower(item.forwarded_by.empty() ? domain_of(item.reverse_path) : item.forwarded_by);
+    out.stream = item.stream;
+    if (item.mail_class != 0) out.mail_class = std::to_string(item.mail_class);
     return out;
 }
 
+namespace {
+
+/// In the order of the column: new ones go at the end.
+template <class Facts>
+auto fields_of(Facts& facts) {
+    return std::array{&facts.who,         &facts.domain, &facts.way,   &facts.source, &facts.provider,
+                      &facts.reply_class, &facts.route,  &facts.marks, &facts.stream, &facts.mail_class};
+}
+
+}  // namespace
+
 std::string format_facts(const EventFacts& facts) {
     std::string out;
-    for (const std::string* field :
-         {&facts.who, &facts.domain, &facts.way, &facts.source, &facts.provider, &facts.reply_class}) {
+    for (const std::string* field : fields_of(facts)) {
         for (const char c : *field) out += static_cast<unsigned char>(c) < 0x20 ? '?' : c;  // no tab but ours
         out += '\t';
     }
@@ -93,7 +106,7 @@ std::string format_facts(const EventFacts& facts) {
 
 EventFacts parse_facts(std::string_view text) {
     EventFacts out;
-    for (std::string* field : {&out.who, &out.domain, &out.way, &out.source, &out.provider, &out.reply_class}) {
+    for (std::string* field : fields_of(out)) {
         const std::size_t end = std::min(text.find('\t'), text.size());
         *field = text.substr(0, end);
         text.remove_prefix(std::min(end + 1, text.size()));
@@ -103,12 +116,14 @@ EventFacts parse_facts(std::string_view text) {
 
 namespace {
 
-/// What is kept of them with the event: of a recipient in the queue the first event says who and whose domain.
+/// What is kept of them with the event: of a recipient in the queue the first event says whose it is.
 std::string kept_facts(const NewEvent& event) {
     EventFacts kept = *event.facts;
     if (!begins_life(event.kind)) {
         kept.who.clear();
         kept.domain.clear();
+        kept.stream.clear();
+        kept.mail_class.clear();
     }
     return format_facts(kept);
 }
@@ -185,6 +200,8 @@ Result<std::vector<Event>> EventsImpl::by_message(MessageId message) const {
         if (const auto known = begun.find(event.queue); known != begun.end() && !begins_life(event.kind)) {
             event.facts.who = known->second.who;
             event.facts.domain = known->second.domain;
+            event.facts.stream = known->second.stream;
+            event.facts.mail_class = known->second.mail_class;
         }
         // Later events of a message leave out what the first one said.
         if (raw(message) != 0) {

@@ -13,8 +13,8 @@
 namespace posthouse::storage {
 
 enum class EventKind : std::uint8_t {
-    received,   ///< accepted over SMTP, submission or the command line
-    stored,     ///< put into a mailbox
+    received,  ///< accepted over SMTP, submission or the command line
+    stored,    ///< put into a mailbox
     queued,
     attempted,  ///< a try that was put off
     delayed,    ///< the sender was told of the delay
@@ -24,17 +24,22 @@ enum class EventKind : std::uint8_t {
     released,
     cancelled,
     expired,
-    refused,    ///< turned away at the door; nothing was accepted
-    system,     ///< about the server itself, not a message
+    refused,     ///< turned away at the door; nothing was accepted
+    system,      ///< about the server itself, not a message
     complained,  ///< the recipient called it spam
     suppressed,  ///< not sent: the recipient is known not to take it
     stopped,     ///< nothing arrives any more at a destination (detail says at which, facts.provider names it)
     resumed,     ///< something does again
     ping,        ///< the webhook that `detail` names is tried
+    noted,       ///< something was said of it that changed nothing: a report again, or one that nobody vouches for
 };
 std::string_view to_string(EventKind kind);
 
-/// What reports count an event under. Of a recipient in the queue `who` and `domain` stand in its first event alone.
+inline constexpr char kFirstTry = 'f';    ///< the recipient was not tried by any way before
+inline constexpr char kUnderToken = 't';  ///< its reverse-path was a token of ours (protocols/mailauth/return_token)
+
+/// What reports count an event under, and what is asked later of mail that has left. Of a recipient in the queue `who`,
+/// `domain`, `stream` and `mail_class` stand in its first event alone.
 struct EventFacts {
     std::string who;          ///< "a7" the account, "c3" the relay client that handed it in; "" nobody here
     std::string domain;       ///< of the sender, or ours that passes it on; "" of reports
@@ -42,7 +47,12 @@ struct EventFacts {
     std::string source;       ///< local address; "" where the system chose
     std::string provider;     ///< of the recipient: "google", "other"; "" by a relay host
     std::string reply_class;  ///< what the reply meant: "mailbox-full"; "" of deliveries
+    std::string route;        ///< that chose the way; "" where none did
+    std::string marks;        ///< letters of an attempt: kFirstTry, kUnderToken
+    std::string stream;       ///< that it is of; "" none
+    std::string mail_class;   ///< QueueClass as a digit; "" a letter
     bool operator==(const EventFacts&) const = default;
+    bool has(char mark) const { return marks.find(mark) != std::string::npos; }
 };
 
 struct Event {
@@ -53,9 +63,9 @@ struct Event {
     QueueId queue{};
     std::string message_id;  ///< the Message-ID field, without angle brackets
     std::string sender;
-    std::string recipient;   ///< "" where the event is about the whole message
-    std::string detail;      ///< one plain sentence
-    std::string dialogue;    ///< SMTP lines of an attempt, secrets masked
+    std::string recipient;  ///< "" where the event is about the whole message
+    std::string detail;     ///< one plain sentence
+    std::string dialogue;   ///< SMTP lines of an attempt, secrets masked
     EventFacts facts;
 };
 

@@ -14,9 +14,8 @@
 namespace posthouse::storage {
 namespace {
 
-constexpr std::string_view kKinds[] = {"ip-blocked", "sender-auth", "credentials", "listing",
-                                       "address",    "account",     "destination", "webhook",
-                                       "warning"};
+constexpr std::string_view kKinds[] = {"ip-blocked", "sender-auth", "credentials", "listing", "address",
+                                       "account",    "destination", "webhook",     "dmarc",   "warning"};
 
 #define INCIDENT_COLUMNS                                                                                   \
     "id, kind, way, source, site, domain, since_ms, last_ms, refusals, reply, remote, state, cleared_ms, " \
@@ -127,6 +126,8 @@ std::string describe(const Incident& incident) {
         case IncidentKind::destination:
             return fmt::format("mail to {} has stopped", key.site.empty() ? "everywhere" : key.site);
         case IncidentKind::webhook: return fmt::format("the webhook {} takes nothing any more", key.domain);
+        case IncidentKind::dmarc:
+            return fmt::format("others report that mail of yours from {} does not pass DMARC", key.domain);
         case IncidentKind::warning:
             if (key.source == "ipv6") return fmt::format("{} finds fault with our IPv6 address", place(key.site));
             return fmt::format("{} finds fault with mail from {}", place(key.site),
@@ -175,6 +176,11 @@ std::string advice(const Incident& incident) {
         case IncidentKind::webhook:
             return fmt::format("Mend what listens there, then posthouse webhook resume {}: nothing is left out",
                                key.domain);
+        case IncidentKind::dmarc:
+            return fmt::format(
+                "Look at posthouse report dmarc sources --domain {} and at posthouse domain check {}; it is over by "
+                "itself when reports say that it passes",
+                key.domain, key.domain);
         case IncidentKind::warning:
             if (!key.domain.empty()) {
                 return fmt::format(

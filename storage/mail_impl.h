@@ -94,6 +94,8 @@ class MailImpl final : public MailTx {
     /// annotations() and annotate() by an account whose rights the caller has looked at.
     Result<std::vector<Annotation>> annotations_for(MailboxId mailbox, AccountId viewer) const;
     Result<> annotate_as(MailboxId mailbox, AccountId author, std::span<const AnnotationChange> changes);
+    /// What SETMETADATA of kSpecialUseEntry does.
+    Result<> set_special_use(MailboxId id, const std::optional<std::string>& value);
     /// Before the account goes: mailboxes, entries, what could be restored, keywords, subscriptions.
     Result<> remove_everything();
 

@@ -115,7 +115,7 @@ struct QueueRecipient {
     Time next_attempt{};
     std::uint32_t attempts = 0;
     std::string last_reply;   ///< what the remote said, or our own sentence
-    std::string last_remote;  ///< host and address of the last attempt
+    std::string last_remote;  ///< host and address of the last attempt; "-" where it reached nobody, "" before one
     std::string last_source;  ///< our address that it was made from; "" where the system chose, or a relay was asked
     std::string last_class;   ///< what it meant: "mailbox-full"; "" before the first attempt
     bool delay_told = false;  ///< a delay notice has gone out
@@ -174,6 +174,8 @@ struct Outcome {
     std::string way;                    ///< by which it was tried: "direct"; "" where none was
     std::string source;                 ///< from which local address; "" where the system chose
     std::string provider;               ///< who keeps the recipient's mail: "google", "other"; "" by a relay host
+    std::string route;                  ///< that chose the way; "" where none did
+    bool under_token = false;           ///< its reverse-path was a token of ours
     Time fault_since{};                 ///< for held: since when; none leaves what is known
 };
 

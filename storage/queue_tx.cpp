@@ -55,6 +55,8 @@ Result<QueueId> QueueImpl::insert(MessageId message, std::string_view message_id
     counted.client_id = item.client;
     counted.reverse_path = item.reverse_path;
     counted.forwarded_by = item.forwarded_by;
+    counted.stream = item.stream;
+    counted.mail_class = item.mail_class;
     const EventFacts facts = facts_of(counted);
     for (const NewRecipient& recipient : item.recipients) {
         const std::string domain = ascii::to_lower(domain_of(recipient.address));
@@ -89,6 +91,20 @@ Result<std::vector<StartedRecipient>> QueueImpl::start(std::span<const Recipient
     return started;
 }
 
+namespace {
+
+// "-": it was tried by some way, and nobody has answered. The first try alone finds nothing there. Behind it our own
+// address, which stays known while nothing is tried.
+std::string remote_after(const QueueRecipient& before, const Outcome& outcome) {
+    const bool is_tried = !outcome.way.empty();
+    const std::string& source = is_tried ? outcome.source : before.last_source;
+    std::string out = outcome.remote;
+    if (out.empty() && (is_tried || !before.last_remote.empty())) out = "-";
+    return source.empty() ? out : fmt::format("{}{}{}", out, kFromSource, source);
+}
+
+}  // namespace
+
 Result<> QueueImpl::finish(RecipientId id, const Outcome& outcome) {
     if (outcome.state != RecipientState::delivered && outcome.state != RecipientState::failed &&
         outcome.state != RecipientState::waiting && outcome.state != RecipientState::held) {
@@ -100,8 +116,7 @@ Result<> QueueImpl::finish(RecipientId id, const Outcome& outcome) {
         before.state != RecipientState::held) {
         return Error(Errc::conflict, fmt::format("the recipient is {} already", to_string(before.state)));
     }
-    const std::string remote =
-        outcome.source.empty() ? outcome.remote : fmt::format("{}{}{}", outcome.remote, kFromSource, outcome.source);
+    const std::string remote = remote_after(before, outcome);
     TRY_VOID(
         db_.query("UPDATE queue_recipients SET state = ?2, last_reply = ?3, last_remote = ?4, next_attempt_ms = ?5, "
                   "delay_told = max(delay_told, ?6), last_class = ?7, cause = ?8, lane = ?9, "
@@ -125,6 +140,9 @@ Result<> QueueImpl::finish(RecipientId id, const Outcome& outcome) {
     facts.way = outcome.way;
     facts.source = outcome.source;
     facts.provider = outcome.provider;
+    facts.route = outcome.route;
+    if (!outcome.way.empty() && before.last_remote.empty()) facts.marks += kFirstTry;
+    if (outcome.under_token) facts.marks += kUnderToken;
     if (outcome.state != RecipientState::delivered) facts.reply_class = outcome.reply_class;
     event.facts = &facts;
     event.accepted = owner.created;
@@ -267,11 +285,11 @@ Result<> QueueImpl::drop_finished() {
             TRY(const bool open, q.bind(id).row());
             if (open) continue;
         }
-        const Result<QueueItem> gone = item(id);
-        if (!gone) continue;
+        Query gone = db_.query("DELETE FROM queue_items WHERE id = ?1 RETURNING message");
+        TRY(const bool was_there, gone.bind(id).row());
+        if (!was_there) continue;
+        change_refs(context_, gone.id<MessageId>(0), -1);
         TRY_VOID(db_.query("DELETE FROM queue_recipients WHERE queue = ?1").bind(id).run());
-        TRY_VOID(db_.query("DELETE FROM queue_items WHERE id = ?1").bind(id).run());
-        change_refs(context_, gone->message, -1);
     }
     context_.write->touched_items.clear();
     return {};

@@ -15,10 +15,11 @@
 namespace posthouse::storage {
 namespace {
 
-constexpr std::array<std::string_view, kFigures> kFigureNames = {
-    "sent", "delivered", "delayed", "put_off", "bounced", "held", "released", "cancelled", "complained", "suppressed"};
-constexpr std::array<std::string_view, 7> kByNames = {"day", "domain",  "destination", "provider",
-                                                      "way", "address", "account"};
+constexpr std::array<std::string_view, kFigures> kFigureNames = {"sent",       "delivered",  "delayed",  "put_off",
+                                                                 "bounced",    "held",       "released", "cancelled",
+                                                                 "complained", "suppressed", "tried"};
+constexpr std::array<std::string_view, 8> kByNames = {"day", "domain",  "destination", "provider",
+                                                      "way", "address", "account",     "route"};
 constexpr std::int64_t kDayMs = 86'400'000;
 // Below 2^7 ms there is one bucket.
 constexpr int kFirstOctave = 7;
@@ -31,10 +32,18 @@ int column_of(ReportBy by) {
         case ReportBy::domain: return 3;
         case ReportBy::destination: return 4;
         case ReportBy::provider: return 5;
-        case ReportBy::way: return 6;
+        case ReportBy::way:
+        case ReportBy::route: return 6;
         case ReportBy::address: return 7;
     }
     return 1;
+}
+
+/// The column of ways tells of their routes, too.
+std::string key_of(ReportBy by, std::string text) {
+    if (by != ReportBy::way && by != ReportBy::route) return text;
+    const std::size_t mark = std::min(text.find(kRouteMark), text.size());
+    return by == ReportBy::way ? text.substr(0, mark) : text.substr(std::min(mark + 1, text.size()));
 }
 
 /// What a line stands by: what was sent, else what was met.
@@ -137,7 +146,7 @@ Result<std::vector<ReportLine>> ReportView::lines(ReportBy by, const ReportFilte
         for (;;) {
             TRY(const bool more, q.row());
             if (!more) break;
-            const std::string key = q.text(column_of(by));
+            const std::string key = key_of(by, q.text(column_of(by)));
             const auto [place, is_new] = place_of.try_emplace(key, out.size());
             if (is_new) out.emplace_back().key = key;
             const std::int64_t id = q.i64(0);

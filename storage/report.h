@@ -36,8 +36,9 @@ enum class Figure : std::uint8_t {
     cancelled,   ///< taken out of the queue by hand
     complained,  ///< called it spam
     suppressed,  ///< not sent: known not to take it
+    tried,       ///< for the first time, by whatever way: what "sent" is by way, route, address and provider
 };
-inline constexpr std::size_t kFigures = 10;
+inline constexpr std::size_t kFigures = 11;
 std::string_view to_string(Figure figure);  ///< "put_off"
 
 /// How long deliveries took: from 0 to 128 ms, then two buckets each time it doubles.
@@ -67,9 +68,9 @@ struct ReportLine {
     void add(const ReportLine& other);
 };
 
-enum class ReportBy : std::uint8_t { day, domain, destination, provider, way, address, account };
+enum class ReportBy : std::uint8_t { day, domain, destination, provider, way, address, account, route };
 std::optional<ReportBy> parse_report_by(std::string_view name);
-inline constexpr std::string_view kReportByNames = "day, domain, destination, provider, way, address, account";
+inline constexpr std::string_view kReportByNames = "day, domain, destination, provider, way, address, account, route";
 
 struct ReportFilter {
     std::int64_t from_day = 0;  ///< since 1970, UTC

@@ -145,10 +145,12 @@ void ReportTally::count(const CountedEvent& event, const EventFacts& facts) {
     key.destination = destination_of(event.recipient);
     key.provider = facts.provider;
     key.way = facts.way;
+    if (!facts.way.empty() && !facts.route.empty()) key.way += kRouteMark + facts.route;
     key.source = facts.source;
     note_place(event, facts, key.destination);
     Cells& cells = rows_[std::move(key)];
     ++cells[Cell(static_cast<int>(*figure), *figure == Figure::bounced ? facts.reply_class : std::string())];
+    if (facts.has(kFirstTry)) ++cells[Cell(static_cast<int>(Figure::tried), "")];
     if (*figure == Figure::put_off && event.is_first_delay) ++cells[Cell(static_cast<int>(Figure::delayed), "")];
     if (*figure == Figure::delivered && event.accepted) {
         const std::size_t bucket = TimeHistogram::bucket_of(event.at - *event.accepted);

@@ -24,6 +24,8 @@ inline constexpr std::int64_t kReportRowsADay = 4'000;
 /// report_counts.what of deliveries that took as long as bucket 0 says, 1 ...
 inline constexpr int kTimesFrom = 100;
 inline constexpr std::string_view kOthers = "*";
+/// In report_rows.way, between the way and the route that chose it, where one did: "direct", "relay<TAB>newsletters".
+inline constexpr char kRouteMark = '\t';
 
 struct ReportKey {
     std::int64_t day = 0;

@@ -12,7 +12,7 @@
 namespace posthouse::storage {
 
 enum class Right : std::uint16_t {
-    lookup = 1,          ///< l: LIST shows it; without it the mailbox does not exist
+    lookup = 1,          ///< l: LIST shows it
     read = 2,            ///< r
     seen = 4,            ///< s: \Seen
     write = 8,           ///< w: flags but \Seen and \Deleted
@@ -31,6 +31,9 @@ constexpr Rights any_of(Some... rights) {
 }
 constexpr bool has(Rights rights, Right right) { return (rights & static_cast<Rights>(right)) != 0; }
 inline constexpr Rights kAllRights = 2047;
+/// Without any of these the mailbox does not exist: MYRIGHTS asks for one of them (RFC 4314 4).
+inline constexpr Rights kRevealingRights =
+    any_of(Right::lookup, Right::read, Right::insert, Right::create, Right::remove, Right::administer);
 inline constexpr std::size_t kRightsRowsMax = 1000;  ///< of a mailbox
 
 /// What SETACL does with the rights that stand there.

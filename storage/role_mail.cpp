@@ -86,33 +86,6 @@ Result<DmarcEntry> RoleMailView::dmarc_report(std::int64_t id) const {
     }
 }
 
-Result<std::vector<DmarcSource>> RoleMailView::dmarc_sources(std::string_view domain, std::int64_t since_s,
-                                                             std::size_t count_max) const {
-    const std::string folded = ascii::to_lower(domain);
-    std::vector<DmarcSource> out;
-    Query q = db_.query(
-        "SELECT d.domain, r.source_ip, sum(r.messages) AS n, sum(r.messages * r.dkim), sum(r.messages * r.spf), "
-        "sum(r.messages * (r.dkim OR r.spf)), sum(r.messages * (r.disposition IN ('quarantine', 'reject'))), "
-        "max(CASE WHEN r.dkim_domain <> '' THEN r.dkim_domain ELSE r.spf_domain END) "
-        "FROM dmarc_reports d JOIN dmarc_rows r ON r.report = d.id WHERE (?1 = '' OR d.domain = ?1) AND d.end_s > ?2 "
-        "GROUP BY d.domain, r.source_ip ORDER BY n DESC, r.source_ip LIMIT ?3");
-    q.bind(folded, since_s, limit_of(count_max));
-    for (;;) {
-        TRY(const bool more, q.row());
-        if (!more) return out;
-        DmarcSource source;
-        source.domain = q.text(0);
-        source.source_ip = q.text(1);
-        source.messages = q.u64(2);
-        source.dkim = q.u64(3);
-        source.spf = q.u64(4);
-        source.passed = q.u64(5);
-        source.refused = q.u64(6);
-        source.example = q.text(7);
-        out.push_back(std::move(source));
-    }
-}
-
 RoleMailTx::RoleMailTx(Tx& tx) : RoleMailView(tx), tx_(tx) {}
 
 Result<> RoleMailTx::set_read(MailboxId mailbox, Uid uid) {

@@ -1,6 +1,6 @@
 #pragma once
 /// storage/role_mail: mailboxes that collect reports of others: how far they were read, and the DMARC aggregate reports
-/// that were in them (RFC 7489 7.2), added up by the address that sent.
+/// that were in them (RFC 7489 7.2); storage/dmarc_origins adds them up by the address that sent.
 /// Invariants  1. A report is kept once, by who made it, its own name and the domain.
 ///             2. A mailbox is read onwards only, by UID; nothing here changes it.
 /// Threads: as Tx and Snapshot, which these are made from and must outlive them.   Limits: below.
@@ -69,9 +69,6 @@ class RoleMailView {
     Result<std::vector<DmarcEntry>> dmarc_reports(std::string_view domain, std::size_t count_max) const;
     /// With its rows. Errc::not_found.
     Result<DmarcEntry> dmarc_report(std::int64_t id) const;
-    /// Of reports that end after `since_s`, by messages, most first.
-    Result<std::vector<DmarcSource>> dmarc_sources(std::string_view domain, std::int64_t since_s,
-                                                   std::size_t count_max) const;
 
  protected:
     Connection& db_;

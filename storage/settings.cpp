@@ -60,6 +60,8 @@ constexpr SettingRow kRows[] = {
      "reverse-paths that tell which message a late bounce is about: off, programs (for what programs send, and mail to "
      "many), all",
      "off programs all"},
+    {"return_path.tokens_by_way", Kind::text, "", 0, 0,
+     "the same for single ways, \"NAME=off NAME=programs NAME=all\"; posthouse way set NAME --tokens writes it"},
     {"search.generation", Kind::number, "0", 0, 1LL << 40, "any change of it has the search index built anew"},
     {"search.part_octets_max", Kind::octets, "2097152", 1024, 1LL << 30, "decoded text of a message that is indexed"},
     {"srs.domain", Kind::text, "", 0, 0,

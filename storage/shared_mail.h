@@ -3,11 +3,13 @@
 /// (RFC 4314). Every call finds out whose the mailbox is and what the account may do there, in the same transaction as
 /// the work itself; so a right that was taken away counts from the next call on.
 ///
-/// A mailbox of bob@a.example that alice@a.example may look up is "Other Users/bob@a.example/Work" to her where rights
+/// A mailbox of bob@a.example that alice@a.example may use is "Other Users/bob@a.example/Work" to her where rights
 /// name her, and "Shared/bob@a.example/Work" where only "anyone" has rights. A mailbox of her own that has such a name
 /// comes first.
-/// Invariants  1. Without the right to look it up a mailbox of another does not exist: not_found, as for any number.
-///             2. What a right is missing for is Errc::denied and changes nothing.
+/// Invariants  1. Without any right that reveals it (kRevealingRights) a mailbox of another does not exist: not_found,
+///                as for any number. Only with the right to look it up is it listed.
+///             2. What a right is missing for is Errc::denied to those who may look the mailbox up, to others not_found
+///                (RFC 4314 6), and changes nothing.
 ///             3. Quota, MODSEQ and keywords are the owner's.
 /// Threads: as Tx and Snapshot.
 #include <map>
@@ -89,10 +91,13 @@ class SharedMail final : public MailTx {
 
     MailImpl& own() const;
     MailImpl& of(AccountId owner) const;
-    /// All grants of others to this account, of one mailbox or of all; without those that may not be looked up.
+    /// All grants of others to this account, of one mailbox or of all; without those that reveal nothing.
     Result<Grants> grants(std::optional<MailboxId> only) const;
     Result<Grant> grant(MailboxId mailbox) const;
-    /// The owner's mail, where the account has all of `needed`.
+    /// What to say where a right is missing (invariant 2). Who has the mailbox selected knows that it is there.
+    enum class Selected { no, yes };
+    static Error missing(const Grant& grant, Selected selected = Selected::no);
+    /// The owner's mail, where the account has all of `needed`; with "r" among them it is for a selected mailbox.
     Result<MailImpl*> reach(MailboxId mailbox, Rights needed) const;
     Result<Mailbox> seen_as(const Grant& grant, MailboxId mailbox) const;
     /// The account and the name behind a shared name; nothing where it is none.

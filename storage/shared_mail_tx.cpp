@@ -16,6 +16,12 @@ Error not_allowed(std::string_view what) {
     return Error(Errc::denied, fmt::format("the owner does not allow that for \"{}\"", what));
 }
 
+/// The same of a mailbox by its name, which those who may not look it up do not learn of (RFC 4314 6).
+Error not_allowed(const Mailbox& seen) {
+    if (!has(seen.rights, Right::lookup)) return Error(Errc::not_found, "there is no such mailbox");
+    return not_allowed(seen.name);
+}
+
 /// The flags that these rights let an account change.
 FlagBits changeable(Rights rights) {
     FlagBits out = 0;
@@ -51,7 +57,7 @@ Result<> SharedMail::check_create(const Place& place) const {
         const auto parent = of(place.owner).mailbox(above);
         if (!parent) continue;
         TRY(const Mailbox seen, mailbox(place.prefix + above));
-        if (!has(seen.rights, Right::create)) return not_allowed(seen.name);
+        if (!has(seen.rights, Right::create)) return not_allowed(seen);
         return {};
     }
 }
@@ -82,7 +88,7 @@ Result<> SharedMail::rename(std::string_view from, std::string_view to) {
         return own().rename(from, to);
     }
     TRY(const Mailbox moved, mailbox(from));
-    if (!has(moved.rights, Right::remove) || source->rest == "INBOX") return not_allowed(from);
+    if (!has(moved.rights, Right::remove) || source->rest == "INBOX") return not_allowed(moved);
     if (!target || target->owner != source->owner) {
         return Error(Errc::unsupported, "a mailbox cannot move to another account");
     }
@@ -101,7 +107,7 @@ Result<> SharedMail::remove(std::string_view name) {
     TRY(const auto where, place(name));
     if (!where || own().mailbox(name)) return own().remove(name);
     TRY(const Mailbox gone, mailbox(name));
-    if (!has(gone.rights, Right::remove)) return not_allowed(name);
+    if (!has(gone.rights, Right::remove)) return not_allowed(gone);
     return of(where->owner).remove(where->rest);
 }
 
@@ -212,7 +218,7 @@ Result<std::vector<std::pair<Uid, Uid>>> SharedMail::move(MailboxId from, std::s
 }
 
 Result<std::vector<Uid>> SharedMail::expunge(MailboxId mailbox, std::span<const Uid> uids) {
-    TRY(MailImpl* const mail, reach(mailbox, need(Right::expunge)));
+    TRY(MailImpl* const mail, reach(mailbox, any_of(Right::read, Right::expunge)));
     return mail->expunge(mailbox, uids);
 }
 
@@ -226,7 +232,8 @@ Result<> SharedMail::annotate(MailboxId mailbox, std::span<const AnnotationChang
     TRY(const Grant found, grant(mailbox));
     const bool shared = std::ranges::any_of(
         changes, [](const AnnotationChange& change) { return change.audience == Audience::everyone; });
-    if (!has(found.rights, shared ? Right::write : Right::read)) return not_allowed(found.shared_name);
+    const bool allowed = has(found.rights, Right::lookup) && has(found.rights, shared ? Right::write : Right::read);
+    if (!allowed) return missing(found);
     return of(found.owner).annotate_as(mailbox, acting_, changes);
 }
 

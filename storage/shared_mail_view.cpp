@@ -62,7 +62,7 @@ Result<SharedMail::Grants> SharedMail::grants(std::optional<MailboxId> only) con
         grant.rights = static_cast<Rights>(grant.rights & ~taken[id]);
         grant.shared_name.insert(0, by_name.contains(id) ? kOtherUsers : kShared);
     }
-    std::erase_if(out, [](const auto& one) { return !has(one.second.rights, Right::lookup); });
+    std::erase_if(out, [](const auto& one) { return (one.second.rights & kRevealingRights) == 0; });
     return out;
 }
 
@@ -74,10 +74,16 @@ Result<SharedMail::Grant> SharedMail::grant(MailboxId mailbox) const {
     return found.begin()->second;
 }
 
+Error SharedMail::missing(const Grant& grant, Selected selected) {
+    const bool known = selected == Selected::yes && has(grant.rights, Right::read);
+    if (!known && !has(grant.rights, Right::lookup)) return no_mailbox();
+    return Error(Errc::denied, fmt::format("the owner of \"{}\" does not allow that", grant.shared_name));
+}
+
 Result<MailImpl*> SharedMail::reach(MailboxId mailbox, Rights needed) const {
     TRY(const Grant found, grant(mailbox));
     if ((found.rights & needed) != needed) {
-        return Error(Errc::denied, fmt::format("the owner of \"{}\" does not allow that", found.shared_name));
+        return missing(found, has(needed, Right::read) ? Selected::yes : Selected::no);
     }
     reached_.insert(found.owner);
     return &of(found.owner);
@@ -119,6 +125,7 @@ Result<std::vector<Mailbox>> SharedMail::mailboxes() const {
     TRY(std::vector<Mailbox> out, own().mailboxes());
     TRY(const Grants shared, grants(std::nullopt));
     for (const auto& [id, grant] : shared) {
+        if (!has(grant.rights, Right::lookup)) continue;
         TRY(Mailbox mailbox, seen_as(grant, id));
         out.push_back(std::move(mailbox));
     }
@@ -210,7 +217,7 @@ Result<std::vector<Annotation>> SharedMail::annotations(MailboxId mailbox) const
     if (mailbox == MailboxId{}) return own().annotations(mailbox);
     TRY(const Grant found, grant(mailbox));
     constexpr Rights kAny = any_of(Right::read, Right::seen, Right::write, Right::insert, Right::post);
-    if ((found.rights & kAny) == 0) return Error(Errc::denied, "the owner of the mailbox does not allow that");
+    if (!has(found.rights, Right::lookup) || (found.rights & kAny) == 0) return missing(found);
     return of(found.owner).annotations_for(mailbox, acting_);
 }
 

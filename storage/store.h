@@ -124,7 +124,7 @@ struct StoreOptions {
     std::uint64_t cache_octets = 64ULL * 1024 * 1024;
     unsigned readers_max = 4;
     const Clock* clock = nullptr;        ///< null: the system's
-    bool watch_other_processes = false;  ///< the server: poll PRAGMA data_version each second
+    bool watch_other_processes = false;  ///< the server: they ring (storage/commit_bell.h), and it looks each second
     StoreOptions() = default;
 };
 

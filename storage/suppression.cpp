@@ -14,6 +14,7 @@ namespace {
 constexpr std::string_view kReasons[] = {"recipient-unknown", "recipient-disabled", "complaint", "unsubscribed",
                                          "by-hand"};
 constexpr std::uint8_t kLetter = 0;       // QueueClass::interactive
+constexpr std::uint8_t kBulk = 2;         // QueueClass::bulk
 constexpr std::size_t kWordsShown = 200;  // of a reply within a reply: a line has 512 octets
 
 #define SUPPRESSION_COLUMNS "address, scope, reason, reply, remote, step, times, since_ms, last_ms, until_ms, undone_ms"
@@ -47,6 +48,9 @@ Time end_of_step(std::uint32_t step, Time now) {
     if (step >= kSuppressionDays.size()) return Time{};
     return now + std::chrono::hours(24) * kSuppressionDays[step];
 }
+
+// No stream has a dot in its name, and each domain that mail is sent from has one.
+bool is_of_stream(const Suppression& one) { return !one.scope.empty() && one.scope.find('.') == std::string::npos; }
 
 std::string cut(std::string_view text, std::size_t most) { return std::string(text.substr(0, most)); }
 
@@ -88,7 +92,9 @@ bool may_stop(SuppressionRule rule, std::uint8_t mail_class) {
 
 bool stops(const Suppression& suppression, SuppressionRule rule, std::uint8_t mail_class) {
     if (!may_stop(rule, mail_class)) return false;
-    if (suppression.reason == SuppressionReason::complaint && mail_class == kLetter) return false;
+    if (suppression.reason == SuppressionReason::complaint) {
+        if (mail_class == kLetter || (!is_of_stream(suppression) && mail_class != kBulk)) return false;
+    }
     return rule != SuppressionRule::off || suppression.reason == SuppressionReason::unsubscribed;
 }
 
@@ -107,7 +113,9 @@ std::string_view status_of(SuppressionReason reason) {
 SuppressionSentence describe(const Suppression& one) {
     SuppressionSentence out;
     out.why = fmt::format("Not sent, for {}", fmt::format(fmt::runtime(what_happened(one.reason)), one.address));
-    if (!one.scope.empty()) out.why += fmt::format(" (mail of {})", one.scope);
+    const bool is_bulk_alone = one.reason == SuppressionReason::complaint && !is_of_stream(one);
+    if (!one.scope.empty())
+        out.why += fmt::format(" ({} {})", is_bulk_alone ? "mail to many of" : "mail of", one.scope);
     out.why += fmt::format(", since {}", day_of(one.since));
     if (!one.reply.empty()) out.why += fmt::format(": {}", cut(one.reply, kWordsShown));
     out.what_to_do = one.until == Time{} ? "This is for good"

@@ -61,11 +61,12 @@ struct Suppression {
 enum class SuppressionRule : std::uint8_t {
     programs,  ///< what programs send, and mail to many; a letter that a person writes goes out
     all,       ///< letters too, but of complaints: whoever knows a Message-ID can make one
-    off,  ///< none, but for those who unsubscribed from what it is about
+    off,       ///< none, but for those who unsubscribed from what it is about
 };
 /// An unknown word is `programs`.
 SuppressionRule parse_suppression_rule(std::string_view text);
-/// Whether it stops a message of this class (QueueClass as a number).
+/// Whether it stops a message of this class (QueueClass as a number). A complaint in the scope of a stream stops that
+/// stream; in any other it stops mail to many alone: nobody loses the way to a new password by it.
 bool stops(const Suppression& suppression, SuppressionRule rule, std::uint8_t mail_class);
 
 /// Whether it can stop any message of this class: where not, nobody need look.

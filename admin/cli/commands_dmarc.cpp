@@ -4,7 +4,8 @@
 #include "admin/cli/command.h"
 #include "protocols/base/ascii.h"
 #include "protocols/base/clock.h"
-#include "storage/role_mail.h"
+#include "protocols/smtp/presets.h"
+#include "storage/dmarc_origins.h"
 
 namespace posthouse::admin {
 namespace {
@@ -59,6 +60,11 @@ Result<> show_report(Invocation& call, std::string_view text) {
     return {};
 }
 
+std::string include_of(const std::string& preset) {
+    const smtp::Preset* const known = smtp::find_preset(preset);
+    return known == nullptr ? std::string() : smtp::spf_include_of(*known);
+}
+
 Result<> list_sources(Invocation& call) {
     std::int64_t days = kDaysDefault;
     if (call.has("--days")) {
@@ -72,14 +78,17 @@ Result<> list_sources(Invocation& call) {
     const std::int64_t since = to_unix_ms(system_clock().now()) / 1000 - days * 86'400;
     TRY(storage::Store* const store, call.store());
     TRY(const auto sources, store->read([&](const Snapshot& s) {
-        return RoleMailView(s).dmarc_sources(call.get("--domain"), since, kListedMax);
+        return storage::dmarc_known_sources(s, include_of, call.get("--domain"), since, kListedMax);
     }));
     std::vector<Record> rows;
-    for (const storage::DmarcSource& one : sources) {
+    for (const storage::DmarcKnownSource& known : sources) {
+        const storage::DmarcSource& one = known.source;
         Record row;
         row.add("domain", one.domain).add("source", one.source_ip).add("messages", one.messages);
         row.add("failed", one.messages - one.passed).add("dkim", one.dkim).add("spf", one.spf);
         row.add("refused", one.refused).add("signed_by", one.example);
+        row.add("ours", known.origin.is_ours()).add("known_by", storage::to_string(known.origin.kind));
+        row.add("way", known.origin.way).add("selector", known.origin.selector);
         rows.push_back(std::move(row));
     }
     call.out().table(rows, "Nobody reported mail in that time.");

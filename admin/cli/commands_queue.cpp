@@ -5,12 +5,13 @@
 #include <map>
 
 #include "admin/cli/command.h"
-#include "admin/cli/queue_text.h"
 #include "protocols/base/ascii.h"
+#include "storage/queue_text.h"
 
 namespace posthouse::admin {
 namespace {
 
+using storage::Lanes;
 using storage::QueueId;
 using storage::QueueItem;
 using storage::QueueRecipient;
@@ -44,19 +45,27 @@ std::string states(const std::vector<QueueRecipient>& recipients) {
 }
 
 // `shown_max`: of the recipients; a job of a hundred thousand would fill the screen alone.
-Record item_record(const QueueItem& item, const std::vector<QueueRecipient>& recipients, std::size_t shown_max) {
+Record item_record(const QueueItem& item, const std::vector<QueueRecipient>& recipients, const Lanes& lanes,
+                   std::size_t shown_max) {
     Record out;
     out.add("id", storage::format_queue_id(item.id)).add("from", item.reverse_path.empty() ? "<>" : item.reverse_path);
     std::vector<std::string> to;
     const QueueRecipient* next = nullptr;
+    const QueueRecipient* held = nullptr;
     for (const auto& recipient : recipients) {
         if (to.size() < shown_max) to.push_back(recipient.address);
         const bool waits = recipient.state == storage::RecipientState::waiting;
-        if (waits && (next == nullptr || recipient.next_attempt < next->next_attempt)) next = &recipient;
+        const bool is_first = waits && (next == nullptr || storage::earliest_next(recipient, lanes) <
+                                                               storage::earliest_next(*next, lanes));
+        if (is_first) next = &recipient;
+        if (recipient.state == storage::RecipientState::held) held = &recipient;
     }
     if (recipients.size() > to.size()) to.push_back(fmt::format("and {} more", recipients.size() - to.size()));
     out.add("to", std::move(to)).add("client", item.client).add("state", states(recipients));
-    out.add("next_attempt", next == nullptr ? std::string() : format_rfc3339(next->next_attempt));
+    // Of the one that goes first; where all are held, why that is.
+    out.add("earliest_next", next == nullptr ? std::string() : format_rfc3339(storage::earliest_next(*next, lanes)));
+    const QueueRecipient* const told = next == nullptr ? held : next;
+    out.add("waiting_because", told == nullptr ? std::string() : storage::waiting_because(*told, lanes));
     std::string reply;
     for (const auto& recipient : recipients) {
         if (!recipient.last_reply.empty()) reply = recipient.last_reply;
@@ -89,10 +98,11 @@ Result<> queue_list(Invocation& call) {
     const std::size_t shown_max = call.out().json() ? SIZE_MAX : kRecipientsShown;
     TRY(const auto rows, store->read([&](const Snapshot& snapshot) -> Result<std::vector<Record>> {
         TRY(const auto items, snapshot.queue().list(after, limit));
+        TRY(const Lanes lanes, storage::read_lanes(snapshot));
         std::vector<Record> out;
         for (const QueueItem& item : items) {
             TRY(const auto recipients, snapshot.queue().recipients(item.id));
-            out.push_back(item_record(item, recipients, shown_max));
+            out.push_back(item_record(item, recipients, lanes, shown_max));
         }
         return out;
     }));
@@ -147,7 +157,7 @@ Result<> queue_show(Invocation& call) {
         TRY(out.recipients, snapshot.queue().recipients(id));
         TRY(const auto facts, snapshot.queue().facts(id));
         out.subject = facts.subject;
-        TRY(out.lanes, read_lanes(snapshot));
+        TRY(out.lanes, storage::read_lanes(snapshot));
         return out;
     });
     if (!found && found.error().code == Errc::not_found) return unknown_item(id);
@@ -165,8 +175,8 @@ Result<> queue_show(Invocation& call) {
         row.add("to", recipient.address).add("state", storage::to_string(recipient.state));
         row.add("attempts", static_cast<std::int64_t>(recipient.attempts));
         row.add("next_attempt", format_rfc3339(recipient.next_attempt)).add("remote", recipient.last_remote);
-        row.add("earliest_next", format_rfc3339(earliest_next(recipient, found->lanes)));
-        row.add("waiting_because", waiting_because(recipient, found->lanes));
+        row.add("earliest_next", format_rfc3339(storage::earliest_next(recipient, found->lanes)));
+        row.add("waiting_because", storage::waiting_because(recipient, found->lanes));
         row.add("reply", recipient.last_reply).add("class", recipient.last_class);
         rows.push_back(std::move(row));
     }

@@ -31,11 +31,8 @@ std::string name_of(const ReportLine& line, storage::ReportBy by) {
 Record row_of(const ReportLine& line, storage::ReportBy by, std::string_view heading, const std::string& name) {
     Record row;
     row.add(heading, name);
-    if (is_of_tries(by)) {
-        row.add("tried", tried(line));
-    } else {
-        row.add("sent", line.of(Figure::sent));
-    }
+    row.add("sent", sent(line, by));
+    if (is_of_tries(by)) row.add("tries", tried(line));
     row.add("delivered", line.of(Figure::delivered)).add("delayed", line.of(Figure::delayed));
     row.add("put_off", line.of(Figure::put_off)).add("bounced", line.of(Figure::bounced));
     row.add("held", line.of(Figure::held)).add("complained", line.of(Figure::complained));
@@ -96,6 +93,7 @@ Result<> report(Invocation& call) {
     std::vector<Record> rows;
     ReportLine sum;
     for (const ReportLine& line : lines) {
+        if (is_untried(line, question.by)) continue;
         sum.add(line);
         if (rows.size() < limit) rows.push_back(row_of(line, question.by, heading, name_of(line, question.by)));
     }
@@ -109,7 +107,7 @@ using Kind = Argument::Kind;
 constexpr Argument kReport[] = {
     {Kind::option, "--by",
      "a line for each day (the default), domain (of the sender), destination (domain of the recipient), provider, way, "
-     "address (of ours) or account"},
+     "route, address (of ours) or account"},
     {Kind::option, "--from", "first day: 2026-11-01, or 7d ago"},
     {Kind::option, "--to", "last day; today where it is not given"},
     {Kind::option, "--days", "so many days (default 30)"},

@@ -6,8 +6,8 @@
 #include <set>
 
 #include "admin/cli/command.h"
-#include "admin/cli/queue_text.h"
 #include "protocols/base/log.h"
+#include "storage/queue_text.h"
 
 namespace posthouse::admin {
 namespace {
@@ -114,16 +114,17 @@ Result<std::vector<Waiting>> still_waiting(const storage::Snapshot& snapshot, co
         if (storage::raw(event.queue) != 0) queues.insert(storage::raw(event.queue));
     }
     if (queues.empty()) return out;
-    TRY(const Lanes lanes, read_lanes(snapshot));
+    TRY(const storage::Lanes lanes, storage::read_lanes(snapshot));
     for (const std::int64_t queue : queues) {
         TRY(const auto recipients, snapshot.queue().recipients(static_cast<storage::QueueId>(queue)));
         for (const storage::QueueRecipient& one : recipients) {
             Waiting waiting;
             waiting.queue_id = storage::format_queue_id(one.queue);
             waiting.address = one.address;
-            waiting.why = waiting_because(one, lanes);
+            waiting.why = storage::waiting_because(one, lanes);
             if (waiting.why.empty()) continue;
-            if (one.state == storage::RecipientState::waiting) waiting.earliest_next = earliest_next(one, lanes);
+            if (one.state == storage::RecipientState::waiting)
+                waiting.earliest_next = storage::earliest_next(one, lanes);
             out.push_back(std::move(waiting));
         }
     }

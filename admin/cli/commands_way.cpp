@@ -8,6 +8,8 @@
 #include "protocols/net/address.h"
 #include "protocols/smtp/path.h"
 #include "protocols/smtp/presets.h"
+#include "storage/settings.h"
+#include "storage/way_tokens.h"
 
 namespace posthouse::admin {
 namespace {
@@ -55,7 +57,8 @@ Result<> way_add(Invocation& call) {
     TRY(storage::Store* const store, call.store());
     const bool replace = call.has("--replace");
     TRY_VOID(store->write({}, [&](storage::Tx& tx) -> Result<> {
-        return replace ? RouteTx(tx).set_way(way) : RouteTx(tx).add_way(way);
+        TRY_VOID(replace ? RouteTx(tx).set_way(way) : RouteTx(tx).add_way(way));
+        return call.has("--tokens") ? storage::set_tokens_of_way(tx, way.name, call.get("--tokens")) : Result<>();
     }));
     if (call.out().json()) {
         call.out().record(Record().add(replace ? "replaced" : "added", way.name).add("way", what_it_does(way)));
@@ -84,12 +87,23 @@ Result<> way_list(Invocation& call) {
     return {};
 }
 
+std::string tokens_text(const Way& way, const std::string& by_way) {
+    const smtp::Preset* const preset = smtp::find_preset(way.preset);
+    if (preset != nullptr && preset->own_address_only)
+        return "never: the service takes the account's own address alone";
+    const std::string word = storage::tokens_of_way(by_way, way.name);
+    return word.empty() ? "default (setting return_path.tokens)" : word;
+}
+
 // way show NAME
 Result<> way_show(Invocation& call) {
     const std::string name = call.get("NAME");
     TRY(storage::Store* const store, call.store());
     const std::int64_t today = std::chrono::floor<std::chrono::days>(system_clock().now()).time_since_epoch().count();
     TRY(const auto picture, store->read([&](const Snapshot& snapshot) { return RouteView(snapshot).picture(today); }));
+    TRY(const std::string by_way, store->read([](const Snapshot& snapshot) {
+        return storage::setting_text(snapshot.catalog(), "return_path.tokens_by_way");
+    }));
     const auto way = find_way(picture.ways, name);
     if (!way) return Error(Errc::not_found, fmt::format("there is no way {}; posthouse way list shows them", name));
     Record row = row_of(*way);
@@ -97,7 +111,7 @@ Result<> way_show(Invocation& call) {
                      : way->oauth.token_url.empty()                             ? "password"
                      : way->oauth.sealed_refresh.empty() ? "XOAUTH2, client credentials from " + way->oauth.token_url
                                                          : "XOAUTH2, refresh token at " + way->oauth.token_url);
-    row.add("return_path", way->return_path);
+    row.add("return_path", way->return_path).add("tokens", tokens_text(*way, by_way));
     row.add("ca_file", way->ca_file).add("headers", std::string(ascii::trim(way->headers)));
     const auto used = picture.used_today.find(name);
     row.add("used_today", used == picture.used_today.end() ? std::uint64_t{0} : used->second);
@@ -114,11 +128,31 @@ Result<> way_show(Invocation& call) {
     return {};
 }
 
+// way set NAME --tokens on|programs|off|default
+Result<> way_set(Invocation& call) {
+    const std::string name = call.get("NAME");
+    if (!call.has("--tokens")) return Error(Errc::invalid, "say what to set: --tokens on, programs, off or default");
+    TRY(storage::Store* const store, call.store());
+    TRY_VOID(store->write({}, [&](storage::Tx& tx) -> Result<> {
+        TRY(const auto ways, RouteTx(tx).ways());
+        if (!find_way(ways, name)) {
+            return Error(Errc::not_found, fmt::format("there is no way {}; posthouse way list shows them", name));
+        }
+        return storage::set_tokens_of_way(tx, name, call.get("--tokens"));
+    }));
+    if (call.out().json()) call.out().record(Record().add("set", name).add("tokens", call.get("--tokens")));
+    call.out().say(fmt::format("The way {}: return tokens {}.", name, call.get("--tokens")));
+    return {};
+}
+
 // way remove NAME
 Result<> way_remove(Invocation& call) {
     const std::string name = call.get("NAME");
     TRY(storage::Store* const store, call.store());
-    TRY_VOID(store->write({}, [&](storage::Tx& tx) -> Result<> { return RouteTx(tx).remove_way(name); }));
+    TRY_VOID(store->write({}, [&](storage::Tx& tx) -> Result<> {
+        TRY_VOID(RouteTx(tx).remove_way(name));
+        return storage::set_tokens_of_way(tx, name, "default");
+    }));
     if (call.out().json()) call.out().record(Record().add("removed", name));
     call.out().say(fmt::format("The way {} is removed.", name));
     return {};
@@ -239,6 +273,9 @@ constexpr Argument kWayAdd[] = {
     {Kind::option_many, "--header", "a header field to set on what goes this way, \"Name: value\"; may be repeated"},
     {Kind::option, "--return-path",
      "domain of the envelope sender of what goes this way, so that SPF is asked about it; its MX must lead here"},
+    {Kind::option, "--tokens",
+     "envelope senders that tell which message a late bounce is about: on, programs, off, default (the setting "
+     "return_path.tokens)"},
     {Kind::option, "--ca-file", "PEM certificates to trust for this relay instead of the system's"},
     {Kind::option, "--oauth-client", "log in with XOAUTH2: the id of the application"},
     {Kind::option, "--oauth-refresh-file", "its refresh token, in a file; without one: client credentials"},
@@ -249,6 +286,10 @@ constexpr Argument kWayAdd[] = {
      "else POSTHOUSE_RELAY_PASSWORD, else a prompt"},
     {Kind::flag, "--replace", "replace the way of this name; routes keep naming it"}};
 constexpr Argument kWayName[] = {{Kind::positional, "NAME", "the way's name"}};
+constexpr Argument kWaySet[] = {
+    {Kind::positional, "NAME", "the way's name"},
+    {Kind::option, "--tokens",
+     "envelope senders that tell which message a late bounce is about: on, programs, off, default"}};
 constexpr Argument kPreset[] = {{Kind::positional_optional, "NAME", "tell all about this one"}};
 
 constexpr Command kWayRows[] = {
@@ -256,6 +297,7 @@ constexpr Command kWayRows[] = {
      "posthouse way add backup preset:smtp2go:me --password-file smtp2go.txt", kWayAdd, way_add},
     {"way", "list", "list the ways that a route can take", "posthouse way list", {}, way_list},
     {"way", "show", "tell all about a way, and where it was refused", "posthouse way show backup", kWayName, way_show},
+    {"way", "set", "change how mail leaves by a way", "posthouse way set backup --tokens off", kWaySet, way_set},
     {"way", "forget", "try a way again where it was refused", "posthouse way forget direct", kWayName, way_forget},
     {"way", "remove", "remove a way that no route names", "posthouse way remove backup", kWayName, way_remove},
 };

@@ -12,6 +12,7 @@
 #include "admin/http/json_body.h"
 #include "admin/http/router.h"
 #include "protocols/base/ascii.h"
+#include "storage/queue_text.h"
 
 namespace posthouse::admin {
 namespace {
@@ -28,6 +29,7 @@ struct Life {
     std::vector<Event> events;  ///< by time
     std::optional<SubmissionNotes> notes;
     std::vector<storage::QueueRecipient> waiting;
+    storage::Lanes lanes;  ///< why they wait
 };
 
 Result<std::vector<Event>> first_events(const storage::EventView& view, std::string_view what) {
@@ -55,6 +57,7 @@ Result<std::optional<Life>> find_life(const Snapshot& snapshot, std::string_view
         const auto queued = std::ranges::find_if(out.events, [](const Event& e) { return storage::raw(e.queue) != 0; });
         if (queued != out.events.end()) {
             TRY(out.waiting, snapshot.queue().recipients(queued->queue));
+            TRY(out.lanes, storage::read_lanes(snapshot));
         }
         return std::optional(std::move(out));
     }
@@ -71,14 +74,18 @@ Poco::JSON::Object::Ptr event_object(const Event& event, bool dialogue) {
     return out;
 }
 
-Poco::JSON::Object::Ptr recipient_object(const storage::QueueRecipient& one) {
+Poco::JSON::Object::Ptr recipient_object(const storage::QueueRecipient& one, const storage::Lanes& lanes) {
     Poco::JSON::Object::Ptr out = new Poco::JSON::Object(Poco::JSON_PRESERVE_KEY_ORDER);
     out->set("address", utf8_of(one.address));
     out->set("state", std::string(storage::to_string(one.state)));
     out->set("attempts", one.attempts);
+    if (const std::string why = storage::waiting_because(one, lanes); !why.empty()) out->set("because", utf8_of(why));
     if (one.state == storage::RecipientState::waiting) {
-        out->set("because", std::string(storage::explain(one.cause)));
-        out->set("next_attempt", format_rfc3339(one.next_attempt));
+        out->set("next_attempt", format_rfc3339(storage::earliest_next(one, lanes)));
+    }
+    if (one.state == storage::RecipientState::held && storage::raw(one.incident) != 0) {
+        out->set("incident", storage::raw(one.incident));
+        if (const auto until = storage::held_until(one, lanes)) out->set("held_until", format_rfc3339(*until));
     }
     out->set("last_reply", utf8_of(one.last_reply));
     out->set("last_remote", utf8_of(one.last_remote));
@@ -99,7 +106,7 @@ std::string life_text(const Life& life, bool dialogue) {
         out.set("metadata", Poco::JSON::Parser().parse(life.notes->metadata));
     }
     Poco::JSON::Array recipients;
-    for (const storage::QueueRecipient& one : life.waiting) recipients.add(recipient_object(one));
+    for (const storage::QueueRecipient& one : life.waiting) recipients.add(recipient_object(one, life.lanes));
     out.set("in_queue", recipients);
     Poco::JSON::Array events;
     for (const Event& event : life.events) events.add(event_object(event, dialogue));

@@ -39,10 +39,11 @@ void set_seconds(Poco::JSON::Object& out, const std::string& name, std::optional
 
 Poco::JSON::Object::Ptr line_json(const ReportLine& line, ReportBy by) {
     Poco::JSON::Object::Ptr out = new Poco::JSON::Object(Poco::JSON_PRESERVE_KEY_ORDER);
-    if (is_of_tries(by)) out->set("tried", tried(line));
+    out->set("sent", sent(line, by));
+    if (is_of_tries(by)) out->set("tries", tried(line));
     for (std::size_t i = 0; i < storage::kFigures; ++i) {
         const auto figure = static_cast<Figure>(i);
-        if (is_of_tries(by) && figure == Figure::sent) continue;
+        if (figure == Figure::sent || figure == Figure::tried) continue;
         out->set(std::string(to_string(figure)), line.of(figure));
     }
     Poco::JSON::Object::Ptr classes = new Poco::JSON::Object;
@@ -92,7 +93,21 @@ Result<FigureQuestion> read_wish(const FigureWish& wish, Time now) {
     return out;
 }
 
-bool is_of_tries(ReportBy by) { return by == ReportBy::provider || by == ReportBy::way || by == ReportBy::address; }
+bool is_of_tries(ReportBy by) {
+    return by == ReportBy::provider || by == ReportBy::way || by == ReportBy::address || by == ReportBy::route;
+}
+
+std::uint64_t sent(const ReportLine& line, ReportBy by) {
+    return line.of(is_of_tries(by) ? Figure::tried : Figure::sent);
+}
+
+bool is_untried(const ReportLine& line, ReportBy by) {
+    if (!is_of_tries(by)) return false;
+    for (std::size_t i = 0; i < storage::kFigures; ++i) {
+        if (static_cast<Figure>(i) != Figure::sent && line.figures[i] != 0) return false;
+    }
+    return true;
+}
 
 std::uint64_t tried(const ReportLine& line) {
     return line.of(Figure::delivered) + line.of(Figure::put_off) + line.of(Figure::bounced) + line.of(Figure::held);
@@ -125,6 +140,7 @@ Poco::JSON::Object figures_json(const FigureQuestion& question, std::string_view
     Poco::JSON::Array array;
     ReportLine sum;
     for (const ReportLine& line : lines) {
+        if (is_untried(line, question.by)) continue;
         Poco::JSON::Object::Ptr one = new Poco::JSON::Object(Poco::JSON_PRESERVE_KEY_ORDER);
         one->set(name, utf8_of(line.key));
         const auto figures = line_json(line, question.by);

@@ -31,8 +31,12 @@ struct FigureQuestion {
 
 /// Errc::invalid with the sentence to show.
 Result<FigureQuestion> read_wish(const FigureWish& wish, Time now);
-/// Whether the lines are of ways, providers or addresses: mail that was not tried yet has none.
+/// Whether the lines are of ways, routes, providers or addresses: mail that was not tried yet has none.
 bool is_of_tries(storage::ReportBy by);
+/// Recipients: taken for sending, or (of tries) first tried by it.
+std::uint64_t sent(const storage::ReportLine& line, storage::ReportBy by);
+/// A line that is of tries, and has none: what waits for its first.
+bool is_untried(const storage::ReportLine& line, storage::ReportBy by);
 /// Recipients that were tried, each try once.
 std::uint64_t tried(const storage::ReportLine& line);
 /// "2.5 s", "4 min", "3 h"; "" for none.

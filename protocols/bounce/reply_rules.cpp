@@ -181,6 +181,7 @@ constexpr ReplyRule kRules[] = {
     {"listed-domain", content, 0, {}, "dbl spamhaus|surbl|uribl|url listed|uri listed|dbl"},
     {"greylist-words", greylisted, 4, {}, kGreylist},
     {"format", content, 5, "vague", "duplicate header"},
+    {"sender-words", sender_fault, 5, "vague", "from an address that has been blacklisted"},
     {"listed", ip_blocked, 5, "vague x.1.3 x.7.4 x.7.7 x.7.8 x.7.5 x.5.4", kListNames},
     {"listed", ip_blocked, 4, "vague", kListNames},
     {"listed", ip_blocked, 5, "none x.0.0 x.1.0 x.2.0 x.3.0 x.5.0 x.7.0 x.7.1 x.7.9 x.1.8", kListNames},
@@ -207,6 +208,7 @@ constexpr ReplyRule kRules[] = {
     {"split", envelope_split, 0, "x.5.3", {}, {}, kAny, true},
     {"split-words", envelope_split, 0, {}, "too many recipients", {}, kAny, true},
     {"no-such-domain", domain_no_mail, 0, "x.1.2 x.4.4", kNoDomain},
+    {"no-such-domain", domain_no_mail, 5, "x.1.2", "bad destination system"},
     {"no-such-domain", domain_no_mail, 5, "vague x.4.3",
      "host unknown|unknown host|no such domain|domain name not found|"
      "domain does not exist|domain is not reachable|nonexistent domain|unrouteable mail domain|cannot find any "
@@ -258,15 +260,21 @@ constexpr ReplyRule kRules[] = {
     {"unknown-words", recipient_unknown, 0, "vague", kUnknown},
     {"moved", recipient_disabled, 5, "vague", kMoved},
     {"unknown-words", recipient_unknown, 5, "vague", "unknown|unavailable account", "user|account|mailbox|recipient"},
+    {"no-mail-words", domain_no_mail, 0, "vague", "returned null mx"},
     {"dns-words", dns, 0, "vague", kDnsWords},
     {"network-words", network, 0, "vague", kNetworkWords},
     {"content-words", content, 5, "vague", kContent},
     {"protocol-words", protocol, 5, "vague", kProtocolWords},
     {"content-code", content, 0, "x.6.0"},
+    {"local-mailer", other, 5, "vague", "mailer error|internal system error"},
+    {"address-words", ip_blocked, 5, "vague", "smtp server of your isp|mail server of your isp|is an open relay"},
     {"closed-code", recipient_policy, 5, "x.7.1", "internal|sender"},
     {"policy-words", policy, 0, "x.7.0 x.7.1 x.7.9", kPolicy},
     {"policy-words", policy, 5, "vague", kPolicy},
     {"throttled-code", throttled, 4, "x.7.0 x.3.2"},
+    {"network-words", network, 0, "vague", "host not reachable"},
+    {"expired-words", expired, 0, "vague x.1.9",
+     "envelope expired|after multiple retries|in the queue too long|could not deliver for the last"},
 
     // 5. Bare codes.
     {"protocol-code", protocol, 0, "x.5.1 x.5.2 x.5.4 x.5.5"},

@@ -213,10 +213,11 @@ Result<FetchUse> take_item(Cursor& in, const Limits& limits) {
     const bool part_only = use.item->shape != Shape::octets;
     if (part_only && use.section.kind != SectionKind::body) return bad("BINARY takes a part's number only");
     if (use.item->shape != Shape::decoded_size && in.take('<')) {
-        // "<" number "." nz-number ">"; no client asks for none of the octets by "<0.0>" and means it.
-        TRY(const std::uint32_t first, take_number(in));
+        // "<" number64 "." nz-number64 ">" (RFC 9051 9); no client asks for none of the octets by "<0.0>" and means it.
+        TRY(const std::uint64_t first, take_number64(in));
         if (!in.take('.')) return bad("Invalid partial");
-        TRY(use.section.partial_octets, take_nz_number(in));
+        TRY(use.section.partial_octets, take_number64(in));
+        if (use.section.partial_octets == 0) return bad("Invalid partial");
         if (!in.take('>')) return bad("Invalid partial");
         use.section.partial_first = first;
     }
@@ -283,6 +284,10 @@ void add_item(FetchProgram& program, std::string_view name, Place place) {
     ASSERT(use.item != nullptr);
     const auto at = place == Place::first ? program.items.begin() : program.items.end();
     program.items.insert(at, std::move(use));
+}
+
+void add_items(FetchProgram& program, const FetchProgram& more) {
+    for (const FetchUse& use : more.items) add(program, use);
 }
 
 std::optional<mime::Extent> locate(const Section& section, const FetchSource& source) {

@@ -51,8 +51,8 @@ struct Section {
     std::vector<std::uint32_t> path;
     SectionKind kind = SectionKind::body;
     std::vector<std::string> fields;
-    std::optional<std::uint32_t> partial_first;
-    std::uint32_t partial_octets = 0;
+    std::optional<std::uint64_t> partial_first;
+    std::uint64_t partial_octets = 0;
     std::string label;  ///< the item's name in the response: "BODY[HEADER.FIELDS (SUBJECT)]<0>"
 };
 
@@ -99,6 +99,8 @@ Result<FetchProgram> take_fetch_program(Cursor& in, const Limits& limits = {});
 /// Puts an item that takes no argument first (UID) or last (FLAGS) unless it is there.
 enum class Place { first, last };
 void add_item(FetchProgram& program, std::string_view name, Place place);
+/// All of `more` behind what is there; doubles are dropped.
+void add_items(FetchProgram& program, const FetchProgram& more);
 
 /// Where a section's octets lie in the message: before `partial`. Nothing: there is no such part (NIL).
 /// HEADER.FIELDS gives the header they are chosen from.

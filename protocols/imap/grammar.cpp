@@ -61,15 +61,18 @@ Result<std::string> take_quoted(Cursor& in) {
     return out;
 }
 
+enum class Nul { refused, allowed };
+
 // literal = "{" number ["+"] "}" CRLF *CHAR8; the octets stand in the command text.
-Result<std::string> take_literal(Cursor& in) {
+Result<std::string> take_literal(Cursor& in, Nul nul = Nul::refused) {
     Cursor at = in;
     at.take('{');
     const auto count = ascii::parse_number(at.take_while(ascii::is_digit));
     at.take('+');
     if (!count || !at.take("}\r\n") || *count > at.rest().size()) return bad("Invalid literal");
     const std::string_view octets = at.take_octets(static_cast<std::size_t>(*count));
-    if (octets.find('\0') != std::string_view::npos) return bad("NUL in literal");
+    const bool clean = nul == Nul::allowed || octets.find('\0') == std::string_view::npos;
+    if (!clean) return bad("NUL in literal");
     in = at;
     return std::string(octets);
 }
@@ -142,6 +145,14 @@ Result<std::string> take_string(Cursor& in) {
     return bad("String expected");
 }
 
+Result<std::string> take_literal8(Cursor& in) {
+    Cursor at = in;
+    if (!at.take('~') || at.peek() != '{') return bad("Literal8 expected");
+    TRY(std::string octets, take_literal(at, Nul::allowed));
+    in = at;
+    return octets;
+}
+
 Result<std::string> take_astring(Cursor& in) {
     if (in.peek() == '"' || in.peek() == '{') return take_string(in);
     const std::string_view text = in.take_while(is_astring_char);
@@ -161,6 +172,14 @@ Result<std::uint32_t> take_number(Cursor& in) {
     if (!value || *value > std::numeric_limits<std::uint32_t>::max()) return bad("Number expected");
     in = at;
     return static_cast<std::uint32_t>(*value);
+}
+
+Result<std::uint64_t> take_number64(Cursor& in) {
+    Cursor at = in;
+    const auto value = ascii::parse_number(at.take_while(ascii::is_digit));
+    if (!value || *value > std::numeric_limits<std::int64_t>::max()) return bad("Number expected");
+    in = at;
+    return *value;
 }
 
 Result<std::uint32_t> take_nz_number(Cursor& in) {

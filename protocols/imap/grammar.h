@@ -32,10 +32,14 @@ Result<std::string> take_atom(Cursor& in);
 /// string = quoted / literal. Quoted strings may hold UTF-8, as several clients send it in passwords.
 Result<std::string> take_string(Cursor& in);
 Result<std::string> take_astring(Cursor& in);
+/// literal8 = "~{" number ["+"] "}" CRLF *OCTET (RFC 3516 4.4): the only one that may hold NUL.
+Result<std::string> take_literal8(Cursor& in);
 /// nstring; nothing for NIL.
 Result<std::optional<std::string>> take_nstring(Cursor& in);
 /// number = 1*DIGIT, (0 <= n < 4,294,967,296)
 Result<std::uint32_t> take_number(Cursor& in);
+/// number64: 0 to 2^63 - 1 (RFC 9051 9); taken from every client, since no rev1 client means another by so many digits.
+Result<std::uint64_t> take_number64(Cursor& in);
 Result<std::uint32_t> take_nz_number(Cursor& in);
 /// One SP; some clients send more, which is let through.
 Result<> take_space(Cursor& in);

@@ -52,6 +52,13 @@ Result<> take_options(Cursor& in, GetMetadata& out) {
     return {};
 }
 
+// value = nstring / literal8
+Result<std::optional<std::string>> take_value(Cursor& in) {
+    if (in.peek() != '~') return take_nstring(in);
+    TRY(std::string octets, take_literal8(in));
+    return std::optional<std::string>(std::move(octets));
+}
+
 bool options_follow(const Cursor& in) {
     return in.peek() == '(' && in.peek(1) != '/' && in.peek(1) != '"' && in.peek(1) != '{';
 }
@@ -109,8 +116,7 @@ Result<SetMetadata> take_set_metadata(Cursor& in, const Limits& limits) {
         TRY(std::string entry, take_entry(in));
         if (std::ranges::count(entry, '/') < 2) return bad("Invalid entry");
         TRY_VOID(take_space(in));
-        if (in.peek() == '~' && in.peek(1) == '{') in.take('~');
-        TRY(auto value, take_nstring(in));
+        TRY(auto value, take_value(in));
         out.values.emplace_back(std::move(entry), std::move(value));
     } while (in.take(' '));
     if (!in.take(')')) return bad("Entries are not closed");

@@ -33,13 +33,14 @@ struct FilterRow {
     NotifyFilter filter;
     Names names;
 };
-constexpr std::array<FilterRow, 7> kFilters = {{
+constexpr std::array<FilterRow, 8> kFilters = {{
     {"selected", NotifyFilter::selected, Names::none},
     {"selected-delayed", NotifyFilter::selected_delayed, Names::none},
     {"inboxes", NotifyFilter::inboxes, Names::none},
     {"personal", NotifyFilter::personal, Names::none},
     {"subscribed", NotifyFilter::subscribed, Names::none},
     {"subtree", NotifyFilter::subtree, Names::some},
+    {"subtree-one", NotifyFilter::subtree_one, Names::some},
     {"mailboxes", NotifyFilter::mailboxes, Names::some},
 }};
 

@@ -27,12 +27,21 @@ enum NotifyEvent : std::uint8_t {
 inline constexpr std::uint8_t kMessageEvents = kMessageNew | kMessageExpunge | kFlagChange;
 inline constexpr std::uint8_t kMetadataEvents = kMailboxMetadataChange | kServerMetadataChange;
 
-/// RFC 5465 6.
-enum class NotifyFilter { selected, selected_delayed, inboxes, personal, subscribed, subtree, mailboxes };
+/// RFC 5465 6, RFC 7377 3 (subtree-one).
+enum class NotifyFilter {
+    selected,
+    selected_delayed,
+    inboxes,
+    personal,
+    subscribed,
+    subtree,
+    subtree_one,
+    mailboxes
+};
 
 struct NotifyGroup {
     NotifyFilter filter = NotifyFilter::personal;
-    std::vector<std::string> names;     ///< of subtree and mailboxes
+    std::vector<std::string> names;     ///< of subtree, subtree_one and mailboxes
     std::uint8_t events = 0;            ///< 0: NONE
     std::optional<FetchProgram> fetch;  ///< what is told of a new message in the selected mailbox
 };

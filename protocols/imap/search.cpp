@@ -276,7 +276,7 @@ class Parser {
             }
             case Argument::modseq: return take_modseq_argument(node);
             case Argument::number: {
-                TRY(node.number, take_number(in_));
+                TRY(node.number, take_number64(in_));
                 return {};
             }
             case Argument::interval: {
@@ -383,7 +383,8 @@ void resolve_sets(SearchProgram& program, const SearchView& view) {
 }
 
 bool needs_saved(const SearchProgram& program) {
-    return std::ranges::any_of(program.nodes, [](const SearchNode& node) { return node.key->place == Place::entry; });
+    return std::ranges::any_of(program.nodes,
+                               [](const SearchNode& node) { return node.key->place == SearchPlace::entry; });
 }
 
 bool asks_modseq(const SearchProgram& program) {

@@ -23,7 +23,7 @@ constexpr std::array<SearchReturnOption, 8> kOptions = {{
     {"CONTEXT", Return::kContext, "5267 4.2", "CONTEXT=SEARCH"},  // a hint that is not needed
 }};
 
-Result<> take_option(Cursor& in, SearchReturn& into) {
+Result<> take_option(Cursor& in, SearchReturn& into, const Limits& limits) {
     TRY(const std::string name, take_atom(in));
     const auto row =
         std::ranges::find_if(kOptions, [&](const auto& option) { return ascii::equals_ci(option.name, name); });
@@ -34,6 +34,11 @@ Result<> take_option(Cursor& in, SearchReturn& into) {
         TRY(into.partial, take_partial_range(in));
     }
     into.options |= row->option;
+    // modifier-update = "UPDATE" [ "(" fetch-att *(SP fetch-att) ")" ]; the example of RFC 5465 7 has an SP there.
+    const bool items = in.rest().starts_with('(') || in.rest().starts_with(" (");
+    if (row->option != Return::kUpdate || !items) return {};
+    in.take(' ');
+    TRY(into.update_fetch, take_fetch_program(in, limits));
     return {};
 }
 
@@ -60,14 +65,14 @@ std::span<const std::uint32_t> part_of(std::span<const std::uint32_t> all, const
 
 std::span<const SearchReturnOption> search_return_options() { return kOptions; }
 
-Result<SearchReturn> take_search_return(Cursor& in) {
+Result<SearchReturn> take_search_return(Cursor& in, const Limits& limits) {
     SearchReturn out;
     if (!in.take_word("RETURN ")) return out;
     out.extended = true;
     if (!in.take('(')) return Error(Errc::invalid, "RETURN takes a list of options");
     while (!in.take(')')) {
         if (out.options != 0) TRY_VOID(take_space(in));
-        TRY_VOID(take_option(in, out));
+        TRY_VOID(take_option(in, out, limits));
     }
     TRY_VOID(take_space(in));
     if (out.has(Return::kAll) && out.has(Return::kPartial)) {

@@ -10,6 +10,8 @@
 
 #include "protocols/base/cursor.h"
 #include "protocols/base/result.h"
+#include "protocols/imap/fetch.h"
+#include "protocols/imap/limits.h"
 #include "protocols/imap/mailbox_name.h"
 #include "protocols/imap/sequence_set.h"
 
@@ -41,6 +43,7 @@ struct SearchReturn {
     bool extended = false;  ///< RETURN was given: the answer is an ESEARCH response
     std::uint8_t options = 0;
     PartialRange partial;  ///< with kPartial
+    std::optional<FetchProgram> update_fetch;  ///< with kUpdate: what is told of a new message that matches
 
     bool has(Option option) const { return (options & option) != 0; }
     /// Whether an ESEARCH response is due: SAVE or UPDATE alone want none (RFC 5182 2.2).
@@ -56,7 +59,8 @@ struct SearchReturnOption {
 std::span<const SearchReturnOption> search_return_options();
 
 /// ["RETURN" SP "(" [search-return-opt *(SP search-return-opt)] ")" SP]; no option means ALL (RFC 4731 3.1).
-Result<SearchReturn> take_search_return(Cursor& in);
+/// UPDATE may have FETCH items behind it, in parentheses (RFC 5465 7).
+Result<SearchReturn> take_search_return(Cursor& in, const Limits& limits = {});
 
 /// What "$" keeps of `found` (RFC 5182 2.4, RFC 9394 3.2), ascending.
 std::vector<std::uint32_t> kept_of(std::span<const std::uint32_t> found, const SearchReturn& wanted);

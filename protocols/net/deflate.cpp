@@ -20,17 +20,10 @@ constexpr int kOutputMemoryLevel = 6;
 constexpr std::size_t kInputOctets = 8UL * 1024;
 constexpr std::size_t kOutputOctets = 16UL * 1024;
 
-class Deflated final : public Stream {
+class Deflated final : public DeflatedStream {
  public:
-    explicit Deflated(std::unique_ptr<Stream> inner) : inner_(std::move(inner)) {
-        ASSERT(::inflateInit2(&in_, kInputWindowBits) == Z_OK);
-        ASSERT(::deflateInit2(&out_, Z_DEFAULT_COMPRESSION, Z_DEFLATED, kOutputWindowBits, kOutputMemoryLevel,
-                              Z_DEFAULT_STRATEGY) == Z_OK);
-    }
-    ~Deflated() override {
-        ::inflateEnd(&in_);
-        ::deflateEnd(&out_);
-    }
+    explicit Deflated(std::unique_ptr<Stream> inner) : inner_(std::move(inner)) { begin(); }
+    ~Deflated() override { end(); }
     Deflated(const Deflated&) = delete;
     Deflated& operator=(const Deflated&) = delete;
 
@@ -39,7 +32,20 @@ class Deflated final : public Stream {
         co_return co_await inner_->wait_readable();
     }
 
+    bool is_deflating() const override { return deflating_; }
+
+    Task<Result<>> write_last(std::string_view octets) override {
+        const std::string packed = deflate(octets, Z_FINISH);
+        CO_TRY_VOID(co_await inner_->write_all(packed));
+        end();
+        ending_ = true;
+        co_return Result<>();
+    }
+
+    void deflate_again() override { begin(); }
+
     Task<Result<std::size_t>> read_some(std::span<char> into) override {
+        if (!deflating_) co_return co_await read_plain(into);
         for (;;) {
             if (more_ || at_ < raw_.size()) {
                 CO_TRY(const std::size_t got, inflate_into(into));
@@ -57,6 +63,7 @@ class Deflated final : public Stream {
     }
 
     Task<Result<>> write_all(std::string_view octets) override {
+        if (!deflating_) co_return co_await inner_->write_all(octets);
         while (!octets.empty()) {
             const std::string_view piece = octets.substr(0, kOutputOctets * 4);
             octets.remove_prefix(piece.size());
@@ -82,25 +89,72 @@ class Deflated final : public Stream {
     void close() override { inner_->close(); }
 
  private:
+    void begin() {
+        in_ = z_stream{};
+        out_ = z_stream{};
+        ASSERT(::inflateInit2(&in_, kInputWindowBits) == Z_OK);
+        ASSERT(::deflateInit2(&out_, Z_DEFAULT_COMPRESSION, Z_DEFLATED, kOutputWindowBits, kOutputMemoryLevel,
+                              Z_DEFAULT_STRATEGY) == Z_OK);
+        deflating_ = true;
+        ended_ = false;
+        ending_ = false;
+        more_ = false;
+    }
+
+    void end() {
+        if (!deflating_) return;
+        ::inflateEnd(&in_);
+        ::deflateEnd(&out_);
+        deflating_ = false;
+    }
+
+    // What was read behind the last compressed octets comes first.
+    Task<Result<std::size_t>> read_plain(std::span<char> into) {
+        for (;;) {
+            std::size_t got = std::min(into.size(), raw_.size() - at_);
+            if (got > 0) {
+                std::copy_n(raw_.begin() + static_cast<std::ptrdiff_t>(at_), got, into.begin());
+                at_ += got;
+            } else {
+                std::string().swap(raw_);
+                at_ = 0;
+                CO_TRY_VOID(co_await inner_->wait_readable());
+                CO_TRY(got, co_await inner_->read_some(into));
+            }
+            if (!ending_) co_return got;
+            // A flush leaves an empty block behind, the end of a stream another: no command begins with their octets.
+            const auto is_left = [](char c) { return c == '\0' || c == '\x03' || c == '\xff'; };
+            const std::span<char> read = into.first(got);
+            const auto first = std::ranges::find_if_not(read, is_left);
+            if (first == read.end()) continue;
+            ending_ = false;
+            co_return static_cast<std::size_t>(std::move(first, read.end(), into.begin()) - into.begin());
+        }
+    }
+
     Result<std::size_t> inflate_into(std::span<char> into) {
         in_.next_in = reinterpret_cast<Bytef*>(raw_.data() + at_);
         in_.avail_in = static_cast<uInt>(raw_.size() - at_);
         in_.next_out = reinterpret_cast<Bytef*>(into.data());
         in_.avail_out = static_cast<uInt>(std::min<std::size_t>(into.size(), std::numeric_limits<uInt>::max()));
         const uInt room = in_.avail_out;
-        const int rc = ::inflate(&in_, Z_SYNC_FLUSH);
+        // Block by block, and never beyond the last: what lies behind may not be compressed any more.
+        const int rc = ended_ ? Z_DATA_ERROR : ::inflate(&in_, Z_BLOCK);
+        ended_ = ended_ || rc == Z_STREAM_END;
         at_ = raw_.size() - in_.avail_in;
         // A buffer that was filled may have left some behind within the decoder.
-        more_ = in_.avail_out == 0;
+        more_ = in_.avail_out == 0 && !ended_;
         if (at_ == raw_.size()) {
             std::string().swap(raw_);
             at_ = 0;
         }
+        const std::size_t got = room - in_.avail_out;
+        if (rc == Z_STREAM_END && got > 0) return got;
         if (rc != Z_OK && rc != Z_BUF_ERROR) {
-            return Error(Errc::closed, rc == Z_STREAM_END ? "the peer ended its compressed stream"
-                                                          : "the compressed input is damaged");
+            return Error(Errc::closed,
+                         ended_ ? "the peer ended its compressed stream" : "the compressed input is damaged");
         }
-        return std::size_t{room - in_.avail_out};
+        return got;
     }
 
     std::string deflate(std::string_view octets, int flush) {
@@ -123,10 +177,15 @@ class Deflated final : public Stream {
     std::string raw_;  // compressed input; [at_, size) is not yet inflated
     std::size_t at_ = 0;
     bool more_ = false;
+    bool deflating_ = false;
+    bool ended_ = false;   // the peer's compressed stream
+    bool ending_ = false;  // the first octets in clear have not come yet
 };
 
 }  // namespace
 
-std::unique_ptr<Stream> deflated(std::unique_ptr<Stream> inner) { return std::make_unique<Deflated>(std::move(inner)); }
+std::unique_ptr<DeflatedStream> deflated(std::unique_ptr<Stream> inner) {
+    return std::make_unique<Deflated>(std::move(inner));
+}
 
 }  // namespace posthouse::net

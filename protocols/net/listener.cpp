@@ -28,6 +28,7 @@ using Acceptor = asio::basic_socket_acceptor<asio::ip::tcp, ContextExecutor>;
 constexpr auto kPauseAfterError = std::chrono::milliseconds(100);
 constexpr auto kTurnedAwayPause = std::chrono::seconds(10);
 constexpr auto kHandshakeMax = std::chrono::seconds(60);
+constexpr auto kTurnedAwayHandshakeMax = std::chrono::seconds(5);
 constexpr unsigned kAcceptsInARowMax = 64;  // then the sessions have their turn
 constexpr unsigned kNetworkBitsV4 = 32;
 constexpr unsigned kNetworkBitsV6 = 64;
@@ -76,6 +77,7 @@ struct State {
     std::map<IpAddress, std::size_t> per_network;
     ConnectRate rate;
     std::size_t turned_away = 0;  // since the log was last told
+    std::size_t turning_away = 0;  // over TLS, now
     std::chrono::steady_clock::time_point turned_away_told{};
 };
 
@@ -129,6 +131,15 @@ Task<void> run_session(std::shared_ptr<State> state, [[maybe_unused]] Slot slot,
     co_await state->handler(std::move(stream));
 }
 
+// Over TLS the client is told too, after a handshake: else it takes the bare close for a server that is broken.
+Task<void> turn_away_tls(std::shared_ptr<State> state, std::unique_ptr<Stream> stream) {
+    stream->expires_in(kTurnedAwayHandshakeMax);
+    const auto secured = co_await stream->start_tls_server(*state->implicit_tls);
+    if (secured) static_cast<void>(co_await stream->write_all(state->over_limit));
+    stream->close();
+    --state->turning_away;
+}
+
 // Says why and closes. In clear only: a TLS client could make nothing of it.
 void turn_away(const State& state, int descriptor) {
     if (state.implicit_tls == nullptr && !state.over_limit.empty()) {
@@ -176,8 +187,12 @@ Accepted accept_one(const std::shared_ptr<State>& state, TaskGroup& sessions) {
     std::memcpy(from.data(), &address, std::min<std::size_t>(length, from.capacity()));
     const IpAddress peer = from_asio(from).address;
     const bool is_full = over_limit(*state, peer);
-    if (is_full || too_often(*state, peer)) {
-        note_turned_away(*state, peer, is_full ? "has too many open, or all have" : "comes too often");
+    const bool is_hasty = too_often(*state, peer);
+    const std::string_view why = is_full ? "has too many open, or all have" : "comes too often";
+    if (is_full || is_hasty) note_turned_away(*state, peer, why);
+    const bool told_over_tls = is_full && !is_hasty && state->implicit_tls != nullptr && !state->over_limit.empty() &&
+                               state->turning_away < Listener::kTurnedAwayTlsMax;
+    if ((is_full && !told_over_tls) || is_hasty) {
         turn_away(*state, descriptor);
         return Accepted::one;
     }
@@ -188,6 +203,12 @@ Accepted accept_one(const std::shared_ptr<State>& state, TaskGroup& sessions) {
         log::error("net", "{}: cannot watch a new connection: {}", state->name, ec.message());
         ::close(descriptor);
         return Accepted::failed;
+    }
+    if (told_over_tls) {
+        ++state->turning_away;
+        sessions.spawn(state->name, turn_away_tls(state, make_tcp_stream(state->loop, std::move(socket),
+                                                                         state->registry)));
+        return Accepted::one;
     }
     sessions.spawn(state->name, run_session(state, Slot(state, peer),
                                             make_tcp_stream(state->loop, std::move(socket), state->registry)));

@@ -31,12 +31,14 @@ class Listener {
     using Handler = std::function<Task<void>(std::unique_ptr<Stream>)>;
 
     /// Binds at once; Errc::io with the address and what to do ("port 25 needs ...", "in use by another program").
-    /// `over_limit` is written in clear before the close of a refused connection, e.g. "421 4.7.0 Too many
-    /// connections\r\n".
+    /// `over_limit` is written before the close of a refused connection, e.g. "421 4.7.0 Too many connections\r\n";
+    /// with `implicit_tls` after the handshake, for at most kTurnedAwayTlsMax at a time, and never to those that come
+    /// too often.
     /// `implicit_tls`: handshake before the handler runs (null: in clear). It must outlive the listener.
     static Result<std::unique_ptr<Listener>> open(Loop& loop, std::string name, Endpoint at, ListenLimits limits,
                                                   TlsServerContext* implicit_tls, std::string over_limit,
                                                   Handler handler);
+    static constexpr std::size_t kTurnedAwayTlsMax = 16;
     virtual ~Listener() = default;
 
     /// The bound endpoint: its port is the real one where 0 was asked for.

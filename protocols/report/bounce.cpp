@@ -105,6 +105,11 @@ void correct_by_step(BouncedRecipient& one) {
         one.found.what = ReplyClass::recipient_policy;
         one.found.rule = "unknown-after-data";
     }
+    // Who is turned away before he has said anything is turned away for where he comes from.
+    if (one.step == Step::connect && one.found.what == ReplyClass::policy && one.found.rule == "policy-words") {
+        one.found.what = ReplyClass::ip_blocked;
+        one.found.rule = "policy-at-connect";
+    }
     if (one.step == Step::mail && (is_unknown || one.found.what == ReplyClass::domain_no_mail)) {
         one.found.what = ReplyClass::sender_fault;
         one.found.rule = "unknown-at-mail";
@@ -330,6 +335,7 @@ Result<Bounce> read_bounce(std::string_view message) {
         if (inner.status != nullptr) status = parse_delivery_status(mime::decoded_body(message, *inner.status));
         if (inner.returned != nullptr && !status.recipients.empty()) pieces.returned = inner.returned;
     }
+    out.from_daemon = is_from_daemon(fields);
     out.reporting_mta = status.reporting_mta;
     out.envelope_id = status.envelope_id;
     for (const RecipientFields& one : status.recipients) {

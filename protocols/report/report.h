@@ -52,6 +52,7 @@ struct Bounce {
     std::string envelope_id;          ///< ENVID, decoded; ""
     std::string original_message_id;  ///< of the returned message, without brackets; ""
     bool is_free_text = false;        ///< without a delivery-status
+    bool from_daemon = false;         ///< a null Return-Path, or the name of a mail system in From: no person's mail
 };
 
 /// Errc::not_found: this message is no bounce (an auto-reply, a letter).

@@ -66,6 +66,7 @@ struct Preset {
     std::span<const std::string_view> own_headers{};  ///< names or prefixes ("X-PM-") that only this service may see
     std::span<const PresetRecord> records{};
     std::string_view return_path{};  ///< domain that the service itself puts into the reverse-path; "" where ours stays
+    bool own_address_only = false;   ///< only addresses of the account as envelope sender: one with a token is refused
     std::span<const PresetReply> replies{};
     std::string_view token_url{};  ///< XOAUTH2: where tokens are had; {tenant} from the URL's options
     std::string_view scope{};

@@ -127,19 +127,27 @@ struct Copied {
     MailboxId mailbox{};             ///< the target
     std::uint32_t uid_validity = 0;  ///< of the target
     std::vector<std::pair<Uid, Uid>> uids;
+    bool readable = true;  ///< the target: else its UIDs are not told (RFC 4315 3, RFC 9051 6.3.12)
 
     Copied() = default;
     Copied(const Mailbox& target, std::vector<std::pair<Uid, Uid>> pairs)
-        : mailbox(target.id), uid_validity(target.uid_validity), uids(std::move(pairs)) {}
+        : mailbox(target.id),
+          uid_validity(target.uid_validity),
+          uids(std::move(pairs)),
+          readable(has(target.rights, storage::Right::read)) {}
 };
 
 struct Appended {
     MailboxId mailbox{};
     std::uint32_t uid_validity = 0;
     std::vector<Uid> uids;  ///< in the order of the messages
+    bool readable = true;   ///< as in Copied
 
     Appended() = default;
-    Appended(MailboxId in, std::uint32_t validity) : mailbox(in), uid_validity(validity) {}
+    explicit Appended(const Mailbox& target)
+        : mailbox(target.id),
+          uid_validity(target.uid_validity),
+          readable(has(target.rights, storage::Right::read)) {}
 };
 
 /// A message on its way into a mailbox.

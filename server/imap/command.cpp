@@ -52,6 +52,7 @@ constexpr auto kEnablings = std::to_array<Enabling>({
     {"QRESYNC", Enabled::qresync | Enabled::condstore, "7162 3.2.3"},
     {"UIDONLY", static_cast<std::uint8_t>(Enabled::uidonly), "9586"},
     {"UTF8=ACCEPT", static_cast<std::uint8_t>(Enabled::utf8_accept), "9755 3"},
+    {"METADATA", static_cast<std::uint8_t>(Enabled::metadata), "5464 4.1"},
     {"IMAP4rev2", static_cast<std::uint8_t>(Enabled::imap4rev2), "9051 A"},
 });
 

@@ -27,6 +27,8 @@ inline constexpr std::uint8_t kBeforeLogin = phases(Phase::not_authenticated);
 
 /// RFC 3501 7.4.1: no EXPUNGE in the answer to a command that takes message numbers.
 enum class Expunges { told, held };
+/// NUL stands in no command but within a literal8, which its handler takes as one (RFC 3516 4.4).
+enum class Octets { text, any };
 /// Whether the client hears that the command goes on (progress.h). Where it does, the handler flushes nothing.
 enum class Progress { untold, told };
 
@@ -38,6 +40,7 @@ struct Command {
     net::Task<Reply> (*run)(Session& session, Cursor args) = nullptr;
     std::string_view rfc;
     Progress progress = Progress::untold;
+    Octets octets = Octets::text;
 };
 
 /// The rows of commands_any.cpp, commands_login.cpp ...
@@ -83,7 +86,14 @@ struct Extension {
 std::span<const Extension> extensions();
 
 /// What a client has switched on for its session; bits.
-enum class Enabled : std::uint8_t { condstore = 1, qresync = 2, utf8_accept = 4, imap4rev2 = 8, uidonly = 16 };
+enum class Enabled : std::uint8_t {
+    condstore = 1,
+    qresync = 2,
+    utf8_accept = 4,
+    imap4rev2 = 8,
+    uidonly = 16,
+    metadata = 32
+};
 constexpr std::uint8_t operator|(Enabled a, Enabled b) {
     return static_cast<std::uint8_t>(static_cast<unsigned>(a) | static_cast<unsigned>(b));
 }

@@ -3,6 +3,7 @@
 
 #include "protocols/imap/grammar.h"
 #include "protocols/imap/response.h"
+#include "server/imap/answers.h"
 #include "server/imap/names.h"
 #include "server/imap/offered.h"
 #include "server/imap/session.h"

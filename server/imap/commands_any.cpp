@@ -88,6 +88,8 @@ net::Task<Reply> on_enable(Session& session, Cursor args) {
     }
     session.untagged(out);
     for (const Enabling* row : known) session.enable(row->enables);
+    const auto watched = co_await session.watch_metadata();
+    if (!watched) co_return reply_for(watched.error());
     co_return Reply::ok("Enabled");
 }
 

@@ -38,7 +38,8 @@ net::Task<Reply> on_append(Session& session, Cursor args) {
     const std::optional<Replaced> nothing;
     const auto appended = co_await session.access().append(*std::move(name), std::move(incoming.messages()), nothing);
     if (!appended) co_return reply_for_target(appended.error());
-    if (session.has_selected() && session.selected().id() == appended->mailbox) session.expect_own_arrivals();
+    if (session.has_selected() && session.selected().id() == appended->mailbox)
+        session.expect_own_arrivals(appended->uids);
     co_return Reply::ok(append_uid_code(session, *appended), "Message appended");
 }
 
@@ -49,7 +50,7 @@ constexpr auto kCommands = std::to_array<Command>({
 }  // namespace
 
 std::string append_uid_code(const Session& session, const Appended& appended) {
-    if (!session.offers("UIDPLUS")) return "";
+    if (!appended.readable || !session.offers("UIDPLUS")) return "";
     return "APPENDUID " + std::to_string(appended.uid_validity) + " " + wire::format_set(appended.uids);
 }
 

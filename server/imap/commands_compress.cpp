@@ -29,12 +29,22 @@ net::Task<Reply> on_compress(Session& session, Cursor args) {
     co_return Reply::said();
 }
 
-// Everything that came with the login is gone: the account, the mailbox, what was enabled and asked for (RFC 8437 3).
+// Everything that came with the login is gone: the account, the mailbox, what was enabled and asked for (RFC 8437 3),
+// and compression, with the OK on our side and with the command on the client's (RFC 8437 4.1).
 net::Task<Reply> on_unauthenticate(Session& session, Cursor args) {
     const auto end = wire::take_end(args);
     if (!end) co_return syntax(end.error());
+    // The client's compression ended with this line.
+    const bool compressed = session.is_compressed();
+    if (compressed && !session.stream().buffered().empty()) {
+        co_return Reply::hang_up("Nothing compressed may follow UNAUTHENTICATE");
+    }
     session.log_out();
-    co_return Reply::ok("CAPABILITY " + session.capabilities(), "Nobody is logged in");
+    Reply reply = Reply::ok("CAPABILITY " + session.capabilities(), "Nobody is logged in");
+    if (!compressed) co_return reply;
+    const auto ended = co_await session.end_compression(reply);
+    if (!ended) co_return Reply::hang_up("");
+    co_return Reply::said();
 }
 
 constexpr auto kCommands = std::to_array<Command>({

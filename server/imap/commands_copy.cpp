@@ -3,6 +3,7 @@
 
 #include "protocols/imap/grammar.h"
 #include "protocols/imap/response.h"
+#include "server/imap/answers.h"
 #include "server/imap/names.h"
 #include "server/imap/offered.h"
 #include "server/imap/session.h"
@@ -17,7 +18,7 @@ enum class Transfer { copy, move };
 
 // "COPYUID" SP uidvalidity SP uid-set SP uid-set; empty where nothing was transferred.
 std::string copyuid(const Session& session, const Copied& copied) {
-    if (copied.uids.empty() || !session.offers("UIDPLUS")) return "";
+    if (copied.uids.empty() || !copied.readable || !session.offers("UIDPLUS")) return "";
     std::vector<Uid> from;
     std::vector<Uid> to;
     for (const auto& [old_uid, new_uid] : copied.uids) {
@@ -32,6 +33,11 @@ std::string copyuid(const Session& session, const Copied& copied) {
 std::vector<Uid> old_uids(const Copied& copied) {
     std::vector<Uid> out;
     for (const auto& pair : copied.uids) out.push_back(pair.first);
+    return out;
+}
+std::vector<Uid> new_uids(const Copied& copied) {
+    std::vector<Uid> out;
+    for (const auto& pair : copied.uids) out.push_back(pair.second);
     return out;
 }
 
@@ -50,8 +56,9 @@ net::Task<Reply> transfer(Session& session, Cursor args, NumbersAre are, Transfe
     }
     std::vector<Uid> uids;
     for (const std::uint32_t number : *numbers) {
-        // COPY is whole or not at all (RFC 3501 6.4.7).
+        // COPY is whole or not at all (RFC 3501 6.4.7); a UID that is no more is ignored (RFC 9051 6.4.9).
         const Selected::Row row = selected.row(number);
+        if (row.gone && are == NumbersAre::uids) continue;
         if (row.gone) co_return Reply::no("EXPUNGEISSUED", "Some of the messages no longer exist");
         uids.push_back(row.entry.uid);
     }
@@ -68,13 +75,14 @@ net::Task<Reply> transfer(Session& session, Cursor args, NumbersAre are, Transfe
         copied = co_await access.move(selected.id(), std::move(uids), *std::move(target));
     if (!copied) co_return reply_for_target(copied.error());
     session.expect_news();
-    if (copied->mailbox == selected.id() && !copied->uids.empty()) session.expect_own_arrivals();
+    if (copied->mailbox == selected.id() && !copied->uids.empty()) session.expect_own_arrivals(new_uids(*copied));
     if (how == Transfer::move) session.expect_own_expunges(old_uids(*copied));
     if (how == Transfer::copy) co_return Reply::ok(copyuid(session, *copied), "Copy completed");
     // The code must come before the EXPUNGE responses, so it is in an untagged OK (RFC 6851 4.3).
     const std::string code = copyuid(session, *copied);
     if (!code.empty()) session.untagged("OK [" + code + "] Moved");
-    co_return Reply::ok("Move completed");
+    if (copied->uids.empty()) co_return Reply::ok("Move completed");
+    co_return co_await expunged_ok(session, are, "Move completed");
 }
 
 net::Task<Reply> on_copy(Session& session, Cursor args) {

@@ -31,7 +31,7 @@ Result<Esearch> take_esearch(Session& session, Cursor& args) {
         for (std::string& name : source.names)
             name = wire::decode_mailbox(name, session.names()).value_or(std::string());
     }
-    TRY(out.wanted, wire::take_search_return(args));
+    TRY(out.wanted, wire::take_search_return(args, session.limits()));
     TRY_VOID(check_offered(session, out.wanted, "ESEARCH"));
     if (!out.wanted.extended) {
         out.wanted.extended = true;
@@ -43,6 +43,7 @@ Result<Esearch> take_esearch(Session& session, Cursor& args) {
     if (program) TRY_VOID(check_offered(session, *program));
     const bool numbered = program && wire::has_numbers(*program);
     if (numbered && session.has(Enabled::uidonly)) return Error(Errc::invalid, std::string(kUidRequired));
+    if (program && wire::asks_modseq(*program)) session.enable(Enabled::condstore);
     if (program) out.program = *std::move(program);
     if (out.selected && !session.has_selected()) return Error(Errc::invalid, "No mailbox is selected");
     const bool alone = out.selected && out.sources.size() == 1;
@@ -94,11 +95,11 @@ net::Task<Result<>> search_one(Session& session, const Esearch& request, std::st
     if (!opened) co_return Error(opened.error());
     const Uid recent_from = opened->mailbox.recent_from;
     Selected mailbox(*std::move(opened), Mode::read_only, recent_from);
-    SharedProgram program = resolve_program(*request.program, mailbox, session.deps().clock->now());
-    const auto found = co_await find_messages(session.access(), mailbox, std::move(program));
+    const SharedProgram program = resolve_program(*request.program, mailbox, session.deps().clock->now());
+    const auto found = co_await find_messages(session.access(), mailbox, program);
     if (!found && is_out_of_reach(found.error())) co_return Result<>();
     if (!found) co_return Error(found.error());
-    answer_mailbox(session, request.wanted, mailbox, *found);
+    answer_mailbox(session, request.wanted, mailbox, *found, modseq_of(mailbox, *program, request.wanted, *found));
     co_return co_await session.relieve();
 }
 
@@ -108,8 +109,9 @@ net::Task<Result<>> search_selected(Session& session, const Esearch& request) {
     if (request.wanted.has(wire::SearchReturn::kSave)) selected.save_result({});
     CO_TRY(const auto found, co_await find_messages(session.access(), selected, program));
     if (request.wanted.has(wire::SearchReturn::kSave)) selected.save_result(wire::kept_of(found, request.wanted));
-    answer_mailbox(session, request.wanted, selected, found);
-    if (request.wanted.has(wire::SearchReturn::kUpdate)) keep_updated(session, *program, found, NumbersAre::uids);
+    answer_mailbox(session, request.wanted, selected, found, modseq_of(selected, *program, request.wanted, found));
+    if (request.wanted.has(wire::SearchReturn::kUpdate))
+        keep_updated(session, *program, request.wanted, found, NumbersAre::uids);
     co_return Result<>();
 }
 

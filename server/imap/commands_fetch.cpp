@@ -12,6 +12,7 @@
 #include "protocols/mime/encoding.h"
 #include "protocols/mime/preview.h"
 #include "protocols/mime/structure.h"
+#include "server/imap/answers.h"
 #include "server/imap/fetch_cache.h"
 #include "server/imap/names.h"
 #include "server/imap/offered.h"
@@ -524,7 +525,9 @@ net::Task<Reply> fetch(Session& session, Cursor args, NumbersAre are) {
     if (fetcher.unknown_encoding()) {
         co_return Reply::no("UNKNOWN-CTE", "The content of a part is encoded in an unknown way");
     }
-    if (fetcher.some_missing()) co_return Reply::no("EXPUNGEISSUED", "Some of the messages no longer exist");
+    // A UID that is no more is ignored (RFC 9051 6.4.9).
+    const bool missing = fetcher.some_missing() && are == NumbersAre::message_numbers;
+    if (missing) co_return Reply::no("EXPUNGEISSUED", "Some of the messages no longer exist");
     co_return Reply::ok("Fetch completed");
 }
 

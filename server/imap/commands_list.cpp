@@ -7,6 +7,7 @@
 #include "protocols/imap/list.h"
 #include "protocols/imap/mailbox_name.h"
 #include "protocols/imap/response.h"
+#include "server/imap/answers.h"
 #include "server/imap/metadata_response.h"
 #include "server/imap/names.h"
 #include "server/imap/offered.h"
@@ -222,8 +223,13 @@ net::Task<Result<>> tell_list(Session& session, std::string name) {
     program.returns = wire::kReturnSubscribed;
     const Nodes nodes = make_nodes(listing, program, session.names());
     const auto node = nodes.find(name);
-    if (node == nodes.end()) co_return Error(Errc::not_found, "no such mailbox");
     std::string out;
+    if (node == nodes.end()) {  // it may be read and not looked up (RFC 4314 4)
+        out = "LIST () \"/\" ";
+        wire::append_mailbox(out, name, session.names());
+        session.untagged(out);
+        co_return Result<>();
+    }
     append_list(out, name, node->second, program, session);
     session.untagged(out);
     co_return Result<>();

@@ -40,8 +40,11 @@ Reply welcome(Session& session, const Identity& identity) {
 Reply refuse(Session& session, const Error& error) {
     auto& failures = session.deps().metrics->counter("imap_login_failures_total", "IMAP logins that were refused");
     failures.add();
-    if (session.count_login_failure()) return Reply::hang_up("Too many failed logins");
-    return reply_for(error);
+    Reply reply = reply_for(error);
+    // That we could not look, or that it was tried too often, is no guess of a password.
+    if (error.code != Errc::unauthenticated || !session.count_login_failure()) return reply;
+    session.put(session.tag() + " NO [" + reply.code + "] " + reply.text + "\r\n");
+    return Reply::hang_up("Too many failed logins");
 }
 
 // login = "LOGIN" SP userid SP password

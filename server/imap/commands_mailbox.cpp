@@ -77,11 +77,12 @@ net::Task<Reply> on_create(Session& session, Cursor args) {
     std::string name = std::move(arguments->name);
     if (name.ends_with(wire::kDelimiter)) name.pop_back();
     if (name.empty() || !may_be_made(name, session.names())) co_return Reply::no("CANNOT", "Invalid mailbox name");
-    const auto created = co_await session.access().create(std::move(name), arguments->use);
+    const auto created = co_await session.access().create(name, arguments->use);
     if (!created && created.error().code == Errc::conflict) {
         co_return Reply::no("USEATTR", "Another mailbox has that special use");
     }
     if (!created) co_return reply_for(created.error());
+    session.expect_own(OwnChange(OwnChange::Kind::created, std::move(name)));
     if (!session.offers("OBJECTID")) co_return Reply::ok("Mailbox created");
     co_return Reply::ok("MAILBOXID (" + mailbox_object_id(created->id) + ")", "Mailbox created");
 }
@@ -91,10 +92,11 @@ net::Task<Reply> on_delete(Session& session, Cursor args) {
     if (!name) co_return syntax(name.error());
     const bool named = session.has_selected() && session.selected().mailbox().name == *name;
     session.set_removal(Session::Removal::expected);
-    const auto removed = co_await session.access().remove(*std::move(name));
+    const auto removed = co_await session.access().remove(*name);
     const bool seen = session.removal() == Session::Removal::seen;
     session.set_removal(Session::Removal::unexpected);
     if (!removed) co_return reply_for(removed.error());  // was it removed by another session: tell() says BYE
+    session.expect_own(OwnChange(OwnChange::Kind::removed, *std::move(name)));
     // Another session may have renamed it: then only the store knows that it was this one.
     if (named || seen) {
         session.untagged("OK [CLOSED] The selected mailbox was deleted");
@@ -112,8 +114,13 @@ net::Task<Reply> on_rename(Session& session, Cursor args) {
     if (!end) co_return syntax(end.error());
     if (to->ends_with(wire::kDelimiter)) to->pop_back();
     if (to->empty() || !may_be_made(*to, session.names())) co_return Reply::no("CANNOT", "Invalid mailbox name");
-    const auto renamed = co_await session.access().rename(*std::move(from), *std::move(to));
+    const auto renamed = co_await session.access().rename(*from, *to);
     if (!renamed) co_return reply_for(renamed.error());
+    // What lay in INBOX moved to a new mailbox, INBOX itself stayed (RFC 3501 6.3.5).
+    if (*from == "INBOX")
+        session.expect_own(OwnChange(OwnChange::Kind::created, *std::move(to)));
+    else
+        session.expect_own(OwnChange(OwnChange::Kind::renamed, *std::move(from), *std::move(to)));
     session.expect_news();  // INBOX may be selected and empty now
     co_return Reply::ok("Mailbox renamed");
 }
@@ -121,8 +128,10 @@ net::Task<Reply> on_rename(Session& session, Cursor args) {
 net::Task<Reply> set_subscribed(Session& session, Cursor args, bool subscribed) {
     auto name = take_only_name(args, session.names());
     if (!name) co_return syntax(name.error());
-    const auto done = co_await session.access().set_subscribed(*std::move(name), subscribed);
+    const auto done = co_await session.access().set_subscribed(*name, subscribed);
     if (!done) co_return reply_for(done.error());
+    const auto kind = subscribed ? OwnChange::Kind::subscribed : OwnChange::Kind::unsubscribed;
+    session.expect_own(OwnChange(kind, *std::move(name)));
     co_return Reply::ok(subscribed ? "Subscribed" : "Unsubscribed");
 }
 

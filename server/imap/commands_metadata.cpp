@@ -61,7 +61,8 @@ net::Task<Reply> on_set_metadata(Session& session, Cursor args) {
     if (!name) co_return syntax(name.error());
     std::vector<AnnotationChange> changes;
     for (const auto& [entry, value] : wanted->values) changes.push_back(change_of(entry, value));
-    const auto done = co_await session.access().annotate(*std::move(name), std::move(changes));
+    const auto done = co_await session.access().annotate(*name, changes);
+    if (done) session.note_own_metadata(*name, changes);
     if (done) co_return Reply::ok("Metadata set");
     switch (done.error().code) {
         case Errc::too_large:
@@ -69,13 +70,14 @@ net::Task<Reply> on_set_metadata(Session& session, Cursor args) {
                                 "Value is too large");
         case Errc::limit: co_return Reply::no("METADATA TOOMANY", "There are too many annotations");
         case Errc::denied: co_return Reply::no("NOPERM", "Only the administrator sets that");
+        case Errc::unsupported: co_return Reply::no("USEATTR", "That special use is not supported here");
         default: co_return reply_for(done.error());
     }
 }
 
 constexpr auto kCommands = std::to_array<Command>({
     {"GETMETADATA", kLoggedIn, Expunges::told, "METADATA", on_get_metadata, "5464 4.2"},
-    {"SETMETADATA", kLoggedIn, Expunges::told, "", on_set_metadata, "5464 4.3"},
+    {"SETMETADATA", kLoggedIn, Expunges::told, "", on_set_metadata, "5464 4.3", Progress::untold, Octets::any},
 });
 
 }  // namespace

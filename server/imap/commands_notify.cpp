@@ -64,7 +64,7 @@ net::Task<Reply> on_notify(Session& session, Cursor args) {
         session.wake().set();
     }
     if (notifier->watches_metadata()) {
-        auto noted = co_await session.read_noted();
+        auto noted = co_await read_noted(session.access());
         if (!noted) co_return reply_for(noted.error());
         notifier->keep_metadata(*std::move(noted));
     }

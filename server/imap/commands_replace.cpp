@@ -2,6 +2,7 @@
 #include <array>
 
 #include "protocols/imap/grammar.h"
+#include "server/imap/answers.h"
 #include "server/imap/incoming.h"
 #include "server/imap/names.h"
 #include "server/imap/offered.h"
@@ -53,15 +54,13 @@ net::Task<Reply> replace(Session& session, Cursor args, NumbersAre are) {
     if (!done) co_return reply_for_target(done.error());
     const std::array<Uid, 1> old = {*uid};
     session.expect_own_expunges(old);
-    if (done->mailbox == session.selected().id()) session.expect_own_arrivals();
+    if (done->mailbox == session.selected().id()) session.expect_own_arrivals(done->uids);
     // Before the EXPUNGE of the old one, so that the client knows the new one by then (RFC 8508 4.3).
     const std::string uid_code = append_uid_code(session, *done);
     if (!uid_code.empty()) session.untagged("OK [" + uid_code + "] Replacement is there");
     const auto told = co_await session.tell(Expunges::told, are);
     if (!told) co_return reply_for(told.error());
-    const bool code = session.has(Enabled::qresync) && session.selected().has_told_all();
-    if (!code) co_return Reply::ok("Replace completed");
-    co_return Reply::ok("HIGHESTMODSEQ " + std::to_string(session.selected().known_modseq()), "Replace completed");
+    co_return co_await expunged_ok(session, are, "Replace completed");
 }
 
 net::Task<Reply> on_replace(Session& session, Cursor args) {

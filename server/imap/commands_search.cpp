@@ -11,7 +11,7 @@ namespace wire = posthouse::imap;
 namespace {
 
 net::Task<Reply> search(Session& session, Cursor args, NumbersAre are) {
-    auto wanted = wire::take_search_return(args);
+    auto wanted = wire::take_search_return(args, session.limits());
     if (!wanted) co_return syntax(wanted.error());
     const auto offered = check_offered(session, *wanted, "ESEARCH");
     if (!offered) co_return syntax(offered.error());
@@ -24,11 +24,11 @@ net::Task<Reply> search(Session& session, Cursor args, NumbersAre are) {
     if (!request->program) co_return bad_charset();
     auto found = co_await find_messages(session.access(), session.selected(), request->program, &session.progress());
     if (!found) co_return reply_for(found.error());
-    const ModSeq modseq = modseq_of(session.selected(), *request, *found);
+    const ModSeq modseq = modseq_of(session.selected(), *request->program, request->wanted, *found);
     if (request->wanted.extended) {
         answer_extended(session, request->wanted, *found, are, modseq);
         const bool updates = request->wanted.has(wire::SearchReturn::kUpdate);
-        if (updates) keep_updated(session, *request->program, *found, are);
+        if (updates) keep_updated(session, *request->program, request->wanted, *found, are);
     } else {
         std::string out = "SEARCH";
         append_numbers(out, told_as(session.selected(), *std::move(found), are));

@@ -6,6 +6,7 @@
 #include "protocols/imap/grammar.h"
 #include "protocols/imap/modseq.h"
 #include "protocols/imap/response.h"
+#include "server/imap/answers.h"
 #include "server/imap/names.h"
 #include "server/imap/offered.h"
 #include "server/imap/session.h"
@@ -169,16 +170,6 @@ net::Task<Result<>> expunge(Session& session, std::optional<wire::SequenceSet> u
     co_return Result<>();
 }
 
-// With QRESYNC the mod-sequence follows what was told, never goes before it (RFC 7162 3.2.7): where NOTIFY holds back
-// what others changed there is none.
-net::Task<Reply> expunged(Session& session, NumbersAre are) {
-    if (!session.has(Enabled::qresync)) co_return Reply::ok("Expunge completed");
-    const auto told = co_await session.tell(Expunges::told, are);
-    if (!told) co_return reply_for(told.error());
-    if (!session.selected().has_told_all()) co_return Reply::ok("Expunge completed");
-    co_return Reply::ok("HIGHESTMODSEQ " + std::to_string(session.selected().known_modseq()), "Expunge completed");
-}
-
 net::Task<Reply> on_expunge(Session& session, Cursor args) {
     const auto end = wire::take_end(args);
     if (!end) co_return syntax(end.error());
@@ -186,7 +177,7 @@ net::Task<Reply> on_expunge(Session& session, Cursor args) {
     const std::optional<wire::SequenceSet> all;
     const auto done = co_await expunge(session, all);
     if (!done) co_return reply_for(done.error());
-    co_return co_await expunged(session, NumbersAre::message_numbers);
+    co_return co_await expunged_ok(session, NumbersAre::message_numbers, "Expunge completed");
 }
 
 net::Task<Reply> on_uid_expunge(Session& session, Cursor args) {
@@ -198,7 +189,7 @@ net::Task<Reply> on_uid_expunge(Session& session, Cursor args) {
     std::optional<wire::SequenceSet> some = *std::move(set);
     const auto done = co_await expunge(session, std::move(some));
     if (!done) co_return reply_for(done.error());
-    co_return co_await expunged(session, NumbersAre::uids);
+    co_return co_await expunged_ok(session, NumbersAre::uids, "Expunge completed");
 }
 
 // As EXPUNGE, but nothing is told of it (RFC 3501 6.4.2).
@@ -236,5 +227,13 @@ constexpr std::array<Command, 7> kCommands = {{
 }  // namespace
 
 std::span<const Command> select_commands() { return kCommands; }
+
+net::Task<Reply> expunged_ok(Session& session, NumbersAre are, std::string sentence) {
+    if (!session.has(Enabled::qresync)) co_return Reply::ok(std::move(sentence));
+    const auto told = co_await session.tell(Expunges::told, are);
+    if (!told) co_return reply_for(told.error());
+    if (!session.selected().has_told_all()) co_return Reply::ok(std::move(sentence));
+    co_return Reply::ok("HIGHESTMODSEQ " + std::to_string(session.selected().known_modseq()), std::move(sentence));
+}
 
 }  // namespace posthouse::server::imap

@@ -34,7 +34,7 @@ net::Task<Result<std::vector<std::uint32_t>>> put_in_order(Session& session, std
 }
 
 net::Task<Reply> sort(Session& session, Cursor args, NumbersAre are) {
-    auto wanted = wire::take_search_return(args);
+    auto wanted = wire::take_search_return(args, session.limits());
     if (!wanted) co_return syntax(wanted.error());
     auto criteria = wire::take_sort_criteria(args);
     if (!criteria) co_return syntax(criteria.error());
@@ -50,13 +50,15 @@ net::Task<Reply> sort(Session& session, Cursor args, NumbersAre are) {
     if (!found) co_return reply_for(found.error());
     auto ordered = co_await put_in_order(session, *std::move(criteria), *std::move(found));
     if (!ordered) co_return reply_for(ordered.error());
+    const ModSeq modseq = modseq_of(session.selected(), *request->program, request->wanted, *ordered);
     if (request->wanted.extended) {
-        answer_extended(session, request->wanted, *ordered, are);
+        answer_extended(session, request->wanted, *ordered, are, modseq);
         const bool updates = request->wanted.has(wire::SearchReturn::kUpdate);
         if (updates) refuse_updates(session, "Only SEARCH is kept up to date");
     } else {
         std::string out = "SORT";
         append_numbers(out, told_as(session.selected(), *std::move(ordered), are));
+        if (modseq != 0) out += " (MODSEQ " + std::to_string(modseq) + ")";
         session.untagged(out);
     }
     co_return Reply::ok("Sort completed");

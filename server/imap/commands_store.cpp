@@ -92,7 +92,8 @@ void tell_changes(Session& session, std::span<const std::uint32_t> numbers, cons
         if (!arguments.silent)
             selected.append_fetch_flags(out, number, dialect);
         else if (dialect.modseqs &&
-                 std::ranges::binary_search(outcome.changed, row.entry.uid, {}, &storage::EntryFlags::uid))
+                 (arguments.unchanged_since ||  // told of all that passed, changed or not
+                  std::ranges::binary_search(outcome.changed, row.entry.uid, {}, &storage::EntryFlags::uid)))
             append_modseq(out, selected, number, dialect);
     }
     session.put(out);
@@ -111,7 +112,7 @@ net::Task<Reply> store(Session& session, Cursor args, NumbersAre are) {
     for (const std::uint32_t number : *numbers) {
         const Selected::Row row = selected.row(number);
         if (row.gone)
-            some_gone = true;
+            some_gone = some_gone || are == NumbersAre::message_numbers;  // such a UID is ignored (RFC 9051 6.4.9)
         else
             uids.push_back(row.entry.uid);
     }

@@ -5,6 +5,7 @@
 #include "protocols/imap/fetch.h"
 #include "protocols/imap/mailbox_name.h"
 #include "protocols/imap/response.h"
+#include "protocols/mime/binary_parts.h"
 #include "server/imap/offered.h"
 
 namespace posthouse::server::imap {
@@ -20,7 +21,8 @@ Result<> Intake::take(std::string_view piece) {
         if (end > at) after_cr_ = piece[end - 1] == '\r';
         at = end;
         if (at == piece.size()) break;
-        out_ += after_cr_ ? "\n" : "\r\n";
+        has_bare_lf_ = has_bare_lf_ || !after_cr_;
+        out_ += after_cr_ || ends_ == Ends::exact ? "\n" : "\r\n";
         after_cr_ = false;
         ++at;
     }
@@ -43,10 +45,34 @@ bool Incoming::check_size(std::uint64_t more) {
     return !refusal_;
 }
 
-bool Incoming::finish_message() {
-    if (!intake_ || refusal_) return !refusal_;
+// On the pool, since it may be a large message.
+net::Task<Result<>> Incoming::encode_binary() {
+    CO_TRY(const storage::StagedBodyPtr came, intake_->finish());
+    CO_TRY(auto writer, session_.access().stage(came->size_octets()));
+    auto kept = std::make_shared<Intake>(std::move(writer));
+    const auto done = std::make_shared<Result<>>();
+    std::function<void()> work = [came, kept, done] {
+        const auto take = [&](std::string_view piece) { return kept->take(piece); };
+        *done = mime::write_binary_as_base64(came->view(), take);
+    };
+    CO_TRY_VOID(co_await session_.access().compute(std::move(work)));
+    intake_ = std::make_unique<Intake>(std::move(*kept));
+    co_return *done;
+}
+
+net::Task<bool> Incoming::finish_message() {
+    if (!intake_ || refusal_) co_return !refusal_;
+    if (intake_->is_raw()) {
+        const auto encoded = co_await encode_binary();
+        if (!encoded) {
+            refuse_with(reply_for(encoded.error()));
+            co_return false;
+        }
+    }
+    // A header with 8-bit octets is taken from every client, not only after ENABLE UTF8=ACCEPT as RFC 9755 4 would have
+    // it: people bring old mail along that has such, and to refuse it is to lose it. The README says so.
     if (intake_->has_nul()) {
-        // A client without BINARY could never be given it (RFC 3516 4.4).
+        // Not in a part that says "binary": a client without BINARY could never be given it (RFC 3516 4.4).
         refuse_with(Reply::no(session_.offers("BINARY") ? "UNKNOWN-CTE" : "CANNOT", "The message holds NUL"));
     } else if (intake_->size_octets() == 0) {
         refuse_with(Reply::no("CANNOT", "An empty message cannot be kept"));
@@ -59,20 +85,22 @@ bool Incoming::finish_message() {
             refuse_with(reply_for(body.error()));
     }
     intake_.reset();
-    return !refusal_;
+    co_return !refusal_;
 }
 
-void Incoming::begin(const wire::AppendEvent& event) {
-    if (!finish_message()) return;
+net::Task<void> Incoming::begin(const wire::AppendEvent& event) {
+    const bool finished = co_await finish_message();
+    if (!finished) co_return;
     options_ = storage::AppendOptions();
     options_.flags = event.flags.system;
     options_.keywords = event.flags.keywords;
     options_.internal_date_s = event.internal_date_s;
     // Before room on the disk is asked for: what is too large for us is no matter of room.
-    if (mark_ && !check_size(mark_->octets)) return;
+    if (mark_ && !check_size(mark_->octets)) co_return;
     auto writer = session_.access().stage(mark_ ? mark_->octets : 0);
+    const bool exact = mark_ && mark_->literal8 && !event.utf8 && !event.catenate;
     if (writer)
-        intake_ = std::make_unique<Intake>(*std::move(writer));
+        intake_ = std::make_unique<Intake>(*std::move(writer), exact ? Intake::Ends::exact : Intake::Ends::mended);
     else
         refuse_with(reply_for(writer.error()));
 }
@@ -203,7 +231,7 @@ net::Task<Result<>> Incoming::take_events(std::vector<wire::AppendEvent> events)
             refuse_with(syntax(offered.error()));
             break;
         }
-        if (event.kind == Kind::begin) begin(event);
+        if (event.kind == Kind::begin) co_await begin(event);
         if (event.kind == Kind::url && !refusal_) CO_TRY_VOID(co_await take_url(event.url));
         if (event.kind != Kind::octets || refusal_) continue;
         if (mark_->octets == 0) refuse_with(Reply::no("CANNOT", "An empty message cannot be kept"));
@@ -253,7 +281,8 @@ net::Task<std::optional<Reply>> Incoming::receive(std::string_view text) {
                                                            : Reply::hang_up("");
         piece = *std::move(more);
     }
-    if (!finish_message()) co_return *std::move(refusal_);
+    const bool finished = co_await finish_message();
+    if (!finished) co_return *std::move(refusal_);
     co_return std::nullopt;
 }
 

@@ -4,7 +4,9 @@
 ///
 /// Invariants  1. Octets of a message are never read as a command: what is refused is dropped, or never comes because
 ///                it was not granted.
-///             2. Bare LF becomes CRLF, so that RFC822.SIZE is the octets that BODY[] gives.
+///             2. Bare LF becomes CRLF, so that RFC822.SIZE is the octets that BODY[] gives. What came as literal8 in a
+///                part that says "binary" keeps its octets, in base64 (RFC 3516 4.4): a client without BINARY is never
+///                sent a NUL.
 /// Threads: the loop's.   Limits: message_octets_max, append_octets_max, append_parts_max (protocols/imap/limits.h).
 #include <memory>
 #include <optional>
@@ -20,15 +22,22 @@ namespace posthouse::server::imap {
 /// Line ends on their way into the store; a bare CR is data, NUL is noted.
 class Intake {
  public:
-    explicit Intake(std::unique_ptr<storage::BodyWriter> writer) : writer_(std::move(writer)) {}
+    /// exact: octets that are looked at when all are there.
+    enum class Ends { mended, exact };
+    explicit Intake(std::unique_ptr<storage::BodyWriter> writer, Ends ends = Ends::mended)
+        : writer_(std::move(writer)), ends_(ends) {}
     Result<> take(std::string_view piece);
     Result<storage::StagedBodyPtr> finish() { return writer_->finish(); }
     std::uint64_t size_octets() const { return writer_->size_octets(); }
     bool has_nul() const { return has_nul_; }
+    /// Octets that are no text in lines came in as they are.
+    bool is_raw() const { return ends_ == Ends::exact && (has_nul_ || has_bare_lf_); }
 
  private:
     std::unique_ptr<storage::BodyWriter> writer_;
+    Ends ends_;
     std::string out_;
+    bool has_bare_lf_ = false;
     bool after_cr_ = false;
     bool has_nul_ = false;
 };
@@ -56,8 +65,9 @@ class Incoming {
                                   const posthouse::imap::Section& section);
     net::Task<std::optional<Reply>> drain(Reply reply);
     Result<> check_offered_event(const posthouse::imap::AppendEvent& event);
-    void begin(const posthouse::imap::AppendEvent& event);
-    bool finish_message();
+    net::Task<void> begin(const posthouse::imap::AppendEvent& event);
+    net::Task<bool> finish_message();
+    net::Task<Result<>> encode_binary();
     bool check_size(std::uint64_t more);
     void refuse_with(Reply reply);
 

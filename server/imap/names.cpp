@@ -4,6 +4,7 @@
 
 #include "protocols/base/ascii.h"
 #include "protocols/imap/grammar.h"
+#include "storage/annotations.h"
 
 namespace posthouse::server::imap {
 
@@ -21,34 +22,10 @@ Result<std::string> take_space_mailbox(Cursor& args, posthouse::imap::NameForm f
     return take_mailbox(args, form);
 }
 
-namespace {
-
-struct UseRow {
-    storage::SpecialUse use;
-    std::string_view attribute;
-};
-constexpr std::array<UseRow, 5> kUses = {{
-    {storage::SpecialUse::drafts, "\\Drafts"},
-    {storage::SpecialUse::sent, "\\Sent"},
-    {storage::SpecialUse::junk, "\\Junk"},
-    {storage::SpecialUse::trash, "\\Trash"},
-    {storage::SpecialUse::archive, "\\Archive"},
-}};
-
-}  // namespace
-
-std::string_view special_use_attribute(storage::SpecialUse use) {
-    for (const UseRow& row : kUses) {
-        if (row.use == use) return row.attribute;
-    }
-    return "";
-}
+std::string_view special_use_attribute(storage::SpecialUse use) { return storage::special_use_name(use); }
 
 std::optional<storage::SpecialUse> special_use_of(std::string_view attribute) {
-    for (const UseRow& row : kUses) {
-        if (ascii::equals_ci(row.attribute, attribute)) return row.use;
-    }
-    return std::nullopt;
+    return storage::special_use_named(attribute);
 }
 
 bool is_shared_name(std::string_view name) { return name.starts_with("Other Users/") || name.starts_with("Shared/"); }

@@ -1,6 +1,7 @@
 #include "server/imap/notifier.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "protocols/imap/mailbox_name.h"
@@ -46,6 +47,37 @@ bool differs(const Mailbox& before, const Mailbox& now, std::uint8_t events, Mod
     }
     if ((events & wire::kFlagChange) == 0) return false;
     return before.unseen != now.unseen || (modseqs == ModSeqs::told && before.highest_modseq != now.highest_modseq);
+}
+
+// The name above, or "".
+std::string_view parent_of(std::string_view name) {
+    const std::size_t end = name.rfind(wire::kDelimiter);
+    return end == std::string_view::npos ? std::string_view() : name.substr(0, end);
+}
+
+// The names of mailboxes that got others, by the old ones.
+using Renames = std::map<std::string_view, std::string_view>;
+Renames renames_of(std::span<const Mailbox> before, std::span<const Mailbox> now) {
+    Renames out;
+    auto old = before.begin();
+    for (const Mailbox& mailbox : now) {
+        while (old != before.end() && old->id < mailbox.id) ++old;
+        if (old == before.end()) break;
+        if (old->id == mailbox.id && old->name != mailbox.name) out.emplace(old->name, mailbox.name);
+    }
+    return out;
+}
+
+// Whether it got its new name because a mailbox above it got one.
+bool was_moved_along(const Renames& renames, std::string_view before, std::string_view now) {
+    for (std::string_view above = parent_of(before); !above.empty(); above = parent_of(above)) {
+        const auto at = renames.find(above);
+        if (at == renames.end()) continue;
+        const std::string_view rest = before.substr(above.size());
+        if (now.size() == at->second.size() + rest.size() && now.starts_with(at->second) && now.ends_with(rest))
+            return true;
+    }
+    return false;
 }
 
 bool is_readable(const Mailbox& mailbox) { return has(mailbox.rights, storage::Right::read); }
@@ -102,6 +134,10 @@ bool Notifier::names_it(const wire::NotifyGroup& group, const Mailbox& mailbox) 
             return std::ranges::any_of(group.names, [&](const std::string& root) {
                 return mailbox.name == root || is_below(mailbox.name, root);
             });
+        case wire::NotifyFilter::subtree_one:
+            return std::ranges::any_of(group.names, [&](const std::string& root) {
+                return mailbox.name == root || parent_of(mailbox.name) == root;
+            });
     }
     return false;
 }
@@ -111,7 +147,7 @@ void Notifier::drop_unwatched(std::vector<Mailbox>& mailboxes) const {
     const bool reaches = std::ranges::any_of(program_.groups, [](const wire::NotifyGroup& group) {
         return group.events != 0 &&
                (group.filter == wire::NotifyFilter::subscribed || group.filter == wire::NotifyFilter::mailboxes ||
-                group.filter == wire::NotifyFilter::subtree);
+                group.filter == wire::NotifyFilter::subtree || group.filter == wire::NotifyFilter::subtree_one);
     });
     if (!reaches) std::erase_if(mailboxes, [&](const Mailbox& mailbox) { return mailbox.account != account_; });
 }
@@ -147,6 +183,22 @@ void Notifier::take_metadata(std::string& out, Noted now, NotifyDialect dialect)
     noted_ = std::move(now);
 }
 
+void Notifier::note_own(std::string_view name, std::span<const storage::AnnotationChange> changes) {
+    MailboxId id{};
+    if (!name.empty()) {
+        const auto at = std::ranges::find(told_, name, &Mailbox::name);
+        if (at == told_.end()) return;
+        id = at->id;
+    }
+    std::vector<storage::Annotation>& known = noted_[id];
+    for (const storage::AnnotationChange& change : changes) {
+        std::erase_if(known, [&](const storage::Annotation& one) {
+            return one.audience == change.audience && one.entry == change.entry;
+        });
+        if (change.value) known.push_back({change.audience, change.entry, *change.value});
+    }
+}
+
 std::uint8_t Notifier::asked_of(const Mailbox& mailbox) const {
     std::uint8_t out = 0;
     for (const wire::NotifyGroup& group : program_.groups) {
@@ -161,8 +213,11 @@ std::uint8_t Notifier::events_of(const Mailbox& mailbox) const {
 
 void Notifier::append_status(std::string& out, MailboxId selected, NotifyDialect dialect) const {
     for (const Mailbox& mailbox : told_) {
-        if (mailbox.id == selected || (events_of(mailbox) & wire::kMessageEvents) == 0) continue;
-        append_status_line(out, mailbox, dialect);
+        const std::uint8_t events = events_of(mailbox);
+        if (mailbox.id == selected || (events & wire::kMessageEvents) == 0) continue;
+        NotifyDialect of_this = dialect;  // whether or not the client enabled it (RFC 5465 3.1)
+        if ((events & wire::kFlagChange) != 0 && dialect.condstore) of_this.modseqs = ModSeqs::told;
+        append_status_line(out, mailbox, of_this);
     }
 }
 
@@ -195,8 +250,54 @@ void Notifier::append_gone(std::string& out, const Mailbox& mailbox, wire::NameF
     out += "\r\n";
 }
 
+void Notifier::append_parents(std::string& out, std::span<const Mailbox> affected, std::span<const Mailbox> all,
+                              NotifyDialect dialect) const {
+    std::set<std::string_view> told;  // by their own responses
+    for (const Mailbox& mailbox : affected) told.insert(mailbox.name);
+    for (const Mailbox& mailbox : affected) {
+        const std::string_view name = parent_of(mailbox.name);
+        if (name.empty() || !told.insert(name).second) continue;
+        const auto there = std::ranges::find(all, name, &Mailbox::name);
+        if (there != all.end()) {
+            if ((events_of(*there) & wire::kMailboxName) != 0) append_list(out, *there, all, "", dialect);
+            continue;
+        }
+        // Of another's that is not there, or not seen, nothing is told.
+        Mailbox missing;
+        missing.name = name;
+        missing.account = mailbox.account;
+        if (missing.account == account_) append_gone(out, missing, dialect.names);
+    }
+}
+
+void Notifier::expect_own(OwnChange change) { own_.push_back(std::move(change)); }
+
+void Notifier::take_own(std::span<const Mailbox> now) {
+    const auto add = [&](std::string_view name) {  // what came with it among them
+        for (const Mailbox& mailbox : now) {
+            if (mailbox.name != name && !is_below(name, mailbox.name)) continue;
+            const auto at = std::ranges::lower_bound(told_, mailbox.id, {}, &Mailbox::id);
+            if (at == told_.end() || at->id != mailbox.id) told_.insert(at, mailbox);
+        }
+    };
+    for (const OwnChange& change : own_) {
+        using Kind = OwnChange::Kind;
+        if (change.kind == Kind::created) add(change.name);
+        if (change.kind == Kind::renamed) add(parent_of(change.to));
+        for (Mailbox& mailbox : told_) {
+            const bool named = mailbox.name == change.name;
+            if (named && change.kind == Kind::subscribed) mailbox.subscribed = true;
+            if (named && change.kind == Kind::unsubscribed) mailbox.subscribed = false;
+            if (change.kind == Kind::renamed && (named || is_below(mailbox.name, change.name)))
+                mailbox.name.replace(0, change.name.size(), change.to);
+        }
+        if (change.kind == Kind::removed) std::erase_if(told_, [&](const Mailbox& m) { return m.name == change.name; });
+    }
+    own_.clear();
+}
+
 void Notifier::compare(std::string& out, const Mailbox& before, const Mailbox& now, std::span<const Mailbox> all,
-                       MailboxId selected, NotifyDialect dialect) const {
+                       bool moved_along, MailboxId selected, NotifyDialect dialect) const {
     if (is_readable(before) != is_readable(now) && asked_of(now) != 0) {
         if (!is_readable(now)) return append_inaccessible(out, now.name, dialect.names);
         append_list(out, now, all, "", dialect);
@@ -204,7 +305,8 @@ void Notifier::compare(std::string& out, const Mailbox& before, const Mailbox& n
         return;
     }
     const std::uint8_t events = events_of(before) | events_of(now);
-    const bool renamed = before.name != now.name && (events & wire::kMailboxName) != 0;
+    // What moves along with its parent makes no event of its own (RFC 5465 5.4).
+    const bool renamed = before.name != now.name && !moved_along && (events & wire::kMailboxName) != 0;
     const bool subscribed = before.subscribed != now.subscribed && (events & wire::kSubscriptionChange) != 0;
     if (renamed || subscribed) append_list(out, now, all, renamed ? std::string_view(before.name) : "", dialect);
     if (now.id != selected && differs(before, now, events, dialect.modseqs)) append_status_line(out, now, dialect);
@@ -212,20 +314,30 @@ void Notifier::compare(std::string& out, const Mailbox& before, const Mailbox& n
 
 void Notifier::take_changes(std::string& out, std::vector<Mailbox> now, MailboxId selected, NotifyDialect dialect) {
     sort_by_id(now);
+    take_own(now);
+    const Renames renames = renames_of(told_, now);
+    std::vector<Mailbox> affected;
     auto before = told_.begin();
+    const auto tell_gone = [&](const Mailbox& mailbox) {
+        append_gone(out, mailbox, dialect.names);
+        affected.push_back(mailbox);
+    };
     for (const Mailbox& mailbox : now) {
-        for (; before != told_.end() && before->id < mailbox.id; ++before) append_gone(out, *before, dialect.names);
+        for (; before != told_.end() && before->id < mailbox.id; ++before) tell_gone(*before);
         if (before != told_.end() && before->id == mailbox.id) {
-            compare(out, *before, mailbox, now, selected, dialect);
+            const bool along = before->name != mailbox.name && was_moved_along(renames, before->name, mailbox.name);
+            compare(out, *before, mailbox, now, along, selected, dialect);
             ++before;
             continue;
         }
+        affected.push_back(mailbox);
         const std::uint8_t events = events_of(mailbox);
         if (!is_readable(mailbox) && asked_of(mailbox) != 0) append_inaccessible(out, mailbox.name, dialect.names);
         if ((events & wire::kMailboxName) != 0) append_list(out, mailbox, now, "", dialect);
         if ((events & wire::kMessageNew) != 0 && mailbox.messages > 0) append_status_line(out, mailbox, dialect);
     }
-    for (; before != told_.end(); ++before) append_gone(out, *before, dialect.names);
+    for (; before != told_.end(); ++before) tell_gone(*before);
+    append_parents(out, affected, now, dialect);
     told_ = std::move(now);
 }
 

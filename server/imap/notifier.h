@@ -3,7 +3,7 @@
 ///
 /// It keeps how the client's mailboxes stood when they were told last; what differs now is what there is to tell. So
 /// nothing is lost between two looks, many changes make one response, and events need no queue of their own.
-/// Changes by this session's own commands are told too, which costs a line and confuses no client.
+/// Mailboxes that this session's own commands made, removed, renamed or subscribed are not told (RFC 5465 5).
 /// Mailboxes of others are reached by their names and by subscriptions; a right that is taken away ends the news, and
 /// one that comes back begins them again (RFC 5465 5.9).
 /// Threads: the loop's. Pure but for its own state.
@@ -25,11 +25,23 @@ enum class ModSeqs { left_out, told };
 struct NotifyDialect {
     ModSeqs modseqs = ModSeqs::left_out;
     posthouse::imap::NameForm names = posthouse::imap::NameForm::modified_utf7;
+    bool condstore = true;     ///< there are mod-sequences, enabled or not
     bool children = true;      ///< LIST tells of them (RFC 3348)
     bool special_uses = true;  ///< and of these (RFC 6154)
 
     NotifyDialect() = default;
     NotifyDialect(ModSeqs modseqs_told, posthouse::imap::NameForm form) : modseqs(modseqs_told), names(form) {}
+};
+
+/// What a command of this session did to mailboxes. `to`: the new name, of `renamed` alone.
+struct OwnChange {
+    enum class Kind { created, removed, renamed, subscribed, unsubscribed };
+    Kind kind = Kind::created;
+    std::string name;
+    std::string to;
+
+    OwnChange(Kind what, std::string of, std::string into = "")
+        : kind(what), name(std::move(of)), to(std::move(into)) {}
 };
 
 /// Annotations by mailbox; 0 is the account as a whole.
@@ -54,6 +66,8 @@ class Notifier {
     void append_no_access(std::string& out, posthouse::imap::NameForm names) const;
     /// STATUS of every mailbox whose messages are watched, but the selected one (RFC 5465 3.1).
     void append_status(std::string& out, MailboxId selected, NotifyDialect dialect) const;
+    /// What the client did itself counts as told from the next take_changes() on.
+    void expect_own(OwnChange change);
     /// What differs in `now`, which then counts as told.
     void take_changes(std::string& out, std::vector<Mailbox> now, MailboxId selected, NotifyDialect dialect);
 
@@ -61,6 +75,8 @@ class Notifier {
     bool watches_metadata() const;
     /// How it stands: nothing of that is told.
     void keep_metadata(Noted now) { noted_ = std::move(now); }
+    /// The client's own SETMETADATA of a mailbox ("": the account) is not told.
+    void note_own(std::string_view name, std::span<const storage::AnnotationChange> changes);
     /// The names of entries that differ in `now`, of mailboxes that take_changes() knows (RFC 5465 5.6, 5.7).
     void take_metadata(std::string& out, Noted now, NotifyDialect dialect);
 
@@ -72,12 +88,17 @@ class Notifier {
     void append_list(std::string& out, const Mailbox& mailbox, std::span<const Mailbox> all, std::string_view old_name,
                      NotifyDialect dialect) const;
     void append_gone(std::string& out, const Mailbox& mailbox, posthouse::imap::NameForm names) const;
+    /// LIST of the parents of what came and went, each once (RFC 5465 5.4).
+    void append_parents(std::string& out, std::span<const Mailbox> affected, std::span<const Mailbox> all,
+                        NotifyDialect dialect) const;
+    void take_own(std::span<const Mailbox> now);
     void compare(std::string& out, const Mailbox& before, const Mailbox& now, std::span<const Mailbox> all,
-                 MailboxId selected, NotifyDialect dialect) const;
+                 bool moved_along, MailboxId selected, NotifyDialect dialect) const;
 
     posthouse::imap::NotifyProgram program_;
     storage::AccountId account_;
     std::vector<Mailbox> told_;  // by id
+    std::vector<OwnChange> own_;
     Noted noted_;
 };
 

@@ -81,6 +81,11 @@ Result<> check_offered(const Session& session, const wire::SearchReturn& wanted,
     for (const wire::SearchReturnOption& row : wire::search_return_options()) {
         if (wanted.has(row.option)) TRY_VOID(check_offered(session, row.capability, "Unknown SEARCH return option"));
     }
+    if (!wanted.update_fetch) return {};
+    TRY_VOID(check_offered(session, "NOTIFY", "UPDATE takes no FETCH items"));
+    for (const wire::FetchUse& use : wanted.update_fetch->items) {
+        TRY_VOID(check_offered(session, use.item->capability, "Unknown FETCH item"));
+    }
     return {};
 }
 

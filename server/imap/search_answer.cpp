@@ -55,17 +55,18 @@ void append_numbers(std::string& out, const std::vector<std::uint32_t>& numbers)
     }
 }
 
-ModSeq modseq_of(const Selected& selected, const SearchRequest& request, const std::vector<std::uint32_t>& found) {
-    if (!wire::asks_modseq(*request.program) || found.empty()) return 0;
+ModSeq modseq_of(const Selected& selected, const wire::SearchProgram& program, const wire::SearchReturn& wanted,
+                 const std::vector<std::uint32_t>& found) {
+    if (!wire::asks_modseq(program) || found.empty()) return 0;
     using Return = wire::SearchReturn;
     const auto at = [&](std::uint32_t number) { return selected.row(number).entry.modseq; };
-    const unsigned ends = request.wanted.options & (Return::kMin | Return::kMax);
-    const bool ends_only = ends != 0 && !request.wanted.has(Return::kAll) && !request.wanted.has(Return::kCount) &&
-                           !request.wanted.has(Return::kPartial);
-    const auto [least, most] = std::ranges::minmax(found);
-    if (ends_only && ends == Return::kMin) return at(least);
-    if (ends_only && ends == Return::kMax) return at(most);
-    if (ends_only) return std::max(at(least), at(most));
+    const unsigned ends = wanted.options & (Return::kMin | Return::kMax);
+    const bool ends_only =
+        ends != 0 && !wanted.has(Return::kAll) && !wanted.has(Return::kCount) && !wanted.has(Return::kPartial);
+    // MIN and MAX of a SORT are its first and last (RFC 5267 3).
+    if (ends_only && ends == Return::kMin) return at(found.front());
+    if (ends_only && ends == Return::kMax) return at(found.back());
+    if (ends_only) return std::max(at(found.front()), at(found.back()));
     ModSeq out = 0;
     for (const std::uint32_t number : found) out = std::max(out, at(number));
     return out;
@@ -87,7 +88,7 @@ void answer_extended(Session& session, const wire::SearchReturn& wanted, const s
 }
 
 void answer_mailbox(Session& session, const wire::SearchReturn& wanted, const Selected& mailbox,
-                    const std::vector<std::uint32_t>& found) {
+                    const std::vector<std::uint32_t>& found, ModSeq modseq) {
     if (found.empty() || !wanted.answers()) return;
     wire::SearchCorrelator correlator;
     correlator.tag = session.tag();
@@ -98,6 +99,7 @@ void answer_mailbox(Session& session, const wire::SearchReturn& wanted, const Se
     std::string out;
     wire::append_esearch_head(out, correlator);
     wire::append_esearch_results(out, told_as(mailbox, found, NumbersAre::uids), wanted);
+    if (modseq != 0) out += " MODSEQ " + std::to_string(modseq);
     session.untagged(out);
 }
 
@@ -109,13 +111,13 @@ void refuse_updates(Session& session, std::string_view reason) {
     session.untagged(out);
 }
 
-void keep_updated(Session& session, const wire::SearchProgram& program, const std::vector<std::uint32_t>& found,
-                  NumbersAre are) {
+void keep_updated(Session& session, const wire::SearchProgram& program, const wire::SearchReturn& wanted,
+                  const std::vector<std::uint32_t>& found, NumbersAre are) {
     if (session.contexts().size() >= session.limits().search_contexts_max) {
         refuse_updates(session, "Too many searches are kept up to date");
         return;
     }
-    session.contexts().add(session.tag(), program, found, are, session.selected());
+    session.contexts().add(session.tag(), program, wanted.update_fetch, found, are, session.selected());
 }
 
 std::vector<ListedLine> listed_lines(const Selected& selected, std::span<const std::uint32_t> numbers, NumbersAre are) {

@@ -25,9 +25,10 @@ Reply bad_charset();
 /// (RFC 9755 3).
 Result<> check_charset(const Session& session, Cursor args, Charset charset);
 
-/// The highest mod-sequence of what is told of `found`, where the program asks for mod-sequences and something was
-/// found; else 0 (RFC 7162 3.1.5, 3.1.10).
-ModSeq modseq_of(const Selected& selected, const SearchRequest& request, const std::vector<std::uint32_t>& found);
+/// The highest mod-sequence of what is told of `found`, in its order, where the program asks for mod-sequences and
+/// something was found; else 0 (RFC 7162 3.1.5, 3.1.9, 3.1.10; RFC 4731 3.2).
+ModSeq modseq_of(const Selected& selected, const posthouse::imap::SearchProgram& program,
+                 const posthouse::imap::SearchReturn& wanted, const std::vector<std::uint32_t>& found);
 
 /// The untagged ESEARCH response to the running command, where one is due, with a mod-sequence that is not 0. `results`
 /// in their order, as numbers.
@@ -35,10 +36,10 @@ void answer_extended(Session& session, const posthouse::imap::SearchReturn& want
                      const std::vector<std::uint32_t>& results, NumbersAre are, ModSeq modseq = 0);
 /// Likewise of any mailbox, named in it (RFC 7377 2.1); nothing where nothing was found.
 void answer_mailbox(Session& session, const posthouse::imap::SearchReturn& wanted, const Selected& mailbox,
-                    const std::vector<std::uint32_t>& found);
+                    const std::vector<std::uint32_t>& found, ModSeq modseq);
 /// UPDATE: what changes in the results of the running command is told from now on, or NOUPDATE is (RFC 5267 4.3).
 void keep_updated(Session& session, const posthouse::imap::SearchProgram& program,
-                  const std::vector<std::uint32_t>& found, NumbersAre are);
+                  const posthouse::imap::SearchReturn& wanted, const std::vector<std::uint32_t>& found, NumbersAre are);
 /// The untagged NO for a search that is not kept up to date (RFC 5267 4.3.1).
 void refuse_updates(Session& session, std::string_view reason);
 /// Numbers, or in their place the UIDs of the same messages.

@@ -59,11 +59,12 @@ bool SearchContexts::has(std::string_view tag) const {
     return std::ranges::find(contexts_, tag, &Context::tag) != contexts_.end();
 }
 
-void SearchContexts::add(std::string tag, const wire::SearchProgram& program, std::span<const std::uint32_t> numbers,
-                         NumbersAre are, Selected& selected) {
+void SearchContexts::add(std::string tag, const wire::SearchProgram& program, std::optional<wire::FetchProgram> fetch,
+                         std::span<const std::uint32_t> numbers, NumbersAre are, Selected& selected) {
     Context& context = contexts_.emplace_back();
     context.tag = std::move(tag);
     context.program = program;
+    context.fetch = std::move(fetch);
     wire::fix_numbers(context.program, selected.exists(),
                       [&](std::uint32_t number) { return selected.uid_of(number); });
     for (const std::uint32_t number : numbers) context.results.push_back(selected.uid_of(number));
@@ -85,10 +86,11 @@ void SearchContexts::tell_gone(std::string& out, const Selected& selected, std::
     }
 }
 
-net::Task<Result<std::string>> SearchContexts::tell_changed(Access& access, Selected& selected) {
-    std::string out;
+net::Task<Result<SearchContexts::Changes>> SearchContexts::tell_changed(Access& access, Selected& selected) {
+    Changes changes;
+    std::string& out = changes.responses;
     const std::vector<Uid> touched = in_first(selected.take_touched(), selected.gone());
-    if (touched.empty()) co_return out;
+    if (touched.empty()) co_return changes;
     for (Context& context : contexts_) {
         auto program =
             std::make_shared<const wire::SearchProgram>(wire::restricted(context.program, ranges_of(touched)));
@@ -101,11 +103,12 @@ net::Task<Result<std::string>> SearchContexts::tell_changed(Access& access, Sele
         append_change(out, context.tag, context.are, selected, wire::SearchChange::remove, lost);
         append_change(out, context.tag, context.are, selected, wire::SearchChange::add, won);
         context.results = in_first(context.results, lost);
+        if (context.fetch && !won.empty()) changes.won.push_back({*context.fetch, won});
         std::vector<Uid> all;
         std::ranges::set_union(context.results, won, std::back_inserter(all));
         context.results = std::move(all);
     }
-    co_return out;
+    co_return changes;
 }
 
 }  // namespace posthouse::server::imap

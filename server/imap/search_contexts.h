@@ -6,11 +6,13 @@
 ///             2. REMOVEFROM for an expunged message comes before its EXPUNGE, ADDTO behind EXISTS.
 /// Threads: the loop's.   Limits: search_contexts_max (protocols/imap/limits.h).
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "protocols/imap/fetch.h"
 #include "server/imap/finder.h"
 #include "server/imap/selected.h"
 
@@ -22,21 +24,32 @@ class SearchContexts {
     std::size_t size() const { return contexts_.size(); }
     bool has(std::string_view tag) const;
     /// A search that ran as `program` and found `numbers`. The tag must be new.
-    void add(std::string tag, const posthouse::imap::SearchProgram& program, std::span<const std::uint32_t> numbers,
-             NumbersAre are, Selected& selected);
+    void add(std::string tag, const posthouse::imap::SearchProgram& program,
+             std::optional<posthouse::imap::FetchProgram> fetch, std::span<const std::uint32_t> numbers, NumbersAre are,
+             Selected& selected);
     void cancel(std::string_view tag, Selected& selected);
     void clear() { contexts_.clear(); }
 
     /// Appends REMOVEFROM for what of `gone` is about to be told as such, while its numbers still stand.
     void tell_gone(std::string& out, const Selected& selected, std::span<const Uid> gone);
-    /// Judges again what came or changed; gives back the responses.
-    net::Task<Result<std::string>> tell_changed(Access& access, Selected& selected);
+    /// Messages that became results of a context that wants something told of new ones (RFC 5465 7).
+    struct Won {
+        posthouse::imap::FetchProgram fetch;
+        std::vector<Uid> uids;
+    };
+    struct Changes {
+        std::string responses;
+        std::vector<Won> won;
+    };
+    /// Judges again what came or changed.
+    net::Task<Result<Changes>> tell_changed(Access& access, Selected& selected);
 
  private:
     struct Context {
         std::string tag;
         posthouse::imap::SearchProgram program;  // knows UIDs only
-        std::vector<Uid> results;                // ascending
+        std::optional<posthouse::imap::FetchProgram> fetch;
+        std::vector<Uid> results;  // ascending
         NumbersAre are = NumbersAre::uids;
     };
     std::vector<Context> contexts_;

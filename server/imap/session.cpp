@@ -5,7 +5,6 @@
 
 #include "protocols/base/log.h"
 #include "protocols/imap/grammar.h"
-#include "protocols/net/deflate.h"
 #include "server/auth/exchange.h"
 
 namespace posthouse::server::imap {
@@ -38,6 +37,7 @@ Session::Session(std::shared_ptr<const SessionDeps> deps, std::unique_ptr<net::S
 Session::~Session() {
     watch_.reset();
     account_watches_ = AccountWatches();
+    metadata_.reset();
 }
 
 void Session::enter(Phase phase) {
@@ -133,6 +133,7 @@ void Session::log_out() {
     enter(Phase::not_authenticated);
     notifier_.reset();
     account_watches_ = AccountWatches();
+    metadata_.reset();
     enabled_ = 0;
     access_.reset();
     seat_.reset();
@@ -144,8 +145,18 @@ void Session::log_out() {
 }
 
 void Session::compress() {
-    stream_.replace(net::deflated(stream_.release()));
-    compressed_ = true;
+    if (deflated_ != nullptr) return deflated_->deflate_again();
+    auto deflated = net::deflated(stream_.release());
+    deflated_ = deflated.get();
+    stream_.replace(std::move(deflated));
+}
+
+net::Task<Result<>> Session::end_compression(const Reply& reply) {
+    CO_TRY_VOID(co_await flush());
+    put_tagged(reply);
+    std::string line;
+    line.swap(stream_.output());
+    co_return co_await deflated_->write_last(line);
 }
 
 // Strangers never take all the places: one who has not logged in makes room for the next.
@@ -184,7 +195,7 @@ void Session::select(OpenedMailbox opened, Mode mode, Uid recent_from, std::uint
     watch_ = deps_.hub->watch(opened.mailbox.account, opened.mailbox.id, wake_, std::move(removed));
     contexts_.clear();
     own_expunged_.clear();
-    own_arrivals_ = false;
+    own_arrived_.clear();
     unreadable_ = false;
     selected_ = std::make_unique<Selected>(std::move(opened), mode, recent_from);
     // No commit between the read and the watch: what we know is the newest. Otherwise the next tell() reads again.
@@ -205,6 +216,7 @@ NotifyDialect Session::notify_dialect() const {
     NotifyDialect out(has(Enabled::condstore) ? ModSeqs::told : ModSeqs::left_out, names());
     out.children = offers("CHILDREN");
     out.special_uses = offers("SPECIAL-USE");
+    out.condstore = offers("CONDSTORE");
     return out;
 }
 
@@ -216,6 +228,8 @@ Dialect Session::dialect(NumbersAre are) const {
     // Who is told of removals by UID must be able to tell other changes by UID too (RFC 7162 3.2.10), and where QRESYNC
     // may be had whoever knows mod-sequences (3.2.4).
     out.uids = out.uids || out.vanished || (out.modseqs && offers("QRESYNC"));
+    // Whoever is told at any time cannot go by numbers (RFC 5465 5.1).
+    out.uids = out.uids || (notifier_ && notifier_->selected() != nullptr);
     if (!has(Enabled::imap4rev2)) return out;
     // RFC 9051 E 12 and 21.
     out.uids = true;
@@ -364,7 +378,8 @@ Result<Session::Asked> Session::parse(const ReadCommand& command) {
     if (!command.refusal.empty()) return refused(command.refusal);
     if (row == nullptr || !offers(*row)) return refused("Unknown command");  // its text is never echoed
     if ((row->phases & static_cast<std::uint8_t>(phase_)) == 0) return refused("Not allowed now");
-    if (command.text.find('\0') != std::string::npos) return refused("NUL is not allowed");
+    const bool clean = row->octets == Octets::any || command.text.find('\0') == std::string::npos;
+    if (!clean) return refused("NUL is not allowed");
     if (!in.at_end() && !wire::take_space(in)) return refused("Missing space");
     if (has(Enabled::uidonly) && takes_numbers(*row)) return refused(kUidRequired);
     return Asked{row, in};

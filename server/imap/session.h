@@ -22,15 +22,15 @@
 #include "protocols/base/metrics.h"
 #include "protocols/imap/limits.h"
 #include "protocols/net/buffered_stream.h"
+#include "protocols/net/deflate.h"
 #include "protocols/net/loop.h"
 #include "protocols/net/tls.h"
 #include "server/auth/authenticator.h"
 #include "server/imap/access.h"
-#include "server/imap/account_watches.h"
 #include "server/imap/command.h"
 #include "server/imap/fetch_cache.h"
 #include "server/imap/hub.h"
-#include "server/imap/notifier.h"
+#include "server/imap/metadata_watch.h"
 #include "server/imap/progress.h"
 #include "server/imap/reader.h"
 #include "server/imap/reply.h"
@@ -106,9 +106,11 @@ class Session {
     bool log_in(const Identity& identity);
     /// Back to the moment before login (RFC 8437): nothing of the account stays.
     void log_out();
-    bool is_compressed() const { return compressed_; }
+    bool is_compressed() const { return deflated_ != nullptr && deflated_->is_deflating(); }
     /// From the next octet on, both ways (RFC 4978). Nothing is gathered or read ahead.
     void compress();
+    /// Sends the tagged reply with all before it; compression ends behind it (RFC 8437 4.1). Nothing is read ahead.
+    net::Task<Result<>> end_compression(const Reply& reply);
     /// While a password or a proof is looked at.
     void set_login_busy(bool busy) {
         if (visit_) visit_->set_busy(busy);
@@ -134,14 +136,16 @@ class Session {
     void expect_news() { seen_generation_ = 0; }
     /// The same, of messages of the selected mailbox: told even where NOTIFY asked for nothing.
     void expect_own_expunges(std::span<const Uid> uids);
-    void expect_own_arrivals();
+    void expect_own_arrivals(std::span<const Uid> uids);
+    void expect_own(OwnChange change);
     /// refresh() where something changed, then the untagged responses. Errc::not_found, denied: the mailbox is gone,
     /// or may not be read any more; gone_reason() says so in BYE.
     net::Task<Result<>> tell(Expunges expunges, NumbersAre are);
     /// What NOTIFY asked for; null before the first (RFC 5465 3.1).
     Notifier* notifier() { return notifier_.get(); }
-    /// What a notifier that watches metadata compares.
-    net::Task<Result<Noted>> read_noted();
+    /// Begins to, where METADATA is enabled (RFC 5464 4.1).
+    net::Task<Result<>> watch_metadata();
+    void note_own_metadata(std::string_view name, std::span<const storage::AnnotationChange> changes);
     /// `generation` was read from `watches` before what the notifier knows.
     void set_notifier(std::unique_ptr<Notifier> notifier, AccountWatches watches, std::uint64_t generation);
     bool has(Enabled what) const { return (enabled_ & static_cast<std::uint8_t>(what)) != 0; }
@@ -189,12 +193,14 @@ class Session {
     void set_deadline();
     net::Task<Result<>> tell_selected(Expunges expunges, NumbersAre are);
     void tell_own(Expunges expunges, NumbersAre are);
+    net::Task<void> tell_new(std::uint32_t known, const posthouse::imap::FetchProgram* wanted);
     net::Task<void> tell_others();
     net::Task<Result<>> wait_telling();
 
     std::shared_ptr<const SessionDeps> shared_deps_;
     const SessionDeps& deps_;
     net::BufferedStream stream_;
+    net::DeflatedStream* deflated_ = nullptr;  // what stream_ reads from, once it was compressed
     CommandReader reader_;
     Phase phase_ = Phase::not_authenticated;
     std::string tag_;
@@ -204,7 +210,6 @@ class Session {
     unsigned bad_commands_ = 0;
     unsigned login_failures_ = 0;
     std::uint8_t enabled_ = 0;  // bits of Enabled
-    bool compressed_ = false;
     bool greeted_command_ = false;  // a first command has been understood
 
     storage::AccountId account_{};
@@ -224,27 +229,13 @@ class Session {
     std::unique_ptr<Hub::Watch> watch_;
     std::uint64_t seen_generation_ = 0;
     std::vector<Uid> own_expunged_;  // by this session, not told yet; by UID
-    bool own_arrivals_ = false;      // likewise
+    std::vector<Uid> own_arrived_;   // likewise, in any order
     bool unreadable_ = false;        // the selected mailbox: only the right to read it is gone
 
     std::unique_ptr<Notifier> notifier_;
+    std::unique_ptr<MetadataWatch> metadata_;
     AccountWatches account_watches_;
     std::uint64_t seen_account_generation_ = 0;
 };
-
-/// As MYRIGHTS and its like tell them (commands_acl.cpp).
-std::string format_rights(const Session& session, storage::Rights rights);
-
-/// Untagged FETCH responses for these messages, in their order (commands_fetch.cpp). Errors: of the connection or a
-/// read.
-net::Task<Result<>> fetch_messages(Session& session, posthouse::imap::FetchProgram program,
-                                   std::vector<std::uint32_t> numbers);
-
-/// The LIST response of one mailbox, as SELECT gives it from IMAP4rev2 on (RFC 9051 6.3.2; commands_list.cpp).
-net::Task<Result<>> tell_list(Session& session, std::string name);
-
-/// VANISHED (EARLIER) for what was expunged of these UIDs since then (RFC 7162 3.2.10.1); what counts still is news.
-net::Task<Result<>> tell_vanished(Session& session, std::vector<posthouse::imap::SequenceSet::Range> uids,
-                                  ModSeq since);
 
 }  // namespace posthouse::server::imap

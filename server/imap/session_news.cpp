@@ -1,8 +1,9 @@
 // What a session tells of changes that it did not ask for: of its mailbox, and with NOTIFY (RFC 5465) of others.
 #include <algorithm>
-#include <set>
+#include <map>
 
 #include "protocols/base/log.h"
+#include "server/imap/answers.h"
 #include "server/imap/news_writer.h"
 #include "server/imap/session.h"
 
@@ -54,9 +55,13 @@ void Session::expect_own_expunges(std::span<const Uid> uids) {
     std::ranges::sort(own_expunged_);
 }
 
-void Session::expect_own_arrivals() {
+void Session::expect_own_arrivals(std::span<const Uid> uids) {
     expect_news();
-    own_arrivals_ = true;
+    own_arrived_.insert(own_arrived_.end(), uids.begin(), uids.end());
+}
+
+void Session::expect_own(OwnChange change) {
+    if (notifier_ && notifier_->watches_others()) notifier_->expect_own(std::move(change));
 }
 
 void Session::set_notifier(std::unique_ptr<Notifier> notifier, AccountWatches watches, std::uint64_t generation) {
@@ -69,16 +74,26 @@ void Session::set_notifier(std::unique_ptr<Notifier> notifier, AccountWatches wa
 net::Task<Result<>> Session::tell(Expunges expunges, NumbersAre are) {
     if (selected_) CO_TRY_VOID(co_await tell_selected(expunges, are));
     if (notifier_) co_await tell_others();
+    const bool by_notify = notifier_ && notifier_->watches_metadata();
+    if (!metadata_ || by_notify) co_return Result<>();
+    std::string out;
+    const NotifyDialect how = notify_dialect();
+    co_await metadata_->tell(out, *access_, how);
+    stream_.put(out);
     co_return Result<>();
 }
 
-net::Task<Result<Noted>> Session::read_noted() {
-    CO_TRY(auto listing, co_await access_->list(kReadAnnotations));
-    Noted out;
-    for (MailboxStatus& status : listing.mailboxes) out[status.mailbox.id] = std::move(status.annotations);
-    std::string account;  // the name "" stands for it
-    CO_TRY(out[MailboxId{}], co_await access_->annotations(std::move(account)));
-    co_return out;
+net::Task<Result<>> Session::watch_metadata() {
+    if (!has(Enabled::metadata) || metadata_) co_return Result<>();
+    auto watch = std::make_unique<MetadataWatch>(*deps_.hub, account_, wake_);
+    CO_TRY_VOID(co_await watch->begin(*access_));
+    metadata_ = std::move(watch);
+    co_return Result<>();
+}
+
+void Session::note_own_metadata(std::string_view name, std::span<const storage::AnnotationChange> changes) {
+    if (notifier_ && notifier_->watches_metadata()) notifier_->note_own(name, changes);
+    if (metadata_) metadata_->notifier().note_own(name, changes);
 }
 
 // RFC 5465 5.1 to 5.7.
@@ -106,7 +121,7 @@ net::Task<void> Session::tell_others() {
     std::string out;
     notifier_->take_changes(out, *std::move(mailboxes), selected_ ? selected_->id() : MailboxId{}, notify_dialect());
     if (notifier_->watches_metadata()) {
-        auto noted = co_await read_noted();
+        auto noted = co_await read_noted(*access_);
         if (noted)
             notifier_->take_metadata(out, *std::move(noted), notify_dialect());
         else
@@ -123,8 +138,8 @@ void Session::tell_own(Expunges expunges, NumbersAre are) {
         selected_->take_expunges(out, own_expunged_, dialect(are));
         own_expunged_.clear();
     }
-    if (own_arrivals_) selected_->take_arrivals(out, dialect(are));
-    own_arrivals_ = false;
+    if (!own_arrived_.empty()) selected_->take_arrivals(out, dialect(are));
+    own_arrived_.clear();
     stream_.put(out);
 }
 
@@ -146,25 +161,50 @@ net::Task<Result<>> Session::tell_selected(Expunges expunges, NumbersAre are) {
         selected_->take_expunges(out, dialect(are));
         own_expunged_.clear();
     }
-    own_arrivals_ = false;
     if (wanted != nullptr && (wanted->events & wire::kFlagChange) == 0) selected_->forget_changed_flags();
     const std::uint32_t known = selected_->exists();
     if (selected_->has_news()) selected_->take_news(out, dialect(are));
     stream_.put(out);
+    const bool fetches = wanted != nullptr && wanted->fetch.has_value();
+    const wire::FetchProgram* program = fetches ? &*wanted->fetch : nullptr;
+    co_await tell_new(known, program);
+    own_arrived_.clear();
+    co_return Result<>();
+}
+
+// What NOTIFY asked for of messages behind `known`, and what searches that are kept up to date did; of one message in
+// one response. Not of what this session put there itself. Where NOTIFY asked, FETCH stands behind ESEARCH (RFC 5465
+// 5.2), else before it (RFC 5465 7).
+net::Task<void> Session::tell_new(std::uint32_t known, const wire::FetchProgram* wanted) {
+    SearchContexts::Changes changes;
     if (!contexts_.empty()) {
-        const auto changed = co_await contexts_.tell_changed(*access_, *selected_);
+        auto changed = co_await contexts_.tell_changed(*access_, *selected_);
         if (changed)
-            stream_.put(*changed);
+            changes = *std::move(changed);
         else
             log::warn("imap", "could not keep a search up to date: {}", changed.error().context);
     }
-    if (wanted == nullptr || !wanted->fetch || selected_->exists() == known) co_return Result<>();
-    std::vector<std::uint32_t> numbers;
-    for (std::uint32_t number = known + 1; number <= selected_->exists(); ++number) numbers.push_back(number);
-    wire::FetchProgram program = *wanted->fetch;
-    const auto fetched = co_await fetch_messages(*this, std::move(program), std::move(numbers));
-    if (!fetched) log::warn("imap", "could not tell of new messages: {}", fetched.error().context);
-    co_return Result<>();
+    if (wanted != nullptr || changes.won.empty()) stream_.put(changes.responses);
+    if (wanted == nullptr && changes.won.empty()) co_return;
+    std::ranges::sort(own_arrived_);
+    std::map<std::vector<bool>, std::vector<std::uint32_t>> alike;  // numbers, by who asked for something
+    for (std::uint32_t number = known + 1; number <= selected_->exists(); ++number) {
+        const Uid uid = selected_->uid_of(number);
+        if (std::ranges::binary_search(own_arrived_, uid)) continue;
+        std::vector<bool> asked = {wanted != nullptr};
+        for (const SearchContexts::Won& won : changes.won) asked.push_back(std::ranges::binary_search(won.uids, uid));
+        if (std::ranges::find(asked, true) != asked.end()) alike[std::move(asked)].push_back(number);
+    }
+    for (auto& [asked, numbers] : alike) {
+        wire::FetchProgram program;
+        if (asked.front()) program = *wanted;
+        for (std::size_t i = 0; i < changes.won.size(); ++i) {
+            if (asked[i + 1]) wire::add_items(program, changes.won[i].fetch);
+        }
+        const auto fetched = co_await fetch_messages(*this, std::move(program), std::move(numbers));
+        if (!fetched) log::warn("imap", "could not tell of new messages: {}", fetched.error().context);
+    }
+    if (wanted == nullptr) stream_.put(changes.responses);
 }
 
 // Waits for the client's next octets and tells meanwhile what NOTIFY asked for.

@@ -434,7 +434,13 @@ class StoreAccess final : public Access {
                     facts = std::move(facts), replaced](Tx& tx) -> Result<Appended> {
             MailTx& mail = tx.shared_mail(account);
             TRY(const Mailbox target, mail.mailbox(name));
-            Appended out(target.id, target.uid_validity);
+            Appended out(target);
+            // First what goes: only what comes in addition counts for the quota (RFC 8508 3.4).
+            if (replaced) {
+                const std::vector<Uid> old = {replaced->uid};
+                TRY(const auto gone, mail.expunge(replaced->mailbox, old));
+                if (gone.empty()) return Error(Errc::conflict, "the message to replace is gone");
+            }
             for (std::size_t i = 0; i < messages.size(); ++i) {
                 TRY(const storage::MessageId message, tx.add_message(messages[i].body, facts[i]));
                 if (messages.size() == 1 && (!replaced || replaced->mailbox != target.id)) {
@@ -449,10 +455,6 @@ class StoreAccess final : public Access {
                 TRY(const Entry entry, mail.append(target.id, message, messages[i].options));
                 out.uids.push_back(entry.uid);
             }
-            if (!replaced) return out;
-            const std::vector<Uid> old = {replaced->uid};
-            TRY(const auto gone, mail.expunge(replaced->mailbox, old));
-            if (gone.empty()) return Error(Errc::conflict, "the message to replace is gone");
             return out;
         };
         co_return co_await storage::commit(store_, loop_, std::move(bodies), std::move(job));

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "protocols/base/ascii.h"
+#include "storage/account_guard.h"
 #include "storage/reputation.h"
 #include "storage/transport.h"
 
@@ -60,6 +61,13 @@ Result<bool> is_under_way(const storage::Snapshot& snapshot, storage::QueueId qu
     });
 }
 
+// "mx.far.example [192.0.2.1]: 250 ok"
+std::string host_in(std::string_view detail) {
+    const std::string_view host = detail.substr(0, detail.find(' '));
+    const std::string_view behind = detail.substr(host.size());
+    return behind.starts_with(" [") ? ascii::to_lower(host) : std::string();
+}
+
 }  // namespace
 
 Result<SentMail> find_sent(const storage::Snapshot& snapshot, const mailauth::ReturnToken& token) {
@@ -75,6 +83,7 @@ Result<SentMail> find_sent(const storage::Snapshot& snapshot, const mailauth::Re
         out.sender = event.sender;
         ++handed_over;
         out.facts.insert_or_assign(event.recipient, event.facts);
+        out.hosts.insert_or_assign(event.recipient, host_in(event.detail));
         const bool is_meant = !token.recipient || mailauth::return_hash(event.recipient) == *token.recipient;
         if (is_meant && std::ranges::find(out.recipients, event.recipient) == out.recipients.end()) {
             out.recipients.push_back(event.recipient);
@@ -132,28 +141,75 @@ Result<> note_evidence(storage::Tx& tx, const SentMail& sent, const std::string&
     return storage::ReputationTx(tx).add(day);
 }
 
+namespace {
+
+storage::Event event_about(const storage::Tx& tx, const SentMail& sent, const LateNews& one, storage::EventKind kind) {
+    storage::Event event;
+    event.at = tx.now();
+    event.kind = kind;
+    event.message = sent.message;
+    event.queue = sent.queue;
+    event.message_id = sent.message_id;
+    event.sender = sent.sender;
+    event.recipient = one.recipient;
+    event.detail = one.detail;
+    if (const auto known = sent.facts.find(one.recipient); known != sent.facts.end()) event.facts = known->second;
+    event.facts.marks.clear();  // of the delivery alone
+    event.facts.reply_class = bounce::to_string(one.what);
+    return event;
+}
+
+// A stolen account is known by it soon after it sent, or not at all.
+Result<> tell_guard(storage::Tx& tx, const std::vector<storage::Event>& events, const LateNews& one) {
+    const auto queued = std::ranges::find_if(events, [&](const storage::Event& event) {
+        return event.kind == storage::EventKind::queued && event.recipient == one.recipient;
+    });
+    if (queued == events.end() || !queued->facts.who.starts_with('a')) return {};
+    if (storage::hour_number(queued->at) + 1 < storage::hour_number(tx.now())) return {};
+    const auto account = ascii::parse_number(std::string_view(queued->facts.who).substr(1));
+    if (!account) return {};
+    const auto told = storage::AccountGuardTx(tx).bounced(static_cast<storage::AccountId>(*account));
+    if (!told && told.error().code == Errc::not_found) return {};  // the account is gone
+    return told;
+}
+
+}  // namespace
+
 Result<> record_news(storage::Tx& tx, const SentMail& sent, const std::vector<LateNews>& news) {
+    if (news.empty()) return {};
+    TRY(const auto events, tx.events().by_queue(sent.queue));
     for (const LateNews& one : news) {
-        storage::Event event;
-        event.at = tx.now();
-        event.kind = one.is_delay ? storage::EventKind::delayed : storage::EventKind::bounced;
-        event.message = sent.message;
-        event.queue = sent.queue;
-        event.message_id = sent.message_id;
-        event.sender = sent.sender;
-        event.recipient = one.recipient;
-        event.detail = one.detail;
-        if (const auto known = sent.facts.find(one.recipient); known != sent.facts.end()) event.facts = known->second;
-        event.facts.reply_class = bounce::to_string(one.what);
-        TRY_VOID(tx.events().append(event));
+        const bool is_known = !one.is_delay && std::ranges::any_of(events, [&](const storage::Event& event) {
+            return event.kind == storage::EventKind::bounced && event.recipient == one.recipient;
+        });
+        if (is_known) {
+            storage::Event again = event_about(tx, sent, one, storage::EventKind::noted);
+            again.detail += ", told again";
+            TRY_VOID(tx.events().append(again));
+            continue;
+        }
+        const auto kind = one.is_delay ? storage::EventKind::delayed : storage::EventKind::bounced;
+        TRY_VOID(tx.events().append(event_about(tx, sent, one, kind)));
         if (one.what == bounce::ReplyClass::recipient_unknown && one.is_named && !one.is_delay) {
             TRY_VOID(note_evidence(tx, sent, one.recipient, Evidence::bounced));
+            TRY_VOID(tell_guard(tx, events, one));
         }
         if (!one.evidence) continue;
         const storage::SuppressionProof proof(*one.evidence, one.reply, one.remote);
         TRY_VOID(storage::SuppressionTx(tx).add(domain_of(sent.sender), one.recipient, proof));
     }
     return {};
+}
+
+Result<> note_unproven(storage::Tx& tx, const SentMail& sent, const LateNews& news, std::string_view why) {
+    TRY(const auto events, tx.events().by_queue(sent.queue));
+    const auto noted =
+        std::ranges::count_if(events, [](const storage::Event& event) { return event.detail.starts_with(kUnproven); });
+    if (static_cast<std::size_t>(noted) >= kUnprovenMax) return {};
+    storage::Event event = event_about(tx, sent, news, storage::EventKind::noted);
+    const std::string_view words = std::string_view(news.detail).substr(kLate.size());
+    event.detail = fmt::format("{}{}; {}, so that it changes nothing", kUnproven, words, why);
+    return tx.events().append(event);
 }
 
 }  // namespace posthouse::server

@@ -5,7 +5,9 @@
 ///   role_mail.h     what is delivered to mailboxes that collect reports
 /// Invariants  1. Only what the log shows as handed over can bounce late; nothing is believed beyond that.
 ///             2. A late bounce suppresses where its own words say that exactly the address we wrote to is dead.
-///             3. kLateReportsMax a recipient: a report that is sent again and again changes nothing any more.
+///             3. It counts once a recipient: in figures, for webhooks, against the address that sent and the account,
+///                and as a suppression. Said again it is noted; after kLateReportsMax a recipient it is not even that.
+///             4. What nobody vouches for is noted, and changes nothing.
 /// Threads: news_of is pure; the rest as Snapshot and Tx.
 #include <map>
 #include <optional>
@@ -20,8 +22,10 @@
 
 namespace posthouse::server {
 
-inline constexpr std::size_t kLateReportsMax = 4;    ///< of one recipient: some of delays, one of the end
-inline constexpr std::string_view kLate = "late: ";  ///< the detail of such events begins so
+inline constexpr std::size_t kLateReportsMax = 4;            ///< of one recipient: some of delays, one of the end
+inline constexpr std::string_view kLate = "late: ";          ///< the detail of such events begins so
+inline constexpr std::string_view kUnproven = "unproven: ";  ///< likewise, of what is only noted
+inline constexpr std::size_t kUnprovenMax = 4;               ///< of one message that are noted
 
 /// A message that left, as the log knows it.
 struct SentMail {
@@ -31,6 +35,7 @@ struct SentMail {
     std::string sender;
     std::vector<std::string> recipients;                            ///< to whom it was handed over
     std::map<std::string, storage::EventFacts, std::less<>> facts;  ///< of their delivery: by which way, from where
+    std::map<std::string, std::string, std::less<>> hosts;          ///< that took it for them: "mx.far.example"
     std::size_t reports = 0;                                        ///< late ones that have come already
     bool repeated = false;  ///< the same token in another spelling, within one transaction: it counts once
 };
@@ -55,8 +60,11 @@ struct LateNews {
 };
 /// Those of the bounce that are about recipients of this message.
 std::vector<LateNews> news_of(const SentMail& sent, const report::Bounce& bounce);
-/// Events, suppressions, and what it says of the address that sent, in the commit that takes the bounce.
+/// Events, suppressions, and what it says of the address that sent and of the account, in the commit that takes the
+/// bounce.
 Result<> record_news(storage::Tx& tx, const SentMail& sent, const std::vector<LateNews>& news);
+/// What is told of a message by somebody whom nobody vouches for: shown in its life, with `why`.
+Result<> note_unproven(storage::Tx& tx, const SentMail& sent, const LateNews& news, std::string_view why);
 
 /// What our address did to that provider's view of us: relay/reputation judges by it.
 enum class Evidence : std::uint8_t { bounced, complained };

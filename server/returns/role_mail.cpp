@@ -8,6 +8,9 @@
 #include "protocols/base/ascii.h"
 #include "protocols/base/log.h"
 #include "protocols/report/dmarc_report.h"
+#include "protocols/smtp/presets.h"
+#include "server/returns/report_proof.h"
+#include "storage/dmarc_origins.h"
 #include "storage/role_mail.h"
 #include "storage/settings.h"
 
@@ -37,6 +40,11 @@ bool is_complaint(report::FeedbackType type) {
     using report::FeedbackType;
     return type == FeedbackType::abuse || type == FeedbackType::opt_out || type == FeedbackType::fraud ||
            type == FeedbackType::virus;
+}
+
+std::string include_of(const std::string& preset) {
+    const smtp::Preset* const known = smtp::find_preset(preset);
+    return known == nullptr ? std::string() : smtp::spf_include_of(*known);
 }
 
 storage::DmarcEntry entry_of(const report::DmarcReport& report) {
@@ -76,8 +84,7 @@ Result<std::optional<Complained>> find_complained(const storage::Snapshot& snaps
     const auto token = mailauth::read_return_token(keys, local_of(complaint.mail_from), now);
     auto sent = token ? find_sent(snapshot, *token)
                       : find_sent_by_id(snapshot, complaint.original_message_id, now - kDay * kJoinDays);
-    const bool is_unknown =
-        !sent && (sent.error().code == Errc::refused || sent.error().code == Errc::unavailable);
+    const bool is_unknown = !sent && (sent.error().code == Errc::refused || sent.error().code == Errc::unavailable);
     if (is_unknown) return std::optional<Complained>();
     if (!sent) return Error(sent.error());
     out.by_token = token.has_value();
@@ -119,13 +126,15 @@ Result<bool> record_complaint(storage::Tx& tx, const Complained& about, const re
         event.detail = words;
         if (const auto known = about.sent.facts.find(recipient); known != about.sent.facts.end()) {
             event.facts = known->second;
+            event.facts.marks.clear();
         }
         TRY_VOID(tx.events().append(event));
         if (recipient.empty()) continue;
         TRY_VOID(note_evidence(tx, about.sent, recipient, Evidence::complained));
         storage::SuppressionProof proof(storage::SuppressionReason::complaint, words, who);
         if (!about.by_token) proof.until = tx.now() + kDay * kComplaintDays;
-        const std::string_view scope = std::string_view(about.sent.sender).substr(about.sent.sender.rfind('@') + 1);
+        const std::string_view domain = std::string_view(about.sent.sender).substr(about.sent.sender.rfind('@') + 1);
+        const std::string_view scope = event.facts.stream.empty() ? domain : std::string_view(event.facts.stream);
         TRY_VOID(storage::SuppressionTx(tx).add(scope, recipient, proof));
     }
     return is_new;
@@ -135,8 +144,13 @@ namespace {
 
 class RoleMailJob final : public storage::Job {
  public:
-    RoleMailJob(storage::Store& store, Metrics& metrics, const Clock& clock, TakeTlsReport take_tls)
-        : store_(store), metrics_(metrics), clock_(clock), take_tls_(std::move(take_tls)) {}
+    RoleMailJob(storage::Store& store, Metrics& metrics, const Clock& clock, std::string hostname,
+                TakeTlsReport take_tls)
+        : store_(store),
+          metrics_(metrics),
+          clock_(clock),
+          hostname_(std::move(hostname)),
+          take_tls_(std::move(take_tls)) {}
     std::string_view name() const override { return kRoleMailJob; }
     Result<std::chrono::milliseconds> step() override;
 
@@ -158,12 +172,13 @@ class RoleMailJob final : public storage::Job {
     Result<> read_one(const Place& place, storage::Uid uid);
     Result<Reading> understand(const std::string& message);
     Result<Reading> complaint(const report::Complaint& complaint);
-    Result<Reading> bounce(const report::Bounce& bounce);
+    Result<Reading> bounce(const report::Bounce& bounce, const std::string& message);
     Result<> set_read(const Place& place, storage::Uid uid, const Reading& reading);
 
     storage::Store& store_;
     Metrics& metrics_;
     const Clock& clock_;
+    std::string hostname_;
     TakeTlsReport take_tls_;
     std::string told_;  ///< addresses of the setting that are no accounts, as it was told last
 };
@@ -265,8 +280,8 @@ Result<RoleMailJob::Reading> RoleMailJob::understand(const std::string& message)
         Reading out;
         out.kind = "dmarc";
         out.write = [entry = entry_of(*found)](storage::Tx& tx) -> Result<> {
-            TRY_VOID(storage::RoleMailTx(tx).add_dmarc_report(entry));
-            return {};
+            TRY(const bool is_new, storage::RoleMailTx(tx).add_dmarc_report(entry));
+            return is_new ? storage::judge_dmarc_day(tx, include_of, entry) : Result<>();
         };
         return out;
     }
@@ -280,7 +295,7 @@ Result<RoleMailJob::Reading> RoleMailJob::understand(const std::string& message)
         const bool is_none = code == Errc::not_found || code == Errc::invalid || code == Errc::too_large;
         if (!is_none) return Error(taken.error());
     }
-    if (const auto found = report::read_bounce(message)) return bounce(*found);
+    if (const auto found = report::read_bounce(message)) return bounce(*found, message);
     return Reading();
 }
 
@@ -301,30 +316,62 @@ Result<RoleMailJob::Reading> RoleMailJob::complaint(const report::Complaint& com
     return out;
 }
 
-Result<RoleMailJob::Reading> RoleMailJob::bounce(const report::Bounce& bounce) {
+// Why a report of this recipient without a token counts for nothing; "" where it counts.
+std::string doubt_of(const SentMail& sent, const LateNews& news, const report::Bounce& bounce,
+                     const std::vector<std::string>& vouching) {
+    const auto facts = sent.facts.find(news.recipient);
+    if (facts != sent.facts.end() && facts->second.has(storage::kUnderToken)) {
+        return "the message left under a token that the report does not bear";
+    }
+    if (!bounce.from_daemon) return "no mail system says that it wrote the report";
+    const auto host = sent.hosts.find(news.recipient);
+    const std::string took = host == sent.hosts.end() ? std::string() : host->second;
+    if (vouches(vouching, news.recipient) || vouches(vouching, took)) return "";
+    return fmt::format("neither SPF nor DKIM of the report is of {}{}{}",
+                       news.recipient.substr(news.recipient.rfind('@') + 1), took.empty() ? "" : " or of ", took);
+}
+
+Result<RoleMailJob::Reading> RoleMailJob::bounce(const report::Bounce& bounce, const std::string& message) {
     Reading out;
     out.kind = "bounce-unknown";
-    // Free text proves nothing; it was for people.
-    if (bounce.is_free_text) return out;
+    const auto token = find_token(message, mailauth::return_keys(store_.sealing_key()), clock_.now());
     const auto sent = store_.read([&](const storage::Snapshot& snapshot) {
-        return find_sent_by_id(snapshot, bounce.original_message_id, clock_.now() - kDay * kJoinDays);
+        return token ? find_sent(snapshot, *token)
+                     : find_sent_by_id(snapshot, bounce.original_message_id, clock_.now() - kDay * kJoinDays);
     });
-    if (!sent && sent.error().code != Errc::refused) return Error(sent.error());
+    // Still under way: what it says will have been said by then.
+    const bool is_unknown =
+        !sent && (sent.error().code == Errc::refused || (token && sent.error().code == Errc::unavailable));
+    if (!sent && !is_unknown) return Error(sent.error());
     if (!sent) return out;
-    std::vector<LateNews> news = news_of(*sent, bounce);
-    // Without a token of ours it must say itself whom it is about.
-    std::erase_if(news, [](const LateNews& one) { return !one.is_named; });
-    if (news.empty()) return out;
-    out.kind = "bounce";
-    out.write = [sent = *sent, news = std::move(news)](storage::Tx& tx) { return record_news(tx, sent, news); };
+    std::vector<LateNews> proven = news_of(*sent, bounce);
+    std::vector<std::pair<LateNews, std::string>> doubtful;
+    if (!token) {
+        // It must say itself whom it is about.
+        std::erase_if(proven, [](const LateNews& one) { return !one.is_named; });
+        const auto vouching = vouching_domains(message, hostname_);
+        for (const LateNews& one : proven) {
+            if (std::string why = doubt_of(*sent, one, bounce, vouching); !why.empty()) doubtful.emplace_back(one, why);
+        }
+        std::erase_if(proven, [&](const LateNews& one) {
+            return std::ranges::any_of(doubtful, [&](const auto& two) { return two.first.recipient == one.recipient; });
+        });
+    }
+    if (proven.empty() && doubtful.empty()) return out;
+    out.kind = proven.empty() ? "bounce-unproven" : "bounce";
+    out.write = [sent = *sent, proven = std::move(proven),
+                 doubtful = std::move(doubtful)](storage::Tx& tx) -> Result<> {
+        for (const auto& [news, why] : doubtful) TRY_VOID(note_unproven(tx, sent, news, why));
+        return record_news(tx, sent, proven);
+    };
     return out;
 }
 
 }  // namespace
 
 std::unique_ptr<storage::Job> make_role_mail_job(storage::Store& store, Metrics& metrics, const Clock& clock,
-                                                 TakeTlsReport take_tls) {
-    return std::make_unique<RoleMailJob>(store, metrics, clock, std::move(take_tls));
+                                                 std::string hostname, TakeTlsReport take_tls) {
+    return std::make_unique<RoleMailJob>(store, metrics, clock, std::move(hostname), std::move(take_tls));
 }
 
 }  // namespace posthouse::server

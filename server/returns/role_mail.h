@@ -2,14 +2,20 @@
 /// server/returns/role_mail: reads what was delivered to accounts that collect reports (the setting reports.mailboxes),
 /// into INBOX and Junk, and joins it to what was sent:
 ///   complaints (RFC 5965)     an event of our message, and its recipient gets no more mail of programs (suppression)
-///   bounces (RFC 3464)        that name our Message-ID and a recipient of it: as late ones (late_report.h)
-///   DMARC aggregate reports   kept and added up (storage/role_mail)
+///   bounces (RFC 3464, text)  that bear our token, or name our Message-ID and a recipient of it: as late ones
+///                             (late_report.h)
+///   DMARC aggregate reports   kept and added up (storage/role_mail); an alarm where our own mail does not pass
+///                             (storage/dmarc_origins)
 ///   TLS reports (RFC 8460)    given to `take_tls`
 /// Invariants  1. A report counts only where the log shows that the message went to that recipient within kJoinDays.
 ///             2. The mail itself is never changed, moved or marked; where it was read to is kept with what it changed,
 ///                in one commit, so that a crash loses and repeats nothing.
 ///             3. What cannot be read is passed over, and counted.
-/// Anybody who knows a Message-ID and its recipient can send such a report; therefore it never stops a letter.
+///             4. What left under a token is bounced by nothing that does not bear it; what left without one only by a
+///                mail system's report that the recipient's domain, or the host that took the message, vouches for
+///                (report_proof.h). Other reports are noted with the message.
+/// Anybody who knows a Message-ID and its recipient can send a complaint; therefore it never stops a letter, and
+/// without a stream only mail to many.
 /// Threads: step() on the job's own.   Limits: below.
 #include <functional>
 #include <memory>
@@ -41,10 +47,12 @@ struct Complained {
 };
 Result<std::optional<Complained>> find_complained(const storage::Snapshot& snapshot, const report::Complaint& complaint,
                                                   const mailauth::ReturnKeys& keys, Time now);
-/// Events and suppressions: for good where it bears our token, else for kComplaintDays. False where all of it is known.
+/// Events and suppressions: for good where it bears our token, else for kComplaintDays; of the message's stream, or (it
+/// has none) of the sender's domain, where they stop mail to many alone (storage::stops). False where all is known.
 Result<bool> record_complaint(storage::Tx& tx, const Complained& about, const report::Complaint& complaint);
 
+/// `hostname`: by which our own Authentication-Results are known.
 std::unique_ptr<storage::Job> make_role_mail_job(storage::Store& store, Metrics& metrics, const Clock& clock,
-                                                 TakeTlsReport take_tls);
+                                                 std::string hostname, TakeTlsReport take_tls);
 
 }  // namespace posthouse::server

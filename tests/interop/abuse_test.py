@@ -193,7 +193,8 @@ def check_guesses(home):
     for number in range(3):
         connection.sendall(b"a1 LOGIN bob@home.example x\r\n")
         line = lines.readline()
-    assert line.startswith(b"* BYE"), line
+        assert line.startswith(b"a1 NO [AUTHENTICATIONFAILED]"), line
+    assert lines.readline().startswith(b"* BYE")
     with smtplib.SMTP_SSL("127.0.0.1", home.port("submissions"), context=ssl._create_unverified_context(),
                           source_address=("127.0.7.2", 0)) as client:
         client.ehlo()

@@ -262,7 +262,10 @@ def check_leftovers(home):
                   "SEARCH RETURN (SAVE ALL UPDATE) ALL", "COMPRESS DEFLATE"):
         assert client.ask(begun).startswith("OK"), begun
     client.packer, client.unpacker = zlib.compressobj(wbits=-15), zlib.decompressobj(wbits=-15)
+    # Our compression ends with the command, the server's with the line end of its OK (RFC 8437 4.1).
     assert client.ask("UNAUTHENTICATE").startswith("OK")
+    assert client.unpacker.eof and not client.unpacker.unused_data, "the server's compressed stream goes on"
+    client.packer, client.unpacker = None, None
     assert client.ask("FETCH 1 UID").startswith("BAD")
     assert client.ask(f"LOGIN {home.account} \"{home.password}\"").startswith("OK")
     assert client.ask("FETCH $ UID").startswith("BAD"), "nothing is selected"

@@ -91,6 +91,13 @@ def check_fixed(home, remote):
     token = json.loads(home.cli("token", "create", "panel", "--json"))["token"]
     listed = api(home, token, "/api/v1/incidents")["incidents"]
     assert listed[0]["id"] == 1 and listed[0]["held"] == 4 and listed[0]["state"] == "open", listed
+    # The API and the list say why it waits, and until when at most.
+    queue_id = trace(home, "one").queue_id()
+    [held] = api(home, token, f"/api/v1/messages/{queue_id}")["in_queue"]
+    assert held["state"] == "held" and held["incident"] == 1 and held["held_until"] in held["because"], held
+    assert held["because"].startswith("held because of incident 1: "), held
+    [row] = [row for row in json.loads(home.cli("queue", "list", "--json")) if row["id"] == queue_id]
+    assert row["waiting_because"] == held["because"] and row["earliest_next"] == "", row
     # Said too early: the first refusal holds the rest again, and nothing is lost.
     home.cli("incident", "fixed", "1")
     until("held again", lambda: incidents(home) and incidents(home)[0]["held"] == 4)

@@ -162,6 +162,22 @@ def check_bound(home, password):
     assert b"SCRAM" not in greeting and b"LOGINDISABLED" in greeting, greeting
 
 
+def check_cancelled(home):
+    """"*" behind an initial response is BAD (RFC 3501 6.2.2), no guess of a password, and another way may follow."""
+    client = imap(home)
+    first = base64.b64encode(b"n,,n=" + home.account.encode() + b",r=abcdefghijkl")
+    for words in (b"LOGIN " + base64.b64encode(home.account.encode()), b"LOGIN", b"PLAIN", b"SCRAM-SHA-256 " + first,
+                  b"SCRAM-SHA-256"):
+        client.send(b"c AUTHENTICATE " + words + b"\r\n")
+        line = client.readline()
+        assert line.startswith(b"+ "), (words, line)
+        client.send(b"*\r\n")
+        line = client.readline()
+        assert line.startswith(b"c BAD"), (words, line)
+    client.login(home.account, home.password)
+    client.logout()
+
+
 def check_switch(home):
     home.cli("setting", "set", "auth.scram", "off")
     for _ in range(20_000):  # the server looks at what other processes wrote once a second
@@ -202,6 +218,7 @@ def main():
             if SSL:
                 check_bound(home, password)
                 peers.append("pyOpenSSL")
+        check_cancelled(home)
         check_switch(home)
         check_changed_password(home)
         print("logged in, and out again, with", ", ".join(sorted(set(peers)) or ["imaplib"]))

@@ -157,6 +157,19 @@ def log_in(home, mechanism, response, errors=None):
     return True
 
 
+def cancel(home, mechanism, response):
+    """"*" as the answer to why a token was refused: BAD, and the connection can be used for another way."""
+    client = imaplib.IMAP4_SSL("127.0.0.1", home.port("imaps"), ssl_context=loose(home))
+    client.send(f"c AUTHENTICATE {mechanism} {base64.b64encode(response).decode()}\r\n".encode())
+    line = client.readline()
+    assert line.startswith(b"+ "), line
+    client.send(b"*\r\n")
+    line = client.readline()
+    assert line.startswith(b"c BAD"), line
+    client.login(home.account, home.password)
+    client.logout()
+
+
 def submit(home, mechanism, response):
     client = smtplib.SMTP_SSL("127.0.0.1", home.port("submissions"), context=loose(home), local_hostname="laptop.example")
     client.ehlo()
@@ -196,6 +209,9 @@ def check_signed(home, provider):
     assert provider.asked == ["/.well-known/openid-configuration", "/keys"], provider.asked
     # Each is a guess; ten a minute are allowed.
     assert not log_in(home, "OAUTHBEARER", bearer("bob@home.example", provider.token()))
+    for mechanism, response in (("OAUTHBEARER", bearer("bob@home.example", provider.token())),
+                                ("XOAUTH2", xoauth2("bob@home.example", provider.token()))):
+        cancel(home, mechanism, response)
     assert not log_in(home, "XOAUTH2", xoauth2(home.account, provider.token(exp=int(time.time()) - 600)))
     assert not log_in(home, "OAUTHBEARER", bearer(home.account, provider.token(aud="another")))
     assert not log_in(home, "OAUTHBEARER", bearer(home.account, provider.token("none")))

@@ -13,10 +13,15 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from house import house  # noqa: E402
 
-ROUNDS = 20
-# Within the process: milliseconds, but builds with sanitizers run on busy machines. Another process's write is noticed by
-# asking once a second.
-OWN_SECONDS_MAX, FOREIGN_SECONDS_MAX = 1.0, 3.0
+ROUNDS, OTHER_ROUNDS = 20, 7
+# Milliseconds, in the process and from another one; a single try may have bad luck on a busy machine, most have not.
+SECONDS_MAX, MEDIAN_SECONDS_MAX = 1.0, 0.05
+
+
+def judge(what, late):
+    assert max(late) < SECONDS_MAX and statistics.median(late) < MEDIAN_SECONDS_MAX, (what, late)
+    print(f"  {what}: told after {statistics.median(late) * 1000:.2f} ms (median), {max(late) * 1000:.2f} ms at most",
+          flush=True)
 
 
 class Waiting:
@@ -77,9 +82,7 @@ def check_sessions(home):
         assert waiting.until(f"* {count} EXPUNGE")
     waiting.close()
     other.logout()
-    assert max(late) < OWN_SECONDS_MAX, late
-    print(f"  APPEND by another session: told after {statistics.median(late) * 1000:.2f} ms (median), "
-          f"{max(late) * 1000:.2f} ms at most", flush=True)
+    judge("APPEND by another session", late)
 
 
 def check_deliveries(home):
@@ -104,27 +107,27 @@ def check_deliveries(home):
     for client in (idle, notified):
         client.close()
     other.logout()
-    assert max(late) < OWN_SECONDS_MAX, late
-    print(f"  a delivery: told after {statistics.median(late) * 1000:.2f} ms (median)", flush=True)
+    judge("a delivery", late)
 
 
 def check_other_process(home):
-    """The command line writes into the store by itself: expunged mail comes back, a mailbox's worth is imported."""
+    """The command line writes into the store by itself: expunged mail comes back. It is told before the command ends, or
+    as good as: the server is woken by the commit, and does not find out by asking once a second."""
     keeper = session(home)
-    before = int(keeper.select("INBOX")[1][0])
-    keeper.store("1:2", "+FLAGS", "(\\Deleted)")
-    keeper.expunge()
-    idle = Waiting(home, "SELECT INBOX", "IDLE")
-    begun = time.monotonic()
-    home.cli("undelete", "restore", home.account, "--mailbox", "INBOX", "--since", "1h")
-    done = time.monotonic()
-    told = idle.until("* ")[-1].split()  # with what was expunged by the checks before
-    assert told[2] == "EXISTS" and int(told[1]) >= before, told
-    late = time.monotonic() - done
-    assert late < FOREIGN_SECONDS_MAX, late
-    idle.close()
+    late = []
+    for _ in range(OTHER_ROUNDS):
+        before = int(keeper.select("INBOX")[1][0])
+        keeper.store("1", "+FLAGS", "(\\Deleted)")
+        keeper.expunge()
+        idle = Waiting(home, "SELECT INBOX", "IDLE")
+        home.cli("undelete", "restore", home.account, "--mailbox", "INBOX", "--since", "1h")
+        done = time.monotonic()
+        told = idle.until("* ")[-1].split()  # with what was expunged by the checks before
+        assert told[2] == "EXISTS" and int(told[1]) >= before, told
+        late.append(time.monotonic() - done)
+        idle.close()
     keeper.logout()
-    print(f"  undelete by another process: told {max(late, 0):.2f} s after it ended ({done - begun:.2f} s)", flush=True)
+    judge("undelete by another process, after its end", late)
 
 
 def main():

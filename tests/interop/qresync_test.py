@@ -117,6 +117,39 @@ def whole(home):
     return picture
 
 
+def check_matches(home):
+    """RFC 7162 3.2.5.2: up to where the client's numbers and UIDs agree with ours it knows what is gone."""
+    box = "Matched"
+    client = Client(home)
+    client.command(f"CREATE {box}")
+    for _ in range(8):
+        client.command(f"APPEND {box}", b"Subject: x\r\n\r\nx\r\n")
+    client.command(f"SELECT {box}")
+    picture = Picture()
+    picture.take(client.command(f"SELECT {box}"))
+    client.command("UID STORE 2,5,7 +FLAGS.SILENT (\\Deleted)")
+    client.command("UID EXPUNGE 2,5,7")  # 1 3 4 6 8 are numbers 1 to 5
+    client.command("UID STORE 3 +FLAGS.SILENT (\\Flagged)")
+    for sample, gone in (("1:3 1,3,4", {5, 7}),        # it agrees up to UID 4
+                         ("1:4 1,3,4,6", {7}),
+                         ("5 8", set()),               # the last one alone tells that all is known
+                         ("1,3,5 1,4,8", set()),
+                         ("1:3 1,2,4", {2, 5, 7}),     # no more after UID 1
+                         ("2,3 2,3", {2, 5, 7}),
+                         ("7 8", {2, 5, 7})):          # there is no seventh message
+        away = Client(home)
+        away.command("ENABLE QRESYNC")
+        lines = away.command(f"SELECT {box} (QRESYNC ({picture.validity} {picture.modseq} 1:8 ({sample})))")
+        told = set()
+        for line in lines:
+            if found := re.match(r"\* VANISHED \(EARLIER\) ([\d:,]+)$", line):
+                told |= uids_of(found[1])
+        assert told == gone, f"({sample}): told that {sorted(told)} are gone, not {sorted(gone)}"
+        assert sum(" FETCH " in line for line in lines) == 1, lines  # the flag of UID 3, whatever agrees
+        away.close()
+    client.close()
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=40)
@@ -126,6 +159,7 @@ def main():
     random.seed(wanted.seed)
     kills = 0
     with house() as home:
+        check_matches(home)
         writer = Client(home)
         writer.command(f"CREATE {BOX}")
         writer.command(f"SELECT {BOX}")

@@ -2,7 +2,7 @@
 """Clients people read mail with, without a screen: offlineimap and interimap synchronise both ways, imapfilter sorts
 and waits in IDLE, neomutt and aerc are typed at within tmux. What they did is judged by what another session finds.
 
-interimap speaks CONDSTORE and QRESYNC between two servers of ours.
+interimap speaks CONDSTORE and QRESYNC between two servers of ours, and between ours and Dovecot.
 """
 import contextlib
 import imaplib
@@ -16,6 +16,8 @@ import urllib.parse
 import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+import peers  # noqa: E402
 from house import house, need  # noqa: E402
 
 ACCOUNT, PASSWORD = "bob@home.example", "correct horse battery"
@@ -36,12 +38,36 @@ def run(*words, environment=None):
     return done.stdout.decode(errors="replace")
 
 
+class Foreign:
+    """Another's server, in clear on loopback."""
+    password = "secret"
+
+    def __init__(self, imap_port):
+        self.imap_port = imap_port
+
+    def section(self):
+        return (f"type = imap\nSTARTTLS = NO\nhost = 127.0.0.1\nport = {self.imap_port}\nusername = {ACCOUNT}\n"
+                f"password = {self.password}\n")
+
+
+def section_of(home):
+    """What interimap must know of a server."""
+    if isinstance(home, Foreign):
+        return home.section()
+    return (f"type = imaps\nhost = 127.0.0.1\nport = {home.port('imaps')}\nusername = {ACCOUNT}\n"
+            f"password = {PASSWORD}\nSSL_verify = NO\n")
+
+
 @contextlib.contextmanager
 def session(home, box="INBOX"):
-    context = home.tls()
-    context.check_hostname = False  # clients dial 127.0.0.1
-    client = imaplib.IMAP4_SSL("127.0.0.1", home.port("imaps"), ssl_context=context)
-    client.login(ACCOUNT, PASSWORD)
+    if isinstance(home, Foreign):
+        client = imaplib.IMAP4("127.0.0.1", home.imap_port)
+        client.login(ACCOUNT, home.password)
+    else:
+        context = home.tls()
+        context.check_hostname = False  # clients dial 127.0.0.1
+        client = imaplib.IMAP4_SSL("127.0.0.1", home.port("imaps"), ssl_context=context)
+        client.login(ACCOUNT, PASSWORD)
     assert client.select(box)[0] == "OK", box
     yield client
     client.logout()
@@ -117,43 +143,57 @@ def fingerprint(home, kind):
 
 
 def check_interimap(home):
-    """Two servers of ours; every change of either side is on the other after one run."""
+    """Every change of either side is on the other after one run."""
     with house() as other:
         other.add_account(ACCOUNT, PASSWORD)
-        fill(home, "inter-1", "inter-2", "inter-3")
-        folder = home.folder / "interimap"
-        for name in ("config/interimap", "data/interimap"):
-            (folder / name).mkdir(parents=True)
-            (folder / name).chmod(0o700)
-        common = f"type = imaps\nhost = 127.0.0.1\nusername = {ACCOUNT}\npassword = {PASSWORD}\nSSL_verify = NO\n"
-        config = folder / "config" / "interimap" / "config"
-        config.write_text(f"database = both.db\nlist-mailbox = INBOX\n\n[local]\n{common}port = {home.port('imaps')}\n\n"
-                          f"[remote]\n{common}port = {other.port('imaps')}\n")
-        config.chmod(0o600)
-        environment = {"XDG_CONFIG_HOME": str(folder / "config"), "XDG_DATA_HOME": str(folder / "data"),
-                       "HOME": str(folder)}
+        check_pair(home, other, "inter")
+    if why := peers.why_no_dovecot():
+        print(f"  not with Dovecot: {why}", flush=True)
+        return
+    with peers.dovecot() as (imap_port, _, _):
+        check_pair(home, Foreign(imap_port), "dove")
 
-        def synchronise():
-            run("interimap", environment=environment)
-            assert sorted(found(home)) == sorted(found(other)), (found(home), found(other))
 
-        synchronise()
-        with session(other) as client:
-            client.store(",".join(number.decode() for number in client.search(None, "SUBJECT", "inter-1")[1][0].split()),
-                         "+FLAGS", "(\\Answered)")
-            client.store(client.search(None, "SUBJECT", "inter-2")[1][0].decode(), "+FLAGS", "(\\Deleted)")
-            client.expunge()
-        fill(other, "inter-far")
-        fill(home, "inter-near")
-        synchronise()
-        assert found(home, "INBOX", "ANSWERED") == ["inter-1"]
-        assert "inter-2" not in found(home)
-        assert {"inter-far", "inter-near"} <= set(found(home))
-        with session(home) as client:
-            client.store(client.search(None, "SUBJECT", "inter-3")[1][0].decode(), "+FLAGS", "(\\Deleted)")
-            client.expunge()
-        synchronise()
-        assert "inter-3" not in found(other)
+def check_pair(home, other, word):
+    fill(home, f"{word}-1", f"{word}-2", f"{word}-3")
+    folder = home.folder / f"interimap-{word}"
+    for name in ("config/interimap", "data/interimap"):
+        (folder / name).mkdir(parents=True)
+        (folder / name).chmod(0o700)
+    config = folder / "config" / "interimap" / "config"
+    config.write_text(f"database = both.db\nlist-mailbox = INBOX\n\n[local]\n{section_of(home)}\n"
+                      f"[remote]\n{section_of(other)}")
+    config.chmod(0o600)
+    environment = {"XDG_CONFIG_HOME": str(folder / "config"), "XDG_DATA_HOME": str(folder / "data"), "HOME": str(folder)}
+
+    def synchronise():
+        run("interimap", environment=environment)
+        assert sorted(found(home)) == sorted(found(other)), (found(home), found(other))
+
+    synchronise()
+    with session(other) as client:
+        client.store(client.search(None, "SUBJECT", f"{word}-1")[1][0].decode(), "+FLAGS", "(\\Answered)")
+        client.store(client.search(None, "SUBJECT", f"{word}-2")[1][0].decode(), "+FLAGS", "(\\Deleted)")
+        client.expunge()
+    fill(other, f"{word}-far")
+    fill(home, f"{word}-near")
+    synchronise()
+    assert found(home, "INBOX", "ANSWERED", "SUBJECT", word) == [f"{word}-1"]
+    assert f"{word}-2" not in found(home)
+    assert {f"{word}-far", f"{word}-near"} <= set(found(home))
+    with session(home) as client:
+        client.store(client.search(None, "SUBJECT", f"{word}-3")[1][0].decode(), "+FLAGS", "(\\Deleted)")
+        client.expunge()
+    synchronise()
+    assert f"{word}-3" not in found(other)
+    # Both sides change the same message before they meet.
+    for side, flag in ((home, "\\Flagged"), (other, "\\Seen")):
+        with session(side) as client:
+            client.store(client.search(None, "SUBJECT", f"{word}-near")[1][0].decode(), "+FLAGS", f"({flag})")
+    synchronise()
+    synchronise()
+    for side in (home, other):
+        assert found(side, "INBOX", "FLAGGED", "SEEN", "SUBJECT", word) == [f"{word}-near"], side
 
 
 class Screen:

@@ -6,8 +6,10 @@ DMARC reports are read out of a mailbox; receipts are sent where they are asked 
 """
 import json
 import pathlib
+import re
 import smtplib
 import sys
+import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from house import house  # noqa: E402
@@ -67,6 +69,17 @@ def newsletter(home, name, to):
     return make_message(home, name, to).replace(b"Subject:", b"List-Id: <news.home.example>\r\nSubject:", 1)
 
 
+def metric(home, name, labels=""):
+    with urllib.request.urlopen(f"http://127.0.0.1:{home.port('http')}/metrics", timeout=30) as answer:
+        wanted = re.escape(f"posthouse_{name}{labels}")
+        found = re.search(rf"^{wanted} (\S+)$", answer.read().decode(), re.M)
+    return int(float(found.group(1))) if found else 0
+
+
+def figure(home, name):
+    return json.loads(home.cli("report", "--by", "day", "--json"))["total"][name]
+
+
 def check_learned(home, remote):
     submit(home, "one", "dead@far.example")
     trace(home, "one").wait("bounced")
@@ -96,6 +109,7 @@ def check_told(home, remote):
     event = trace(home, "four").wait("suppressed")
     assert event["recipient"] == "dead@far.example" and UNKNOWN in event["detail"], event
     assert remote.asked[asked:] == ["bob@far.example"], remote.asked[asked:]
+    assert metric(home, "smtp_suppressed_total") == 1
     with Reader(home) as reader:
         assert UNKNOWN.encode() in reader.find("TEXT", '"suppression remove"')
     home.cli("setting", "set", "suppression.apply", "all")
@@ -119,6 +133,7 @@ def check_client(home, _):
         code, words = client.rcpt("dead@far.example")
         assert code == 550 and UNKNOWN.encode() in words, (code, words)
         assert client.rcpt("bob@far.example")[0] == 250
+    assert metric(home, "smtp_suppressed_total") == 3
 
 
 def check_undone(home, remote):
@@ -160,6 +175,8 @@ def check_tokens(home, remote):
     assert code == 550 and b"not made here" in words, (code, words)
     assert report_to(home, path, "bob@far.example", "named", "eve@far.example")[0] == 550
     assert trace(home, "seven").count("bounced") == 0 and suppressed(home) == []
+    assert metric(home, "smtp_late_bounces_total") == 0
+    bounced_before = figure(home, "bounced")
     home.kill()
     home.start()
     code, words = report_to(home, path.upper(), "bob@far.example", "late-1")
@@ -173,7 +190,9 @@ def check_tokens(home, remote):
     # Again and again it is no news, and at last it is not taken.
     replies = [report_to(home, path, "bob@far.example", f"late-{i}")[0] for i in range(2, 7)]
     assert replies[-1] == 550 and replies.count(250) == 3, replies
-    assert trace(home, "seven").count("bounced") == 4
+    assert trace(home, "seven").count("bounced") == 1 and trace(home, "seven").count("noted") == 3
+    assert figure(home, "bounced") == bounced_before + 1
+    assert metric(home, "smtp_late_bounces_total") == 4 and metric(home, "smtp_bad_tokens_total") == 2
     # One that is faster than our commit is to come again.
     early = []
     remote.before_reply = lambda sender: early.append(report_to(home, sender, "fast@far.example", "early"))
@@ -212,6 +231,35 @@ Content-Type: application/xml; name=r.xml\r
 """
 
 
+def without_token(name, recipient):
+    """The same bounce to a mailbox that collects reports: it names the message, as anybody can who knows it."""
+    text = REPORT.format(to="reports@home.example", recipient=recipient, name=f"dsn-{name}")
+    headers = f"--b\r\nContent-Type: text/rfc822-headers\r\n\r\nMessage-ID: <{name}@home.example>\r\n\r\n--b--\r\n"
+    return text.replace("--b--\r\n", headers).encode()
+
+
+def check_forged(home):
+    """What nobody vouches for is shown in the life of the message, and changes nothing."""
+    home.cli("setting", "set", "return_path.tokens", "off")
+    submit(home, "plain", "dora@far.example")
+    trace(home, "plain").wait("delivered")
+    before = figure(home, "bounced")
+    with smtplib.SMTP("127.0.0.1", home.port("smtp"), local_hostname="mx.far.example") as client:
+        for name, recipient in (("eight", "carol@far.example"), ("plain", "dora@far.example")):
+            assert not client.sendmail("", ["reports@home.example"], without_token(name, recipient))
+    by_token = trace(home, "eight").wait("noted")
+    assert by_token["detail"].startswith("unproven: ") and "left under a token" in by_token["detail"], by_token
+    plain = trace(home, "plain").wait("noted")
+    assert "neither SPF nor DKIM of the report is of far.example" in plain["detail"], plain
+    assert figure(home, "bounced") == before
+    for address in ("carol@far.example", "dora@far.example"):
+        shown = home.cli("suppression", "show", address, "--json", check=False)
+        assert "recipient-unknown" not in shown.stdout, shown
+    assert metric(home, "role_mail_total", '{kind="bounce-unproven"}') == 2
+    assert metric(home, "role_mail_total", '{kind="complaint"}') == 1
+    assert metric(home, "role_mail_total", '{kind="dmarc"}') == 1
+
+
 def check_role_mail(home, _):
     """Complaints and DMARC reports that are delivered to abuse@ are read, and stay there unread."""
     home.add_account("reports@home.example")
@@ -227,11 +275,13 @@ def check_role_mail(home, _):
     assert row["reason"] == "complaint" and row["until"], row  # it bears no token: not for good
     sources = until("the DMARC report",
                     lambda: json.loads(home.cli("report", "dmarc", "sources", "--json")))
+    assert not sources[0]["ours"] and sources[0]["known_by"] == "not known", sources
     assert sources[0]["source"] == "203.0.113.9" and sources[0]["failed"] == 2 and sources[0]["refused"] == 2, sources
     number = json.loads(home.cli("report", "dmarc", "list", "--json"))[0]["id"]
     assert len(json.loads(home.cli("report", "dmarc", "show", str(number), "--json"))) == 1
+    check_forged(home)
     with Reader(home, "reports@home.example") as reader:
-        assert len(reader.client.uid("SEARCH", "UNSEEN")[1][0].split()) == 3
+        assert len(reader.client.uid("SEARCH", "UNSEEN")[1][0].split()) == 5
 
 
 def check_receipts(home, remote):

@@ -3,4 +3,4 @@ posthouse_unit_test(NAME relay
           relay/address_choice_test.cpp relay/measured_test.cpp relay/replies_test.cpp relay/reputation_host_test.cpp relay/standing_test.cpp
           relay/warm_up_test.cpp relay/forward_test.cpp relay/webhooks_test.cpp relay/standstill_test.cpp
   relay/starttls_conformance_test.cpp relay/tls_demand_test.cpp relay/tls_relay_test.cpp relay/tls_report_test.cpp
-  USES    relay test_support)
+  USES    relay test_support test_json)

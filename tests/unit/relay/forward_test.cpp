@@ -6,6 +6,7 @@
 #include "protocols/smtp/path.h"
 #include "relay/arc_seal.h"
 #include "relay/reverse_path.h"
+#include "storage/way_tokens.h"
 #include "tests/support/relay_house.h"
 
 namespace posthouse::relay {
@@ -99,6 +100,33 @@ TEST_CASE("tokens in reverse-paths: where the setting asks for them and a bounce
     const auto shared = mailauth::read_return_token(keys, several.second.local_part, house.clock.now());
     REQUIRE(shared);
     CHECK_FALSE(shared->recipient);
+    // Way by way: off where it is on for all, and the other way round.
+    const auto left_with = [&](storage::QueueId id) {
+        return house.store->read([&](const storage::Snapshot& s) { return s.events().by_queue(id); })
+            .value()
+            .back()
+            .facts;
+    };
+    const auto set_way = [&](std::string_view word) {
+        REQUIRE(
+            house.store->write({}, [&](storage::Tx& tx) { return storage::set_tokens_of_way(tx, "direct", word); }));
+    };
+    set_way("off");
+    const auto off = sent_as("alice@home.example", {"bob@b.example"});
+    CHECK(off.second.spec() == "alice@home.example");
+    CHECK_FALSE(left_with(off.first).has(storage::kUnderToken));
+    set("off");
+    set_way("on");
+    const auto on = sent_as("alice@home.example", {"bob@b.example"});
+    CHECK(mailauth::is_return_token(on.second.local_part));
+    CHECK(left_with(on.first).has(storage::kUnderToken));
+    set_way("programs");  // a letter keeps its sender
+    CHECK(sent_as("alice@home.example", {"bob@b.example"}).second.spec() == "alice@home.example");
+    set_way("default");
+    CHECK(sent_as("alice@home.example", {"bob@b.example"}).second.spec() == "alice@home.example");
+    REQUIRE_FALSE(
+        house.store->write({}, [](storage::Tx& tx) { return storage::set_tokens_of_way(tx, "direct", "perhaps"); }));
+    set("all");
     // A bounce to another's domain would not come here.
     CHECK(sent_as("eve@far.example", {"bob@b.example"}).second.spec() == "eve@far.example");
     forward(house);

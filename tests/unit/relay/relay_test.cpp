@@ -278,6 +278,7 @@ TEST_CASE("figures say by which way and to whose provider it went, how long it t
     REQUIRE(ways.size() == 2);
     CHECK(ways[0].of(storage::Figure::sent) == 1);
     CHECK(ways[1].key == "direct");
+    CHECK(ways[1].of(storage::Figure::tried) == 1);
     CHECK(ways[1].of(storage::Figure::put_off) == 1);
     CHECK(ways[1].of(storage::Figure::delayed) == 1);
     CHECK(ways[1].of(storage::Figure::delivered) == 1);

@@ -5,7 +5,10 @@
 #include "protocols/crypto/crypto.h"
 #include "protocols/net/memory.h"
 #include "storage/incidents.h"
+#include "storage/suppression.h"
+#include "tests/support/json.h"
 #include "tests/support/relay_house.h"
+#include "tests/support/usual_mail.h"
 
 namespace posthouse::relay {
 
@@ -364,6 +367,130 @@ TEST_CASE("the wait grows from seconds to an hour, and no further") {
     CHECK(webhook_wait(1) == std::chrono::seconds(10));
     CHECK(webhook_wait(10) == std::chrono::hours(1));
     CHECK(webhook_wait(4'000'000'000) == std::chrono::hours(1));
+}
+
+namespace {
+
+/// What the listener was told of one kind, each as its data.
+std::vector<test::Json> told_of(const Listener& listener, std::string_view kind) {
+    std::vector<test::Json> out;
+    for (std::size_t i = 0; i < listener.requests.size(); ++i) {
+        const auto event = test::parse_json(listener.body(i));
+        REQUIRE(event);
+        CHECK((*event)["id"].text == listener.field(i, "webhook-id"));
+        CHECK((*event)["timestamp"].text.ends_with("Z"));
+        if ((*event)["type"].text == kind) out.push_back((*event)["data"]);
+    }
+    return out;
+}
+
+// The one event of that kind: about this recipient, with that in its detail.
+test::Json only(const Listener& listener, std::string_view kind, std::string_view recipient, std::string_view detail) {
+    CAPTURE(kind);
+    const auto all = told_of(listener, kind);
+    REQUIRE(all.size() == 1);
+    CHECK(all[0]["recipient"].text == recipient);
+    CHECK(all[0]["sender"].text == "alice@home.example");
+    CHECK(all[0]["message_id"].text == "m1@home.example");
+    CHECK(all[0]["queue_id"].text.starts_with("q"));
+    CHECK(all[0]["domain"].text == "home.example");
+    CHECK(all[0]["detail"].text.contains(detail));
+    return all[0];
+}
+
+}  // namespace
+
+TEST_CASE("each kind of event is told with what belongs to it: what was put off, bounced, called spam, not sent") {
+    HookHouse f;
+    f.add();
+    f.house.remote.once("RCPT TO:<slow@", "451 4.7.1 Greylisted, try again");
+    f.house.remote.always("RCPT TO:<gone@", "550 5.1.1 No such user here");
+    f.house.submit({"slow@b.example"});
+    f.house.submit({"gone@b.example"});
+    f.house.settle();
+    REQUIRE(f.house.store->write({}, [&](storage::Tx& tx) -> Result<> {
+        TRY_VOID(tx.catalog().set_setting("suppression.apply", "all"));
+        const storage::SuppressionProof proof(storage::SuppressionReason::by_hand, "she asked", "");
+        TRY_VOID(storage::SuppressionTx(tx).add("home.example", "carol@b.example", proof));
+        return {};
+    }));
+    f.house.submit({"carol@b.example"});
+    f.house.settle();
+    const auto queue = f.house.submit({"bob@b.example"});
+    f.house.settle();
+    // As server/returns does for a complaint.
+    REQUIRE(f.house.store->write({}, [&](storage::Tx& tx) -> Result<> {
+        TRY(auto events, tx.events().by_queue(queue));
+        storage::Event event = events.back();
+        event.kind = EventKind::complained;
+        event.detail = "abuse reported by mx.b.example";
+        return tx.events().append(event);
+    }));
+    f.tell();
+    const test::Json deferred = only(f.listener, "deferred", "slow@b.example", "451 4.7.1 Greylisted, try again");
+    CHECK(deferred["class"].text == "greylisted");
+    CHECK(deferred["way"].text == "direct");
+    CHECK(deferred["provider"].text == "other");
+    const test::Json bounced = only(f.listener, "bounced", "gone@b.example", "550 5.1.1 No such user here");
+    CHECK(bounced["class"].text == "recipient-unknown");
+    CHECK(bounced["way"].text == "direct");
+    const test::Json suppressed = only(f.listener, "suppressed", "carol@b.example", "she asked");
+    CHECK(suppressed["class"].text == "suppressed");
+    CHECK_FALSE(suppressed.has("way"));  // nobody was asked
+    const test::Json complained = only(f.listener, "complained", "bob@b.example", "abuse reported by mx.b.example");
+    CHECK(complained["way"].text == "direct");
+    CHECK(told_of(f.listener, "accepted").size() >= 4);
+    CHECK(told_of(f.listener, "delivered").size() == 1);
+    CHECK(f.house.metrics.counter("webhook_events_total", "").get() ==
+          static_cast<std::int64_t>(f.listener.requests.size()));
+    CHECK(f.house.metrics.counter("webhook_failures_total", "").get() == 0);
+}
+
+TEST_CASE("what is held, released and cancelled is told; and a POST that is not taken is counted") {
+    HookHouse f;
+    f.add("held released cancelled");
+    f.house.remote.always("RCPT", "451 4.3.0 later");
+    const auto queue = f.house.submit({"bob@b.example"});
+    f.house.settle();
+    f.listener.answers = {"500 Oops"};
+    for (const auto step : {&storage::QueueTx::hold, &storage::QueueTx::release, &storage::QueueTx::cancel}) {
+        REQUIRE(f.house.store->write({}, [&](storage::Tx& tx) { return (tx.queue().*step)(queue); }));
+    }
+    f.tell();
+    CHECK(f.house.metrics.counter("webhook_failures_total", "").get() == 1);
+    CHECK(f.house.metrics.counter("webhook_events_total", "").get() == 0);
+    f.house.clock.advance(std::chrono::minutes(1));
+    f.tell();
+    f.listener.requests.erase(f.listener.requests.begin());  // the one that was not taken
+    only(f.listener, "held", "bob@b.example", "held until it is released");
+    only(f.listener, "released", "bob@b.example", "released, due at once");
+    only(f.listener, "cancelled", "bob@b.example", "taken out of the queue");
+    CHECK(f.house.metrics.counter("webhook_events_total", "").get() == 3);
+}
+
+TEST_CASE("that mail to a place has stopped, and arrives again, is told without a message") {
+    HookHouse f;
+    f.add("stopped resumed");
+    test::fill_usual(f.house, "b.example");
+    f.house.remote.always("RCPT", "451 4.3.0 later");
+    for (const char* name : {"bob", "carol", "dave", "eve"}) f.house.submit({std::string(name) + "@b.example"});
+    for (int i = 0; i < 48 && told_of(f.listener, "stopped").empty(); ++i) {
+        f.house.settle_after(std::chrono::minutes(30));
+        f.tell();
+    }
+    f.house.remote.always("RCPT", "250 2.1.5 Ok");
+    for (int i = 0; i < 48 && told_of(f.listener, "resumed").empty(); ++i) {
+        f.house.settle_after(std::chrono::minutes(30));
+        f.tell();
+    }
+    REQUIRE(told_of(f.listener, "stopped").size() == 1);
+    const test::Json stopped = told_of(f.listener, "stopped")[0];
+    CHECK(stopped["provider"].text == "b.example");
+    CHECK(stopped["detail"].text.starts_with("mail to b.example has stopped: nothing got through since "));
+    CHECK_FALSE(stopped.has("message_id"));
+    CHECK_FALSE(stopped.has("recipient"));
+    REQUIRE(told_of(f.listener, "resumed").size() == 1);
+    CHECK(told_of(f.listener, "resumed")[0]["detail"].text == "mail to b.example arrives again");
 }
 
 }  // namespace posthouse::relay

@@ -157,4 +157,5 @@ TEST_CASE("every kind has its name") {
     CHECK(to_string(EventKind::stopped) == "stopped");
     CHECK(to_string(EventKind::resumed) == "resumed");
     CHECK(to_string(EventKind::ping) == "ping");
+    CHECK(to_string(EventKind::noted) == "noted");
 }

@@ -255,6 +255,41 @@ TEST_CASE("moves take entries from one mailbox to the other without touching quo
     f.check_counters("INBOX");
 }
 
+TEST_CASE("copies and moves are saved anew, with the date they came with (RFC 8514 4.2)") {
+    struct Hands final : Clock {
+        Time now() const override { return time; }
+        Time time = from_unix_ms(1'700'000'000'000);
+    };
+    Hands hands;
+    TempStore store([&](StoreOptions& options) { options.clock = &hands; });
+    const AccountId alice = store.add_account("alice@a.example");
+    REQUIRE(store.deliver(alice, "0123456789"));
+    REQUIRE(store.deliver(alice, "0123456789"));
+    const MailboxId inbox = store.mailbox(alice, "INBOX").id;
+    const MailboxId trash = store.mailbox(alice, "Trash").id;
+    const std::vector<Uid> one = {1};
+    const std::vector<Uid> two = {2};
+    hands.time += std::chrono::hours(1);
+    REQUIRE(store->write({}, [&](Tx& tx) -> Result<> {
+        TRY_VOID(tx.mail(alice).copy(inbox, one, trash));
+        return {};
+    }));
+    hands.time += std::chrono::hours(1);
+    REQUIRE(store->write({}, [&](Tx& tx) -> Result<> {
+        TRY_VOID(tx.mail(alice).move(inbox, two, trash));
+        return {};
+    }));
+    const auto left = store.entries(alice, "INBOX");
+    const auto there = store.entries(alice, "Trash");
+    REQUIRE(left.size() == 1);
+    REQUIRE(there.size() == 2);
+    CHECK(left[0].save_date_s == 1'700'000'000);
+    CHECK(there[0].save_date_s == 1'700'003'600);
+    CHECK(there[1].save_date_s == 1'700'007'200);
+    for (const Entry& entry : there) CHECK(entry.internal_date_s == 1'700'000'000);
+    CHECK(there[0].message == left[0].message);
+}
+
 TEST_CASE("quotas hold for delivery, append and copy, name the account, and a refusal changes nothing") {
     Fixture f(2);
     const auto set = [&](std::uint64_t octets, std::uint64_t messages) {

@@ -82,6 +82,7 @@ class Sender {
         out.remote = "mx.b.example [192.0.2.1]";
         out.way = std::move(way);
         out.source = out.way == "direct" ? "198.51.100.7" : "";
+        out.route = out.way == "relay" ? "bulk" : "";
         out.provider = std::move(provider);
         return out;
     }
@@ -180,7 +181,7 @@ struct Fixture {
     std::vector<std::string> rows() {
         std::vector<std::string> out;
         for (const ReportBy by : {ReportBy::day, ReportBy::domain, ReportBy::destination, ReportBy::provider,
-                                  ReportBy::way, ReportBy::address, ReportBy::account}) {
+                                  ReportBy::way, ReportBy::address, ReportBy::account, ReportBy::route}) {
             for (const ReportLine& line : lines(by)) {
                 std::string text = fmt::format("{} {}", static_cast<int>(by), line.key);
                 for (const std::uint64_t n : line.figures) text += fmt::format(" {}", n);
@@ -238,6 +239,17 @@ TEST_CASE("each recipient is counted as what became of it, on the day of each ev
     CHECK(ways[1].key == "direct");
     CHECK(ways[1].of(Figure::delivered) == 1);
     CHECK(ways[2].key == "relay");
+    // Each recipient left first by one way, however often it was tried; who was not tried left by none.
+    CHECK(ways[1].of(Figure::tried) == 2);
+    CHECK(ways[1].of(Figure::put_off) == 2);
+    CHECK(ways[2].of(Figure::tried) == 0);
+    CHECK(ways[2].of(Figure::bounced) == 1);
+    const auto routes = f.lines(ReportBy::route);
+    REQUIRE(routes.size() == 2);
+    CHECK(routes[0].key.empty());
+    CHECK(routes[1].key == "bulk");
+    CHECK(routes[1].of(Figure::bounced) == 1);
+    CHECK(routes[1].bounced_by.at("mailbox-full") == 1);
     CHECK(f.lines(ReportBy::address)[1].key == "198.51.100.7");
     CHECK(f.lines(ReportBy::provider)[1].key == "google");
     CHECK(f.lines(ReportBy::account).at(0).key == "alice@a.example");
@@ -461,4 +473,25 @@ TEST_CASE("events are read in the order they were written, each with what its me
     REQUIRE(rest.size() == 2);
     CHECK(rest[0].id == all[3].id);
     CHECK(f.store->read([](const Snapshot& s) { return s.events().last_id(); }).value() == all[5].id);
+}
+
+TEST_CASE("a recipient is first tried when a way first tries it, not when none could") {
+    Fixture f;
+    Sender sender(*f.store, f.clock, 1);
+    sender.submit({"x@b.example"}, f.alice, "alice@a.example");
+    const auto to = sender.open();
+    Outcome none = Sender::outcome(RecipientState::waiting, "dns", "", "");
+    none.remote.clear();
+    Outcome nobody = Sender::outcome(RecipientState::waiting, "network", "relay", "");
+    nobody.remote.clear();
+    for (const Outcome& outcome : {none, nobody, none, nobody}) REQUIRE(sender.finish(to[0].id, outcome));
+    REQUIRE(sender.finish(to[0].id, Sender::outcome(RecipientState::delivered, "delivered")));
+    std::uint64_t tried = 0;
+    for (const ReportLine& line : f.lines(ReportBy::way)) tried += line.of(Figure::tried);
+    CHECK(tried == 1);
+    const auto routes = f.lines(ReportBy::route);
+    REQUIRE(routes.size() == 2);
+    CHECK(routes[1].key == "bulk");
+    CHECK(routes[1].of(Figure::tried) == 1);
+    CHECK(f.rebuild().differed == 0);
 }

@@ -131,15 +131,15 @@ TEST_CASE("rights: letters, the old c and d, and what is none") {
 TEST_CASE("shared mail: without a grant every call answers as for a mailbox that is not there") {
     Fixture f;
     for (const Errc code : all_calls(f)) CHECK(code == Errc::not_found);
-    // All rights but "l" are none, and rights of another domain's "anyone" too.
-    f.grant("rswipkxtea");
+    // Rights that reveal nothing are none (RFC 4314 4, MYRIGHTS), and rights of another domain's "anyone" too.
+    f.grant("swpte");
     for (const Errc code : all_calls(f)) CHECK(code == Errc::not_found);
     f.grant("");
     f.grant("lrswipkxtea", "anyone");
     const auto outside = [](const MailView& m) { return m.mailbox("Shared/alice@a.example/Work"); };
     CHECK(f.read(outside, &f.mallory) == Errc::not_found);
     CHECK(f.read(outside) == kDone);
-    f.grant("l", "-eve@a.example");
+    f.grant("lrikxa", "-eve@a.example");
     for (const Errc code : all_calls(f)) CHECK(code == Errc::not_found);
     CHECK(f.entries().size() == 2);
 }
@@ -154,6 +154,46 @@ TEST_CASE("shared mail: seen and nothing more") {
     CHECK(f.write([](MailTx& m) { return m.rename(kName, "Other Users/alice@a.example/X"); }) == Errc::denied);
     CHECK(f.write([](MailTx& m) { return m.create(std::string(kName) + "/New", SpecialUse::none); }) == Errc::denied);
     CHECK(f.entries().size() == 2);
+}
+
+TEST_CASE("shared mail: each right without the right to look it up, RFC 4314 4, 6") {
+    Fixture f;
+    const auto named = [](const MailView& m) { return m.mailbox(kName); };
+    const auto listed = [&](const MailView& m) -> Result<> {
+        TRY(const auto all, m.mailboxes());
+        for (const Mailbox& one : all) {
+            if (one.id == f.work.id) return {};
+        }
+        return Error(Errc::not_found, "not listed");
+    };
+    const auto opened = [&](const MailView& m) { return m.mailbox(f.work.id); };
+    const auto copied = [&](MailTx& m) { return m.copy(f.inbox.id, f.one, f.work.id); };
+    const auto expunged = [&](MailTx& m) { return m.expunge(f.work.id, f.one); };
+    const auto ruled = [&](const MailView& m) { return m.rights(f.work.id); };
+    const auto below = [&](MailTx& m) { return m.create(std::string(kName) + "/New", SpecialUse::none); };
+    const auto removed = [&](MailTx& m) { return m.remove(kName); };
+    f.grant("r");
+    CHECK(f.read(named) == kDone);
+    CHECK(f.read(listed) == Errc::not_found);
+    CHECK(f.read(opened) == kDone);
+    CHECK(f.read([&](const MailView& m) { return m.entries(f.work.id, 1, 10); }) == kDone);
+    CHECK(f.write(copied) == Errc::not_found);
+    CHECK(f.write(expunged) == Errc::denied);  // who has it selected knows of it
+    CHECK(f.read(ruled) == Errc::not_found);
+    CHECK(f.write(below) == Errc::not_found);
+    CHECK(f.write(removed) == Errc::not_found);
+    f.grant("i");
+    CHECK(f.read(named) == kDone);
+    CHECK(f.read(opened) == Errc::not_found);
+    CHECK(f.write(copied) == kDone);
+    CHECK(f.entries().size() == 3);
+    f.grant("a");
+    CHECK(f.read(ruled) == kDone);
+    CHECK(f.read(opened) == Errc::not_found);
+    f.grant("k");
+    CHECK(f.write(below) == kDone);
+    f.grant("x");
+    CHECK(f.write(removed) == kDone);
 }
 
 TEST_CASE("shared mail: the owner's names, quota and special uses stay the owner's") {

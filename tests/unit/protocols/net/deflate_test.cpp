@@ -26,8 +26,8 @@ struct Fixture {
     }
 
     Loop loop;
-    std::unique_ptr<Stream> one;
-    std::unique_ptr<Stream> two;
+    std::unique_ptr<DeflatedStream> one;
+    std::unique_ptr<DeflatedStream> two;
     Stream* raw = nullptr;  // beneath `two`
 };
 
@@ -65,4 +65,49 @@ TEST_CASE("damaged input and the end of the compressed stream end the connection
         REQUIRE_FALSE(got);
         CHECK(got.error().code == Errc::closed);
     }
+}
+
+TEST_CASE("RFC 8437 4.1: compression ends both ways, whatever marks the end, and begins again") {
+    Fixture f;
+    for (const int round : {1, 2, 3}) {
+        CAPTURE(round);
+        REQUIRE(run_task(f.loop, f.two->write_all("a UNAUTHENTICATE\r\n")));  // flushed, as with every write
+        CHECK(f.read(*f.one, 18, 100) == "a UNAUTHENTICATE\r\n");
+        REQUIRE(run_task(f.loop, f.one->write_last("a OK\r\n")));
+        CHECK_FALSE(f.one->is_deflating());
+        CHECK(f.read(*f.two, 6, 100) == "a OK\r\n");
+        REQUIRE(run_task(f.loop, f.two->write_last("")));  // an empty last block, which comes late
+        REQUIRE(run_task(f.loop, f.two->write_all("b NOOP\r\n")));
+        CHECK(f.read(*f.one, 8, 3) == "b NOOP\r\n");
+        REQUIRE(run_task(f.loop, f.one->write_all("b OK\r\n")));
+        CHECK(f.read(*f.two, 6, 100) == "b OK\r\n");
+        f.one->deflate_again();
+        f.two->deflate_again();
+    }
+}
+
+TEST_CASE("RFC 8437 4.1: what follows at once in clear is not inflated") {
+    Fixture f;
+    Fixture packer;  // what it deflates is gathered
+    const auto gathered = [&] {
+        std::string piece(1000, '\0');
+        const auto got = run_task(packer.loop, packer.raw->read_some(std::span<char>(piece)));
+        REQUIRE(got);
+        return piece.substr(0, *got);
+    };
+    REQUIRE(run_task(packer.loop, packer.one->write_all("a UNAUTHENTICATE\r\n")));
+    const std::string flushed = gathered();
+    REQUIRE(run_task(packer.loop, packer.one->write_last("a UNAUTHENTICATE\r\n")));
+    const std::string finished = gathered();
+    CHECK(finished.size() < flushed.size());
+    Fixture other;
+    REQUIRE(run_task(f.loop, f.raw->write_all(flushed + "b LOGIN x y\r\n")));
+    CHECK(f.read(*f.one, 18, 100) == "a UNAUTHENTICATE\r\n");
+    REQUIRE(run_task(f.loop, f.one->write_last("a OK\r\n")));
+    CHECK(f.read(*f.one, 13, 100) == "b LOGIN x y\r\n");
+    // The packer's second piece refers to its first.
+    REQUIRE(run_task(other.loop, other.raw->write_all(flushed + finished + "b LOGIN x y\r\n")));
+    CHECK(other.read(*other.one, 36, 18) == "a UNAUTHENTICATE\r\na UNAUTHENTICATE\r\n");
+    REQUIRE(run_task(other.loop, other.one->write_last("a OK\r\n")));
+    CHECK(other.read(*other.one, 13, 100) == "b LOGIN x y\r\n");
 }

@@ -75,6 +75,12 @@ struct Handshake {
     Result<> client;
 };
 
+Task<void> wait_for_end(std::unique_ptr<Stream> stream) {
+    std::string piece(1, '\0');
+    const std::span<char> into(piece);
+    static_cast<void>(co_await stream->read_some(into));
+}
+
 Task<void> write_all_of(Stream& stream, const std::string& octets, Result<>& outcome) {
     outcome = co_await stream.write_all(octets);
 }
@@ -457,4 +463,42 @@ TEST_CASE("contexts say which file is wrong") {
     CHECK(load(certificate.certificate_file(), other.key_file()).find(other.key_file()) != std::string::npos);
     CHECK_FALSE(TlsClientContext::make(Verify::required, "/nonexistent/ca.pem"));
     CHECK(TlsClientContext::make(Verify::required, ""));
+}
+
+TEST_CASE("listener: over the limit a TLS client is told so after the handshake, a bounded number at a time") {
+    const Certificate certificate;
+    const auto context = certificate.server("imaps");
+    const auto trust = certificate.client(Verify::required);
+    Loop loop;
+    ListenLimits limits;
+    limits.connections_max = 1;
+    const auto hold = [](std::unique_ptr<Stream> stream) -> Task<void> { return wait_for_end(std::move(stream)); };
+    auto opened = Listener::open(loop, "imaps", loopback(0), limits, context.get(), "* BYE [LIMIT] Too many\r\n", hold);
+    REQUIRE(opened);
+    const auto dialer = make_tcp_dialer(loop);
+    const auto dial = [&] {
+        auto stream = run_task(loop, dialer->dial((*opened)->local(), DialOptions()));
+        REQUIRE(stream);
+        return *std::move(stream);
+    };
+    const auto first = dial();
+    Result<> secured;
+    run_task(loop, connect_tls(*first, *trust, "mail.test", secured));
+    REQUIRE(secured);
+    // Those that begin no handshake hold the places; the next one is closed at once.
+    std::vector<std::unique_ptr<Stream>> silent;
+    for (std::size_t i = 0; i < Listener::kTurnedAwayTlsMax; ++i) silent.push_back(dial());
+    const auto beyond = dial();
+    CHECK(run_task(loop, read_octets(*beyond, 1)).error().code == Errc::closed);
+    silent.clear();
+    for (int i = 0; i < 100; ++i) loop.poll();
+    const auto second = dial();
+    run_task(loop, connect_tls(*second, *trust, "mail.test", secured));
+    REQUIRE(secured);
+    CHECK(run_task(loop, read_octets(*second, 24)).value_or("") == "* BYE [LIMIT] Too many\r\n");
+    CHECK(run_task(loop, read_octets(*second, 1)).error().code == Errc::closed);
+    CHECK((*opened)->connections() == 1);
+    (*opened)->stop();
+    (*opened)->cut();
+    run_task(loop, (*opened)->join());
 }

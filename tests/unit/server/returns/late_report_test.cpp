@@ -5,9 +5,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
 
+#include "storage/account_guard.h"
 #include "storage/report.h"
 #include "storage/reputation.h"
+#include "storage/webhooks.h"
 #include "tests/support/temp_store.h"
 
 using namespace posthouse;
@@ -16,11 +19,23 @@ using storage::EventKind;
 
 namespace {
 
+class TurnedClock final : public Clock {
+ public:
+    Time now() const override { return from_unix_ms(ms_.load()); }
+    void advance(Milliseconds by) { ms_ += by.count(); }
+
+ private:
+    std::atomic<std::int64_t> ms_{1'764'000'000'000};
+};
+
 struct House {
-    test::TempStore store;
+    TurnedClock clock;
+    test::TempStore store{[this](storage::StoreOptions& o) { o.clock = &clock; }};
     std::string provider = "google";
 
     // A message that left: delivered to some, refused by others; to some it is under way.
+    std::optional<storage::AccountId> account;
+
     storage::QueueId sent(std::vector<std::string> taken, std::vector<std::string> refused = {},
                           std::vector<std::string> open = {}) {
         const auto body = store.stage("Subject: x\r\n\r\nx\r\n");
@@ -31,11 +46,13 @@ struct House {
             delivery.sender = "alice@home.example";
             storage::NewQueueItem item;
             item.reverse_path = delivery.sender;
+            item.account = account;
             for (const auto* list : {&taken, &refused, &open}) {
                 for (const std::string& address : *list) item.recipients.push_back({address, "", 0});
             }
             delivery.outgoing = item;
             TRY(const storage::Accepted accepted, tx.deliver(delivery));
+            TRY_VOID(storage::AccountGuardTx(tx).submitted(*accepted.queue, item));
             TRY(const auto rows, tx.queue().recipients(*accepted.queue));
             for (const storage::QueueRecipient& row : rows) {
                 storage::Outcome outcome;
@@ -161,7 +178,7 @@ TEST_CASE("a bounce that is faster than our commit comes again later; it is not 
     CHECK(house.find(all, std::nullopt).error().code == Errc::unavailable);
 }
 
-TEST_CASE("the same report again and again changes nothing any more") {
+TEST_CASE("the same report again and again is noted, counts once, and at last is not taken") {
     House house;
     const auto queue = house.sent({"bob@far.example"});
     const auto bounce = bounce_of("bob@far.example", "failed", "5.1.1", "550 5.1.1 User unknown");
@@ -170,6 +187,18 @@ TEST_CASE("the same report again and again changes nothing any more") {
         REQUIRE(mail);
         house.record(*mail, news_of(*mail, bounce));
     }
+    const auto events = house.events(queue);
+    CHECK(std::ranges::count(events, EventKind::bounced, &storage::Event::kind) == 1);
+    CHECK(std::ranges::count(events, EventKind::noted, &storage::Event::kind) == 3);
+    CHECK(events.back().detail.ends_with(", told again"));
+    CHECK(house.suppressed("bob@far.example").front().times == 1);
+    storage::ReportFilter all;
+    all.to_day = 1'000'000;
+    const auto lines = house.store->read(
+        [&](const storage::Snapshot& s) { return storage::ReportView(s).lines(storage::ReportBy::day, all); });
+    CHECK(lines.value().front().of(storage::Figure::bounced) == 1);
+    CHECK(storage::webhook_kind(EventKind::noted).empty());
+    CHECK(storage::report_rebuild(*house.store)->differed == 0);
     CHECK(house.find(queue, "bob@far.example").error().code == Errc::refused);
 }
 
@@ -180,4 +209,32 @@ TEST_CASE("what left by a relay says nothing of our addresses") {
     const SentMail mail = house.find(queue, std::nullopt).value();
     house.record(mail, news_of(mail, bounce_of("bob@far.example", "failed", "5.1.1", "550 5.1.1 User unknown")));
     CHECK(house.evidence().empty());
+}
+
+TEST_CASE("behind a relay the guard sees who does not exist: each once, and only soon after it was sent") {
+    House house;
+    house.provider = "";
+    house.account = house.store.add_account("alice@home.example");
+    const auto bounced = [&] {
+        const auto look = [&](const storage::Snapshot& s) {
+            return storage::AccountGuardView(s).figures(*house.account, house.clock.now());
+        };
+        return house.store->read(look).value().bounced;
+    };
+    const auto queue = house.sent({"bob@far.example", "carol@far.example"});
+    const SentMail mail = house.find(queue, std::nullopt).value();
+    const auto gone = bounce_of("bob@far.example", "failed", "5.1.1", "550 5.1.1 User unknown");
+    house.record(mail, news_of(mail, gone));
+    CHECK(bounced() == 1);
+    house.record(mail, news_of(mail, gone));
+    CHECK(bounced() == 1);
+    house.record(mail, news_of(mail, bounce_of("carol@far.example", "failed", "5.2.2", "552 5.2.2 Mailbox full")));
+    CHECK(bounced() == 1);
+    const auto old = house.sent({"dora@far.example"});
+    house.clock.advance(std::chrono::hours(48));
+    house.sent({"eve@far.example"});
+    const SentMail older = house.find(old, std::nullopt).value();
+    house.record(older, news_of(older, bounce_of("dora@far.example", "failed", "5.1.1", "550 5.1.1 User unknown")));
+    CHECK(house.events(old).back().kind == EventKind::bounced);
+    CHECK(bounced() == 0);
 }

@@ -9,6 +9,7 @@
 #include <atomic>
 
 #include "protocols/mime/facts.h"
+#include "storage/dmarc_origins.h"
 #include "storage/report.h"
 #include "storage/reputation.h"
 #include "storage/role_mail.h"
@@ -41,20 +42,29 @@ constexpr std::string_view kDmarc =
     "</disposition><dkim>fail</dkim><spf>fail</spf></policy_evaluated></row><identifiers><header_from>home.example"
     "</header_from></identifiers></record></feedback>";
 
+/// How a message left.
+struct Manner {
+    bool under_token = false;
+    std::string stream;
+    std::uint8_t mail_class = 0;
+    Manner() = default;
+};
+
 struct House {
     House() {
         abuse = store.add_account("abuse@home.example");
         set("reports.mailboxes", "abuse@home.example nobody@home.example");
-        job = make_role_mail_job(*store, metrics, clock, [this](storage::Store&, const std::string& mail) -> Result<> {
-            if (!mail.contains("tlsrpt")) return Error(Errc::not_found, "none");
-            ++tls;
-            return {};
-        });
+        job = make_role_mail_job(*store, metrics, clock, "mx.home.example",
+                                 [this](storage::Store&, const std::string& mail) -> Result<> {
+                                     if (!mail.contains("tlsrpt")) return Error(Errc::not_found, "none");
+                                     ++tls;
+                                     return {};
+                                 });
     }
     void set(std::string_view key, std::string_view value) {
         REQUIRE(store->write({}, [&](storage::Tx& tx) { return tx.catalog().set_setting(key, value); }));
     }
-    storage::QueueId sent(std::vector<std::string> recipients, const std::string& id) {
+    storage::QueueId sent(std::vector<std::string> recipients, const std::string& id, const Manner& manner = Manner()) {
         const std::string octets = fmt::format("Message-ID: <{}@home.example>\r\nSubject: x\r\n\r\nx\r\n", id);
         const auto body = store.stage(octets);
         const auto queue = store->write_value({body}, [&](storage::Tx& tx) -> Result<storage::QueueId> {
@@ -64,6 +74,8 @@ struct House {
             delivery.sender = "alice@home.example";
             storage::NewQueueItem item;
             item.reverse_path = delivery.sender;
+            item.stream = manner.stream;
+            item.mail_class = manner.mail_class;
             for (const std::string& address : recipients) item.recipients.push_back({address, "", 0});
             delivery.outgoing = item;
             TRY(const storage::Accepted accepted, tx.deliver(delivery));
@@ -75,6 +87,8 @@ struct House {
                 outcome.way = "direct";
                 outcome.source = "192.0.2.7";
                 outcome.provider = "yahoo";
+                outcome.remote = "mx7.mail-host.example [192.0.2.25]";
+                outcome.under_token = manner.under_token;
                 TRY_VOID(tx.queue().finish(row.id, outcome));
             }
             return *accepted.queue;
@@ -96,6 +110,24 @@ struct House {
         }));
     }
     std::chrono::milliseconds step() { return job->step().value(); }
+    std::string last_detail(storage::QueueId queue) {
+        return store->read([&](const storage::Snapshot& s) { return s.events().by_queue(queue); })
+            .value()
+            .back()
+            .detail;
+    }
+    std::uint64_t figure(storage::Figure figure) {
+        storage::ReportFilter all;
+        all.to_day = 1'000'000;
+        const auto lines = store->read(
+            [&](const storage::Snapshot& s) { return storage::ReportView(s).lines(storage::ReportBy::day, all); });
+        std::uint64_t out = 0;
+        for (const storage::ReportLine& line : lines.value()) out += line.of(figure);
+        return out;
+    }
+    std::int64_t counted(std::string_view kind) {
+        return metrics.counter("role_mail_total", "", fmt::format("kind=\"{}\"", kind)).get();
+    }
     std::size_t events(storage::QueueId queue, EventKind kind) {
         const auto all = store->read([&](const storage::Snapshot& s) { return s.events().by_queue(queue); }).value();
         return static_cast<std::size_t>(std::ranges::count(all, kind, &storage::Event::kind));
@@ -125,14 +157,31 @@ std::string complaint(std::string_view id, std::string_view recipient, std::stri
         type, mail_from, rcpt, id);
 }
 
-std::string bounced(std::string_view id, std::string_view recipient) {
+constexpr std::string_view kOfRecipient =
+    "Authentication-Results: mx.home.example; spf=pass smtp.helo=out.far.example; dkim=none; dmarc=none\r\n";
+
+// `header` stands on top, where our own server writes.
+std::string bounced(std::string_view id, std::string_view recipient, std::string_view header = kOfRecipient) {
     return fmt::format(
-        "From: MAILER-DAEMON@mx.far.example\r\nTo: abuse@home.example\r\nSubject: Undelivered\r\nMIME-Version: 1.0\r\n"
+        "Return-Path: <>\r\n{}From: MAILER-DAEMON@mx.far.example\r\nTo: abuse@home.example\r\nSubject: "
+        "Undelivered\r\nMIME-Version: 1.0\r\n"
         "Content-Type: multipart/report; report-type=delivery-status; boundary=b\r\n\r\n--b\r\n\r\nSorry.\r\n--b\r\n"
         "Content-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; mx.far.example\r\n\r\n"
         "Final-Recipient: rfc822; {}\r\nAction: failed\r\nStatus: 5.1.1\r\nDiagnostic-Code: smtp; 550 5.1.1 Unknown\r\n"
         "\r\n--b\r\nContent-Type: text/rfc822-headers\r\n\r\nMessage-ID: <{}@home.example>\r\n\r\n--b--\r\n",
-        recipient, id);
+        header, recipient, id);
+}
+
+// As qmail writes it.
+std::string free_text(std::string_view id, std::string_view recipient, std::string_view header = kOfRecipient) {
+    return fmt::format(
+        "Return-Path: <>\r\n{}From: MAILER-DAEMON@far.example\r\nTo: abuse@home.example\r\nSubject: failure notice\r\n"
+        "\r\nHi. This is the qmail-send program at far.example.\r\nI'm afraid I wasn't able to deliver your message to "
+        "the following addresses.\r\nThis is a permanent error; I've given up. Sorry it didn't work out.\r\n\r\n"
+        "<{}>:\r\nSorry, no mailbox here by that name. (#5.1.1)\r\n\r\n"
+        "--- Below this line is a copy of the message.\r\n\r\nReturn-Path: <alice@home.example>\r\n"
+        "From: alice@home.example\r\nMessage-ID: <{}@home.example>\r\nSubject: x\r\n\r\nx\r\n",
+        header, recipient, id);
 }
 
 }  // namespace
@@ -202,17 +251,122 @@ TEST_CASE("a redacted complaint is known by our token in its Original-Mail-From"
     CHECK(house.suppressed("carol@far.example").front().until == Time{});
 }
 
-TEST_CASE("a bounce without a token counts where it names our message and a recipient of it") {
+TEST_CASE(
+    "what left without a token bounces by a report that the recipient's domain or the host that took it vouches for") {
     House house;
-    const auto queue = house.sent({"bob@far.example"}, "m1");
+    const auto queue = house.sent({"bob@far.example", "carol@far.example", "dora@far.example"}, "m1");
     house.arrives(bounced("m9", "bob@far.example"));
     house.arrives(bounced("m1", "eve@far.example"));
     house.step();
     CHECK(house.events(queue, EventKind::bounced) == 0);
+    CHECK(house.counted("bounce-unknown") == 2);
+    house.arrives(bounced("m1", "bob@far.example"));
+    house.arrives(bounced("m1", "carol@far.example",
+                          "Authentication-Results: mx.home.example; spf=fail smtp.helo=x.example;\r\n"
+                          "\tdkim=pass header.d=mail-host.example\r\n"));
+    house.step();
+    CHECK(house.events(queue, EventKind::bounced) == 2);
+    CHECK(house.suppressed("bob@far.example").size() == 1);
+    CHECK(house.suppressed("carol@far.example").size() == 1);
+    CHECK(house.counted("bounce") == 2);
+    // Free text is read alike.
+    house.arrives(free_text("m1", "dora@far.example"));
+    house.step();
+    CHECK(house.events(queue, EventKind::bounced) == 3);
+    CHECK(house.suppressed("dora@far.example").size() == 1);
+    CHECK(storage::report_rebuild(*house.store)->differed == 0);
+}
+
+TEST_CASE("a report that nobody vouches for is shown, and changes nothing") {
+    House house;
+    const auto queue = house.sent({"bob@far.example"}, "m1");
+    const std::string no_proof[] = {
+        bounced("m1", "bob@far.example", ""),
+        bounced("m1", "bob@far.example",
+                "Authentication-Results: mx.home.example; spf=pass smtp.helo=mx.evil.example; dkim=none\r\n"),
+        // Written by somebody else, or below ours.
+        bounced("m1", "bob@far.example", "Authentication-Results: mx.far.example; spf=pass smtp.helo=far.example\r\n"),
+        free_text("m1", "bob@far.example",
+                  "Authentication-Results: mx.home.example; spf=none smtp.helo=far.example\r\n"
+                  "Authentication-Results: mx.home.example; spf=pass smtp.helo=far.example\r\n"),
+    };
+    for (const std::string& mail : no_proof) house.arrives(mail);
+    house.step();
+    CHECK(house.counted("bounce-unproven") == 4);
+    CHECK(house.events(queue, EventKind::bounced) == 0);
+    CHECK(house.events(queue, EventKind::noted) == 4);
+    CHECK(house.last_detail(queue).starts_with("unproven: "));
+    CHECK(
+        house.last_detail(queue).contains("neither SPF nor DKIM of the report is of far.example or of mx7.mail-host"));
+    CHECK(house.suppressed("bob@far.example").empty());
+    CHECK(house.figure(storage::Figure::bounced) == 0);
+    CHECK(house.store->read([](const storage::Snapshot& s) { return storage::ReputationView(s).evidence(0); })
+              .value()
+              .empty());
+    // A person's mail is none, though his domain vouches for it: who has an address there is no mail system.
+    std::string letter = bounced("m1", "bob@far.example");
+    letter.replace(letter.find("<>"), 2, "<eve@far.example>");
+    letter.replace(letter.find("MAILER-DAEMON"), 13, "eve");
+    house.arrives(letter);
+    // So many are noted, and no more; a good one still counts.
+    house.arrives(no_proof[0]);
+    house.step();
+    CHECK(house.counted("bounce-unproven") == 6);
+    CHECK(house.events(queue, EventKind::noted) == kUnprovenMax);
+    CHECK(house.events(queue, EventKind::bounced) == 0);
     house.arrives(bounced("m1", "bob@far.example"));
     house.step();
     CHECK(house.events(queue, EventKind::bounced) == 1);
+}
+
+TEST_CASE("what left under a token bounces by nothing that does not bear it") {
+    House house;
+    Manner manner;
+    manner.under_token = true;
+    const auto queue = house.sent({"bob@far.example"}, "m1", manner);
+    house.arrives(bounced("m1", "bob@far.example"));
+    house.step();
+    CHECK(house.events(queue, EventKind::bounced) == 0);
+    CHECK(house.suppressed("bob@far.example").empty());
+    CHECK(house.last_detail(queue).contains("the message left under a token that the report does not bear"));
+    const auto keys = mailauth::return_keys(house.store->sealing_key());
+    const mailauth::ReturnToken token{static_cast<std::uint64_t>(storage::raw(queue)),
+                                      mailauth::return_hash("bob@far.example")};
+    const std::string local = mailauth::make_return_token(keys, token, house.clock.now());
+    std::string forged = local;
+    forged[6] = forged[6] == 'a' ? 'b' : 'a';
+    house.arrives(bounced("m1", "bob@far.example", "X-Original-To: " + forged + "@home.example\r\n"));
+    house.step();
+    CHECK(house.events(queue, EventKind::bounced) == 0);
+    // Without the Message-ID, too.
+    house.arrives(bounced("other", "bob@far.example", "X-Original-To: " + local + "@home.example\r\n"));
+    house.step();
+    CHECK(house.events(queue, EventKind::bounced) == 1);
     CHECK(house.suppressed("bob@far.example").size() == 1);
+    CHECK(house.figure(storage::Figure::bounced) == 1);
+}
+
+TEST_CASE("a complaint suppresses for the stream that it is about, else for mail to many alone") {
+    House house;
+    Manner news;
+    news.stream = "news";
+    news.mail_class = 2;
+    Manner program;
+    program.mail_class = 1;
+    house.sent({"bob@far.example"}, "n1", news);
+    house.sent({"carol@far.example"}, "t1", program);
+    house.arrives(complaint("n1", "bob@far.example"));
+    house.arrives(complaint("t1", "carol@far.example"));
+    house.step();
+    REQUIRE(house.suppressed("bob@far.example").size() == 1);
+    CHECK(house.suppressed("bob@far.example").front().scope == "news");
+    REQUIRE(house.suppressed("carol@far.example").size() == 1);
+    const storage::Suppression row = house.suppressed("carol@far.example").front();
+    CHECK(row.scope == "home.example");
+    CHECK_FALSE(storage::stops(row, storage::SuppressionRule::programs, 1));
+    CHECK_FALSE(storage::stops(row, storage::SuppressionRule::all, 1));
+    CHECK(storage::stops(row, storage::SuppressionRule::programs, 2));
+    CHECK(storage::describe(row).why.contains("mail to many of home.example"));
 }
 
 TEST_CASE("DMARC reports are kept once and added up; TLS reports are handed on; letters are left alone") {
@@ -237,11 +391,13 @@ TEST_CASE("DMARC reports are kept once and added up; TLS reports are handed on; 
         TRY(const auto whole, view.dmarc_report(reports.front().id));
         CHECK(whole.rows.size() == 2);
         CHECK(whole.rows.front().dkim_domain == "home.example/s1");
-        TRY(const auto sources, view.dmarc_sources("Home.example", 0, 10));
+        const storage::IncludeOf none = [](const std::string&) { return std::string(); };
+        TRY(const auto sources, storage::dmarc_known_sources(s, none, "Home.example", 0, 10));
         REQUIRE(sources.size() == 2);
-        CHECK(sources.front().source_ip == "192.0.2.7");
-        CHECK(sources.back().refused == 2);
-        CHECK(view.dmarc_sources("other.example", 0, 10).value().empty());
+        CHECK(sources.front().source.source_ip == "192.0.2.7");
+        CHECK_FALSE(sources.front().origin.is_ours());  // signed by a key that is not here
+        CHECK(sources.back().source.refused == 2);
+        CHECK(storage::dmarc_known_sources(s, none, "other.example", 0, 10).value().empty());
         CHECK(view.dmarc_report(99).error().code == Errc::not_found);
         return {};
     }));
@@ -259,7 +415,7 @@ TEST_CASE("many are read in steps, each once, and nothing of them is changed; a 
     const auto before = look();
     CHECK(house.step().count() == 0);
     CHECK(house.events(queue, EventKind::complained) == 0);
-    house.job = make_role_mail_job(*house.store, house.metrics, house.clock, nullptr);
+    house.job = make_role_mail_job(*house.store, house.metrics, house.clock, "mx.home.example", nullptr);
     CHECK(house.step().count() > 0);
     CHECK(house.events(queue, EventKind::complained) == 1);
     const auto after = look();

@@ -1,0 +1,38 @@
+#pragma once
+/// storage/commit_bell (internal): the server hears at once that another process of ours has committed, instead of at
+/// its next look (StoreOptions::watch_other_processes). A datagram to the socket DATA/tmp/commits, which nobody outside
+/// the data directory can reach; what it says is only that a look is worth it. Where it fails the look of each second
+/// finds the same.
+/// Threads: ring() any; the listener has one of its own.
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <thread>
+
+#include "protocols/base/descriptor.h"
+#include "protocols/base/result.h"
+
+namespace posthouse::storage {
+
+/// Rings, where somebody listens; never waits.
+void ring_commit_bell(const Descriptor& tmp);
+
+class CommitBell {
+ public:
+    /// Calls `on_ring` on a thread of its own, once for rings that come together, until the object goes.
+    static Result<std::unique_ptr<CommitBell>> listen(const Descriptor& tmp, std::function<void()> on_ring);
+    ~CommitBell();
+    CommitBell(const CommitBell&) = delete;
+    CommitBell& operator=(const CommitBell&) = delete;
+
+ private:
+    CommitBell(Descriptor socket, std::function<void()> on_ring);
+    void run();
+
+    Descriptor socket_;
+    std::function<void()> on_ring_;
+    std::atomic<bool> stopping_ = false;
+    std::thread thread_;
+};
+
+}  // namespace posthouse::storage
