@@ -115,8 +115,8 @@ constexpr Command kRows[] = {
      incident_list},
     {"incident", "show", "tell all about one: who refused what, in which words, and what to do",
      "posthouse incident show 7", kId, incident_show},
-    {"incident", "fixed", "say that it is mended: what it holds goes out at once", "posthouse incident fixed 7", kId,
-     incident_fixed},
+    {"incident", "fixed", "say that it is mended: what it holds goes out; lists and the reverse DNS are asked again",
+     "posthouse incident fixed 7", kId, incident_fixed},
 };
 
 }  // namespace
