@@ -93,7 +93,11 @@ net::Task<std::optional<OpenFailure>> Client::open(Dialogue& dialogue) {
 // Greeting: 220, or a refusal                                              RFC 5321 3.1
 net::Task<std::optional<OpenFailure>> Client::greet() {
     const auto reply = co_await hear(options_.timeouts.greeting);
-    if (!reply) co_return failure(broken("before the greeting", reply.error()));
+    if (!reply) {
+        Verdict verdict = broken("before the greeting", reply.error());
+        verdict.no_greeting = true;
+        co_return failure(std::move(verdict));
+    }
     if (reply->is_success()) co_return std::nullopt;
     co_return failure(Verdict::of(*reply));
 }
@@ -125,7 +129,7 @@ net::Task<std::optional<OpenFailure>> Client::encrypt() {
     tls_tried_ = true;
     if (!capabilities_.starttls) {
         if (!required) co_return std::nullopt;
-        co_return refuse_clear("does not offer STARTTLS");
+        co_return refuse_clear("does not offer STARTTLS", Fate::failed);
     }
     say("STARTTLS\r\n");
     const auto reply = co_await hear(options_.timeouts.command);
@@ -138,7 +142,8 @@ net::Task<std::optional<OpenFailure>> Client::encrypt() {
     }
     if (required) {
         const std::string why = reply ? reply->to_string() : reply.error().context;
-        co_return refuse_clear(fmt::format("did not start TLS ({})", why));
+        const bool is_final = reply && reply->is_permanent();
+        co_return refuse_clear(fmt::format("did not start TLS ({})", why), is_final ? Fate::failed : Fate::deferred);
     }
     // A clear refusal leaves the connection as it was. After anything else nobody knows what the remote waits for.
     if (reply && refused_plainly(*reply)) co_return std::nullopt;
@@ -150,16 +155,18 @@ net::Task<std::optional<OpenFailure>> Client::encrypt() {
 }
 
 // Our own settings name a relay that somebody can mend; a policy of the other side leaves only waiting.
-OpenFailure Client::refuse_clear(std::string_view why) {
+OpenFailure Client::refuse_clear(std::string_view why, Fate fate) {
     if (options_.demanded_by.empty()) {
         return failure(Verdict(Fate::deferred, "4.7.4",
                                fmt::format("{} {}, so nothing was sent to it. Check the port of the relay, or use "
                                            "smtps:// where it wants TLS from the start",
                                            remote_name(), why)));
     }
-    return failure(Verdict(
+    Verdict verdict(
         Fate::deferred, "4.7.4",
-        fmt::format("{} {}, but {} demands TLS, so nothing was sent to it", remote_name(), why, options_.demanded_by)));
+        fmt::format("{} {}, but {} demands TLS, so nothing was sent to it", remote_name(), why, options_.demanded_by));
+    verdict.no_tls = fate == Fate::failed;
+    return failure(std::move(verdict));
 }
 
 // "TLSv1.3 TLS_AES_256_GCM_SHA384, certificate verified by DANE"
@@ -202,6 +209,7 @@ net::Task<std::optional<OpenFailure>> Client::handshake() {
     OpenFailure out = failure(Verdict(Fate::deferred, "4.7.5",
                                       fmt::format("TLS with {} failed: {}{}{}", remote_name(), why, whose,
                                                   strict ? "; nothing was sent to it" : "")));
+    out.verdict.no_tls = done && facts;  // the handshake came to its end: what it showed is wrong
     out.retry_in_clear = !strict;
     out.retry_whole = !done && offers_session;
     co_return out;

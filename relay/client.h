@@ -80,6 +80,9 @@ struct Verdict {
     bool from_remote = false;    ///< `reply` are the remote's words
     unsigned code = 0;           ///< of the reply; 0: no reply was had
     bool after_message = false;  ///< said of the whole message, not of the recipient alone
+    bool no_greeting = false;    ///< it let us connect and said nothing
+    bool no_tls = false;         ///< it will not do TLS, or shows a wrong certificate: today and tomorrow
+    bool bogus_dns = false;      ///< the DNS answered, and DNSSEC does not believe it
     bool wrong_family = false;   ///< no host has an address of the family that we send from
     std::string said;            ///< the remote's words where `reply` is our sentence about them: a refused login
 
@@ -169,7 +172,7 @@ class Client {
     OpenFailure failure(Verdict verdict);
     std::string remote_name() const;
     bool must_encrypt() const { return options_.tls == TlsUse::required || options_.tls == TlsUse::encrypted; }
-    OpenFailure refuse_clear(std::string_view why);
+    OpenFailure refuse_clear(std::string_view why, Fate fate);
     std::string describe_tls(const net::TlsFacts& facts) const;
 
     net::BufferedStream stream_;

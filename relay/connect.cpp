@@ -5,6 +5,7 @@
 #include "protocols/base/ascii.h"
 #include "protocols/bounce/reply_class.h"
 #include "relay/family.h"
+#include "relay/tls_upkeep.h"
 
 namespace posthouse::relay {
 
@@ -88,6 +89,14 @@ std::optional<Verdict> refuse_require_tls(const Attempt& attempt, Client& client
     return std::nullopt;
 }
 
+// RFC 8689 4.2.1: a host that cannot be reached over TLS will not do, today or tomorrow. Where no host of the domain
+// will, the sender is told.
+Verdict under_wish(const Attempt& attempt, Verdict verdict) {
+    if (attempt.to.wish != storage::TlsWish::require || attempt.to.plan == nullptr || !verdict.no_tls) return verdict;
+    return Verdict(Fate::failed, "5.7.10",
+                   "The sender requires TLS all the way (REQUIRETLS), which cannot be had: " + verdict.reply);
+}
+
 void tell_how_tls_went(Attempt& attempt, const HostTls& asked, const std::string& host, Client& client) {
     if (attempt.to.plan == nullptr || host.empty() || !client.tls_tried()) return;
     if (attempt.to.wish == storage::TlsWish::best_effort) return;  // RFC 8460 3: reports do not report on themselves
@@ -155,7 +164,7 @@ net::Task<bool> try_address(Attempt& attempt, std::string host, net::Endpoint to
         attempt.result.turned_away->reply = failed->verdict.reply;
         attempt.result.turned_away->remote = attempt.result.remote;
     }
-    attempt.missed(std::move(failed->verdict));
+    attempt.missed(under_wish(attempt, std::move(failed->verdict)));
     if (!failed->retry_in_clear || !may_retry) co_return false;
     attempt.dialogue.note("trying again without TLS");
     again.tls = TlsUse::never;
@@ -189,7 +198,7 @@ ClientOptions mx_options(const Attempt& attempt, const MxHost& host, const HostT
 bool admit_host(Attempt& attempt, const MxHost& host, const HostTls& asked) {
     if (!asked.unusable) return true;
     attempt.dialogue.note(asked.unusable->reply);
-    attempt.missed(*asked.unusable);
+    attempt.missed(under_wish(attempt, *asked.unusable));
     if (attempt.to.wish == storage::TlsWish::require) return false;
     TlsSession session;
     session.domain = attempt.to.plan->domain;
@@ -216,6 +225,9 @@ net::Task<bool> try_mx_host(Attempt& attempt, MxHost host) {
     std::optional<dns::Answer<net::IpAddress>> answer;
     if (!host.name.empty()) {
         auto found = co_await attempt.core.deps.resolver->addresses(host.name);
+        if (!found && found.error().code == Errc::dns_bogus && !co_await resolver_validates(attempt.core)) {
+            found = co_await attempt.core.deps.resolver->addresses(host.name);
+        }
         if (!found) {
             attempt.missed(
                 Verdict(Fate::deferred, "4.4.3",
@@ -229,9 +241,16 @@ net::Task<bool> try_mx_host(Attempt& attempt, MxHost host) {
         attempt.missed(Verdict(Fate::failed, "5.4.4", fmt::format("The mail server {} has no address", host.name)));
         co_return false;
     }
-    const HostTls asked =
-        co_await find_host_tls(*attempt.core.deps.resolver, attempt.to.plan->demand, attempt.to.wish,
-                               attempt.to.plan->domain, host.name, options.mx_port, std::move(answer));
+    const std::string& domain = attempt.to.plan->domain;
+    HostTls asked = co_await find_host_tls(*attempt.core.deps.resolver, attempt.to.plan->demand, attempt.to.wish,
+                                           domain, host.name, options.mx_port, answer);
+    if (asked.unusable && asked.unusable_result == policy::TlsResult::dnssec_invalid) {
+        const bool works = co_await resolver_validates(attempt.core);
+        TlsDemand demand = attempt.to.plan->demand;
+        demand.mx_secure = demand.mx_secure && works;
+        asked = co_await find_host_tls(*attempt.core.deps.resolver, std::move(demand), attempt.to.wish, domain,
+                                       host.name, options.mx_port, std::move(answer));
+    }
     if (!admit_host(attempt, host, asked)) co_return false;
     const auto addresses = dialled_addresses(attempt.core, attempt.target, attempt.to.plan->site, host.addresses);
     if (addresses.empty()) attempt.missed(wrong_family(attempt, host.name));

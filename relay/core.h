@@ -28,6 +28,7 @@ struct Core {
           places({deps.options.connections_max, deps.options.slow_max, deps.options.patience, deps.options.turn}),
           stopping(*deps.loop),
           resolver_tested(*deps.loop),
+          resolver_doubted(*deps.loop),
           sts(deps, https_open, stopping),
           tally(deps),
           incidents(*deps.metrics),
@@ -64,6 +65,9 @@ struct Core {
     Places places;  ///< of the workers of all lanes
     net::Event stopping;
     net::Event resolver_tested;         ///< set once the first test of DNSSEC has ended
+    net::Event resolver_doubted;        ///< an answer was bogus: the test is made anew at once
+    Time resolver_tested_at{};          ///< when the last one ended
+    bool watches_resolver = false;      ///< somebody makes the tests (relay/tls_upkeep)
     std::set<net::Stream*> https_open;  ///< for the hard stop
     StsCache sts;
     TlsTally tally;

@@ -33,7 +33,7 @@ void Incidents::apply(std::vector<Incident> open) {
     constexpr IncidentKind kKinds[] = {IncidentKind::ip_blocked,  IncidentKind::sender_auth, IncidentKind::credentials,
                                        IncidentKind::listing,     IncidentKind::address,     IncidentKind::account,
                                        IncidentKind::destination, IncidentKind::webhook,     IncidentKind::dmarc,
-                                       IncidentKind::warning};
+                                       IncidentKind::allowance,   IncidentKind::warning};
     for (const IncidentKind kind : kKinds) {
         const auto count = std::ranges::count(open_, kind, [](const Incident& one) { return one.key.kind; });
         metrics_
@@ -274,8 +274,9 @@ Result<std::vector<Job>> load_held(const storage::Snapshot& snapshot, std::span<
         if (out.empty() || out.back().item.id != row.queue) {
             Job& fresh = out.emplace_back();
             TRY(fresh.item, snapshot.queue().item(row.queue));
-            auto message = load_message(snapshot, row.queue, fresh.item.reverse_path, signing, core.now(), HeaderEdit(),
-                                        ArcWish());
+            MessageWish wish;
+            wish.sender = fresh.item.reverse_path;
+            auto message = load_message(snapshot, row.queue, signing, core.now(), wish);
             if (message) fresh.message = *std::move(message);
         }
         out.back().recipients.push_back(row);

@@ -267,14 +267,16 @@ void Lane::reroute_those(const std::function<bool(const LaneEntry&)>& wanted) {
 // What came of it is known of the way before it is known of the recipients; those whom another way may serve better
 // are due at once.
 net::Task<void> Lane::take_lessons(const Job& job, std::vector<Settled>& settled) {
-    std::vector<Verdict> verdicts;
+    std::vector<Tried> tried;
     // What IPv4 takes at once says nothing about the way as a whole.
-    for (const Settled& one : settled) verdicts.push_back(one.another_way ? Verdict() : one.verdict);
+    for (const Settled& one : settled) {
+        tried.push_back(Tried{one.recipient.id, one.another_way ? Verdict() : one.verdict});
+    }
     std::string site = job.plan ? job.plan->site : std::string();
     std::string sender = job.item.reverse_path;
     Target target = job.target;
     const auto again =
-        co_await keep_lessons(core_, std::move(target), std::move(site), std::move(sender), std::move(verdicts));
+        co_await keep_lessons(core_, std::move(target), std::move(site), std::move(sender), std::move(tried));
     for (std::size_t i = 0; i < settled.size(); ++i) settled[i].another_way = settled[i].another_way || again[i];
 }
 
@@ -338,7 +340,8 @@ net::Task<std::optional<std::vector<Staying>>> Lane::attempt(Worker& worker, Job
     const auto is_held = [](const Settled& one) { return one.fault && !one.another_way; };
     const bool faulty = std::ranges::any_of(settled, is_held);
     auto staying = co_await conclude(worker, job, parcel, std::move(settled));
-    if (wanting) reroute_others();
+    if (wanting && job.target.has_other) reroute_others();
+    if (wanting && !job.target.has_other) give_up_all();  // they would be refused alike
     // Another address of the pool may take what is held.
     if (faulty && !job.target.way.pool.empty()) core_.incidents.recheck = true;
     if (faulty) give_up_all();  // they would be refused alike: routed anew, they are held without being tried

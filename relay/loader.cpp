@@ -37,12 +37,12 @@ struct Loader::Wish {
     Wish(net::Loop& loop, const Parcel& parcel, const Target& target, Loading w)
         : queue(parcel.entries.front().queue), way(target.way), what(w), ready(loop) {
         for (const LaneEntry& entry : parcel.entries) ids.push_back(entry.recipient);
-        edit.preset = target.way.preset;
-        edit.headers = target.way.headers;
+        message.edit.preset = target.way.preset;
+        message.edit.headers = target.way.headers;
     }
     storage::QueueId queue;
     std::vector<storage::RecipientId> ids;
-    HeaderEdit edit;
+    MessageWish message;
     PathWay way;
     Loading what;
     net::Event ready;
@@ -61,22 +61,24 @@ struct Loader::Batch {
         });
         if (out.recipients.empty()) return Error(Errc::not_found, "nothing of it waits any more");
         const std::string& sealing_key = core.deps.store->sealing_key();
-        TRY(out.reverse_path,
-            choose_reverse_path(snapshot, out.item, out.recipients, wish.way, sealing_key, now));
+        TRY(out.reverse_path, choose_reverse_path(snapshot, out.item, out.recipients, wish.way, sealing_key, now));
         if (wish.what == Loading::rows) return out;
         const std::map<storage::QueueId, storage::QueueItem> items = {{wish.queue, out.item}};
         TRY(out.suppressed, read_suppressed(snapshot, items, out.recipients, now));
-        HeaderEdit edit = wish.edit;
-        edit.message_key = fmt::format("{}.{}@{}", storage::format_queue_id(out.item.id), to_unix_ms(out.item.created),
-                                       core.deps.hostname);
+        MessageWish how = wish.message;
+        how.edit.message_key = fmt::format("{}.{}@{}", storage::format_queue_id(out.item.id),
+                                           to_unix_ms(out.item.created), core.deps.hostname);
         TRY(const std::string unsubscribe, list_fields(snapshot, out, sealing_key, core.deps.hostname));
-        edit.headers += unsubscribe;
+        how.edit.headers += unsubscribe;
         if (!dkim_keys) {
             TRY(dkim_keys.emplace(), snapshot.catalog().dkim_keys());
         }
-        const ArcWish arc(out.item.forwarded_by, core.deps.hostname);
+        how.arc = ArcWish(out.item.forwarded_by, core.deps.hostname);
+        how.sender = out.item.reverse_path;
+        how.envelope.reverse_path = out.reverse_path;
+        for (const storage::QueueRecipient& one : out.recipients) how.envelope.recipients.push_back(one.address);
         const Signing signing(*dkim_keys, core.keys, sealing_key);
-        auto message = load_message(snapshot, wish.queue, out.item.reverse_path, signing, now, edit, arc);
+        auto message = load_message(snapshot, wish.queue, signing, now, how);
         if (message) {
             out.message = *std::move(message);
         } else {

@@ -148,9 +148,9 @@ mailauth::MessageSource source_of(const OutgoingMessage& message, BodyPieces& bo
 }
 
 Result<std::string> sign(const OutgoingMessage& message, const std::vector<storage::DkimKey>& all,
-                         std::string_view reverse_path, KeyCache& cache, const std::string& sealing_key, Time now) {
+                         const MessageWish& wish, KeyCache& cache, const std::string& sealing_key, Time now) {
     std::vector<storage::DkimKey> chosen = keys_for(all, author_domain(message.header));
-    if (chosen.empty()) chosen = keys_for(all, storage::address_domain(reverse_path));
+    if (chosen.empty()) chosen = keys_for(all, storage::address_domain(wish.sender));
     std::vector<std::shared_ptr<const crypto::SigningKey>> held;
     std::vector<mailauth::DkimSigner> signers;
     for (const storage::DkimKey& key : chosen) {
@@ -164,7 +164,7 @@ Result<std::string> sign(const OutgoingMessage& message, const std::vector<stora
     }
     if (signers.empty()) return std::string();
     BodyPieces body(message);
-    return mailauth::sign_dkim(signers, source_of(message, body), now);
+    return mailauth::sign_dkim(signers, source_of(message, body), wish.envelope, now);
 }
 
 // "" where there is nothing to say, or no key to say it with.
@@ -195,6 +195,16 @@ std::string with_clean_ends(std::string_view octets) {
     return out;
 }
 
+void take_header(OutgoingMessage& message, std::string_view octets, std::size_t header_octets, const HeaderEdit& edit) {
+    message.header = with_clean_ends(octets.substr(0, header_octets));
+    // A message of nothing but fields still needs the line that ends them.
+    if (header_octets == octets.size() && !message.header.ends_with("\r\n\r\n")) {
+        message.header += message.header.ends_with("\r\n") || message.header.empty() ? "\r\n" : "\r\n\r\n";
+    }
+    message.header = edit_header(message.header, edit);
+    message.utf8_header = ascii::has_8bit(message.header);
+}
+
 class Source final : public MessageSource {
  public:
     Source(OutgoingMessagePtr message, net::ThreadPool& pool, net::Loop& loop)
@@ -222,9 +232,8 @@ class Source final : public MessageSource {
 
 }  // namespace
 
-Result<OutgoingMessagePtr> load_message(const storage::Snapshot& snapshot, storage::QueueId id,
-                                        std::string_view reverse_path, const Signing& signing, Time now,
-                                        const HeaderEdit& edit, const ArcWish& arc) {
+Result<OutgoingMessagePtr> load_message(const storage::Snapshot& snapshot, storage::QueueId id, const Signing& signing,
+                                        Time now, const MessageWish& wish) {
     TRY(storage::BodyReader reader, snapshot.queue().body(id));
     const auto& [dkim_keys, keys, sealing_key] = signing;
     auto message = std::make_shared<OutgoingMessage>();
@@ -233,27 +242,32 @@ Result<OutgoingMessagePtr> load_message(const storage::Snapshot& snapshot, stora
     const std::size_t skipped = leading_return_path(start);
     const std::string_view rest = std::string_view(start).substr(skipped);
     const std::size_t header_octets = mime::find_header_end(rest);
-    message->header = with_clean_ends(rest.substr(0, header_octets));
-    // A message of nothing but fields still needs the line that ends them.
-    if (header_octets == rest.size() && !message->header.ends_with("\r\n\r\n")) {
-        message->header += message->header.ends_with("\r\n") || message->header.empty() ? "\r\n" : "\r\n\r\n";
-    }
-    message->header = edit_header(message->header, edit);
-    message->utf8_header = ascii::has_8bit(message->header);
+    take_header(*message, rest, header_octets, wish.edit);
     if (small) {
         message->body = with_clean_ends(rest.substr(header_octets));
     } else {
         message->body_at = skipped + header_octets;
         message->reader = std::make_shared<storage::BodyReader>(std::move(reader));
     }
-    TRY(message->signatures, sign(*message, dkim_keys, reverse_path, keys, sealing_key, now));
-    if (!arc.domain.empty()) {
+    TRY(message->signatures, sign(*message, dkim_keys, wish, keys, sealing_key, now));
+    if (!wish.arc.domain.empty()) {
         // The seal helps the next one to believe; without it the message goes all the same.
-        auto fields = seal(*message, dkim_keys, arc, keys, sealing_key, now);
+        auto fields = seal(*message, dkim_keys, wish.arc, keys, sealing_key, now);
         if (!fields)
             log::warn("relay", "{} leaves without a seal: {}", storage::format_queue_id(id), fields.error().context);
         if (fields) message->signatures.insert(0, *fields);
     }
+    return OutgoingMessagePtr(std::move(message));
+}
+
+Result<OutgoingMessagePtr> finish_message(std::string_view octets, const Signing& signing, Time now,
+                                          const MessageWish& wish) {
+    const auto& [dkim_keys, keys, sealing_key] = signing;
+    auto message = std::make_shared<OutgoingMessage>();
+    const std::size_t header_octets = mime::find_header_end(octets);
+    take_header(*message, octets, header_octets, wish.edit);
+    message->body = with_clean_ends(octets.substr(header_octets));
+    TRY(message->signatures, sign(*message, dkim_keys, wish, keys, sealing_key, now));
     return OutgoingMessagePtr(std::move(message));
 }
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "protocols/crypto/crypto.h"
+#include "protocols/mailauth/dkim.h"
 #include "protocols/net/offload.h"
 #include "relay/arc_seal.h"
 #include "relay/client.h"
@@ -66,11 +67,21 @@ struct Signing {
     const std::string& sealing_key;
 };
 
-/// Reads, edits the header as the way wants it, signs, and seals where `arc` wishes it. `reverse_path`, the sender's
-/// own, chooses the key where the From domain has none.
-Result<OutgoingMessagePtr> load_message(const storage::Snapshot& snapshot, storage::QueueId id,
-                                        std::string_view reverse_path, const Signing& signing, Time now,
-                                        const HeaderEdit& edit, const ArcWish& arc);
+/// How it is edited, signed and sealed.
+struct MessageWish {
+    HeaderEdit edit;  ///< as the way wants it
+    ArcWish arc;
+    std::string sender;                  ///< whose domain chooses the key where the From domain has none
+    mailauth::SigningEnvelope envelope;  ///< that it leaves with
+    MessageWish() = default;
+};
+
+/// Reads, edits the header, signs, and seals where that is wished.
+Result<OutgoingMessagePtr> load_message(const storage::Snapshot& snapshot, storage::QueueId id, const Signing& signing,
+                                        Time now, const MessageWish& wish);
+/// The same for octets that are in no queue.
+Result<OutgoingMessagePtr> finish_message(std::string_view octets, const Signing& signing, Time now,
+                                          const MessageWish& wish);
 
 std::unique_ptr<MessageSource> make_source(OutgoingMessagePtr message, net::ThreadPool& pool, net::Loop& loop);
 

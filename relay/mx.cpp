@@ -13,8 +13,9 @@ namespace {
 
 Verdict dns_trouble(std::string_view domain, const Error& error) {
     // RFC 3463 3.5: 4.4.3 is a directory server failure.
-    return Verdict(Fate::deferred, "4.4.3",
-                   fmt::format("The DNS of {} gives no answer now: {}", domain, error.context));
+    Verdict out(Fate::deferred, "4.4.3", fmt::format("The DNS of {} gives no answer now: {}", domain, error.context));
+    out.bogus_dns = error.code == Errc::dns_bogus;
+    return out;
 }
 
 Verdict no_such_domain(std::string_view domain) {

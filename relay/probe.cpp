@@ -8,51 +8,53 @@
 #include "protocols/mime/date.h"
 #include "protocols/smtp/presets.h"
 #include "relay/connect.h"
+#include "relay/outcome.h"
+#include "relay/reverse_path.h"
 #include "relay/way_book.h"
+#include "storage/await.h"
 
 namespace posthouse::relay {
 
 namespace {
 
-// The octets of one short message.
-class ShortMessage final : public MessageSource {
- public:
-    explicit ShortMessage(std::string octets) : octets_(std::move(octets)) {}
-    net::Task<Result<std::string_view>> next() override {
-        const std::string_view out = given_ ? std::string_view() : std::string_view(octets_);
-        given_ = true;
-        co_return out;
-    }
+constexpr Milliseconds kLookEvery{250};
 
- private:
-    std::string octets_;
-    bool given_ = false;
-};
-
-std::string message_for(const ProbeRequest& request, const RelayDeps& deps, std::string_view headers) {
-    const Time now = deps.clock->now();
-    std::string own;
-    for (const char c : headers) own += c == '\n' ? "\r\n" : std::string(1, c);
+std::string message_for(const ProbeRequest& request, const RelayDeps& deps, const std::string& message_id) {
     return fmt::format(
-        "{}From: <{}>\r\nTo: <{}>\r\nSubject: Test of the way \"{}\"\r\nDate: {}\r\nMessage-ID: {}\r\n"
+        "From: <{}>\r\nTo: <{}>\r\nSubject: Test of the way \"{}\"\r\nDate: {}\r\nMessage-ID: {}\r\n"
         "Auto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n"
         "This message was sent by posthouse route test, to see whether mail that goes out by the way\r\n\"{}\" "
         "arrives. Nothing needs to be done.\r\n",
-        own, request.from, request.to, request.way.name, mime::format_rfc5322(now),
-        mime::make_message_id(*deps.random, now, deps.hostname), request.way.name);
+        request.from, request.to, request.way.name, mime::format_rfc5322(deps.clock->now()), message_id,
+        request.way.name);
 }
+
+// What the store knows that the message needs.
+struct Ground {
+    storage::RoutePicture picture;
+    OutgoingMessagePtr message;
+    std::string reverse_path;
+    bool is_at_home = false;  // somebody here has the recipient's address
+};
 
 class Probe {
  public:
     Probe(RelayDeps deps, ProbeRequest request) : core_(std::move(deps)), request_(std::move(request)) {}
 
     net::Task<ProbeResult> run() {
-        storage::Choice choice;
-        choice.way = request_.way;
+        // A resolver that loses signatures would else look like an attack on every domain.
+        static_cast<void>(co_await core_.deps.resolver->test_dnssec());
+        core_.resolver_tested.set();
+        if (!request_.to.empty()) {
+            out_.message_id = mime::make_message_id(*core_.deps.random, core_.now(), core_.deps.hostname);
+        }
+        auto look = [this](const storage::Snapshot& snapshot) { return read_ground(snapshot); };
+        auto ground = co_await storage::read(*core_.deps.store, *core_.deps.pool, *core_.deps.loop, std::move(look));
+        if (!ground) co_return fail(ground.error().context);
+        ground_ = *std::move(ground);
         const std::string domain = storage::address_domain(request_.to);
-        auto target = make_target(choice, domain);
-        if (!target) co_return fail(target.error().context);
-        to_.target = *std::move(target);
+        const auto trouble = choose_target(domain);
+        if (!trouble.empty()) co_return fail(trouble);
         if (to_.target.is_mx()) to_.plan = co_await find_plan(core_, domain);
         if (to_.plan && to_.plan->refusal) co_return fail(to_.plan->refusal->reply);
         auto connected = co_await connect(core_, to_, dialogue_);
@@ -63,6 +65,7 @@ class Probe {
         if (!request_.to.empty()) co_await hand_over();
         co_await connection_->client().quit();
         out_.dialogue = dialogue_.text();
+        if (!request_.to.empty()) co_await follow();
         co_return std::move(out_);
     }
 
@@ -74,6 +77,7 @@ class Probe {
     ProbeResult fail(std::string why) {
         out_.sentences.push_back(std::move(why));
         out_.good = false;
+        out_.message_id.clear();
         out_.dialogue = dialogue_.text();
         return std::move(out_);
     }
@@ -84,9 +88,57 @@ class Probe {
         return fail("The way does not work as it is");
     }
 
+    // Blocking: the message as the relay would send it by this way.
+    Result<Ground> read_ground(const storage::Snapshot& snapshot) {
+        Ground out;
+        TRY(out.picture, storage::RouteView(snapshot).picture(storage::day_number(core_.now())));
+        if (request_.to.empty()) return out;
+        const std::string& sealing_key = core_.deps.store->sealing_key();
+        storage::QueueItem item;
+        item.reverse_path = request_.from;
+        out.reverse_path =
+            reverse_path_for(item, request_.way.return_path, mailauth::srs_keys(sealing_key), core_.now());
+        MessageWish wish;
+        wish.edit.preset = request_.way.preset;
+        wish.edit.headers = request_.way.headers;
+        wish.edit.message_key = fmt::format("probe.{}@{}", to_unix_ms(core_.now()), core_.deps.hostname);
+        wish.sender = request_.from;
+        wish.envelope.reverse_path = out.reverse_path;
+        wish.envelope.recipients = {request_.to};
+        TRY(const auto keys, snapshot.catalog().dkim_keys());
+        const Signing signing(keys, core_.keys, sealing_key);
+        TRY(out.message,
+            finish_message(message_for(request_, core_.deps, out_.message_id), signing, core_.now(), wish));
+        TRY(const SenderPlace place, find_sender(snapshot.catalog(), request_.to));
+        out.is_at_home = !place.accounts.empty();
+        return out;
+    }
+
+    // From which address of its pool, as a route that names this way alone would choose. What stands in the way.
+    std::string choose_target(const std::string& domain) {
+        storage::RoutePicture only = ground_.picture;
+        storage::Route route;
+        route.name = "test";
+        route.steps.resize(1);
+        route.steps.front().shares.push_back(storage::Step::Share{request_.way.name, 1});
+        only.routes = {std::move(route)};
+        storage::ChoiceInput input;
+        input.mail = storage::MailFacts(request_.from, request_.to);
+        input.now = core_.now();
+        input.asked = input.tried = true;
+        input.ticket = core_.deps.random->below(UINT32_MAX);
+        const storage::Choice choice = storage::choose_way(only, input);
+        if (choice.kind != storage::Choice::Kind::take) return why_waiting(choice);
+        auto target = make_target(choice, domain);
+        if (!target) return target.error().context;
+        to_.target = *std::move(target);
+        return {};
+    }
+
     void tell_connection() {
         out_.good = true;
-        say("Connected to {}.", connection_->remote());
+        say("Connected to {}{}.", connection_->remote(),
+            to_.target.source ? fmt::format(" from {}", to_.target.source->to_string()) : std::string());
         const auto& tls = connection_->client().stream().tls();
         if (!tls) {
             say("The connection is in clear.");
@@ -103,42 +155,119 @@ class Probe {
         const storage::WayLimits& limits = request_.way.limits;
         if (offered.size && offered.size_octets_max != 0) {
             say("It takes messages of up to {} octets.", offered.size_octets_max);
-            if (limits.message_octets_max > offered.size_octets_max) {
+            if (limits.message_octets_max == 0 || limits.message_octets_max > offered.size_octets_max) {
                 say("The way allows {}: set --max-size {} so that larger ones take another way.",
-                    limits.message_octets_max, offered.size_octets_max);
+                    limits.message_octets_max == 0 ? "any size" : fmt::format("{}", limits.message_octets_max),
+                    offered.size_octets_max);
             }
         }
+        if (offered.recipients_max) {  // RFC 9422
+            say("It takes {} recipients of a message at once.", *offered.recipients_max);
+            if (limits.recipients_max > *offered.recipients_max) {
+                say("The way allows {}: set --max-recipients {}.", limits.recipients_max, *offered.recipients_max);
+            }
+        }
+        if (limits.recipients_max != 0) {
+            say("At most {} recipients of a message are handed to it at once.", limits.recipients_max);
+        }
         if (limits.connections_max != 0) say("At most {} connections are opened to it.", limits.connections_max);
+        if (limits.minute_max != 0) say("At most {} recipients a minute are handed to it.", limits.minute_max);
         if (limits.day_max != 0) say("At most {} recipients a day are handed to it.", limits.day_max);
     }
 
     net::Task<void> hand_over() {
         Envelope envelope;
-        envelope.reverse_path = request_.from;
+        envelope.reverse_path = ground_.reverse_path;
         EnvelopeRecipient recipient;
         recipient.address = request_.to;
         envelope.recipients.push_back(std::move(recipient));
-        std::string octets = message_for(request_, core_.deps, request_.way.headers);
-        envelope.mail.size_octets = octets.size();
-        ShortMessage message(std::move(octets));
-        const auto verdicts = co_await connection_->client().send(envelope, message, dialogue_);
-        const Verdict& verdict = verdicts.front();
-        if (verdict.fate == Fate::delivered) {
-            say("It took a message for {}: {}", request_.to, verdict.reply);
-            say("Look whether it arrives; if it is returned later, the report goes to {}.", request_.from);
+        envelope.mail.size_octets = ground_.message->size_octets();
+        const auto source = make_source(ground_.message, *core_.deps.pool, *core_.deps.loop);
+        const auto verdicts = co_await connection_->client().send(envelope, *source, dialogue_);
+        verdict_ = verdicts.front();
+        if (ground_.message->signatures.empty()) {
+            say("It is not signed: no key signs for {}.", storage::address_domain(request_.from));
+        } else {
+            say("It is signed for {}; its envelope sender is {}.", storage::address_domain(request_.from),
+                ground_.reverse_path);
+        }
+        if (verdict_.fate == Fate::delivered) {
+            say("It took a message for {}: {}", request_.to, verdict_.reply);
             co_return;
         }
         out_.good = false;
-        say("It did not take a message for {}: {}", request_.to, verdict.reply);
-        const Lesson lesson = learn(to_.target, verdict, false);
+        say("It did not take a message for {}: {}", request_.to, verdict_.reply);
+        const Lesson lesson = learn(to_.target, verdict_, false);
         if (lesson.is_trouble()) say("That means: {}", lesson.reason);
+    }
+
+    std::string bare_id() const { return out_.message_id.substr(1, out_.message_id.size() - 2); }
+
+    // Past the queue, but not past the log: `trace` tells of it.
+    net::Task<void> write_down() {
+        storage::Event event;
+        event.at = core_.now();
+        event.kind = verdict_.fate == Fate::delivered ? storage::EventKind::delivered
+                     : verdict_.fate == Fate::failed  ? storage::EventKind::bounced
+                                                      : storage::EventKind::attempted;
+        event.message_id = bare_id();
+        event.sender = ground_.reverse_path;
+        event.recipient = request_.to;
+        event.detail =
+            fmt::format("route test by way {}: {} ({})", request_.way.name, verdict_.reply, connection_->remote());
+        event.dialogue = dialogue_.text();
+        event.facts.way = request_.way.name;
+        if (to_.target.source) event.facts.source = to_.target.source->to_string();
+        std::vector<storage::StagedBodyPtr> no_bodies;
+        auto write = [event](storage::Tx& tx) { return tx.events().append(event); };
+        const auto written =
+            co_await storage::commit(*core_.deps.store, *core_.deps.loop, std::move(no_bodies), std::move(write));
+        if (!written) say("It could not be written down: {}", written.error().context);
+    }
+
+    // What became of it: of its copy in a mailbox here, or where to look.
+    net::Task<void> follow() {
+        co_await write_down();
+        if (verdict_.fate != Fate::delivered) co_return;
+        const Time began = core_.now();
+        const auto until = std::chrono::steady_clock::now() + request_.wait;
+        while (ground_.is_at_home && std::chrono::steady_clock::now() < until) {
+            auto look = [id = bare_id()](const storage::Snapshot& snapshot) {
+                return snapshot.events().by_message_id(id);
+            };
+            const auto events =
+                co_await storage::read(*core_.deps.store, *core_.deps.pool, *core_.deps.loop, std::move(look));
+            if (events) {
+                const auto stored = std::ranges::find(*events, storage::EventKind::stored, &storage::Event::kind);
+                if (stored != events->end()) {
+                    say("It arrived in the mailbox of {} after {:.1f} s. posthouse trace {} tells all of it.",
+                        stored->recipient.empty() ? request_.to : stored->recipient,
+                        static_cast<double>((stored->at - began).count()) / 1000.0, out_.message_id);
+                    co_return;
+                }
+            }
+            static_cast<void>(co_await net::sleep_for(*core_.deps.loop, kLookEvery, &core_.stopping));
+        }
+        if (ground_.is_at_home) {
+            out_.good = false;
+            say("It has not arrived in the mailbox of {} within {} s.", request_.to,
+                std::chrono::duration_cast<std::chrono::seconds>(request_.wait).count());
+        }
+        say("Look for Message-ID {} in the mailbox of {}; its field Authentication-Results says what SPF, DKIM and "
+            "DMARC "
+            "were found to be.",
+            out_.message_id, request_.to);
+        say("If it is returned later, the report goes to {}, and posthouse trace {} tells of it.", request_.from,
+            out_.message_id);
     }
 
     Core core_;
     ProbeRequest request_;
+    Ground ground_;
     Destination to_;
     Dialogue dialogue_;
     std::unique_ptr<Connection> connection_;
+    Verdict verdict_;
     ProbeResult out_;
 };
 

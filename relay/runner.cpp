@@ -261,6 +261,10 @@ void Runner::route(const Unrouted& mail, const DomainPlan* plan) {
     for (const storage::QueueRecipient& recipient : mail.recipients) {
         storage::ChoiceInput input = choice_input(mail.item, recipient, site, provider, core_.now());
         input.asked = asked;
+        if (const auto* const probing = core_.ways.probing(recipient.id, core_.now())) {
+            input.probing_way = probing->first;
+            input.probing_source = probing->second;
+        }
         const storage::Choice choice = storage::choose_way(routes_, input);
         if (choice.kind == storage::Choice::Kind::incident) {
             auto& [incident, ids] = stopped[choice.incident->id];

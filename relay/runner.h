@@ -82,6 +82,7 @@ class Runner final : public LaneHost {
     net::Task<void> hold_under(storage::Incident incident, std::vector<storage::RecipientId> ids);
     net::Task<void> watch();
     net::Task<void> check_addresses();
+    net::Task<void> check_logins();
     std::shared_ptr<Lane>& lane_for(const Target& target, const DomainPlan* plan);
     void stand_in_line(const std::shared_ptr<Lane>& lane);
     std::shared_ptr<Lane> next_in_line(Time now);
@@ -140,6 +141,8 @@ class Runner final : public LaneHost {
     Time standstill_at_{};
     Time checks_at_{};
     bool checking_ = false;
+    Time logins_at_{};
+    bool checking_logins_ = false;
     Time forget_at_{};
 };
 

@@ -10,6 +10,7 @@
 #include "relay/receipts.h"
 #include "relay/runner.h"
 #include "relay/standstill.h"
+#include "relay/way_check.h"
 #include "storage/await.h"
 
 namespace posthouse::relay {
@@ -102,6 +103,11 @@ net::Task<void> Runner::watch() {
         for (const auto& [key, lane] : all) lane->give_up_all();
     }
     if (seen.is_due || seen.drained || has_mail) wake_.set();
+    if (!checking_logins_ && core_.now() >= logins_at_ && !core_.stopping.is_set()) {
+        checking_logins_ = true;
+        ++side_jobs_;
+        tasks_.spawn("relay.logins", check_logins());
+    }
     const bool is_time = seen.asks || core_.now() >= checks_at_;
     if (checking_ || !is_time || core_.stopping.is_set()) co_return;
     checking_ = true;
@@ -116,6 +122,14 @@ net::Task<void> Runner::check_addresses() {
     if (changed) watch_at_ = Time{};
     --side_jobs_;
     wake_.set();
+}
+
+net::Task<void> Runner::check_logins() {
+    logins_at_ = core_.now() + kCheckRound;
+    co_await check_ways(core_);
+    checking_logins_ = false;
+    --side_jobs_;
+    if (is_quiet()) wake();
 }
 
 net::Task<void> Runner::overdue(std::shared_ptr<Lane> lane, Parcel parcel) {

@@ -5,6 +5,7 @@
 
 #include "protocols/base/ascii.h"
 #include "relay/core.h"
+#include "relay/tls_upkeep.h"
 
 namespace posthouse::relay {
 
@@ -39,6 +40,10 @@ net::Task<DomainPlanPtr> find_plan(Core& core, std::string domain) {
     const auto tested = co_await core.resolver_tested.wait_for(kResolverTestMax);
     static_cast<void>(tested);
     auto answer = co_await plan_mx(*core.deps.resolver, domain, core.deps.hostname, *core.deps.random);
+    const auto* const refused = std::get_if<Verdict>(&answer);
+    if (refused != nullptr && refused->bogus_dns && !co_await resolver_validates(core)) {
+        answer = co_await plan_mx(*core.deps.resolver, domain, core.deps.hostname, *core.deps.random);
+    }
     DomainPlan plan = make_plan(domain, std::move(answer));
     if (!plan.refusal) {
         plan.demand.mx_secure = plan.mx.secure;

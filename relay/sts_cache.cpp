@@ -144,16 +144,18 @@ net::Task<StsFound> StsCache::take_over(std::string domain, std::string id, std:
 }
 
 // RFC 8461 3.3: once a day, long before they end, and at half of a short life.
-net::Task<void> StsCache::refresh() {
+net::Task<Milliseconds> StsCache::refresh() {
+    Milliseconds next = kStsLookMax;
     const Time now = deps_.clock->now();
     auto look = [now](const storage::Snapshot& snapshot) {
         return storage::TransportView(snapshot).sts_policies(now, kRefreshedMax);
     };
     const auto all = co_await storage::read(*deps_.store, *deps_.pool, *deps_.loop, std::move(look));
-    if (!all) co_return;
+    if (!all) co_return next;
     for (const storage::StsEntry& entry : *all) {
-        if (stopping_.is_set()) co_return;
+        if (stopping_.is_set()) co_return next;
         const auto due = std::min<Milliseconds>(kStsRefreshAfter, (entry.expires - entry.fetched) / 2);
+        next = std::min(next, now - entry.fetched < due ? due - (now - entry.fetched) : std::max(due, kStsLookMin));
         if (now - entry.fetched < due) continue;
         // The edition of now, where the DNS tells it; else the one that is kept.
         const auto texts = co_await deps_.resolver->txt("_mta-sts." + entry.domain);
@@ -169,6 +171,7 @@ net::Task<void> StsCache::refresh() {
     auto drop = [now](storage::Tx& tx) { return storage::TransportTx(tx).drop_sts_expired(now); };
     const auto dropped = co_await storage::commit(*deps_.store, *deps_.loop, std::move(no_bodies), std::move(drop));
     if (!dropped) log::error("relay", "old MTA-STS policies cannot be removed: {}", dropped.error().context);
+    co_return std::max(next, kStsLookMin);
 }
 
 }  // namespace posthouse::relay

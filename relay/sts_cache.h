@@ -26,6 +26,8 @@ namespace posthouse::relay {
 inline constexpr std::chrono::milliseconds kStsFetchMax{60'000};     ///< RFC 8461 3.3
 inline constexpr std::chrono::milliseconds kStsRetryAfter{300'000};  ///< RFC 8461 3.3
 inline constexpr std::chrono::hours kStsRefreshAfter{24};            ///< RFC 8461 3.3
+inline constexpr Milliseconds kStsLookMin{60'000};
+inline constexpr Milliseconds kStsLookMax{1'800'000};
 inline constexpr std::size_t kStsFailuresMax = 10'000;
 
 /// A policy that holds now.
@@ -50,8 +52,10 @@ class StsCache {
         : deps_(deps), open_(open), stopping_(stopping) {}
 
     net::Task<StsFound> find(std::string domain);
-    /// Fetches what was fetched more than kStsRefreshAfter ago, and drops what has ended.
-    net::Task<void> refresh();
+    /// Fetches what was fetched more than kStsRefreshAfter ago, or has lived half its life, and drops what has ended.
+    /// A policy that cannot be had now stays in force to its end. Gives the time until the next is due, within
+    /// kStsLookMin and kStsLookMax.
+    net::Task<Milliseconds> refresh();
 
  private:
     struct Failure {

@@ -24,8 +24,8 @@ void make_unusable(HostTls& out, TlsResult result, std::string sentence) {
 }
 
 // The names that TLSA records may stand at: the end of the CNAME chain, then the host itself   RFC 7672 2.2.2
-net::Task<std::vector<std::string>> tlsa_bases(dns::Resolver& resolver, std::string host,
-                                               dns::Answer<net::IpAddress> addresses) {
+net::Task<Result<std::vector<std::string>>> tlsa_bases(dns::Resolver& resolver, std::string host,
+                                                       dns::Answer<net::IpAddress> addresses) {
     std::vector<std::string> out;
     if (addresses.secure) {
         if (!addresses.canonical.empty()) out.push_back(addresses.canonical);
@@ -33,9 +33,18 @@ net::Task<std::vector<std::string>> tlsa_bases(dns::Resolver& resolver, std::str
     } else if (!addresses.canonical.empty()) {
         // The chain leaves the signed part of the DNS on the way: its first link may still lie inside.
         const auto alias = co_await resolver.cname(host);
-        if (alias && alias->secure && !alias->records.empty()) out.push_back(host);
+        if (!alias) co_return Error(alias.error());
+        if (alias->secure && !alias->records.empty()) out.push_back(host);
     }
     co_return out;
+}
+
+// RFC 7672 2.1.2: as good as an attack. The host is passed over, the next one may do.
+void make_unknown(HostTls& out, std::string_view name, std::string_view host, std::string_view why) {
+    out.reported = policy::ReportedPolicy::tlsa;
+    make_unusable(
+        out, TlsResult::dnssec_invalid,
+        fmt::format("The TLSA records {} of {} cannot be had now ({}), so nothing was sent to it", name, host, why));
 }
 
 // True where the question of DANE is settled: records, or a host that cannot be used.
@@ -43,15 +52,16 @@ net::Task<bool> look_for_tlsa(dns::Resolver& resolver, HostTls& out, std::string
                               std::uint16_t port, dns::Answer<net::IpAddress> addresses) {
     const auto bases = co_await tlsa_bases(resolver, host, std::move(addresses));
     out.dane_looked = true;
-    for (const std::string& base : bases) {
+    if (!bases) {
+        // An attacker who breaks the question of the alias would else take DANE away.
+        make_unknown(out, policy::tlsa_name(host, port), host, bases.error().context);
+        co_return true;
+    }
+    for (const std::string& base : *bases) {
         const std::string name = policy::tlsa_name(base, port);
         const auto answer = co_await resolver.tlsa(name);
         if (!answer) {
-            // RFC 7672 2.1.2: as good as an attack. The host is passed over, the next one may do.
-            out.reported = policy::ReportedPolicy::tlsa;
-            make_unusable(out, TlsResult::dnssec_invalid,
-                          fmt::format("The TLSA records {} of {} cannot be had now ({}), so nothing was sent to it",
-                                      name, host, answer.error().context));
+            make_unknown(out, name, host, answer.error().context);
             co_return true;
         }
         if (!answer->secure || answer->records.empty()) continue;
@@ -84,6 +94,7 @@ void apply_sts(HostTls& out, const StsInForce& sts, std::string_view domain, std
             out, TlsResult::validation_failure,
             fmt::format("The MTA-STS policy of {} does not name its mail server {}, so nothing was sent to it", domain,
                         host));
+        out.unusable->no_tls = true;
     }
 }
 

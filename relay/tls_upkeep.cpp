@@ -1,6 +1,7 @@
 #include "relay/tls_upkeep.h"
 
 #include "protocols/base/log.h"
+#include "relay/site.h"
 #include "relay/tls_reports.h"
 
 namespace posthouse::relay {
@@ -9,7 +10,6 @@ namespace {
 
 constexpr Milliseconds kTestWorkingEvery{3'600'000};
 constexpr Milliseconds kTestOtherwiseEvery{60'000};
-constexpr Milliseconds kRefreshEvery{1'800'000};
 constexpr Milliseconds kReportsEvery{600'000};
 
 void tell(const dns::DnssecState& now) {
@@ -33,7 +33,21 @@ void tell(const dns::DnssecState& now) {
 
 }  // namespace
 
+net::Task<bool> resolver_validates(Core& core) {
+    if (!core.watches_resolver) {
+        const dns::DnssecState now = co_await core.deps.resolver->test_dnssec();
+        co_return now.state == dns::Dnssec::working;
+    }
+    if (core.resolver_tested_at + kDoubtEvery <= core.now()) {
+        core.resolver_tested.reset();
+        core.resolver_doubted.set();
+    }
+    static_cast<void>(co_await core.resolver_tested.wait_for(kResolverTestMax));
+    co_return core.deps.resolver->dnssec().state == dns::Dnssec::working;
+}
+
 void TlsUpkeep::start() {
+    core_.watches_resolver = true;
     tasks_.spawn("relay.resolver", watch_resolver());
     tasks_.spawn("relay.tally", write_tally());
     tasks_.spawn("relay.policies", refresh_policies());
@@ -41,6 +55,7 @@ void TlsUpkeep::start() {
 }
 
 net::Task<void> TlsUpkeep::join() {
+    core_.resolver_doubted.set();  // wakes who watches the resolver
     co_await tasks_.join();
     co_await core_.tally.flush();  // what the last connections had to tell
 }
@@ -50,14 +65,17 @@ net::Task<void> TlsUpkeep::watch_resolver() {
                                                 "1 where DNSSEC answers are validated, so that DANE is in use");
     std::optional<dns::Dnssec> told;
     while (!core_.stopping.is_set()) {
+        core_.resolver_doubted.reset();
         const dns::DnssecState now = co_await core_.deps.resolver->test_dnssec();
+        core_.resolver_tested_at = core_.now();
         core_.resolver_tested.set();
         available.set(now.state == dns::Dnssec::working ? 1 : 0);
         if (told != now.state) tell(now);
         told = now.state;
         const bool settled = now.state == dns::Dnssec::working || now.state == dns::Dnssec::off;
         const Milliseconds pause = settled ? kTestWorkingEvery : kTestOtherwiseEvery;
-        static_cast<void>(co_await net::sleep_for(*core_.deps.loop, pause, &core_.stopping));
+        if (core_.stopping.is_set()) break;
+        static_cast<void>(co_await core_.resolver_doubted.wait_for(pause));
     }
     core_.resolver_tested.set();
 }
@@ -71,8 +89,8 @@ net::Task<void> TlsUpkeep::write_tally() {
 
 net::Task<void> TlsUpkeep::refresh_policies() {
     while (!core_.stopping.is_set()) {
-        co_await core_.sts.refresh();
-        static_cast<void>(co_await net::sleep_for(*core_.deps.loop, kRefreshEvery, &core_.stopping));
+        const Milliseconds pause = co_await core_.sts.refresh();
+        static_cast<void>(co_await net::sleep_for(*core_.deps.loop, pause, &core_.stopping));
     }
 }
 

@@ -24,4 +24,9 @@ class TlsUpkeep {
     net::TaskGroup tasks_;
 };
 
+/// An answer was bogus: is it the domain's fault, or has the resolver begun to lose signatures since its last test?
+/// That is tested at once, before mail is put off for it (at most every kDoubtEvery). True where it still validates.
+net::Task<bool> resolver_validates(Core& core);
+inline constexpr std::chrono::seconds kDoubtEvery{30};
+
 }  // namespace posthouse::relay

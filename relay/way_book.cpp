@@ -11,6 +11,7 @@
 #include "relay/core.h"
 #include "relay/family.h"
 #include "storage/await.h"
+#include "storage/incidents.h"
 
 namespace posthouse::relay {
 
@@ -89,8 +90,10 @@ Lesson learn_direct(const Target& target, const Verdict& verdict, bool first_con
     const Said said = verdict.from_remote ? read_said(verdict.reply) : Said();
     if (said.code == 0) {
         if (verdict.wrong_family) return lesson(Lesson::Kind::refused_here, verdict.reply);
-        // Connections alone: what the DNS or TLS says is about the other side.
-        return verdict.enhanced == "4.4.1" ? lesson(Lesson::Kind::down, verdict.reply) : Lesson();
+        // Connections alone: what the DNS or TLS says is about the other side. A firewall may also let us connect and
+        // then keep silent.
+        const bool is_silent = verdict.enhanced == "4.4.1" || verdict.no_greeting;
+        return is_silent ? lesson(Lesson::Kind::down, verdict.reply) : Lesson();
     }
     const bounce::Classification found = classify(target, verdict, said, first_contact);
     if (found.what != bounce::ReplyClass::ip_blocked) return {};
@@ -108,6 +111,7 @@ Milliseconds rest_of(const Lesson& lesson, std::uint32_t tries) {
     using std::chrono::minutes;
     switch (lesson.kind) {
         case Lesson::Kind::refused_here: return kRefusedRest;
+        case Lesson::Kind::silent_here: return growing(minutes(60), minutes(1440), tries);
         case Lesson::Kind::down: return growing(minutes(1), minutes(30), tries);
         case Lesson::Kind::too_fast: return lesson.wait.value_or(growing(minutes(1), minutes(15), tries));
         case Lesson::Kind::allowance: return growing(minutes(60), minutes(360), tries);
@@ -123,8 +127,32 @@ std::string source_text(const Target& target) { return target.source ? target.so
 
 // Under which site a lesson is kept.
 std::string place_of(const Lesson& lesson, const std::string& site, const std::string& sender) {
-    if (lesson.kind == Lesson::Kind::refused_here) return site;
-    return lesson.kind == Lesson::Kind::sender ? storage::sender_site(sender) : std::string();
+    switch (lesson.kind) {
+        case Lesson::Kind::refused_here: return site;
+        case Lesson::Kind::silent_here: return storage::silent_site(site);
+        case Lesson::Kind::sender: return storage::sender_site(sender);
+        case Lesson::Kind::too_fast:
+        case Lesson::Kind::allowance: return std::string(storage::kAccountSite);
+        default: return {};
+    }
+}
+
+// What a probe that was neither taken nor blocked says of the block.
+enum class ProbeEnd : std::uint8_t { says_nothing, is_over, comes_back };
+
+ProbeEnd end_of_probe(const Target& target, const Verdict& verdict) {
+    using bounce::Fault;
+    using bounce::ReplyClass;
+    if (!verdict.from_remote) return ProbeEnd::says_nothing;
+    const ReplyClass what = classify(target, verdict, read_said(verdict.reply), false).what;
+    if (what == ReplyClass::greylisted) return ProbeEnd::comes_back;
+    // "Not now" may be said to a bad address, too; what is about the recipient or the message was not.
+    const bool is_past = what == ReplyClass::mailbox_full || what == ReplyClass::sender_auth ||
+                         bounce::fault_of(what) == Fault::recipient || bounce::fault_of(what) == Fault::message;
+    if (is_past && (verdict.fate == Fate::failed || what == ReplyClass::mailbox_full)) return ProbeEnd::is_over;
+    const bool is_first = verdict.fate == Fate::deferred &&
+                          classify(target, verdict, read_said(verdict.reply), true).what == ReplyClass::greylisted;
+    return is_first ? ProbeEnd::comes_back : ProbeEnd::says_nothing;
 }
 
 struct Note {
@@ -133,7 +161,52 @@ struct Note {
     std::string sender;
     Lesson lesson;
     std::uint64_t delivered = 0;
+    bool probe_over = false;        // the block is: somebody was answered for what he is
+    bool probe_later = false;       // the probe told nothing: the next one is a day off
+    bool is_early_silence = false;  // written down, so that a restart does not begin to count anew
+    bool has_answered = false;      // silence that was written down is over
 };
+
+Result<> forget_silence(storage::RouteTx& routes, const std::string& way, const std::string& source) {
+    TRY(const auto known, routes.memory());
+    for (const storage::Memory& one : known) {
+        const bool is_it = one.way == way && one.source == source && one.site.starts_with(storage::kSilentSite);
+        if (is_it) TRY_VOID(routes.forget(way, source, one.site));
+    }
+    return {};
+}
+
+Result<> end_allowance(storage::Tx& tx, const std::string& way) {
+    storage::IncidentTx incidents(tx);
+    TRY(const auto open, incidents.open());
+    for (const storage::Incident& one : open) {
+        if (one.key.kind != storage::IncidentKind::allowance || one.key.way != way) continue;
+        TRY_VOID(incidents.clear(one.id, "the way takes mail again"));
+    }
+    return {};
+}
+
+Result<> note_allowance(storage::Tx& tx, const std::string& way, const std::string& reply) {
+    storage::IncidentKey key;
+    key.kind = storage::IncidentKind::allowance;
+    key.way = way;
+    storage::Refusal refusal;
+    refusal.reply = reply;
+    TRY_VOID(storage::IncidentTx(tx).note(key, refusal));
+    return {};
+}
+
+Result<> put_probe_off(storage::Tx& tx, const std::string& way, const std::string& source, const std::string& site) {
+    storage::RouteTx routes(tx);
+    TRY(auto known, routes.memory());
+    for (storage::Memory& one : known) {
+        const bool here = one.site == site || one.site == storage::silent_site(site);
+        if (one.way != way || one.source != source || !here || one.probe > tx.now()) continue;
+        one.probe = tx.now() + kRefusedRest;
+        TRY_VOID(routes.remember(one));
+    }
+    return {};
+}
 
 Result<> write_note(storage::Tx& tx, const Note& note) {
     storage::RouteTx routes(tx);
@@ -143,15 +216,27 @@ Result<> write_note(storage::Tx& tx, const Note& note) {
         if (note.target.way.limits.day_max != 0) {
             TRY_VOID(routes.add_use(way, storage::day_number(tx.now()), note.delivered));
         }
-        for (const std::string& place : {std::string(), note.site, storage::sender_site(note.sender)}) {
+        for (const std::string& place :
+             {std::string(), note.site, storage::sender_site(note.sender), std::string(storage::kAccountSite)}) {
             TRY_VOID(routes.forget(way, source, place));
         }
+        if (!note.target.is_mx()) TRY_VOID(end_allowance(tx, way));
     }
-    if (!note.lesson.is_trouble()) return {};
+    if (note.has_answered) {
+        TRY_VOID(forget_silence(routes, way, source));
+        TRY_VOID(routes.forget(way, source, ""));
+    }
+    if (note.probe_over) TRY_VOID(routes.forget(way, source, note.site));
+    if (note.probe_later && !note.probe_over && note.delivered == 0) {
+        TRY_VOID(put_probe_off(tx, way, source, note.site));
+    }
+    if (!note.lesson.is_trouble() && !note.is_early_silence) return {};
+    if (note.lesson.kind == Lesson::Kind::allowance) TRY_VOID(note_allowance(tx, way, note.lesson.reason));
     storage::Memory memory;
     memory.way = way;
     memory.source = source;
-    memory.site = place_of(note.lesson, note.site, note.sender);
+    memory.site =
+        note.is_early_silence ? storage::silent_site(note.site) : place_of(note.lesson, note.site, note.sender);
     memory.since = tx.now();
     TRY(const auto known, routes.memory());
     for (const storage::Memory& before : known) {
@@ -159,7 +244,7 @@ Result<> write_note(storage::Tx& tx, const Note& note) {
         memory.since = before.since;
         memory.tries = before.tries;
     }
-    memory.tries += 1;
+    if (note.lesson.is_trouble()) memory.tries += 1;
     memory.probe = tx.now() + rest_of(note.lesson, memory.tries);
     memory.reply = note.lesson.reason;
     return routes.remember(memory);
@@ -184,8 +269,14 @@ void WayBook::apply(storage::RoutePicture& picture, Time now) {
             if (memory.probe > now) keep_off_ipv6(memory);
             continue;
         }
+        if (memory.site == storage::kCheckSite) continue;  // says nothing against it
         suspects_.emplace(memory.way, memory.source);
+        if (!knows_silence_ && memory.site.starts_with(storage::kSilentSite)) {
+            silent_[memory.way + "/" + memory.source].emplace(memory.site.substr(storage::kSilentSite.size()),
+                                                              memory.since);
+        }
     }
+    knows_silence_ = true;
     for (const auto& [way, recipients] : under_way_) picture.used_today[way] += recipients;
     apply_claims(picture);
 }
@@ -215,7 +306,8 @@ void WayBook::suspect(const Target& target) { suspects_.emplace(target.way.name,
 
 void WayBook::claim(const Target& target, std::string_view site, Time until) {
     const std::string source = source_text(target);
-    for (const std::string& place : {std::string(site), std::string()}) {
+    for (const std::string& place :
+         {std::string(site), std::string(), storage::silent_site(site), std::string(storage::kAccountSite)}) {
         claims_[Key(target.way.name, source, place)] = until;
     }
     // Those that are over say nothing any more.
@@ -241,41 +333,125 @@ void WayBook::take_turn(const storage::Way& way, std::size_t recipients, Time no
     next = (before > now ? before : std::clamp(next, saved, now)) + all;
 }
 
-bool WayBook::silent(const Target& target, std::string_view site) {
-    auto& sites = silent_[target.way.name + "/" + source_text(target)];
-    sites.emplace(site);
-    return sites.size() >= kSilentSites;
+Lesson::Kind WayBook::silent(const Target& target, std::string_view site, Time now) {
+    const std::string key = target.way.name + "/" + source_text(target);
+    auto& sites = silent_[key];
+    sites.emplace(std::string(site), now);
+    if (sites.size() >= kSilentSites) return Lesson::Kind::down;
+    if (has_answered_.contains(key)) return Lesson::Kind::nothing;  // the way works; this site does not
+    const auto is_old = [&](const auto& one) { return one.second + kSilentFor <= now; };
+    return std::ranges::any_of(sites, is_old) ? Lesson::Kind::silent_here : Lesson::Kind::nothing;
 }
 
-void WayBook::answered(const Target& target) { silent_.erase(target.way.name + "/" + source_text(target)); }
+bool WayBook::has_answered(const Target& target) const {
+    return has_answered_.contains(target.way.name + "/" + source_text(target));
+}
+
+bool WayBook::answered(const Target& target) {
+    const std::string key = target.way.name + "/" + source_text(target);
+    has_answered_.insert(key);
+    return silent_.erase(key) > 0;
+}
+
+std::optional<Time> WayBook::last_good(std::string_view way) const {
+    const auto found = last_good_.find(way);
+    return found == last_good_.end() ? std::nullopt : std::optional(found->second);
+}
+
+void WayBook::keep_probing(storage::RecipientId recipient, const Target& target, Time until) {
+    if (probed_.size() >= kProbedMax) probed_.erase(probed_.begin());
+    Probed& kept = probed_[recipient];
+    kept.by = std::pair(target.way.name, source_text(target));
+    kept.until = until;
+}
+
+const std::pair<std::string, std::string>* WayBook::probing(storage::RecipientId recipient, Time now) const {
+    const auto found = probed_.find(recipient);
+    return found == probed_.end() || found->second.until <= now ? nullptr : &found->second.by;
+}
+
+namespace {
+
+// Whether the route has an answer to it. A way without a second is tried whatever is remembered of it, but for its
+// allowance, which only time mends.
+bool has_answer(const Target& target, const Lesson& learned, const Verdict& verdict) {
+    if (target.has_other || (target.has_end && learned.is_refusal())) return true;
+    const bool is_final = verdict.fate == Fate::failed && learned.kind == Lesson::Kind::too_fast;
+    return learned.kind == Lesson::Kind::allowance || is_final;
+}
+
+// By MX, where nobody answered: what that says of the way. Nothing where it is too early to tell.
+Lesson judge_silence(Core& core, Note& note, Lesson learned) {
+    if (!note.target.has_other) return {};
+    const Lesson::Kind said = core.ways.silent(note.target, note.site, core.now());
+    if (said != Lesson::Kind::nothing) {
+        learned.kind = said;
+        return learned;
+    }
+    note.is_early_silence = !core.ways.has_answered(note.target);
+    note.lesson.reason = learned.reason;
+    return {};
+}
+
+// A probe that was neither taken nor blocked. True where another way shall take the message.
+bool end_probe(Core& core, Note& note, const Tried& one) {
+    switch (end_of_probe(note.target, one.verdict)) {
+        case ProbeEnd::is_over: note.probe_over = true; return false;
+        case ProbeEnd::comes_back:
+            note.probe_later = true;
+            core.ways.keep_probing(one.recipient, note.target, core.now() + kRefusedRest);
+            return false;
+        case ProbeEnd::says_nothing: note.probe_later = true; break;
+    }
+    return note.target.has_other && one.verdict.fate == Fate::deferred;
+}
+
+void tell(const Note& note) {
+    const bool is_here =
+        note.lesson.kind == Lesson::Kind::refused_here || note.lesson.kind == Lesson::Kind::silent_here;
+    log::warn("relay", "way {} is passed over{}: {}", note.target.way.name,
+              is_here ? " at " + note.site : std::string(), note.lesson.reason);
+}
+
+}  // namespace
 
 net::Task<std::vector<bool>> keep_lessons(Core& core, Target target, std::string site, std::string sender,
-                                          std::vector<Verdict> verdicts) {
-    std::vector<bool> again(verdicts.size(), false);
+                                          std::vector<Tried> tried) {
+    std::vector<bool> again(tried.size(), false);
     if (core.stopping.is_set()) co_return again;  // what breaks now is our own doing
     Note note;
-    for (std::size_t i = 0; i < verdicts.size(); ++i) {
-        Lesson learned = learn(target, verdicts[i], false);
-        if (target.is_mx() && (verdicts[i].from_remote || learned.kind == Lesson::Kind::works))
-            core.ways.answered(target);
-        if (target.is_mx() && learned.kind == Lesson::Kind::down && !core.ways.silent(target, site)) continue;
-        if (learned.kind == Lesson::Kind::works) ++note.delivered;
-        // A way without a second is tried whatever is remembered of it: only what the route has an answer to is news.
-        const bool has_answer = target.has_other || (target.has_end && learned.is_refusal());
-        if (!learned.is_trouble() || !has_answer) continue;
-        again[i] = true;
-        if (!note.lesson.is_trouble()) note.lesson = std::move(learned);
-    }
-    const bool counts = note.delivered > 0 && (target.way.limits.day_max != 0 || core.ways.is_suspect(target));
-    if (!counts && !note.lesson.is_trouble()) co_return again;
-    if (note.lesson.is_trouble()) {
-        core.ways.suspect(target);
-        log::warn("relay", "way {} is passed over{}: {}", target.way.name,
-                  note.lesson.kind == Lesson::Kind::refused_here ? " at " + site : std::string(), note.lesson.reason);
-    }
     note.target = std::move(target);
     note.site = std::move(site);
     note.sender = std::move(sender);
+    const bool by_mx = note.target.is_mx();
+    for (std::size_t i = 0; i < tried.size(); ++i) {
+        const Verdict& verdict = tried[i].verdict;
+        Lesson learned = learn(note.target, verdict, false);
+        const bool is_silence = by_mx && learned.kind == Lesson::Kind::down;
+        if (by_mx && (verdict.from_remote || learned.kind == Lesson::Kind::works)) {
+            const bool was_silent = core.ways.answered(note.target);
+            note.has_answered = note.has_answered || was_silent || note.target.probe;
+        }
+        if (is_silence) learned = judge_silence(core, note, std::move(learned));
+        if (learned.kind == Lesson::Kind::works) ++note.delivered;
+        if (by_mx && note.target.probe && learned.kind == Lesson::Kind::nothing) {
+            again[i] = end_probe(core, note, tried[i]);
+        }
+        // That a service does not know a sender is told to who hands in the next message (server/judge).
+        const bool is_sender = learned.kind == Lesson::Kind::sender;
+        if (!learned.is_trouble() || (!is_sender && !has_answer(note.target, learned, verdict))) continue;
+        again[i] = has_answer(note.target, learned, verdict);
+        if (!note.lesson.is_trouble()) note.lesson = std::move(learned);
+    }
+    if (note.delivered > 0 && !by_mx) core.ways.took(note.target.way.name, core.now());
+    const bool suspect = core.ways.is_suspect(note.target);
+    const bool counts = note.delivered > 0 && (note.target.way.limits.day_max != 0 || suspect);
+    const bool writes = counts || note.has_answered || note.probe_over || note.probe_later || note.is_early_silence;
+    if (!writes && !note.lesson.is_trouble()) co_return again;
+    if (note.lesson.is_trouble()) {
+        core.ways.suspect(note.target);
+        tell(note);
+    }
     std::vector<storage::StagedBodyPtr> no_bodies;
     auto write = [note](storage::Tx& tx) { return write_note(tx, note); };
     const auto written =

@@ -53,8 +53,9 @@ struct SmallRelay {
 
     Result<relay::RelayDeps> open(storage::Store& store, const Config& config) {
         TRY(resolver, dns::make_unbound_resolver(loop, dns_options(config)));
-        TRY(verified, net::TlsClientContext::make(net::Verify::required, config.relay_ca_file));
-        TRY(opportunistic, net::TlsClientContext::make(net::Verify::opportunistic, config.relay_ca_file));
+        constexpr auto kBesides = net::Anchors::besides;
+        TRY(verified, net::TlsClientContext::make(net::Verify::required, config.relay_ca_file, kBesides));
+        TRY(opportunistic, net::TlsClientContext::make(net::Verify::opportunistic, config.relay_ca_file, kBesides));
         relay::RelayDeps deps = relay_deps(store, loop, pool, config, metrics);
         deps.dialer = dialer.get();
         deps.resolver = resolver.get();
@@ -80,18 +81,20 @@ net::Task<void> keep_probe(net::Loop& loop, relay::RelayDeps deps, relay::ProbeR
 
 }  // namespace
 
-Result<admin::WayTrial> try_way(storage::Store& store, const std::string& config_file, const storage::Way& way,
-                                const std::string& from, const std::string& to) {
+Result<admin::WayTrial> try_way(storage::Store& store, const std::string& config_file,
+                                const admin::WayTrialWish& wish) {
     TRY(const Config config, load_config(config_file));
     SmallRelay small;
     TRY(relay::RelayDeps deps, small.open(store, config));
     relay::ProbeRequest request;
-    request.way = way;
-    request.from = from;
-    request.to = to;
+    request.way = wish.way;
+    request.from = wish.from;
+    request.to = wish.to;
+    request.wait = wish.wait;
     relay::ProbeResult result;
     small.run("probe", keep_probe(small.loop, std::move(deps), std::move(request), result));
-    return admin::WayTrial{std::move(result.sentences), result.good, std::move(result.dialogue)};
+    return admin::WayTrial{std::move(result.sentences), result.good, std::move(result.dialogue),
+                           std::move(result.message_id)};
 }
 
 namespace {

@@ -21,8 +21,7 @@ relay::RelayDeps relay_deps(storage::Store& store, net::Loop& loop, net::ThreadP
                             Metrics& metrics);
 
 /// posthouse route test: one message over one way; blocks until it is over.
-Result<admin::WayTrial> try_way(storage::Store& store, const std::string& config_file, const storage::Way& way,
-                                const std::string& from, const std::string& to);
+Result<admin::WayTrial> try_way(storage::Store& store, const std::string& config_file, const admin::WayTrialWish& wish);
 /// posthouse tls explain; blocks likewise.
 Result<admin::TlsExplanation> explain_tls(storage::Store& store, const admin::Settings& settings,
                                           const std::string& domain);

@@ -15,7 +15,8 @@ namespace posthouse::storage {
 namespace {
 
 constexpr std::string_view kKinds[] = {"ip-blocked", "sender-auth", "credentials", "listing", "address",
-                                       "account",    "destination", "webhook",     "dmarc",   "warning"};
+                                       "account",    "destination", "webhook",     "dmarc",   "allowance",
+                                       "warning"};
 
 #define INCIDENT_COLUMNS                                                                                   \
     "id, kind, way, source, site, domain, since_ms, last_ms, refusals, reply, remote, state, cleared_ms, " \
@@ -128,6 +129,7 @@ std::string describe(const Incident& incident) {
         case IncidentKind::webhook: return fmt::format("the webhook {} takes nothing any more", key.domain);
         case IncidentKind::dmarc:
             return fmt::format("others report that mail of yours from {} does not pass DMARC", key.domain);
+        case IncidentKind::allowance: return fmt::format("the allowance of way {} is used up", key.way);
         case IncidentKind::warning:
             if (key.source == "ipv6") return fmt::format("{} finds fault with our IPv6 address", place(key.site));
             return fmt::format("{} finds fault with mail from {}", place(key.site),
@@ -181,6 +183,12 @@ std::string advice(const Incident& incident) {
                 "Look at posthouse report dmarc sources --domain {} and at posthouse domain check {}; it is over by "
                 "itself when reports say that it passes",
                 key.domain, key.domain);
+        case IncidentKind::allowance:
+            return fmt::format(
+                "Nothing is lost: the mail waits, or takes the next way of its route, and the way is tried again by "
+                "itself. Ask the service for more, or give the route another way; posthouse way forget {} tries it at "
+                "once",
+                key.way);
         case IncidentKind::warning:
             if (!key.domain.empty()) {
                 return fmt::format(

@@ -78,6 +78,9 @@ class Chooser {
     bool take_step(const Step& step) {
         std::vector<Candidate> open;
         std::uint64_t sum = 0;
+        shares_ = 0;
+        for (const Step::Share& share : step.shares) shares_ += share.weight;
+        shares_ = std::max<std::uint64_t>(shares_, 1);
         for (const Step::Share& share : step.shares) {
             auto candidate = judge(share);
             if (!candidate) continue;
@@ -127,8 +130,8 @@ class Chooser {
             return pass("{}: its allowance of {} recipients a day is used up", share.way, limits.day_max);
         }
         if (out.way.kind == WayKind::direct) return judge_direct(std::move(out));
-        for (const std::string& site : {std::string(), sender_site(input_.mail.sender)}) {
-            const bool matters = has_way_ || (out_.has_end && !site.empty());
+        for (const std::string& site : {std::string(kAccountSite), std::string(), sender_site(input_.mail.sender)}) {
+            const bool matters = has_way_ || site == kAccountSite || (out_.has_end && !site.empty());
             const Memory* const known = matters ? remembered(share.way, "", site) : nullptr;
             if (known == nullptr) continue;
             if (!is_due(*known)) return pass_remembered(*known);
@@ -209,7 +212,8 @@ class Chooser {
         if (open.empty()) return nullptr;
         const bool are_equal = std::ranges::all_of(
             open, [&](const Judged* one) { return one->percent == 0 && one->weight == open.front()->weight; });
-        if (are_equal) return open[input_.ticket % open.size()];
+        // One after the other. The ticket's remainder has chosen among the ways already: what is above it counts.
+        if (are_equal) return open[input_.ticket / shares_ % open.size()];
         double all = 0;
         double free = 0;  // of those that are not on probation
         for (const Judged* one : open) {
@@ -307,7 +311,7 @@ class Chooser {
     void wait_for(const Way& way, const Judged& one) {
         using Why = Judged::Why;
         if (one.why == Why::refused) later(one.memory->probe);
-        const bool is_outage = one.why == Why::refused && one.memory->site.empty();
+        const bool is_outage = one.why == Why::refused && !is_refusal(*one.memory);
         if (is_outage || one.why == Why::drained || one.why == Why::sparing || one.why == Why::warming) resting_ = true;
         if (one.why == Why::sparing) later(input_.now + std::chrono::minutes(30));
         if (one.why == Why::warming) wait_until(from_unix_ms((hour_number(input_.now) + 1) * kHourMs));
@@ -358,7 +362,10 @@ class Chooser {
     const Memory* refusal(std::string_view way, std::string_view source) const {
         const Memory* const everywhere = remembered(way, source, "");
         if (everywhere != nullptr || input_.site.empty()) return everywhere;
-        return remembered(way, source, input_.site);
+        const Memory* const here = remembered(way, source, input_.site);
+        if (here != nullptr) return here;
+        const Memory* const silent = remembered(way, source, silent_site(input_.site));
+        return silent != nullptr && silent->tries > 0 ? silent : nullptr;
     }
     const Memory* remembered(std::string_view way, std::string_view source, std::string_view site) const {
         const auto found = std::ranges::find_if(picture_.memory, [&](const Memory& memory) {
@@ -366,9 +373,16 @@ class Chooser {
         });
         return found == picture_.memory.end() ? nullptr : &*found;
     }
-    bool is_due(const Memory& memory) const { return input_.asked || input_.tried || memory.probe <= input_.now; }
-    // A refusal, not an outage: "hold" or "fail" is what the route says to it.
-    bool ends_for(const Memory* memory) const { return out_.has_end && memory != nullptr && !memory->site.empty(); }
+    bool is_due(const Memory& memory) const {
+        const bool is_again =
+            !input_.probing_way.empty() && memory.way == input_.probing_way && memory.source == input_.probing_source;
+        return input_.asked || input_.tried || is_again || memory.probe <= input_.now;
+    }
+    // A refusal, not an outage or an allowance: "hold" or "fail" is what the route says to it.
+    static bool is_refusal(const Memory& memory) {
+        return !memory.site.empty() && memory.site != kAccountSite && !memory.site.starts_with(kSilentSite);
+    }
+    bool ends_for(const Memory* memory) const { return out_.has_end && memory != nullptr && is_refusal(*memory); }
 
     void wait_until(Time at) {
         out_.is_temporary = true;
@@ -379,19 +393,15 @@ class Chooser {
     }
     void note(const Memory& memory) {
         const std::string from = memory.source.empty() ? "" : fmt::format(" from {}", memory.source);
-        const std::string where = memory.site.empty() ? "does not work"
-                                  : memory.site.starts_with("from:")
-                                      ? "refuses mail " + memory.site
-                                      : "is refused at " + std::string(ascii::trim(memory.site));
-        out_.passed_over.push_back(fmt::format("{}{} {} since {}, tried again at {}: {}", memory.way, from, where,
-                                               format_rfc3339(memory.since), format_rfc3339(memory.probe),
-                                               memory.reply));
+        out_.passed_over.push_back(fmt::format("{}{} {} since {}, tried again at {}: {}", memory.way, from,
+                                               describe(memory), format_rfc3339(memory.since),
+                                               format_rfc3339(memory.probe), memory.reply));
     }
     std::nullopt_t pass_remembered(const Memory& memory) {
         later(memory.probe);
-        if (memory.site.empty()) resting_ = true;
+        if (!is_refusal(memory)) resting_ = true;
         note(memory);
-        keep_incident(memory.way, memory.source, memory.site.empty());
+        keep_incident(memory.way, memory.source, !is_refusal(memory));
         return std::nullopt;
     }
     template <class... Args>
@@ -408,6 +418,7 @@ class Chooser {
     bool skips_hold_ = false;
     bool resting_ = false;  // a way before was passed over that will do again soon
     bool has_way_ = false;  ///< the route names several
+    std::uint64_t shares_ = 1;  ///< of the step, together
     Choice out_;
 };
 
@@ -416,6 +427,17 @@ class Chooser {
 std::int64_t day_number(Time now) { return std::chrono::floor<std::chrono::days>(now).time_since_epoch().count(); }
 
 std::string sender_site(std::string_view sender) { return "from:" + address_domain(sender); }
+
+std::string silent_site(std::string_view site) { return std::string(kSilentSite) + std::string(site); }
+
+std::string describe(const Memory& memory) {
+    const std::string_view site = ascii::trim(memory.site);
+    if (site.empty()) return "does not work";
+    if (site == kAccountSite) return "takes no more from us for now";
+    if (site.starts_with("from:")) return fmt::format("refuses mail {}", site);
+    if (site.starts_with(kSilentSite)) return fmt::format("gets no answer at {}", site.substr(kSilentSite.size()));
+    return fmt::format("is refused at {}", site);
+}
 
 Choice choose_way(const RoutePicture& picture, const ChoiceInput& input) { return Chooser(picture, input).run(); }
 

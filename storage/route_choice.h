@@ -4,7 +4,8 @@
 ///
 /// A way is passed over while it is remembered as refused at this site for our address's fault, as not working at all,
 /// when its allowance of the day is used up, or when the message is too big for it. Once a day (route_memory.probe) one
-/// message tries a refused way again. A route that names a single way knows no second choice: its memory is not asked.
+/// message tries a refused way again. A route that names a single way knows no second choice: its memory is not asked,
+/// but for an allowance that is used up (account_site): that is waited for, since asking again would only be refused.
 /// "hold" and "fail" behind other ways are for what is refused: by the way for good (too big for it, no such way), by
 /// the site for our address's fault, by the service for its sender. A way that is down for a while, too fast, or out of
 /// its allowance is waited for instead: an outage of an hour neither bounces mail nor calls for an administrator.
@@ -34,11 +35,13 @@ struct ChoiceInput {
     MailFacts mail;
     std::string_view site;  ///< of the recipient's domain; "" where it is not known
     Time now{};
-    std::uint64_t ticket = 0;  ///< spreads messages over weights and addresses
-    bool released = false;     ///< held by a route and let go since: what stands behind "hold" takes it
-    bool asked = false;        ///< somebody wants it tried now: ways that rest are probed
-    bool tried = false;        ///< held by an incident and let go since: it may try what the incident stops
-    std::string_view last_source;  ///< the local address of the attempt before; "": none, or the system chose
+    std::uint64_t ticket = 0;         ///< spreads messages over weights and addresses
+    bool released = false;            ///< held by a route and let go since: what stands behind "hold" takes it
+    bool asked = false;               ///< somebody wants it tried now: ways that rest are probed
+    bool tried = false;               ///< held by an incident and let go since: it may try what the incident stops
+    std::string_view probing_way;     ///< this very recipient was put off there as a probe: it goes there again
+    std::string_view probing_source;  ///< and from this address; "" where the system chose
+    std::string_view last_source;     ///< the local address of the attempt before; "": none, or the system chose
     ChoiceInput() = default;
 };
 
@@ -76,5 +79,15 @@ bool needs_site(const RoutePicture& picture, const ChoiceInput& input);
 std::int64_t day_number(Time now);
 /// The site under which a smarthost's refusal of a sender is remembered: "from:example.org".
 std::string sender_site(std::string_view sender);
+/// The site under which it is remembered that a smarthost's account may send no more for now.
+inline constexpr std::string_view kAccountSite = "account:";
+/// The site under which it is remembered since when `site` has been silent: "silent:mx.b.example ". With Memory::tries
+/// at 0 it is not judged yet, and does not count.
+std::string silent_site(std::string_view site);
+inline constexpr std::string_view kSilentSite = "silent:";
+/// The site under which it is written when a way was tried without mail (relay/way_check); choices do not look at it.
+inline constexpr std::string_view kCheckSite = "check:";
+/// In words, what is remembered: "is refused at mx.b.example", "does not work".
+std::string describe(const Memory& memory);
 
 }  // namespace posthouse::storage

@@ -246,8 +246,7 @@ Result<> RouteTx::write_way(const Way& way) {
                  .bind(way.name, to_string(way.kind), way.pool, way.url, way.preset, Blob(way.sealed_secret),
                        way.ca_file, way.headers, way.oauth.token_url, way.oauth.client_id, way.oauth.scope,
                        Blob(way.oauth.sealed_refresh), way.limits.connections_max, way.limits.minute_max,
-                       way.limits.day_max, way.limits.message_octets_max, way.limits.recipients_max,
-                       return_path)
+                       way.limits.day_max, way.limits.message_octets_max, way.limits.recipients_max, return_path)
                  .run());
     changed();
     return {};
@@ -356,6 +355,7 @@ Result<> RouteTx::remove_address(std::string_view address) {
 }
 
 Result<> RouteTx::remember(const Memory& memory) {
+    if (memory.site.starts_with("from:")) changed();  // who hands in mail of that domain is told at once
     return db_
         .query(
             "INSERT INTO route_memory (way, source, site, since_ms, probe_ms, tries, reply) VALUES (?1, ?2, ?3, ?4, "
@@ -365,9 +365,11 @@ Result<> RouteTx::remember(const Memory& memory) {
 }
 
 Result<> RouteTx::forget(std::string_view way, std::string_view source, std::string_view site) {
-    return db_.query("DELETE FROM route_memory WHERE way = ?1 AND source = ?2 AND site = ?3")
-        .bind(way, source, site)
-        .run();
+    TRY_VOID(db_.query("DELETE FROM route_memory WHERE way = ?1 AND source = ?2 AND site = ?3")
+                 .bind(way, source, site)
+                 .run());
+    if (site.starts_with("from:") && db_.changes() > 0) changed();
+    return {};
 }
 
 Result<> RouteTx::add_use(std::string_view way, std::int64_t day, std::uint64_t recipients) {

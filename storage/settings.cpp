@@ -77,6 +77,8 @@ constexpr SettingRow kRows[] = {
     {"undelete.days", Kind::number, "14", 0, 3650, "days that expunged mail and deleted mailboxes can be restored"},
     {"unsubscribe.url", Kind::text, "", 0, 0,
      "what unsubscribe addresses begin with, https://lists.example.org; empty: https:// and the name of this server"},
+    {"way.check_hours", Kind::number, "24", 0, 720,
+     "hours after which a way with a login that has carried nothing is tried without mail; 0: never"},
     {"webhook.allow_private", Kind::text, "", 0, 0,
      "networks of the own house that webhooks may reach, also without TLS: \"192.168.1.0/24 127.0.0.1\"; empty: none"},
     {"webhook.give_up_hours", Kind::number, "72", 1, 24 * 30,

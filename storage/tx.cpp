@@ -15,9 +15,10 @@ Result<MessageId> TxImpl::add_message(const StagedBodyPtr& body, const mime::Mes
     TRY(const PlacedBody* placed, placed_body(context_, body));
     // The same body again is the same message: its octets lie there once.
     if (state_.is_added(placed->message)) return placed->message;
-    TRY_VOID(insert_message(context_, *placed, facts, 0));
+    // For the one place that nearly always names it in the end: its row need not be written a second time.
+    TRY_VOID(insert_message(context_, *placed, facts, 1));
     state_.added.push_back(placed->message);
-    change_refs(context_, placed->message, 0);
+    change_refs(context_, placed->message, -1);
     return placed->message;
 }
 

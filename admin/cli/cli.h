@@ -49,11 +49,20 @@ struct Submission {
     std::string message;
 };
 
+/// How a way out is tried.
+struct WayTrialWish {
+    storage::Way way;
+    std::string from;
+    std::string to;               ///< "" sends nothing
+    std::chrono::seconds wait{};  ///< for its arrival, where `to` is at home here
+};
+
 /// What was found when a way out was tried.
 struct WayTrial {
     std::vector<std::string> sentences;
     bool good = false;
-    std::string dialogue;  ///< what was said with the other server, secrets masked
+    std::string dialogue;    ///< what was said with the other server, secrets masked
+    std::string message_id;  ///< of what was sent; "" where nothing was
 };
 
 /// What a destination asks of TLS, and why.
@@ -78,10 +87,8 @@ struct CliHooks {
     std::function<int(const std::string& config_file)> serve;
     /// Puts a message into local mailboxes and the queue; what became of it, one sentence.
     std::function<Result<std::string>(storage::Store&, const Settings&, const Submission&)> submit;
-    /// Connects and logs in by a way; with an address in `to` hands a short message from `from` over.
-    std::function<Result<WayTrial>(storage::Store&, const std::string& config_file, const storage::Way&,
-                                   const std::string& from, const std::string& to)>
-        try_way;
+    /// Connects and logs in by a way; with an address in `to` hands a short message from `from` over, and follows it.
+    std::function<Result<WayTrial>(storage::Store&, const std::string& config_file, const WayTrialWish&)> try_way;
     /// Asks the DNS, and for the MTA-STS policy, what mail to `domain` would have to meet.
     std::function<Result<TlsExplanation>(storage::Store&, const Settings&, const std::string& domain)> explain_tls;
 };

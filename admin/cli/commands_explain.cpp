@@ -1,14 +1,20 @@
 // posthouse route explain: which route a message would take now, which of its ways, from which address, and why.
+#include <arpa/inet.h>
 #include <fmt/format.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 
 #include "admin/cli/command.h"
 #include "admin/cli/dns_facts.h"
 #include "admin/cli/return_paths.h"
+#include "admin/cli/ways.h"
 #include "protocols/base/ascii.h"
 #include "protocols/smtp/path.h"
 #include "protocols/smtp/provider.h"
+#include "storage/relay_clients.h"
 #include "storage/route_choice.h"
 
 namespace posthouse::admin {
@@ -46,6 +52,50 @@ SiteFacts look_up(const Settings& settings, const std::string& domain) {
     return out;
 }
 
+// Where no pool names an address, the system's routes choose one: the one it would dial from now. Nothing is sent.
+std::string system_address(int family) {
+    const int socket = ::socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (socket < 0) return {};
+    const char* const far_away = family == AF_INET ? "198.41.0.4" : "2001:503:ba3e::2:30";  // a root server
+    std::string out;
+    char text[INET6_ADDRSTRLEN] = {};
+    if (family == AF_INET) {
+        sockaddr_in to{};
+        to.sin_family = AF_INET;
+        to.sin_port = htons(25);
+        sockaddr_in from{};
+        socklen_t size = sizeof from;
+        const bool found = ::inet_pton(family, far_away, &to.sin_addr) == 1 &&
+                           ::connect(socket, reinterpret_cast<const sockaddr*>(&to), sizeof to) == 0 &&
+                           ::getsockname(socket, reinterpret_cast<sockaddr*>(&from), &size) == 0;
+        if (found && ::inet_ntop(family, &from.sin_addr, text, sizeof text) != nullptr) out = text;
+    } else {
+        sockaddr_in6 to{};
+        to.sin6_family = AF_INET6;
+        to.sin6_port = htons(25);
+        sockaddr_in6 from{};
+        socklen_t size = sizeof from;
+        const bool found = ::inet_pton(family, far_away, &to.sin6_addr) == 1 &&
+                           ::connect(socket, reinterpret_cast<const sockaddr*>(&to), sizeof to) == 0 &&
+                           ::getsockname(socket, reinterpret_cast<sockaddr*>(&from), &size) == 0;
+        if (found && ::inet_ntop(family, &from.sin6_addr, text, sizeof text) != nullptr) out = text;
+    }
+    ::close(socket);
+    return out;
+}
+
+std::string system_addresses() {
+    std::string out = system_address(AF_INET);
+    const std::string six = system_address(AF_INET6);
+    if (!six.empty()) out += (out.empty() ? "" : " or ") + six;
+    return out;
+}
+
+std::string address_of(const Choice& choice) {
+    if (choice.kind != Choice::Kind::take || choice.way.kind != storage::WayKind::direct) return {};
+    return choice.source ? choice.source->address : system_addresses();
+}
+
 std::string describe(const Choice& choice, const std::string& domain) {
     switch (choice.kind) {
         case Choice::Kind::hold: return "it is held in the queue until it is released (posthouse queue release)";
@@ -62,7 +112,10 @@ std::string describe(const Choice& choice, const std::string& domain) {
     if (choice.way.kind == storage::WayKind::smarthost) {
         return fmt::format("it is handed to {} by way \"{}\"{}", choice.way.url, choice.way.name, probe);
     }
-    const std::string from = choice.source ? fmt::format(" from {}", choice.source->address) : "";
+    const std::string address = address_of(choice);
+    const std::string from = address.empty()  ? ""
+                             : !choice.source ? fmt::format(" from {} (the system chooses it)", address)
+                                              : fmt::format(" from {}", address);
     const std::string ehlo =
         choice.source && !choice.source->ehlo.empty() ? fmt::format(" ({})", choice.source->ehlo) : "";
     return fmt::format("it goes directly to the mail servers (MX) of {}{}{}{}", domain, from, ehlo, probe);
@@ -90,7 +143,7 @@ Record record_of(const Choice& choice, const SiteFacts& site, const std::string&
                       : choice.way.kind == storage::WayKind::smarthost ? choice.way.url
                                                                        : choice.way.name);
     record.add("way_name", taken ? choice.way.name : std::string());
-    record.add("address", choice.source ? choice.source->address : std::string()).add("probe", choice.probe);
+    record.add("address", address_of(choice)).add("probe", choice.probe);
     record.add("site", site.site).add("provider", site.provider);
     record.add("passed_over", choice.passed_over).add("sentence", sentence);
     return record;
@@ -139,6 +192,11 @@ Result<> route_explain(Invocation& call) {
     input.mail = storage::MailFacts(is_report ? std::string_view() : from, to);
     input.mail.client = client;
     TRY_VOID(read_facts(call, input.mail));
+    if (!client.empty()) {
+        TRY(const auto known,
+            store->read([&](const Snapshot& snapshot) { return storage::RelayClientView(snapshot).by_name(client); }));
+        if (!call.has("--class")) input.mail.mail_class = known.mail_class;
+    }
     TRY(const auto picture, store->read([&](const Snapshot& snapshot) {
         return storage::RouteView(snapshot).picture(storage::day_number(input.now));
     }));
@@ -194,11 +252,16 @@ Result<> route_test(Invocation& call) {
     }
     std::string from = call.get("--from");
     if (from.empty()) from = "postmaster@" + (domains.empty() ? settings.hostname : domains.front().name);
-    TRY(const WayTrial trial, call.hooks().try_way(*store, settings.file, way, from, to));
+    WayTrialWish wish{way, from, to, std::chrono::seconds(60)};
+    if (call.has("--wait")) {
+        TRY(const std::uint32_t seconds, read_count(call, "--wait", 3600));
+        wish.wait = std::chrono::seconds(seconds);
+    }
+    TRY(const WayTrial trial, call.hooks().try_way(*store, settings.file, wish));
     if (call.out().json()) {
         Record record;
         record.add("way", way.name).add("good", trial.good).add("findings", trial.sentences);
-        record.add("dialogue", trial.dialogue);
+        record.add("message_id", trial.message_id).add("dialogue", trial.dialogue);
         call.out().record(record);
     } else {
         for (const std::string& sentence : trial.sentences) call.out().say(sentence);
@@ -219,9 +282,10 @@ constexpr Argument kTest[] = {
     {Kind::positional, "NAME", "the name of a way, or of a route whose first way is meant"},
     {Kind::option, "--to", "send a short message to this address, past the queue"},
     {Kind::option, "--from", "its sender, where a report would come back to [postmaster of the first domain]"},
+    {Kind::option, "--wait", "seconds to wait for its arrival, where that address is at home here [60]"},
     {Kind::flag, "--dialogue", "show what was said with the other server"}};
 constexpr Command kRows[] = {
-    {"route", "test", "try a way out: connection, TLS, login, limits, one message",
+    {"route", "test", "try a way out: connection, TLS, login, limits, one message, and follow that",
      "posthouse route test backup --to me@example.net", kTest, route_test},
     {"route", "explain", "tell which way a message would take now, and why",
      "posthouse route explain alice@example.org bob@example.net --size 20M", kArguments, route_explain},

@@ -1,6 +1,7 @@
 // posthouse route ... and dkim ...: which mail takes which ways, and with which keys it is signed.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <optional>
 
@@ -8,6 +9,7 @@
 #include "admin/cli/keys.h"
 #include "admin/cli/ways.h"
 #include "protocols/base/ascii.h"
+#include "protocols/crypto/crypto.h"
 #include "protocols/smtp/path.h"
 #include "storage/route_match.h"
 
@@ -151,25 +153,41 @@ Result<> dkim_list(Invocation& call) {
     return {};
 }
 
+// A key that signs, and that can be opened: after a restore without the sealing key none can.
+Result<bool> signs_already(storage::Store& store, storage::DomainId domain) {
+    TRY(const auto keys, store.read([](const Snapshot& snapshot) { return snapshot.catalog().dkim_keys(); }));
+    return std::ranges::any_of(keys, [&](const storage::DkimKey& key) {
+        return key.domain == domain && key.active &&
+               crypto::unseal(store.sealing_key(), kDkimSealPurpose, key.sealed_pem).has_value();
+    });
+}
+
 // dkim add DOMAIN
 Result<> dkim_add(Invocation& call) {
     const std::string name = ascii::to_lower(call.get("DOMAIN"));
     TRY(storage::Store* const store, call.store());
     TRY(const storage::Domain domain,
         store->read([&](const Snapshot& snapshot) { return snapshot.catalog().domain(name); }));
-    TRY(const auto keys, make_dkim_keys(*store, domain.name, system_clock().now()));
+    // Signatures that nobody can check yet would only fail: where others sign, these wait until the DNS shows them.
+    TRY(const bool waits, signs_already(*store, domain.id));
+    TRY(const auto keys, waits ? make_next_dkim_keys(*store, domain.name, system_clock().now())
+                               : make_dkim_keys(*store, domain.name, system_clock().now()));
     TRY_VOID(store->write({}, [&](storage::Tx& tx) { return add_dkim_keys(tx, domain.id, keys); }));
     if (call.out().json()) {
         std::vector<Record> rows;
         for (const auto& key : keys)
-            rows.push_back(Record().add("selector", key.selector).add("record", key.dns_record));
+            rows.push_back(Record()
+                               .add("selector", key.selector)
+                               .add("state", storage::to_string(key.state))
+                               .add("record", key.dns_record));
         call.out().table(rows, "");
         return {};
     }
-    call.out().say(fmt::format(
-        "Two keys are added ({}, {}) and sign from now on, beside those that were there. Publish them at once:\n\n"
-        "  posthouse domain records {}",
-        keys[0].selector, keys[1].selector, name));
+    const std::string_view when = waits ? "take over some minutes after the DNS shows them; until then the keys of "
+                                          "today sign. Publish them"
+                                        : "sign from now on. Publish them at once";
+    call.out().say(fmt::format("Two keys are added ({}, {}) and {}:\n\n  posthouse domain records {}", keys[0].selector,
+                               keys[1].selector, when, name));
     return {};
 }
 

@@ -8,6 +8,7 @@
 #include "protocols/net/address.h"
 #include "protocols/smtp/path.h"
 #include "protocols/smtp/presets.h"
+#include "storage/route_choice.h"
 #include "storage/settings.h"
 #include "storage/way_tokens.h"
 
@@ -76,13 +77,27 @@ Record row_of(const Way& way) {
     return row;
 }
 
+// When a way with a login was last known to work, and what was found since. "" where it has none, or is new.
+std::string health_of(const std::vector<storage::Memory>& memory, const std::string& way) {
+    const auto found = std::ranges::find_if(
+        memory, [&](const storage::Memory& one) { return one.way == way && one.site == storage::kCheckSite; });
+    if (found == memory.end() || (found->since == Time{} && found->tries == 0)) return {};
+    std::string out = found->since == Time{} ? "never" : format_rfc3339(found->since);
+    if (found->tries > 0) out += fmt::format("; tried {} times since: {}", found->tries, found->reply);
+    return out;
+}
+
 // way list
 Result<> way_list(Invocation& call) {
     TRY(storage::Store* const store, call.store());
     TRY(const auto ways, store->read([](const Snapshot& snapshot) { return RouteView(snapshot).ways(); }));
+    TRY(const auto memory, store->read([](const Snapshot& snapshot) { return RouteView(snapshot).memory(); }));
     std::vector<Record> rows;
     for (const std::string_view name : {"direct", "hold", "fail"}) rows.push_back(row_of(*find_way(ways, name)));
     for (const Way& way : ways) rows.push_back(row_of(way));
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+        rows[i].add("last_good", i < 3 ? std::string() : health_of(memory, ways[i - 3].name));
+    }
     call.out().table(rows, "");
     return {};
 }
@@ -117,13 +132,12 @@ Result<> way_show(Invocation& call) {
     row.add("used_today", used == picture.used_today.end() ? std::uint64_t{0} : used->second);
     std::vector<std::string> known;
     for (const storage::Memory& memory : picture.memory) {
-        if (memory.way != name) continue;
-        known.push_back(fmt::format("{}{} since {}, {} times, tried again at {}: {}",
-                                    memory.site.empty() ? "does not work" : "refused at " + memory.site,
+        if (memory.way != name || memory.site == storage::kCheckSite) continue;
+        known.push_back(fmt::format("{}{} since {}, {} times, tried again at {}: {}", storage::describe(memory),
                                     memory.source.empty() ? "" : " from " + memory.source, format_rfc3339(memory.since),
                                     memory.tries, format_rfc3339(memory.probe), memory.reply));
     }
-    row.add("remembered", std::move(known));
+    row.add("remembered", std::move(known)).add("last_good", health_of(picture.memory, name));
     call.out().record(row);
     return {};
 }
@@ -171,7 +185,7 @@ Result<> way_forget(Invocation& call) {
         for (const storage::Memory& one : memory) {
             if (one.way != name) continue;
             TRY_VOID(routes.forget(one.way, one.source, one.site));
-            ++count;
+            if (one.site != storage::kCheckSite) ++count;
         }
         // What is held for it tries again, too.
         storage::IncidentTx incidents(tx);

@@ -29,6 +29,29 @@ Result<std::string> check_header(std::string_view text) {
     return fmt::format("{}: {}\n", name, ascii::trim(text.substr(colon + 1)));
 }
 
+// What is typed takes the place of what the preset sets: two fields of a kind would be read either way.
+Result<> read_headers(const Invocation& call, std::string& headers) {
+    std::string own;
+    std::vector<std::string> names;
+    for (const std::string& line : call.all("--header")) {
+        TRY(const std::string header, check_header(line));
+        names.push_back(header.substr(0, header.find(':')));
+        own += header;
+    }
+    std::string kept;
+    std::string_view rest = headers;
+    while (!rest.empty()) {
+        const std::size_t end = std::min(rest.find('\n') + 1, rest.size());
+        const std::string_view line = rest.substr(0, end == 0 ? rest.size() : end);
+        const std::string_view name = line.substr(0, line.find(':'));
+        const auto is_it = [&](const std::string& one) { return ascii::equals_ci(one, name); };
+        if (std::ranges::none_of(names, is_it)) kept += line;
+        rest.remove_prefix(line.size());
+    }
+    headers = kept + own;
+    return {};
+}
+
 Result<> read_limits(const Invocation& call, storage::WayLimits& limits) {
     TRY(const std::uint32_t connections, read_count(call, "--connections", kConnectionsMax));
     TRY(const std::uint32_t minute, read_count(call, "--rate", kCountMax));
@@ -140,10 +163,7 @@ Result<storage::Way> read_way(Invocation& call, const std::string& name, const s
     }
     take_preset(way);
     TRY_VOID(read_limits(call, way.limits));
-    for (const std::string& line : call.all("--header")) {
-        TRY(const std::string header, check_header(line));
-        way.headers += header;
-    }
+    TRY_VOID(read_headers(call, way.headers));
     if (call.has("--ca-file")) way.ca_file = std::filesystem::absolute(call.get("--ca-file")).string();
     TRY(storage::Store* const store, call.store());
     TRY_VOID(read_oauth(call, url, *store, way));

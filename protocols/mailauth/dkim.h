@@ -2,7 +2,8 @@
 /// protocols/mailauth/dkim: DKIM signatures, made and checked (RFC 6376, RFC 8301, RFC 8463).
 ///
 /// Signing covers the message as it will go out: CRLF only, transfer encoding final. relaxed/relaxed, no l=, the usual
-/// fields oversigned (one more h= entry than there are fields, RFC 6376 8.15).
+/// fields oversigned (one more h= entry than there are fields, RFC 6376 8.15), good for kSignatureLife: who collects
+/// signed messages to send them again gets little time for it.
 /// Threads: pure functions; verify asks a Resolver on its loop. Limits: kSignaturesChecked, keys below 1024 bit fail.
 #include <cstddef>
 #include <functional>
@@ -18,6 +19,8 @@
 namespace posthouse::mailauth {
 
 inline constexpr std::size_t kSignaturesChecked = 5;
+/// x= behind t=: longer than any queue on the way keeps a message (RFC 5321 4.5.4.1 speaks of 4 to 5 days).
+inline constexpr std::chrono::hours kSignatureLife{14 * 24};
 
 struct DkimSigner {
     std::string domain;    ///< d=
@@ -32,9 +35,17 @@ struct MessageSource {
     std::function<Result<std::string_view>()> next_piece;
 };
 
+/// What the message leaves with. RFC 6376 signs nothing of it; its successor does (mf=, rt=).
+struct SigningEnvelope {
+    std::string reverse_path;             ///< as MAIL says it; "" is the null sender
+    std::vector<std::string> recipients;  ///< of this transaction
+    SigningEnvelope() = default;
+};
+
 /// One "DKIM-Signature: ...\r\n" field per signer, to be put on top of the message in that order.
 /// The body is read once whatever the number of signers.
-Result<std::string> sign_dkim(const std::vector<DkimSigner>& signers, MessageSource message, Time now);
+Result<std::string> sign_dkim(const std::vector<DkimSigner>& signers, MessageSource message,
+                              const SigningEnvelope& envelope, Time now);
 
 enum class DkimStatus { none, pass, fail, neutral, policy, temperror, permerror };
 std::string_view to_string(DkimStatus status);

@@ -13,26 +13,27 @@ namespace posthouse::mailauth {
 
 namespace {
 
-// Signed once more than they are there, so that nobody can add one (RFC 6376 8.15). Sender and the List fields are
-// left open: a list may add them without breaking anything that a reader relies on.
+// Signed once more than they are there, so that nobody can add one (RFC 6376 8.15).
 constexpr std::array<std::string_view, 12> kOversigned = {
     "from",       "to",          "cc",         "reply-to",     "subject",      "date",
     "message-id", "in-reply-to", "references", "mime-version", "content-type", "content-transfer-encoding"};
-// Signed where they are there (RFC 6376 5.4.1; RFC 8058 4 wants the two of unsubscribing, RFC 8460 5.3 those of TLS
-// reports; without TLS-Required somebody could ask for less on the way).
-constexpr std::array<std::string_view, 13> kSignedIfPresent = {
-    "sender",         "list-id",   "list-help",  "list-unsubscribe", "list-unsubscribe-post",
-    "list-subscribe", "list-post", "list-owner", "list-archive",     "auto-submitted",
-    "tls-required", "tls-report-domain", "tls-report-submitter"};
+// Likewise, but only where they are there (RFC 6376 5.4.1; RFC 8058 4 wants the two of unsubscribing, RFC 8460 5.3
+// those of TLS reports; without TLS-Required somebody could ask for less on the way). Where there is none, a list may
+// add its own: what a reader relies on stays as it was.
+constexpr std::array<std::string_view, 13> kOversignedIfPresent = {
+    "sender",         "list-id",           "list-help",           "list-unsubscribe", "list-unsubscribe-post",
+    "list-subscribe", "list-post",         "list-owner",          "list-archive",     "auto-submitted",
+    "tls-required",   "tls-report-domain", "tls-report-submitter"};
 
 std::vector<std::string> names_to_sign(const mime::Fields& fields) {
     std::vector<std::string> names;
-    const auto add = [&](std::string_view name, std::size_t extra) {
-        const std::size_t count = mime::find_all(fields, name).size() + extra;
-        names.insert(names.end(), count, std::string(name));
+    const auto add = [&](std::string_view name) {
+        names.insert(names.end(), mime::find_all(fields, name).size() + 1, std::string(name));
     };
-    for (const std::string_view name : kOversigned) add(name, 1);
-    for (const std::string_view name : kSignedIfPresent) add(name, 0);
+    for (const std::string_view name : kOversigned) add(name);
+    for (const std::string_view name : kOversignedIfPresent) {
+        if (mime::find_first(fields, name)) add(name);
+    }
     return names;
 }
 
@@ -45,6 +46,7 @@ FoldedField unsigned_field(const DkimSigner& signer, const std::vector<std::stri
     field.word(fmt::format("d={};", signer.domain));
     field.word(fmt::format("s={};", signer.selector));
     field.word(fmt::format("t={};", to_unix_ms(now) / 1000));
+    field.word(fmt::format("x={};", to_unix_ms(now + kSignatureLife) / 1000));
     for (std::size_t i = 0; i < names.size(); ++i) {
         const bool last = i + 1 == names.size();
         const std::string word = fmt::format("{}{}{}", i == 0 ? "h=" : "", names[i], last ? ";" : ":");
@@ -70,7 +72,8 @@ Result<std::string> hash_body(MessageSource& message) {
     return crypto::base64_encode(std::string_view(reinterpret_cast<const char*>(digest.data()), digest.size()));
 }
 
-Result<std::string> sign_dkim(const std::vector<DkimSigner>& signers, MessageSource message, Time now) {
+Result<std::string> sign_dkim(const std::vector<DkimSigner>& signers, MessageSource message,
+                              [[maybe_unused]] const SigningEnvelope& envelope, Time now) {
     if (signers.empty()) return std::string();
     const mime::Fields fields = mime::parse_fields(message.header_block);
     if (fields.truncated) return Error(Errc::too_large, "the header has more fields than can be signed");

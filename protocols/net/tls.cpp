@@ -322,7 +322,7 @@ SslPtr TlsServerContext::Impl::make_connection(int descriptor) {
 TlsClientContext::TlsClientContext() : impl_(std::make_unique<Impl>()) {}
 TlsClientContext::~TlsClientContext() = default;
 
-Result<std::unique_ptr<TlsClientContext>> TlsClientContext::make(Verify verify, std::string ca_file) {
+Result<std::unique_ptr<TlsClientContext>> TlsClientContext::make(Verify verify, std::string ca_file, Anchors anchors) {
     ERR_clear_error();
     std::unique_ptr<TlsClientContext> out(new TlsClientContext());
     Impl& impl = *out->impl_;
@@ -334,8 +334,11 @@ Result<std::unique_ptr<TlsClientContext>> TlsClientContext::make(Verify verify, 
     TlsSessions::listen(impl.context.get());
     if (SSL_CTX_dane_enable(impl.context.get()) != 1) return refuse("no DANE");
     if (SSL_CTX_set_cipher_list(impl.context.get(), kClientCiphers) != 1) return refuse("no cipher is left");
-    const int loaded = ca_file.empty() ? SSL_CTX_set_default_verify_paths(impl.context.get())
-                                       : SSL_CTX_load_verify_locations(impl.context.get(), ca_file.c_str(), nullptr);
+    int loaded = 1;
+    if (ca_file.empty() || anchors == Anchors::besides) loaded = SSL_CTX_set_default_verify_paths(impl.context.get());
+    if (!ca_file.empty() && loaded == 1) {
+        loaded = SSL_CTX_load_verify_locations(impl.context.get(), ca_file.c_str(), nullptr);
+    }
     if (loaded != 1) return refuse(fmt::format("cannot read the trust anchors in {}", ca_file));
     // SSL_VERIFY_NONE still runs the checks and remembers what they found: client_facts() reads it.
     SSL_CTX_set_verify(impl.context.get(), verify == Verify::required ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, nullptr);

@@ -37,10 +37,14 @@ enum class Verify {
     opportunistic,  ///< the handshake goes on; TlsFacts::peer_verified tells (RFC 7435)
 };
 
+/// What a file of trust anchors is to the system's.
+enum class Anchors { instead, besides };
+
 class TlsClientContext {
  public:
     /// `ca_file`: PEM trust anchors, or empty for the system's.
-    static Result<std::unique_ptr<TlsClientContext>> make(Verify verify, std::string ca_file);
+    static Result<std::unique_ptr<TlsClientContext>> make(Verify verify, std::string ca_file,
+                                                          Anchors anchors = Anchors::instead);
     ~TlsClientContext();
     /// A handshake with this peer would offer a session of before. Where it fails, that may be why; the next is whole.
     bool has_session(const TlsPeer& expected) const;

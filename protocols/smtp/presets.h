@@ -56,6 +56,7 @@ struct Preset {
     std::string_view fixed_user{};        ///< "": the caller's own
     std::string_view user{};              ///< what to give as user and password
     bool login = true;                    ///< false: known by address or certificate, no AUTH
+    bool login_optional = false;          ///< it may also know us by our address: then no user is given
     std::string_view example{};
     std::uint32_t connections_max = 0;  ///< 0 throughout: not limited, or not published
     std::uint32_t minute_max = 0;

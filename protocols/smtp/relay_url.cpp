@@ -155,7 +155,7 @@ Result<RelayUrl> parse_preset(std::string_view text, std::string_view rest) {
     }
     if (!found->login && !url.user.empty()) return wrong(text, "this service takes no login");
     if (url.user.empty()) url.user = found->fixed_user;
-    if (url.user.empty() && found->login) {
+    if (url.user.empty() && found->login && !found->login_optional) {
         return wrong(text, fmt::format("this service needs your user name: {}", found->example));
     }
     return url;

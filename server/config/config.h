@@ -50,7 +50,7 @@ struct Config {
     std::uint64_t imap_cache_octets = 64ULL * 1024 * 1024;       ///< mailboxes that stay open for the next SELECT
     bool imap_clear_login = false;                               ///< from loopback: LOGIN without TLS is taken
     bool imap_announce_uidonly = false;                          ///< it stands there; of no effect any more
-    std::string relay_ca_file;                                   ///< trust anchors for relays; empty: the system's
+    std::string relay_ca_file;                                   ///< trust anchors besides the system's
     std::uint16_t relay_mx_port = 25;                            ///< another one only in tests
     std::uint16_t relay_sts_port = 443;                          ///< of MTA-STS policies; another one only in tests
     bool relay_allow_loopback_mx = false;                        ///< deliver to MX hosts on loopback: only in tests

@@ -28,7 +28,7 @@ namespace {
 
 namespace wire = ::posthouse::smtp;
 
-constexpr std::size_t kLetterRecipientsMax = 50;  // more is no letter
+using submission::kLetterRecipientsMax;
 
 storage::TlsWish to_storage(smtp::TlsWish wish) {
     switch (wish) {

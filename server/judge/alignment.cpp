@@ -15,9 +15,12 @@
 #include "protocols/mailauth/foresee.h"
 #include "protocols/mailauth/verify.h"
 #include "protocols/mime/idna.h"
+#include "protocols/smtp/provider.h"
 #include "server/judge/judge.h"
 #include "server/judge/way_facts.h"
 #include "storage/await.h"
+#include "storage/queue.h"
+#include "storage/relay_clients.h"
 #include "storage/route_choice.h"
 #include "storage/settings.h"
 
@@ -28,7 +31,27 @@ namespace {
 struct Picture {
     std::vector<storage::DkimKey> keys;
     storage::RoutePicture routes;
+    std::map<std::string, std::uint8_t, std::less<>> client_classes;  ///< by name
     bool refuse = true;
+};
+
+// As the queue will have it: by the client, by what it is, by what was wished.
+std::uint8_t class_of(const Picture& picture, const smtp::AlignmentQuestion& question) {
+    if (question.mail_class) return *question.mail_class;
+    std::uint8_t out = 0;
+    const auto client = picture.client_classes.find(question.client);
+    if (!question.client.empty() && client != picture.client_classes.end()) out = client->second;
+    if (question.for_many) out = static_cast<std::uint8_t>(storage::QueueClass::bulk);
+    constexpr auto kLeast = static_cast<std::uint8_t>(storage::QueueClass::transactional);
+    return question.by_program ? std::max(out, kLeast) : out;
+}
+
+// Who keeps the mail of some domains, while the DNS is asked: who waits may not wait for the end.
+struct Providers {
+    explicit Providers(net::Loop& loop) : done(loop) {}
+    std::vector<std::string> domains;
+    std::map<std::string, std::string, std::less<>> found;
+    net::Event done;
 };
 
 // The active keys of the domain or of the next one above it that has some, as the relay signs.
@@ -67,7 +90,9 @@ class StoreAlignment final : public smtp::AlignmentCheck {
           refused_(deps_.metrics->counter("submission_dmarc_refused_total",
                                           "Messages refused because DMARC would fail at the receiver")),
           weak_(deps_.metrics->counter("submission_dmarc_weak_total",
-                                       "Answers that SPF or DKIM of a domain is not in order")) {
+                                       "Answers that SPF or DKIM of a domain is not in order")),
+          unknown_(deps_.metrics->counter("submission_sender_unknown_total",
+                                          "Messages refused because the relay does not know their sender")) {
         // The store keeps its listeners for good: this one holds on to nothing of ours.
         deps_.store->subscribe([stale = stale_](const storage::CommitNotice& notice) {
             if (notice.catalog || notice.external) stale->store(true);
@@ -82,7 +107,15 @@ class StoreAlignment final : public smtp::AlignmentCheck {
         const std::size_t at = question.sender.rfind('@');
         const std::string envelope =
             at == std::string::npos ? "" : mime::domain_to_ascii(question.sender.substr(at + 1)).value_or("");
-        for (WayFacts& way : ways_of(picture->routes, question, deps_.clock->now())) {
+        MailTraits traits;
+        traits.mail_class = class_of(*picture, question);
+        if (!co_await find_providers(*picture, question, traits)) co_return Result<>();
+        const Time now = deps_.clock->now();
+        if (auto why = unknown_sender(picture->routes, question, traits, now)) {
+            unknown_.add();
+            co_return Error(Errc::refused, *std::move(why));
+        }
+        for (WayFacts& way : ways_of(picture->routes, question, traits, now)) {
             const bool own_path = !way.return_path.empty() && !envelope.empty();
             Names names(*author, own_path ? way.return_path : envelope, way.key);
             const bool later = way.later;
@@ -112,6 +145,8 @@ class StoreAlignment final : public smtp::AlignmentCheck {
             Picture picture;
             TRY(picture.keys, snapshot.catalog().dkim_keys());
             TRY(picture.routes, storage::RouteView(snapshot).picture(day));
+            TRY(const auto clients, storage::RelayClientView(snapshot).list());
+            for (const storage::RelayClient& one : clients) picture.client_classes[one.name] = one.mail_class;
             TRY(const std::string wish, storage::setting_text(snapshot.catalog(), "dmarc.submission"));
             picture.refuse = wish != "warn";
             return picture;
@@ -125,6 +160,30 @@ class StoreAlignment final : public smtp::AlignmentCheck {
         kept_.clear();  // what was judged with other keys and ways
         picture_ = std::make_shared<const Picture>(*std::move(read));
         co_return picture_;
+    }
+
+    // False where the DNS is too slow: which route it takes is not known then.
+    net::Task<bool> find_providers(const Picture& picture, const smtp::AlignmentQuestion& question,
+                                   MailTraits& traits) {
+        const auto asked = std::make_shared<Providers>(*deps_.loop);
+        asked->domains = domains_to_ask(picture.routes, question, traits.mail_class);
+        if (asked->domains.empty()) co_return true;
+        deps_.tasks->spawn("submission.providers", ask_providers(asked));
+        const auto answered = co_await asked->done.wait_for(kAlignmentWaitMax);
+        if (answered) traits.providers = asked->found;
+        co_return answered.has_value();
+    }
+
+    net::Task<void> ask_providers(std::shared_ptr<Providers> asked) {
+        for (const std::string& domain : asked->domains) {
+            auto mx = co_await deps_.resolver->mx(domain);
+            if (!mx) co_return;  // nobody waits much longer
+            std::ranges::sort(mx->records, {}, &dns::MxRecord::preference);
+            const std::string& host = mx->records.empty() ? domain : mx->records.front().host;
+            const ::posthouse::smtp::Provider* const keeper = ::posthouse::smtp::provider_of(host);
+            asked->found[domain] = keeper == nullptr ? std::string() : std::string(keeper->name);
+        }
+        asked->done.set();
     }
 
     static Result<> verdict(const Kept& kept) {
@@ -226,6 +285,7 @@ class StoreAlignment final : public smtp::AlignmentCheck {
     CheckDeps deps_;
     Metrics::Value& refused_;
     Metrics::Value& weak_;
+    Metrics::Value& unknown_;
     const std::shared_ptr<std::atomic<bool>> stale_ = std::make_shared<std::atomic<bool>>(true);
     std::int64_t day_ = -1;
     PicturePtr picture_;

@@ -9,6 +9,8 @@
 /// An answer is kept for kAlignmentKept; the DNS failing, or taking longer than kAlignmentWaitMax, and ways of which
 /// nothing is known are in the sender's favour: a slow DNS holds no letter up, its answer counts for the next one.
 /// Setting "dmarc.submission": refuse or warn.
+/// A sender whom every service of the route has said it does not know is refused with that service's words while what
+/// it said stands (storage/route_choice, sender_site).
 /// Threads: the loop's.   Limits: kAlignmentsMax kept answers, kWaysJudgedMax ways and kRecipientsRouted recipients of
 /// one message.
 #include <memory>
@@ -25,6 +27,7 @@ inline constexpr Milliseconds kAlignmentWaitMax{2'000};
 inline constexpr std::size_t kAlignmentsMax = 1000;
 inline constexpr std::size_t kWaysJudgedMax = 4;
 inline constexpr std::size_t kRecipientsRouted = 50;
+inline constexpr std::size_t kProvidersAsked = 8;  ///< domains of one message whose MX is asked for, for their route
 
 std::unique_ptr<smtp::AlignmentCheck> make_alignment_check(CheckDeps deps);
 

@@ -39,6 +39,26 @@ WayFacts facts_of(const storage::RoutePicture& picture, const storage::Way& way)
     return out;
 }
 
+storage::MailFacts facts_of(const smtp::AlignmentQuestion& question, const std::string& recipient,
+                            const MailTraits& traits) {
+    storage::MailFacts out(question.sender, recipient);
+    out.size_octets = question.octets.view.size();
+    out.client = question.client;
+    out.mail_class = traits.mail_class;
+    const auto provider = traits.providers.find(storage::address_domain(recipient));
+    if (provider != traits.providers.end()) out.provider = provider->second;
+    return out;
+}
+
+// Null where the way may take it, or is no service.
+const storage::Memory* refuses_sender(const storage::RoutePicture& picture, const std::string& way,
+                                      const std::string& site, Time now) {
+    const auto found = std::ranges::find_if(picture.memory, [&](const storage::Memory& memory) {
+        return memory.way == way && memory.site == site && memory.probe > now;
+    });
+    return found == picture.memory.end() ? nullptr : &*found;
+}
+
 void add_once(std::vector<WayFacts>& to, WayFacts one) {
     if (std::ranges::find(to, one.key, &WayFacts::key) == to.end()) to.push_back(std::move(one));
 }
@@ -63,16 +83,58 @@ std::vector<WayFacts> others_of(const storage::RoutePicture& picture, const stor
 
 }  // namespace
 
-std::vector<WayFacts> ways_of(const storage::RoutePicture& picture, const smtp::AlignmentQuestion& question, Time now) {
+std::vector<std::string> domains_to_ask(const storage::RoutePicture& picture, const smtp::AlignmentQuestion& question,
+                                        std::uint8_t mail_class) {
+    std::vector<std::string> out;
+    MailTraits traits;
+    traits.mail_class = mail_class;
+    std::size_t routed = 0;
+    for (const std::string& recipient : question.recipients) {
+        if (++routed > kRecipientsRouted || out.size() >= kProvidersAsked) break;
+        std::string domain = storage::address_domain(recipient);
+        const bool asks = storage::asks_for_provider(picture.routes, facts_of(question, recipient, traits));
+        if (asks && std::ranges::find(out, domain) == out.end()) out.push_back(std::move(domain));
+    }
+    return out;
+}
+
+std::optional<std::string> unknown_sender(const storage::RoutePicture& picture, const smtp::AlignmentQuestion& question,
+                                          const MailTraits& traits, Time now) {
+    const std::string site = storage::sender_site(question.sender);
+    std::size_t routed = 0;
+    for (const std::string& recipient : question.recipients) {
+        if (++routed > kRecipientsRouted) break;
+        const storage::Route* const route = storage::match_route(picture.routes, facts_of(question, recipient, traits));
+        if (route == nullptr) continue;
+        const storage::Memory* refused = nullptr;
+        bool any_other = false;
+        for (const storage::Step& step : route->steps) {
+            for (const storage::Step::Share& share : step.shares) {
+                const auto way = storage::find_way(picture.ways, share.way);
+                if (!way || way->kind == storage::WayKind::fail) continue;
+                const auto* const here = refuses_sender(picture, share.way, site, now);
+                if (here == nullptr) any_other = true;
+                if (refused == nullptr) refused = here;
+            }
+        }
+        if (refused == nullptr || any_other) continue;
+        return fmt::format(
+            "The relay \"{}\" does not take mail from {}: {}. Have the domain verified there, then "
+            "posthouse way forget {}",
+            refused->way, storage::address_domain(question.sender), refused->reply, refused->way);
+    }
+    return std::nullopt;
+}
+
+std::vector<WayFacts> ways_of(const storage::RoutePicture& picture, const smtp::AlignmentQuestion& question,
+                              const MailTraits& traits, Time now) {
     std::vector<WayFacts> out;
     std::vector<WayFacts> later;
     std::size_t routed = 0;
     for (const std::string& recipient : question.recipients) {
         if (out.size() >= kWaysJudgedMax || ++routed > kRecipientsRouted) break;
         storage::ChoiceInput input;
-        input.mail = storage::MailFacts(question.sender, recipient);
-        input.mail.size_octets = question.octets.view.size();
-        input.mail.client = question.client;
+        input.mail = facts_of(question, recipient, traits);
         input.now = now;
         const storage::Choice choice = storage::choose_way(picture, input);
         if (choice.kind != storage::Choice::Kind::take) continue;

@@ -3,7 +3,9 @@
 #include <algorithm>
 
 #include "protocols/base/ascii.h"
+#include "protocols/mime/header.h"
 #include "server/smtp/replies.h"
+#include "server/submission/rules.h"
 
 namespace posthouse::server::smtp {
 
@@ -32,9 +34,15 @@ net::Task<std::optional<wire::Reply>> check_author(Backend& backend, AlignmentCh
         if (recipient.kind == RecipientKind::remote) question.recipients.push_back(recipient.path.spec());
     }
     if (about.login->is_relay_client()) question.client = about.login->address;
+    question.mail_class = about.wishes.mail_class;
+    question.by_program = about.wishes.by_program;
     question.octets = *std::move(octets);
+    const std::string_view header = question.octets.view.substr(0, mime::find_header_end(question.octets.view));
+    question.for_many = question.recipients.size() > submission::kLetterRecipientsMax ||
+                        submission::is_for_many(mime::parse_fields(header));
     const auto aligned = co_await alignment->check(std::move(question));
     // The sentence is for our own user, who can do something about it.
+    if (!aligned && aligned.error().code == Errc::refused) co_return wire::Reply(550, "5.7.1", aligned.error().context);
     if (!aligned) co_return wire::Reply(550, "5.7.26", aligned.error().context);
     co_return std::nullopt;
 }

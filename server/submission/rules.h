@@ -28,6 +28,8 @@ struct Verdict {
 /// and Message-ID. `hostname` makes the right side of a new Message-ID.
 Verdict check_header(const mime::Fields& fields, std::string_view hostname, Time now, Random& random);
 
+/// More recipients than a letter has: mail to many.
+inline constexpr std::size_t kLetterRecipientsMax = 50;
 /// List-Id, List-Unsubscribe and the like (RFC 2369, RFC 2919), or Precedence: bulk, junk or list.
 bool is_for_many(const mime::Fields& fields);
 

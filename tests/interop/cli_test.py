@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """What the command line refuses, with which exit status, and whether it says so in one sentence."""
 import imaplib
+import json
 import pathlib
 import socket
 import subprocess
@@ -109,6 +110,39 @@ def check_explain(home):
     assert "stays here" in home.cli("route", "explain", "<>", "alice@home.example")
 
 
+    home.cli("client", "add", "shop", "--sender-domain", "home.example", "--from-address", "10.1.2.3", "--class", "bulk")
+    home.cli("route", "add", "many", "hold", "--class", "bulk")
+    words = ("alice@home.example", "bob@world.example", "--no-dns", "--client")
+    assert "is held in the queue" in home.cli("route", "explain", *words, "shop"), "the client's class counts"
+    assert "directly" in home.cli("route", "explain", *words, "shop", "--class", "interactive")
+    done = home.cli("route", "explain", *words, "nobody", check=False)
+    assert done.returncode == 1 and "there is no relay client nobody" in done.stderr, done
+    home.cli("route", "remove", "many")
+
+
+def check_ways(home):
+    """What is typed takes the place of what the preset sets, and a relay may know us by our address alone."""
+    key = {"POSTHOUSE_RELAY_PASSWORD": "token"}
+    home.cli("way", "add", "alerts", "preset:postmark:TOKEN", "--header", "x-pm-message-stream: alerts", "--header", "X-PM-Tag: a",
+             environment=key)
+    headers = json.loads(home.cli("way", "show", "alerts", "--json"))["headers"]
+    assert headers == "x-pm-message-stream: alerts\nX-PM-Tag: a", headers
+    home.cli("way", "add", "listed", "preset:google-relay")
+    shown = json.loads(home.cli("way", "show", "listed", "--json"))
+    assert shown["sends"] == "smtp://smtp-relay.gmail.com:587" and shown["login"] == "none", shown
+    assert [row["last_good"] for row in json.loads(home.cli("way", "list", "--json")) if row["name"] == "alerts"] == [""]
+    for name in ("alerts", "listed"):
+        home.cli("way", "remove", name)
+
+
+def check_keys(home):
+    """New keys of a domain that signs already wait until the DNS shows them."""
+    told = home.cli("dkim", "add", "home.example")
+    assert "take over some minutes after the DNS shows them" in told, told
+    states = [row["state"] for row in json.loads(home.cli("dkim", "list", "--json"))]
+    assert states.count("active") == 2 and states.count("pending") == 2, states
+
+
 def check_disabling(home):
     """A session that is logged in ends when its account is disabled, be it idle or in IDLE."""
     home.add_account("dora@home.example")
@@ -138,6 +172,8 @@ def main():
         check_rights(home)
         check_passwords(home)
         check_explain(home)
+        check_ways(home)
+        check_keys(home)
         check_disabling(home)
         check_doctor(home)
     print("cli: done")

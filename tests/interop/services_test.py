@@ -117,6 +117,36 @@ def check_about_the_account(world):
         assert not json.loads(world.home.cli("way", "show", name, "--json"))["remembered"]
 
 
+# What is said of the account for good: on a route of one way nothing may bounce for it.
+FOR_GOOD = [("gmail", ".", "550 5.4.5 Daily user sending limit exceeded"),
+            ("microsoft", "RCPT", "550 5.1.90 Your message can't be sent because you've reached your daily limit for recipients"),
+            ("google-relay", ".", "550 5.7.1 Daily SMTP relay limit exceeded for customer"),
+            ("smtp2go", "RCPT", "550 monthly allowance exceeded"),
+            ("brevo", "MAIL", "550 daily limit reached"),
+            ("resend", ".", "550 You have reached your daily quota")]
+
+
+def check_one_way(world):
+    """The way rests, the mail waits, an incident tells it; when the allowance is new, it leaves."""
+    for number, (preset, when, reply) in enumerate(FOR_GOOD):
+        service, name = world.services[preset], f"only{number}"
+        world.add_way(name, preset)
+        world.home.cli("route", "add", name, name, "--to", f"{name}.example")
+        service.next(when, reply)
+        events = world.send(name, name)
+        events.wait("attempted")
+        waits = json.loads(world.home.cli("trace", f"{name}@home.example", "--json"))[-1]
+        assert events.count("bounced") == 0 and not marked(service, name), (preset, reply)
+        assert waits["kind"] == "waits", (preset, waits)
+        open_now = world.home.cli("incident", "list")
+        assert f"the allowance of way {name} is used up" in open_now, open_now
+        world.home.cli("way", "forget", name)
+        world.home.cli("queue", "retry", waits["queue_id"])
+        events.wait("delivered")
+        assert events.count("bounced") == 0 and len(marked(service, name)) == 1, (preset, reply)
+        assert f"way {name} " not in world.home.cli("incident", "list")
+
+
 def check_about_the_message(world):
     """A refused recipient is refused: no other way is asked to carry it all the same."""
     before = len(world.spare.messages)
@@ -145,6 +175,11 @@ def check_test(world):
     for word in ("Connected to", "certificate is good", "login of house was accepted", "250 Ok 0102"):
         assert word in told, told
     assert b"posthouse route test" in world.services["ses"].messages[-1]
+    assert world.services["ses"].messages[-1].startswith(b"DKIM-Signature:")
+    name = told.partition("Look for Message-ID <")[2].partition(">")[0]
+    assert name and "route test by way ses: 250" in world.home.cli("trace", name), told
+    world.home.cli("route", "test", "resend", "--to", "bob@resend.example")
+    assert b"Resend-Idempotency-Key: probe." in world.services["resend"].messages[-1]
     world.services["brevo"].next("AUTH", "535 5.7.8 Authentication failed")
     done = world.home.cli("route", "test", "brevo", check=False)
     assert done.returncode == 1 and "SMTP key" in done.stdout and "did not pass" in done.stderr, (done.stdout, done.stderr)
@@ -156,7 +191,7 @@ def main():
     world = World(authority, dns_port)
     with watched(world.home), peers.knot(world.records, dns_port):
         world.home.start()
-        for check in (check_each_service, check_about_the_account, check_about_the_message, check_connections, check_test):
+        for check in (check_each_service, check_about_the_account, check_one_way, check_about_the_message, check_connections, check_test):
             check(world)
             print(f"{check.__name__[6:]}: good", flush=True)
     for service in (*world.services.values(), world.spare):

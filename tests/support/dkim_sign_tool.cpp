@@ -34,7 +34,8 @@ Result<std::string> sign(const std::string& domain, const std::string& message) 
         rest.remove_prefix(piece.size());
         return piece;
     };
-    TRY(const std::string fields, mailauth::sign_dkim(signers, source, system_clock().now()));
+    TRY(const std::string fields,
+        mailauth::sign_dkim(signers, source, mailauth::SigningEnvelope(), system_clock().now()));
     return fmt::format("r1._domainkey.{0} {1}\ne1._domainkey.{0} {2}\n\n{3}{4}", domain, mailauth::dkim_dns_record(rsa),
                        mailauth::dkim_dns_record(ed25519), fields, message);
 }

@@ -55,6 +55,8 @@ void FakeResolver::add_cname(std::string_view name, std::string_view target) {
 }
 
 void FakeResolver::set_failure(std::string_view name, std::optional<Errc> failure) { entry(name).failure = failure; }
+void FakeResolver::fail_while_validating(std::string_view name) { entry(name).fails_validation = true; }
+void FakeResolver::fail_cname(std::string_view name, Errc failure) { entry(name).cname_failure = failure; }
 void FakeResolver::set_secure(std::string_view name) { entry(name).secure = true; }
 
 void FakeResolver::clear() {
@@ -73,6 +75,9 @@ Result<dns::Answer<Record>> FakeResolver::answer(const std::string& name, std::v
     ++queries_;
     Entry& found = entries_[key];
     ++found.queries;
+    if (found.fails_validation && dnssec_.state == dns::Dnssec::working) {
+        return Error(Errc::dns_bogus, "the signatures are lost");
+    }
     if (found.failure) return Error(*found.failure, "the test wants this question to fail");
     dns::Answer<Record> answer;
     answer.records = found.*records;
@@ -100,8 +105,12 @@ net::Task<Result<dns::Answer<dns::TlsaRecord>>> FakeResolver::tlsa(std::string n
     co_return answer(name, &Entry::tlsa);
 }
 net::Task<Result<dns::Answer<std::string>>> FakeResolver::cname(std::string name) {
+    if (entry(name).cname_failure) co_return Error(*entry(name).cname_failure, "the test wants this question to fail");
     co_return answer(name, &Entry::cname);
 }
-net::Task<dns::DnssecState> FakeResolver::test_dnssec() { co_return dnssec_; }
+net::Task<dns::DnssecState> FakeResolver::test_dnssec() {
+    if (breaks_) dnssec_ = dns::DnssecState(dns::Dnssec::broken, "signatures are lost");
+    co_return dnssec_;
+}
 
 }  // namespace posthouse::test

@@ -25,6 +25,11 @@ class FakeResolver final : public dns::Resolver {
     /// The addresses of `target` are answered for `name` as well; secure where both are. `target` is written first.
     void add_cname(std::string_view name, std::string_view target);
     void set_dnssec(dns::DnssecState state) { dnssec_ = std::move(state); }
+    /// Signatures are lost from now on: every test says so, and questions of fail_while_validating() fail until then.
+    void break_at_next_test() { breaks_ = true; }
+    void fail_while_validating(std::string_view name);
+    /// The question for the CNAME record alone.
+    void fail_cname(std::string_view name, Errc failure);
     /// Every question about `name` fails so, until told otherwise by nullopt.
     void set_failure(std::string_view name, std::optional<Errc> failure);
     /// Answers about `name`, absence included, count as validated by DNSSEC.
@@ -53,6 +58,8 @@ class FakeResolver final : public dns::Resolver {
         std::vector<dns::TlsaRecord> tlsa;
         std::vector<std::string> cname;
         std::optional<Errc> failure;
+        std::optional<Errc> cname_failure;
+        bool fails_validation = false;
         std::size_t queries = 0;
         bool secure = false;
     };
@@ -63,6 +70,7 @@ class FakeResolver final : public dns::Resolver {
 
     std::map<std::string, Entry, std::less<>> entries_;
     std::size_t queries_ = 0;
+    bool breaks_ = false;
     dns::DnssecState dnssec_ = dns::DnssecState(dns::Dnssec::working, "");
 };
 

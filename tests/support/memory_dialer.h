@@ -23,6 +23,8 @@ class MemoryDialer final : public net::Dialer {
 
     /// Sessions at `at` are made by `handler`, which must live as long as they do.
     void serve(net::Endpoint at, Handler handler) { handlers_[at] = std::move(handler); }
+    /// Nobody listens there any more.
+    void forget(net::Endpoint at) { handlers_.erase(at); }
     /// Dialling `at` fails with `error`.
     void fail(net::Endpoint at, Error error) { errors_.insert_or_assign(at, std::move(error)); }
     const std::vector<net::Endpoint>& dialled() const { return dialled_; }

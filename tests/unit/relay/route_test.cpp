@@ -70,6 +70,76 @@ TEST_CASE("presets: each is whole, and its example is what can be typed") {
     }
 }
 
+// reference: what the services publish. A value that changes here was changed on purpose.
+TEST_CASE("presets: every value") {
+    struct Case {
+        std::string_view name;
+        std::string_view url;    // what the shortest form becomes
+        std::string_view typed;  // the shortest form
+        std::string ports;       // S: STARTTLS, I: implicit; the default first
+        std::uint32_t connections, minute, day;
+        std::uint64_t megabytes;
+        std::uint32_t recipients;
+        std::string headers;
+        std::string_view return_path;
+        std::string_view spf;
+    };
+    const Case cases[] = {
+        {"smtp2go", "smtp://u@mail.smtp2go.com:587", "preset:smtp2go:u", "S587 I465 S2525 S8025 S80 I8465 I443 S25", 0,
+         0, 0, 50, 100, "", "em{id}.{domain}", ""},
+        {"sendgrid", "smtp://apikey@smtp.sendgrid.net:587", "preset:sendgrid", "S587 I465 S2525 S25", 0, 0, 0, 30, 1000,
+         "", "em{id}.{domain}", ""},
+        {"mailgun", "smtp://u@smtp.mailgun.org:587", "preset:mailgun:u", "S587 I465 S2525 S25", 0, 0, 0, 25, 1000, "",
+         "", "mailgun.org"},
+        {"mailgun-eu", "smtp://u@smtp.eu.mailgun.org:587", "preset:mailgun-eu:u", "S587 I465 S2525 S25", 0, 0, 0, 25,
+         1000, "", "", "mailgun.org"},
+        {"postmark", "smtp://u@smtp.postmarkapp.com:587", "preset:postmark:u", "S587 S2525 S25", 10, 0, 0, 10, 50,
+         "X-PM-Message-Stream: outbound", "pm-bounces.{domain}", ""},
+        {"postmark-broadcast", "smtp://u@smtp-broadcasts.postmarkapp.com:587", "preset:postmark-broadcast:u",
+         "S587 S2525 S25", 10, 0, 0, 10, 50, "X-PM-Message-Stream: broadcast", "pm-bounces.{domain}", ""},
+        {"ses", "smtp://u@email-smtp.eu-west-1.amazonaws.com:587", "preset:ses:u?region=eu-west-1",
+         "S587 I465 S2587 I2465 S25", 0, 840, 0, 40, 50, "", "bounce.{domain}", ""},
+        {"brevo", "smtp://u@smtp-relay.brevo.com:587", "preset:brevo:u", "S587 I465 S2525", 0, 0, 0, 0, 0, "", "", ""},
+        {"google-relay", "smtp://smtp-relay.gmail.com:587", "preset:google-relay", "S587 I465 S25", 0, 0, 0, 25, 100,
+         "", "", "_spf.google.com"},
+        {"gmail", "smtp://u@smtp.gmail.com:587", "preset:gmail:u", "S587 I465 S25", 0, 0, 500, 25, 100, "", "", ""},
+        {"microsoft", "smtp://u@smtp.office365.com:587", "preset:microsoft:u", "S587 S25", 3, 30, 10'000, 35, 500, "",
+         "", "spf.protection.outlook.com"},
+        {"microsoft-connector", "smtp://a-b.mail.protection.outlook.com:25", "preset:microsoft-connector?tenant=a-b",
+         "S25", 0, 0, 0, 35, 500, "", "", "spf.protection.outlook.com"},
+        {"azure", "smtp://u@smtp.azurecomm.net:587", "preset:azure:u", "S587", 0, 0, 0, 30, 50, "", "",
+         "spf.protection.outlook.com"},
+        {"resend", "smtp://resend@smtp.resend.com:587", "preset:resend", "S587 I465 S2587 I2465 S25", 0, 0, 0, 40, 50,
+         "Resend-Idempotency-Key: {queue}", "send.{domain}", ""},
+    };
+    CHECK(std::size(cases) == smtp::presets().size());
+    for (const Case& c : cases) {
+        CAPTURE(c.name);
+        const smtp::Preset* const preset = smtp::find_preset(c.name);
+        REQUIRE(preset != nullptr);
+        const auto url = smtp::parse_relay_url(c.typed);
+        REQUIRE_MESSAGE(url, url.error().context);
+        CHECK(url->to_string() == c.url);
+        std::string ports;
+        for (const smtp::PresetPort& port : preset->ports) {
+            const bool implicit = port.security == smtp::RelayUrl::Security::implicit_tls;
+            ports += (ports.empty() ? "" : " ") + std::string(implicit ? "I" : "S") + std::to_string(port.port);
+        }
+        CHECK(ports == c.ports);
+        CHECK(preset->connections_max == c.connections);
+        CHECK(preset->minute_max == c.minute);
+        CHECK(preset->day_max == c.day);
+        CHECK(preset->message_octets_max == c.megabytes * 1'000'000);
+        CHECK(preset->recipients_max == c.recipients);
+        std::string headers;
+        for (const smtp::PresetHeader& one : preset->headers)
+            headers += std::string(one.name) + ": " + std::string(one.value);
+        CHECK(headers == c.headers);
+        CHECK(preset->return_path == c.return_path);
+        CHECK(smtp::spf_include_of(*preset) == c.spf);
+    }
+}
+
 TEST_CASE("presets: what a reply speaks of") {
     using smtp::ReplyScope;
     struct Case {

@@ -3,6 +3,7 @@
 #include "relay/way_book.h"
 
 #include "relay/header_edit.h"
+#include "storage/incidents.h"
 #include "storage/routes.h"
 #include "tests/support/relay_house.h"
 
@@ -38,6 +39,12 @@ struct RoutedHouse : Others, House {
             TRY(route.steps, storage::parse_steps(steps));
             return routes.add_route(route);
         }));
+    }
+    std::vector<std::string> open_incidents() {
+        const auto open = store->read([](const storage::Snapshot& s) { return storage::IncidentView(s).open(); });
+        std::vector<std::string> out;
+        for (const storage::Incident& one : open.value()) out.push_back(storage::describe(one));
+        return out;
     }
     std::vector<storage::Memory> memory() {
         return store->read([](const storage::Snapshot& s) { return storage::RouteView(s).memory(); }).value();
@@ -211,8 +218,97 @@ TEST_CASE("a hosted relay's reply about the account makes the whole way rest") {
     CHECK(house.remote.messages.size() == 1);
     CHECK(house.events(id, EventKind::delivered) == 1);
     REQUIRE(house.memory().size() == 1);
-    CHECK(house.memory()[0].site.empty());
+    CHECK(house.memory()[0].site == storage::kAccountSite);
     CHECK(house.memory()[0].reply.contains("daily quota of the account"));
+}
+
+TEST_CASE("a used-up allowance of the only way bounces nothing: the way rests, the mail waits, an incident tells it") {
+    struct Case {
+        std::string preset;
+        std::string reply;
+    };
+    for (const Case& c : {Case{"gmail", "550 5.4.5 Daily user sending limit exceeded"},
+                          Case{"microsoft", "550 5.1.90 Your message can't be sent because you've reached your limit"},
+                          Case{"google-relay", "550 5.7.1 Daily SMTP relay limit exceeded for customer"},
+                          Case{"smtp2go", "550 monthly allowance exceeded"}}) {
+        CAPTURE(c.reply);
+        RoutedHouse house("relay", c.preset);
+        house.smarthost.once("RCPT", c.reply);
+        const auto id = house.submit({"bob@b.example"});
+        house.settle();
+        const auto second = house.submit({"carol@b.example"});
+        house.settle();
+        CHECK(house.smarthost.count("RCPT") == 1);  // it is not asked in circles
+        CHECK(house.waiting() == 2);
+        for (const auto one : {id, second}) CHECK(house.events(one, EventKind::bounced) == 0);
+        CHECK(reports(house).empty());
+        CHECK(house.open_incidents() == std::vector<std::string>{"the allowance of way relay is used up"});
+        REQUIRE(house.memory().size() == 1);
+        CHECK(house.memory()[0].probe - house.clock.now() >= std::chrono::minutes(60));
+
+        house.settle_after(std::chrono::minutes(61));
+        for (int i = 0; i < 6; ++i) house.settle_after(std::chrono::minutes(11));
+        CHECK(house.smarthost.messages.size() == 2);
+        CHECK(house.waiting() == 0);
+        CHECK(house.memory().empty());
+        CHECK(house.open_incidents().empty());
+    }
+}
+
+TEST_CASE("a probe to a site that refused us is one a day, whatever comes of it") {
+    RoutedHouse house;
+    house.remote.always("RCPT", std::string(kBlocked));
+    house.submit({"bob@b.example"});
+    house.settle();
+    REQUIRE(house.memory().size() == 1);
+    house.clock.advance(std::chrono::hours(25));
+
+    SUBCASE("greylisted: it comes back the same way, the others go on by the relay") {
+        house.remote.always("RCPT", "451 4.7.1 Greylisted, please try again in 5 minutes");
+        const auto probe = house.submit({"carol@b.example"});
+        house.settle();
+        CHECK(house.remote.count("RCPT") == 2);
+        for (int i = 0; i < 3; ++i) {
+            house.submit({"dave@b.example"});
+            house.settle();
+        }
+        CHECK(house.remote.count("RCPT") == 2);
+        CHECK(house.smarthost.messages.size() == 4);
+        CHECK(house.events(probe, EventKind::delivered) == 0);
+        house.remote.always("RCPT", "250 2.1.5 welcome");
+        house.settle_after(std::chrono::minutes(12));
+        CHECK(house.events(probe, EventKind::delivered) == 1);
+        CHECK(house.remote.messages.size() == 1);
+        CHECK(house.memory().empty());
+    }
+    SUBCASE("an answer about the recipient: the block is over") {
+        house.remote.once("RCPT", "550 5.1.1 no such user");
+        house.remote.always("RCPT", "250 2.1.5 welcome");
+        const auto probe = house.submit({"carol@b.example"});
+        house.settle();
+        CHECK(house.events(probe, EventKind::bounced) == 1);
+        CHECK(house.memory().empty());
+        house.submit({"dave@b.example"});
+        house.settle();
+        CHECK(house.remote.messages.size() == 1);
+    }
+    SUBCASE("nothing that says anything: the message goes by the relay at once, the next probe is tomorrow's") {
+        house.remote.always("RCPT", "450 4.3.2 system not accepting messages");
+        house.submit({"carol@b.example"});
+        house.settle();
+        const std::size_t asked = house.remote.count("RCPT");
+        for (int i = 0; i < 6; ++i) {
+            house.clock.advance(std::chrono::minutes(11));
+            house.submit({"dave@b.example"});
+            house.settle();
+        }
+        CHECK(house.remote.count("RCPT") == asked);
+        CHECK(house.smarthost.messages.size() >= 7);
+        house.clock.advance(std::chrono::hours(25));
+        house.submit({"erin@b.example"});
+        house.settle();
+        CHECK(house.remote.count("RCPT") == asked + 1);
+    }
 }
 
 TEST_CASE("what a reply teaches") {
@@ -236,18 +332,71 @@ TEST_CASE("what a reply teaches") {
     CHECK(learn(direct, Verdict(Fate::deferred, "4.4.3", "no DNS"), false).kind == Lesson::Kind::nothing);
 }
 
-TEST_CASE("by MX, sites that do not answer make the way suspect only when there are several in a row") {
+TEST_CASE("by MX, silence: three sites at once, or every site for ten minutes without an answer since the start") {
+    using Kind = Lesson::Kind;
     WayBook book;
     Target direct;
     direct.domain = "b.example";
     direct.way.name = "direct";
-    CHECK_FALSE(book.silent(direct, "a "));
-    CHECK_FALSE(book.silent(direct, "a "));
-    CHECK_FALSE(book.silent(direct, "b "));
-    book.answered(direct);
-    CHECK_FALSE(book.silent(direct, "c "));
-    CHECK_FALSE(book.silent(direct, "d "));
-    CHECK(book.silent(direct, "e "));
+    const Time now = from_unix_ms(1'764'000'000'000);
+    const auto later = [&](int minutes) { return now + std::chrono::minutes(minutes); };
+    CHECK(book.silent(direct, "a ", now) == Kind::nothing);
+    CHECK(book.silent(direct, "a ", later(1)) == Kind::nothing);
+    CHECK(book.silent(direct, "b ", later(9)) == Kind::nothing);
+    CHECK(book.silent(direct, "b ", later(10)) == Kind::silent_here);
+    CHECK(book.answered(direct));
+    CHECK_FALSE(book.answered(direct));
+    CHECK(book.silent(direct, "c ", later(20)) == Kind::nothing);
+    CHECK(book.silent(direct, "c ", later(60)) == Kind::nothing);  // the way works: this site does not
+    CHECK(book.silent(direct, "d ", later(61)) == Kind::nothing);
+    CHECK(book.silent(direct, "e ", later(62)) == Kind::down);
+}
+
+TEST_CASE("port 25 is blocked and mail goes to one place only: after ten minutes the relay takes it") {
+    RoutedHouse house;
+    bool says_nothing = false;
+    SUBCASE("no connection") { house.dialer.forget(net::Endpoint(net::IpAddress::parse("192.0.2.1").value(), 25)); }
+    SUBCASE("a connection, and no word") {
+        says_nothing = true;
+        house.remote.always("(greeting)", std::string(kHangUp));
+    }
+    const auto id = house.submit({"bob@b.example"});
+    house.settle();
+    house.settle_after(std::chrono::minutes(4));
+    CHECK(house.smarthost.messages.empty());
+    CHECK(house.waiting() == 1);
+    house.restart();  // and it does not begin to count anew
+    house.settle_after(std::chrono::minutes(4));
+    CHECK(house.smarthost.messages.empty());
+    house.settle_after(std::chrono::minutes(8));
+    CHECK(house.events(id, EventKind::delivered) == 1);
+    CHECK(house.smarthost.messages.size() == 1);
+    house.restart();
+    house.submit({"carol@b.example"});  // remembered for this destination
+    house.settle();
+    CHECK(house.smarthost.messages.size() == 2);
+
+    if (!says_nothing) house.serve("192.0.2.1", house.remote);
+    house.remote.always("(greeting)", "220 back");
+    house.settle_after(std::chrono::hours(2));
+    house.submit({"dave@b.example"});
+    house.settle();
+    CHECK(house.remote.messages.size() == 1);
+    CHECK(house.memory().empty());
+}
+
+TEST_CASE("one silent site beside others that answer is down by itself: its mail waits for it") {
+    RoutedHouse house;
+    house.resolver.add_mx("c.example", 10, "mx.c.example");
+    house.resolver.add_a("mx.c.example", "192.0.2.2");
+    house.submit({"bob@b.example"});
+    house.settle();
+    house.submit({"bob@c.example"});
+    house.settle();
+    for (int i = 0; i < 5; ++i) house.settle_after(std::chrono::minutes(8));
+    CHECK(house.smarthost.messages.empty());
+    CHECK(house.waiting() == 1);
+    CHECK(house.memory().empty());
 }
 
 TEST_CASE("a way's rate: a burst of a second, then one after the other") {

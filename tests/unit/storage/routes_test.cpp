@@ -2,6 +2,8 @@
 #include <doctest/doctest.h>
 
 #include <atomic>
+#include <map>
+#include <set>
 
 #include "protocols/base/clock.h"
 #include "storage/relay_clients.h"
@@ -272,8 +274,9 @@ TEST_CASE("pools: an address that is refused at a site is left out there; weight
                          SourceAddress{"192.0.2.9", "q", ""}};
     picture.routes = {route("all", "news,relay")};
     ChoiceInput in = input();
-    in.ticket = 1;
-    CHECK(choose_way(picture, in).source->address == "192.0.2.2");
+    std::set<std::string> used;
+    for (in.ticket = 0; in.ticket < 20; ++in.ticket) used.insert(choose_way(picture, in).source->address);
+    CHECK(used.size() == 2);
     picture.memory = {refused("news", "mx.b.example ", kNow + std::chrono::hours(1), "192.0.2.2")};
     for (in.ticket = 0; in.ticket < 4; ++in.ticket) CHECK(choose_way(picture, in).source->address == "192.0.2.1");
     picture.memory.push_back(refused("news", "mx.b.example ", kNow + std::chrono::hours(1), "192.0.2.1"));
@@ -286,6 +289,30 @@ TEST_CASE("pools: an address that is refused at a site is left out there; weight
     int relayed = 0;
     for (in.ticket = 0; in.ticket < 400; ++in.ticket) relayed += choose_way(picture, in).way.name == "relay" ? 1 : 0;
     CHECK(relayed == 300);
+    // The draw of the way and that of the address must not hang on the same remainder of the ticket.
+    picture.routes = {route("all", "news*1+relay*1")};
+    std::map<std::string, int> count;
+    for (in.ticket = 0; in.ticket < 1000; ++in.ticket) {
+        const Choice choice = choose_way(picture, in);
+        if (choice.source) ++count[choice.source->address];
+    }
+    CHECK(count["192.0.2.1"] > 200);
+    CHECK(count["192.0.2.2"] > 200);
+}
+
+TEST_CASE("an allowance that is used up is waited for, also where the route names one way") {
+    RoutePicture picture;
+    picture.ways = {smarthost("relay")};
+    picture.routes = {route("all", "relay")};
+    picture.memory = {refused("relay", std::string(kAccountSite), kNow + std::chrono::hours(1))};
+    const Choice waits = choose_way(picture, input());
+    CHECK(waits.kind == Choice::Kind::wait);
+    CHECK(waits.is_temporary);
+    CHECK(waits.until == kNow + std::chrono::hours(1));
+    picture.routes = {route("all", "relay,fail")};
+    CHECK(choose_way(picture, input()).kind == Choice::Kind::wait);
+    picture.memory[0].probe = kNow;
+    CHECK(choose_way(picture, input()).probe);
 }
 
 TEST_CASE("an open incident stops its way and holds; what is let go by hand, or for a try, meets it") {

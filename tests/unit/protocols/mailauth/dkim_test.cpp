@@ -73,7 +73,7 @@ std::string replaced(std::string text, std::string_view what, std::string_view w
 TEST_CASE("what is signed verifies, with both algorithms, and the body is read once") {
     House house;
     Body body{"Hello  world \r\n\r\nbye\r\n\r\n"};
-    const auto fields = sign_dkim(house.signers(), body.source(kHeader), kNow);
+    const auto fields = sign_dkim(house.signers(), body.source(kHeader), SigningEnvelope(), kNow);
     REQUIRE(fields.has_value());
     CHECK(body.ends == 1);
     for (std::size_t at = 0; at < fields->size();) {
@@ -120,13 +120,45 @@ TEST_CASE("what is signed verifies, with both algorithms, and the body is read o
     }
 }
 
+TEST_CASE("signatures end after a while, and Sender and List fields that are there cannot be added to") {
+    House house;
+    constexpr std::string_view kList =
+        "From: a@home.example\r\nSender: b@home.example\r\nList-Id: <l.home.example>\r\n"
+        "List-Unsubscribe: <https://home.example/off>\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n\r\n";
+    Body body{"x\r\n"};
+    const auto fields = sign_dkim(house.signers(), body.source(kList), SigningEnvelope(), kNow);
+    REQUIRE(fields.has_value());
+    const std::int64_t signed_at = to_unix_ms(kNow) / 1000;
+    CHECK(fields->contains("t=" + std::to_string(signed_at) + ";"));
+    CHECK(fields->contains("x=" + std::to_string(signed_at + 14 * 24 * 3600) + ";"));
+    const std::string message = *fields + std::string(kList) + "x\r\n";
+    for (const char* const added : {"Sender: eve@world.example\r\n", "List-Unsubscribe: <https://eve.example/>\r\n",
+                                    "List-Id: <e.eve.example>\r\n", "List-Unsubscribe-Post: x\r\n"}) {
+        CAPTURE(added);
+        for (const auto& result : house.verify(replaced(message, "From:", std::string(added) + "From:"))) {
+            CHECK(result.status == DkimStatus::fail);
+        }
+    }
+    // Where there is none, a list may add its own.
+    Body plain{"x\r\n"};
+    constexpr std::string_view kLetter = "From: a@home.example\r\nSubject: s\r\n\r\n";
+    const auto letter = sign_dkim(house.signers(), plain.source(kLetter), SigningEnvelope(), kNow);
+    const std::string listed = *letter + "List-Id: <l.list.example>\r\n" + std::string(kLetter) + "x\r\n";
+    for (const auto& result : house.verify(listed)) CHECK(result.status == DkimStatus::pass);
+    for (const auto& result : test::run_task(
+             house.loop, verify_dkim(house.resolver, listed, kNow + kSignatureLife + std::chrono::hours(1)))) {
+        CHECK(result.status != DkimStatus::pass);
+    }
+}
+
 TEST_CASE("RFC 8460 5.3: the fields of a TLS report are signed where they are there") {
     House house;
     constexpr std::string_view kReport =
         "From: postmaster@home.example\r\nTLS-Report-Domain: b.example\r\nTLS-Report-Submitter: home.example\r\n\r\n";
     for (const bool is_report : {true, false}) {
         Body body{"x\r\n"};
-        const auto fields = sign_dkim(house.signers(), body.source(is_report ? kReport : kHeader), kNow);
+        const auto fields =
+            sign_dkim(house.signers(), body.source(is_report ? kReport : kHeader), SigningEnvelope(), kNow);
         REQUIRE(fields.has_value());
         CHECK(fields->contains("tls-report-domain") == is_report);
         CHECK(fields->contains("tls-report-submitter") == is_report);
@@ -136,14 +168,15 @@ TEST_CASE("RFC 8460 5.3: the fields of a TLS report are signed where they are th
 TEST_CASE("a message without body, without From, without signers") {
     House house;
     Body empty{""};
-    const auto fields = sign_dkim(house.signers(), empty.source(kHeader), kNow);
+    const auto fields = sign_dkim(house.signers(), empty.source(kHeader), SigningEnvelope(), kNow);
     REQUIRE(fields.has_value());
     for (const DkimResult& result : house.verify(*fields + std::string(kHeader))) {
         CHECK(result.status == DkimStatus::pass);
     }
     Body body{"x"};
-    CHECK_FALSE(sign_dkim(house.signers(), body.source("To: b@home.example\r\n\r\n"), kNow).has_value());
-    CHECK(sign_dkim({}, body.source(kHeader), kNow)->empty());
+    CHECK_FALSE(
+        sign_dkim(house.signers(), body.source("To: b@home.example\r\n\r\n"), SigningEnvelope(), kNow).has_value());
+    CHECK(sign_dkim({}, body.source(kHeader), SigningEnvelope(), kNow)->empty());
     CHECK(house.verify("From: a@b.example\r\n\r\nx").empty());
 }
 
@@ -152,7 +185,7 @@ TEST_CASE("an error of the body's source is passed on") {
     MessageSource source;
     source.header_block = kHeader;
     source.next_piece = []() -> Result<std::string_view> { return Error(Errc::io, "gone"); };
-    const auto fields = sign_dkim(house.signers(), source, kNow);
+    const auto fields = sign_dkim(house.signers(), source, SigningEnvelope(), kNow);
     REQUIRE_FALSE(fields.has_value());
     CHECK(fields.error().code == Errc::io);
 }
@@ -160,7 +193,7 @@ TEST_CASE("an error of the body's source is passed on") {
 TEST_CASE("outcomes of the key lookup") {
     House house;
     Body body{"x\r\n"};
-    const auto fields = sign_dkim(house.signers(), body.source(kHeader), kNow);
+    const auto fields = sign_dkim(house.signers(), body.source(kHeader), SigningEnvelope(), kNow);
     REQUIRE(fields.has_value());
     const std::string message = *fields + std::string(kHeader) + "x\r\n";
     house.resolver.set_failure("r1._domainkey.home.example", Errc::dns_temporary);

@@ -38,7 +38,7 @@ struct World {
         source.next_piece = [rest = whole.substr(end)]() mutable -> Result<std::string_view> {
             return std::exchange(rest, std::string_view());
         };
-        return *sign_dkim({signer}, std::move(source), kNow) + kMessage;
+        return *sign_dkim({signer}, std::move(source), SigningEnvelope(), kNow) + kMessage;
     }
     Judgement judge(const std::string& message, const char* client, std::string mail_from = "bob@b.example") {
         JudgeQuestion question;

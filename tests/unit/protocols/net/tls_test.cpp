@@ -11,8 +11,8 @@
 #include <fstream>
 #include <thread>
 
-#include "tests/unit/protocols/net/pair.h"
 #include "protocols/crypto/crypto.h"
+#include "tests/unit/protocols/net/pair.h"
 
 using namespace posthouse;
 using namespace posthouse::net;
@@ -463,6 +463,27 @@ TEST_CASE("contexts say which file is wrong") {
     CHECK(load(certificate.certificate_file(), other.key_file()).find(other.key_file()) != std::string::npos);
     CHECK_FALSE(TlsClientContext::make(Verify::required, "/nonexistent/ca.pem"));
     CHECK(TlsClientContext::make(Verify::required, ""));
+}
+
+TEST_CASE("trust anchors of a file: instead of the system's, or besides them") {
+    const Certificate world;
+    const Certificate house;
+    REQUIRE(::setenv("SSL_CERT_FILE", world.certificate_file().c_str(), 1) == 0);
+    const auto goes = [](const Certificate& server, TlsClientContext& client) {
+        Loop loop;
+        TcpPair pair(loop);
+        auto context = server.server("smtp");
+        const Handshake done(pair, *context, client, "mail.test");
+        return done.client.has_value();
+    };
+    auto instead = TlsClientContext::make(Verify::required, house.certificate_file()).value();
+    auto besides = TlsClientContext::make(Verify::required, house.certificate_file(), Anchors::besides).value();
+    ::unsetenv("SSL_CERT_FILE");
+    CHECK(goes(house, *instead));
+    CHECK_FALSE(goes(world, *instead));
+    CHECK(goes(house, *besides));
+    CHECK(goes(world, *besides));
+    CHECK_FALSE(goes(Certificate(), *besides));
 }
 
 TEST_CASE("listener: over the limit a TLS client is told so after the handshake, a bounded number at a time") {

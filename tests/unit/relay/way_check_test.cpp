@@ -1,0 +1,131 @@
+// Ways with a login are tried without mail, so that a password that has run out is known before it is needed.
+#include "relay/way_check.h"
+
+#include "protocols/crypto/crypto.h"
+#include "storage/incidents.h"
+#include "storage/route_choice.h"
+#include "tests/unit/relay/tls_house.h"
+
+namespace posthouse::relay {
+namespace {
+
+constexpr std::uint16_t kPort = 587;
+
+struct BackupHouse {
+    test::ScriptedRemote backup;  // outlives the connections of the house
+    TlsHouse house;
+
+    BackupHouse() {
+        house.with_tls(backup);
+        backup.keywords_tls = {"8BITMIME", "AUTH PLAIN"};
+        house.resolver.add_a("relay.example", "192.0.2.9");
+        house.dialer.serve(net::Endpoint(net::IpAddress::parse("192.0.2.9").value(), kPort),
+                           [this](std::unique_ptr<net::Stream> stream) { return backup.serve(std::move(stream)); });
+        REQUIRE(house.store->write({}, [&](storage::Tx& tx) -> Result<> {
+            storage::RouteTx routes(tx);
+            storage::Way way;
+            way.name = "backup";
+            way.kind = storage::WayKind::smarthost;
+            way.url = "smtp://house@relay.example:587";
+            way.sealed_secret = crypto::seal(house.store->sealing_key(), "route", "bridge");
+            TRY_VOID(routes.add_way(way));
+            storage::Way plain;  // without a login: never tried
+            plain.name = "plain";
+            plain.kind = storage::WayKind::smarthost;
+            plain.url = "smtp+plain://10.0.0.9:25";
+            TRY_VOID(routes.add_way(plain));
+            storage::Route route;
+            route.name = "all";
+            TRY(route.steps, storage::parse_steps("direct,backup"));
+            return routes.add_route(route);
+        }));
+    }
+    std::optional<storage::Memory> found() {
+        const auto all = house.store->read([](const storage::Snapshot& s) { return storage::RouteView(s).memory(); });
+        std::optional<storage::Memory> out;
+        for (const storage::Memory& one : all.value()) {
+            CHECK(one.way == "backup");
+            if (one.site == storage::kCheckSite) out = one;
+        }
+        return out;
+    }
+    std::vector<storage::Incident> incidents() {
+        return house.store->read([](const storage::Snapshot& s) { return storage::IncidentView(s).open(); }).value();
+    }
+    void days(int count) {
+        for (int i = 0; i < count * 27; ++i) house.settle_after(std::chrono::hours(1));
+    }
+};
+
+}  // namespace
+
+TEST_CASE("a backup that carries nothing is logged in to once a day; its dead password is an incident at once") {
+    BackupHouse b;
+    b.house.open();
+    b.house.settle();
+    CHECK(b.backup.connections == 0);  // it has had no day yet
+    b.days(1);
+    CHECK(b.backup.connections == 1);
+    CHECK(b.backup.count("AUTH") == 1);
+    CHECK(b.backup.count("MAIL") == 0);
+    CHECK(b.incidents().empty());
+    REQUIRE(b.found());
+    CHECK(b.house.clock.now() - b.found()->since < std::chrono::hours(4));
+    const Time good = b.found()->since;
+
+    b.backup.always("AUTH", "535 5.7.8 Authentication failed");
+    b.days(1);
+    const auto open = b.incidents();
+    REQUIRE(open.size() == 1);
+    CHECK(open[0].key.kind == storage::IncidentKind::credentials);
+    CHECK(open[0].key.way == "backup");
+    CHECK(open[0].reply.contains("535 5.7.8"));
+    CHECK(b.found()->since == good);  // when it last was good
+    CHECK(b.found()->tries >= 1);
+
+    b.backup.always("AUTH", "235 2.7.0 in");
+    b.days(1);
+    CHECK(b.incidents().empty());
+    CHECK(b.found()->tries == 0);
+    CHECK(b.found()->since > good);
+}
+
+TEST_CASE("what cannot be reached is told by way list, and is no incident; 0 hours is never") {
+    BackupHouse b;
+    b.backup.always("(greeting)", std::string(test::kHangUp));
+    b.house.open();
+    SUBCASE("tried") {
+        b.days(1);
+        CHECK(b.backup.connections >= 1);
+        CHECK(b.incidents().empty());
+        CHECK(b.found()->tries >= 1);
+        CHECK(b.found()->reply.contains("before the greeting"));
+    }
+    SUBCASE("never") {
+        REQUIRE(
+            b.house.store->write({}, [](storage::Tx& tx) { return tx.catalog().set_setting("way.check_hours", "0"); }));
+        b.days(2);
+        CHECK(b.backup.connections == 0);
+    }
+}
+
+TEST_CASE("a way that carries mail needs no trying") {
+    BackupHouse b;
+    REQUIRE(b.house.store->write({}, [](storage::Tx& tx) -> Result<> {
+        storage::RouteTx routes(tx);
+        storage::Route route;
+        route.name = "first";
+        route.priority = 1;
+        TRY(route.steps, storage::parse_steps("backup"));
+        return routes.add_route(route);
+    }));
+    b.house.open();
+    for (int i = 0; i < 60; ++i) {
+        if (i % 10 == 0) b.house.submit("bob@b.example");
+        b.house.settle_after(std::chrono::hours(1));
+    }
+    CHECK(b.backup.messages.size() == 6);
+    CHECK(b.backup.connections == 6);
+}
+
+}  // namespace posthouse::relay
