@@ -13,6 +13,7 @@
 #include "storage/account_guard.h"
 #include "storage/await.h"
 #include "storage/settings.h"
+#include "storage/takers.h"
 
 namespace posthouse::relay {
 
@@ -33,7 +34,7 @@ void Incidents::apply(std::vector<Incident> open) {
     constexpr IncidentKind kKinds[] = {IncidentKind::ip_blocked,  IncidentKind::sender_auth, IncidentKind::credentials,
                                        IncidentKind::listing,     IncidentKind::address,     IncidentKind::account,
                                        IncidentKind::destination, IncidentKind::webhook,     IncidentKind::dmarc,
-                                       IncidentKind::allowance,   IncidentKind::warning};
+                                       IncidentKind::allowance,   IncidentKind::directory,   IncidentKind::warning};
     for (const IncidentKind kind : kKinds) {
         const auto count = std::ranges::count(open_, kind, [](const Incident& one) { return one.key.kind; });
         metrics_
@@ -200,6 +201,7 @@ struct Found {
     std::vector<RecipientId> stranded;
     std::vector<RecipientId> overdue;
     std::vector<RecipientId> untold;
+    bool takers = false;  ///< a burst of unknown users may be over (storage/takers)
     Milliseconds hold_max{0};
 };
 
@@ -246,6 +248,7 @@ Result<Found> look(const storage::Snapshot& snapshot, Time now, Milliseconds del
     TRY(out.stranded, view.stranded(kStepMax));
     TRY(out.overdue, view.overdue(now - out.hold_max, kStepMax));
     TRY(out.untold, view.untold(now - delay_notice_after, kStepMax));
+    TRY(out.takers, storage::TakerView(snapshot).is_due(now));
     return out;
 }
 
@@ -261,6 +264,7 @@ Result<> let_try(storage::Tx& tx, const Found& found) {
     for (const IncidentId id : found.silent) TRY_VOID(incidents.clear(id, "it was not said again for 7 days"));
     TRY_VOID(incidents.release(found.stranded, "Released: its incident is over"));
     TRY_VOID(storage::AccountGuardTx(tx).forget_old());
+    if (found.takers) TRY_VOID(storage::TakerTx(tx).watch());
     return incidents.forget_old();
 }
 
@@ -405,7 +409,7 @@ net::Task<Watched> watch_incidents(Core& core) {
     out.drained = core.reputation.sees(found->book);
     out.asks = found->asks;
     out.is_due = !found->probes.empty() || !found->stranded.empty() || !found->gone.empty();
-    if (out.is_due || !found->silent.empty()) {
+    if (out.is_due || found->takers || !found->silent.empty()) {
         std::vector<storage::StagedBodyPtr> no_bodies;
         auto write = [found = *found](storage::Tx& tx) { return let_try(tx, found); };
         const auto done =

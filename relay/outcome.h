@@ -63,12 +63,14 @@ struct OutcomePlan {
         storage::RecipientId id{};
         storage::Outcome outcome;
         std::string address;
+        std::string orcpt;
         bool expired = false;
         bool delay_told_now = false;
         bool stays_in_lane = false;
         bool is_nobody = false;                              ///< the recipient does not exist
         std::optional<storage::SuppressionReason> evidence;  ///< against writing to the recipient again
         bool clears = false;                                 ///< it took the message: evidence against it is void
+        bool took = false;                                   ///< likewise, or a relay did for it
         std::optional<storage::IncidentKey> fault;
         std::vector<Warning> warnings;
         storage::IncidentId heals{};

@@ -118,6 +118,7 @@ class ReputationBook {
         std::uint64_t used = 0;
         std::uint64_t unwritten = 0;
     };
+    net::Task<void> recover(Core& core);
     Hour& hour_of(const Key& key, const storage::RoutePicture& picture, Time now);
     Tally& tally_of(const Key& key, Time now);
 
@@ -125,12 +126,14 @@ class ReputationBook {
     Metrics::Value& drained_;
     std::map<DayKey, Tally> tallies_;
     std::set<DayKey> bad_days_;  // not written yet
+    std::vector<storage::EvidenceDay> lost_;
     std::vector<Used> used_;
     std::map<Key, Hour> hours_;      // of addresses that are warmed up
     std::map<Key, Time> last_uses_;  // of addresses on probation
     std::set<Key> drained_keys_;
     std::set<Key> known_;  // that a gauge tells of
     bool is_urgent_ = true;
+    bool has_recovered_ = false;  ///< what a crash lost was made anew from the events
     Time judge_at_{};
 };
 

@@ -116,6 +116,7 @@ struct StepInput {
     std::vector<ReputationBook::Used> used;
     std::map<ReputationBook::DayKey, Tally> tallies;
     std::set<ReputationBook::DayKey> bad_days;
+    std::vector<storage::EvidenceDay> lost;  ///< by a crash, and made anew of events
     bool judges = false;
     Time now{};
 };
@@ -180,6 +181,7 @@ Result<> write_counts(storage::Tx& tx, const StepInput& in) {
     for (const auto& [key, tally] : in.tallies) {
         if (!key.second.second.empty()) TRY_VOID(store.add(tally.day));
     }
+    for (const storage::EvidenceDay& day : in.lost) TRY_VOID(store.add(day));
     TRY(WarmUps warm, WarmUps::read(store));
     std::vector<ReputationBook::Used> used = in.used;
     std::ranges::sort(used, {}, &ReputationBook::Used::hour);
@@ -246,6 +248,7 @@ Result<StepDone> write_step(storage::Tx& tx, const StepInput& in) {
     TRY_VOID(write_counts(tx, in));
     if (!in.judges) return out;
     storage::ReputationTx store(tx);
+    TRY_VOID(store.set_mark());
     TRY_VOID(store.drop_evidence_before(storage::day_of(in.now) - storage::kEvidenceDays + 1));
     TRY(out.drained, judge_all(tx, in));
     TRY(const storage::AddressBook after, store.book());
@@ -255,7 +258,30 @@ Result<StepDone> write_step(storage::Tx& tx, const StepInput& in) {
 
 }  // namespace
 
+net::Task<void> ReputationBook::recover(Core& core) {
+    auto read = [](const storage::Snapshot& snapshot) { return storage::ReputationView(snapshot).unmarked(); };
+    const auto lost = co_await storage::read(*core.deps.store, *core.deps.pool, *core.deps.loop, std::move(read));
+    if (!lost) {
+        log::error("relay", "what receivers said last cannot be read: {}", lost.error().context);
+        co_return;
+    }
+    has_recovered_ = true;
+    lost_ = lost->days;
+    const std::int64_t today = storage::day_of(core.now());
+    for (const storage::EvidenceDay& day : lost->days) {
+        const Key key(day.source, day.provider);
+        if (!day.blocked.is_empty() || !day.deferred.is_empty()) bad_days_.emplace(day.day, key);
+        // Of today it was said since the last judgement: a refusal on probation ends that.
+        if (day.day != today) continue;
+        tally_of(key, core.now()).day.merge(day);
+        Tally& everywhere = tally_of(Key(day.source, ""), core.now());
+        everywhere.day.tried.merge(day.tried);
+        everywhere.day.blocked.merge(day.blocked);
+    }
+}
+
 net::Task<void> ReputationBook::step(Core& core) {
+    if (!has_recovered_) co_await recover(core);
     StepInput in;
     in.now = core.now();
     in.judges = is_urgent_ || in.now >= judge_at_;
@@ -267,6 +293,7 @@ net::Task<void> ReputationBook::step(Core& core) {
     if (!in.judges && in.used.empty() && in.bad_days.empty()) co_return;
     if (in.judges) {
         in.tallies = std::exchange(tallies_, {});
+        in.lost = std::exchange(lost_, {});
         is_urgent_ = false;
         judge_at_ = in.now + kJudgeEvery;
     }

@@ -54,6 +54,8 @@ struct RelayOptions {
     Time give_up_from{};  ///< set by start()
     /// What is refused for a fault of ours is kept so long; the setting incident.hold_hours goes before.
     std::chrono::milliseconds hold_max{72 * 3'600'000LL};
+    /// The first wait where an outcome cannot be written; it doubles.
+    std::chrono::milliseconds write_again{1'000};
     /// After midnight UTC: then the TLS reports of the day before go out.
     std::chrono::milliseconds tls_reports_after{90 * 60'000};
     ClientTimeouts timeouts;

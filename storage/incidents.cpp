@@ -14,9 +14,9 @@
 namespace posthouse::storage {
 namespace {
 
-constexpr std::string_view kKinds[] = {"ip-blocked", "sender-auth", "credentials", "listing", "address",
-                                       "account",    "destination", "webhook",     "dmarc",   "allowance",
-                                       "warning"};
+constexpr std::string_view kKinds[] = {"ip-blocked",  "sender-auth", "credentials", "listing",
+                                       "address",     "account",     "destination", "webhook",
+                                       "dmarc",       "allowance",   "directory",   "warning"};
 
 #define INCIDENT_COLUMNS                                                                                   \
     "id, kind, way, source, site, domain, since_ms, last_ms, refusals, reply, remote, state, cleared_ms, " \
@@ -45,22 +45,10 @@ Incident incident_of(const Query& row) {
     return out;
 }
 
-Result<std::vector<Incident>> all_incidents(Query&& query) {
-    std::vector<Incident> out;
-    for (;;) {
-        TRY(const bool more, query.row());
-        if (!more) return out;
-        out.push_back(incident_of(query));
-    }
-}
+Result<std::vector<Incident>> all_incidents(Query&& query) { return all_rows(query, incident_of); }
 
 Result<std::vector<RecipientId>> all_ids(Query&& query) {
-    std::vector<RecipientId> out;
-    for (;;) {
-        TRY(const bool more, query.row());
-        if (!more) return out;
-        out.push_back(query.id<RecipientId>(0));
-    }
+    return all_rows(query, [](const Query& row) { return row.id<RecipientId>(0); });
 }
 
 std::int64_t limit_of(std::size_t count_max) {
@@ -98,6 +86,20 @@ std::string desk_of(const std::string& site) {
     return "";
 }
 
+std::string advice_on_warning(const IncidentKey& key) {
+    if (!key.domain.empty()) {
+        return fmt::format(
+            "Look at posthouse domain check {} and mend SPF, DKIM or DMARC; mail is tried again by itself", key.domain);
+    }
+    if (key.source == "ipv6") {
+        return "Have your provider set the reverse name of the IPv6 address; until then mail goes there over IPv4";
+    }
+    return fmt::format(
+        "Read the answer: it tells how to be taken off, or what to mend{}; posthouse doctor looks at the reverse DNS "
+        "and the lists. Send less to {} meanwhile; mail is tried again by itself",
+        desk_of(key.site), place(key.site));
+}
+
 }  // namespace
 
 std::string_view to_string(IncidentKind kind) { return kKinds[static_cast<std::size_t>(kind)]; }
@@ -130,6 +132,7 @@ std::string describe(const Incident& incident) {
         case IncidentKind::dmarc:
             return fmt::format("others report that mail of yours from {} does not pass DMARC", key.domain);
         case IncidentKind::allowance: return fmt::format("the allowance of way {} is used up", key.way);
+        case IncidentKind::directory: return fmt::format("{} does not know many who took mail before", place(key.site));
         case IncidentKind::warning:
             if (key.source == "ipv6") return fmt::format("{} finds fault with our IPv6 address", place(key.site));
             return fmt::format("{} finds fault with mail from {}", place(key.site),
@@ -189,20 +192,10 @@ std::string advice(const Incident& incident) {
                 "itself. Ask the service for more, or give the route another way; posthouse way forget {} tries it at "
                 "once",
                 key.way);
-        case IncidentKind::warning:
-            if (!key.domain.empty()) {
-                return fmt::format(
-                    "Look at posthouse domain check {} and mend SPF, DKIM or DMARC; mail is tried again by itself",
-                    key.domain);
-            }
-            if (key.source == "ipv6") {
-                return "Have your provider set the reverse name of the IPv6 address; until then mail goes there over "
-                       "IPv4";
-            }
-            return fmt::format(
-                "Read the answer: it tells how to be taken off, or what to mend{}; posthouse doctor looks at the "
-                "reverse DNS and the lists. Send less to {} meanwhile; mail is tried again by itself",
-                desk_of(key.site), place(key.site));
+        case IncidentKind::directory:
+            return "Its directory is probably out of order: nobody is suppressed for it. What it returned can be sent "
+                   "again when it knows its users again; this is over by itself six hours after the last of it";
+        case IncidentKind::warning: return advice_on_warning(key);
     }
     return "";
 }

@@ -44,13 +44,14 @@ enum class IncidentKind : std::uint8_t {
     webhook,      ///< whoever listens at a webhook (domain: its name) does not take what it is told
     dmarc,        ///< others report that our own mail in the name of a domain does not pass DMARC
     allowance,    ///< a relay takes no more of us for now: the account's hour, day or month is used up
+    directory,    ///< a site calls many unknown who took mail before: what it says of its users is not believed
     warning,      ///< a site finds fault with an address, or a domain, of ours, and puts mail off
 };
 std::string_view to_string(IncidentKind kind);  ///< "ip-blocked"
 /// False where it only tells of something: no mail is held under it.
 constexpr bool holds_mail(IncidentKind kind) {
     return kind != IncidentKind::destination && kind != IncidentKind::webhook && kind != IncidentKind::dmarc &&
-           kind != IncidentKind::allowance && kind != IncidentKind::warning;
+           kind != IncidentKind::allowance && kind != IncidentKind::directory && kind != IncidentKind::warning;
 }
 std::optional<IncidentKind> parse_incident_kind(std::string_view text);
 

@@ -207,4 +207,30 @@ TEST_CASE("on probation everywhere the first refusal, by whomever, ends it") {
     CHECK(house.taken() == house.sent());
 }
 
+TEST_CASE("what receivers said in the minutes before a crash is in the score after it, once") {
+    House house;
+    house.settle_after(minutes(1));  // the first judgement, of nothing
+    house.remote.always("RCPT TO:<gone", "550 5.1.1 No such user");
+    std::vector<std::string> to;
+    for (int i = 0; i < 12; ++i) to.push_back("gone" + std::to_string(i) + "@b.example");
+    for (int i = 0; i < 8; ++i) to.push_back("there" + std::to_string(i) + "@b.example");
+    house.submit(to);
+    house.settle();
+    const auto evidence = [&] {
+        return house.store->read([](const storage::Snapshot& s) { return storage::ReputationView(s).evidence(0); })
+            .value();
+    };
+    CHECK(evidence().empty());  // it is in memory yet
+    house.restart();
+    house.settle_after(minutes(1));
+    REQUIRE(evidence().size() == 1);
+    CHECK(evidence().front().provider == "other");
+    CHECK(evidence().front().tried.count() == 20);
+    CHECK(evidence().front().bounced.count() == 12);
+    CHECK(evidence().front().blocked.count() == 0);
+    house.restart();
+    house.settle_after(minutes(1));
+    CHECK(evidence().front().tried.count() == 20);
+}
+
 }  // namespace posthouse::relay
