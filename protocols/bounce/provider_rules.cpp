@@ -42,7 +42,7 @@ constexpr Mark kMarks[] = {{" gsmtp ", google},
 
 constexpr ReplyRule kRules[] = {
     // Google. Its codes 5.7.24 to 5.7.40 mean other things than the registry says.
-    {"google-user-rate", throttled, 4, "x.2.1", "user you are trying|receiving mail", {}, google, false, Pace::recipient},
+    {"google-user-rate", throttled, 4, "x.2.1", "user you are|receiving mail", {}, google, false, Pace::recipient},
     {"google-relay-rate", throttled, 4, "x.2.1", {}, {}, google},
     {"google-rate", throttled, 0, "x.7.28", {}, {}, google, false, Pace::group, true},
     {"google-ptr", ip_blocked, 0, "x.7.23 x.7.25", {}, {}, google},
