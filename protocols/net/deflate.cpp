@@ -17,6 +17,7 @@ namespace {
 constexpr int kInputWindowBits = -15;
 constexpr int kOutputWindowBits = -13;
 constexpr int kOutputMemoryLevel = 6;
+constexpr int kBehindLastBlock = 64 + 128;  // of data_type, where inflate() stopped at the end of a block (zlib.h)
 constexpr std::size_t kInputOctets = 8UL * 1024;
 constexpr std::size_t kOutputOctets = 16UL * 1024;
 
@@ -144,6 +145,7 @@ class Deflated final : public DeflatedStream {
         while (rc == Z_OK && in_.avail_out == room && (in_.avail_in > 0 || more_)) {
             rc = ::inflate(&in_, Z_BLOCK);
             more_ = false;
+            if (rc == Z_OK && (in_.data_type & kBehindLastBlock) == kBehindLastBlock) rc = Z_STREAM_END;
         }
         ended_ = ended_ || rc == Z_STREAM_END;
         at_ = raw_.size() - in_.avail_in;
