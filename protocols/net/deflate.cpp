@@ -48,7 +48,8 @@ class Deflated final : public DeflatedStream {
     Task<Result<std::size_t>> read_some(std::span<char> into) override {
         if (!deflating_) co_return co_await read_plain(into);
         for (;;) {
-            if (more_ || at_ < raw_.size()) {
+            // A block may hold nothing (a flush does): what lies behind it is there already.
+            while (more_ || at_ < raw_.size()) {
                 CO_TRY(const std::size_t got, inflate_into(into));
                 if (got > 0) co_return got;
             }
