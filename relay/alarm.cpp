@@ -1,17 +1,13 @@
 // Mails of what has begun and ended: the telling part of relay/incidents.h.
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "protocols/base/log.h"
 #include "protocols/mime/build.h"
 #include "protocols/mime/date.h"
-#include "protocols/mime/facts.h"
 #include "relay/core.h"
 #include "relay/incidents.h"
-#include "relay/outcome.h"
+#include "relay/postmaster.h"
 #include "storage/await.h"
-#include "storage/settings.h"
 
 namespace posthouse::relay {
 
@@ -20,14 +16,12 @@ namespace {
 using storage::Incident;
 
 constexpr std::size_t kMailsAtOnce = 20;
-constexpr Milliseconds kMailLifetime{5 * 24 * 3'600'000LL};
 
-/// Where alarms go, and what is to be told.
+/// What is to be told, and to whom.
 struct Telling {
     std::vector<Incident> incidents;
     std::vector<std::uint64_t> held;
-    std::string address;
-    SenderPlace place;
+    Postmaster to;
 };
 
 Result<Telling> read_telling(const storage::Snapshot& snapshot) {
@@ -39,18 +33,7 @@ Result<Telling> read_telling(const storage::Snapshot& snapshot) {
         TRY(const std::uint64_t held, view.held_count(one.id));
         out.held.push_back(held);
     }
-    const storage::CatalogView& catalog = snapshot.catalog();
-    TRY(out.address, storage::setting_text(catalog, "alarm.address"));
-    TRY(auto domains, catalog.domains());
-    std::ranges::sort(domains, {}, [](const auto& one) { return storage::raw(one.id); });
-    if (out.address.empty() && !domains.empty()) out.address = "postmaster@" + domains.front().name;
-    if (out.address.empty()) return out;
-    TRY(out.place, find_sender(catalog, out.address));
-    if (!out.place.accounts.empty() || !out.place.remote.empty()) return out;
-    // RFC 5321 4.5.1: postmaster always leads to somebody; where no alias says to whom, the oldest account it is.
-    TRY(auto accounts, catalog.accounts());
-    std::ranges::sort(accounts, {}, [](const auto& one) { return storage::raw(one.id); });
-    if (!accounts.empty()) out.place.accounts.push_back(accounts.front().id);
+    TRY(out.to, find_postmaster(snapshot));
     return out;
 }
 
@@ -82,57 +65,15 @@ std::string text_of(const Incident& one, std::uint64_t held, const std::string& 
                              hostname, storage::raw(one.id));
 }
 
-std::string mail_of(const Incident& one, std::uint64_t held, const std::string& to, const Core& core) {
-    const auto field = [](std::string_view name, std::string_view value) {
-        return mime::format_field(name, mime::HeaderValue::cleaned(value));
-    };
-    const Time now = core.now();
-    return field("Return-Path", "<>") +
-           field("From", fmt::format("Mail server <MAILER-DAEMON@{}>", core.deps.hostname)) +
-           field("To", fmt::format("<{}>", to)) + field("Subject", subject_of(one)) +
-           field("Date", mime::format_rfc5322(now)) +
-           field("Message-ID", mime::make_message_id(*core.deps.random, now, core.deps.hostname)) +
-           field("Auto-Submitted", "auto-generated") + field("MIME-Version", "1.0") +
-           field("Content-Type", "text/plain; charset=utf-8") + field("Content-Transfer-Encoding", "8bit") + "\r\n" +
-           text_of(one, held, core.deps.hostname);
-}
-
-storage::Delivery delivery_of(const Telling& telling, const storage::StagedBodyPtr& body, std::string_view text,
-                              const Incident& one, Time now) {
-    storage::Delivery out;
-    out.body = body;
-    out.facts = mime::compute_facts(text);
-    out.received_detail = fmt::format("about incident {}", storage::raw(one.id));
-    out.first_attempt = now;
-    out.quota = storage::QuotaRule::promised;  // an alarm is not kept from a full mailbox
-    for (const storage::AccountId account : telling.place.accounts) {
-        storage::LocalCopy copy;
-        copy.account = account;
-        copy.recipient = telling.address;
-        out.local.push_back(std::move(copy));
-    }
-    if (telling.place.remote.empty()) return out;
-    storage::NewQueueItem item;
-    item.expires = now + kMailLifetime;
-    item.eight_bit = true;
-    for (const std::string& address : telling.place.remote) {
-        storage::NewRecipient recipient;
-        recipient.address = address;
-        recipient.notify = static_cast<storage::NotifyBits>(storage::Notify::never);
-        item.recipients.push_back(std::move(recipient));
-    }
-    out.outgoing = std::move(item);
-    return out;
-}
-
 // The mail and the note that it was sent are one commit: told once, whatever happens.
 net::Task<Result<>> tell_one(Core& core, Telling telling, std::size_t at) {
     const Incident one = telling.incidents[at];
-    const std::string text = mail_of(one, telling.held[at], telling.address, core);
+    const std::string text =
+        postmaster_mail(core, telling.to, subject_of(one), text_of(one, telling.held[at], core.deps.hostname));
     storage::Store& store = *core.deps.store;
     std::vector<storage::StagedBodyPtr> bodies;
     std::optional<storage::Delivery> delivery;
-    if (!telling.place.accounts.empty() || !telling.place.remote.empty()) {
+    if (telling.to.is_somebody()) {
         auto stage = [&store, text]() -> Result<storage::StagedBodyPtr> {
             const auto writer = store.stage();
             TRY_VOID(writer->append(text));
@@ -141,7 +82,8 @@ net::Task<Result<>> tell_one(Core& core, Telling telling, std::size_t at) {
         CO_TRY(const storage::StagedBodyPtr body,
                co_await net::offload(*core.deps.pool, *core.deps.loop, std::move(stage)));
         bodies.push_back(body);
-        delivery = delivery_of(telling, body, text, one, core.now());
+        delivery = postmaster_delivery(telling.to, body, text, fmt::format("about incident {}", storage::raw(one.id)),
+                                       core.now());
     }
     auto write = [one, delivery = std::move(delivery)](storage::Tx& tx) -> Result<> {
         TRY_VOID(storage::IncidentTx(tx).set_told(one.id, one.open ? 1 : 2));

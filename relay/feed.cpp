@@ -32,6 +32,9 @@ Result<Feed::Look> Feed::look_at(const storage::Snapshot& snapshot, const LookWi
     if (!wish.added_only) {
         TRY(out.due, queue.due_after(wish.cursor, now, kSlice));
     }
+    out.is_alone = !wish.added_only && !wish.takes_turns && !out.added.empty() && out.added.size() <= kReadAlong &&
+                   out.due.size() > kReadAlong;
+    if (out.is_alone) out.due.clear();
     TRY(const auto later, queue.due_after(storage::DueRecipient{now, kLastId}, kNever, 1));
     if (!later.empty()) out.next_due = later.front().at;
     TRY(out.kicked, queue.kicked());
@@ -43,7 +46,7 @@ Result<Feed::Look> Feed::look_at(const storage::Snapshot& snapshot, const LookWi
 }
 
 net::Task<Result<Feed::Look>> Feed::look(bool added_only) {
-    auto read = [now = core_.now(), wish = LookWish(cursor_, last_added_, added_only)](
+    auto read = [now = core_.now(), wish = LookWish(cursor_, last_added_, added_only, was_alone_)](
                     const storage::Snapshot& snapshot) { return look_at(snapshot, wish, now); };
     co_return co_await storage::read(*core_.deps.store, *core_.deps.pool, *core_.deps.loop, std::move(read));
 }
@@ -84,7 +87,7 @@ void Feed::expect() {
     if (early_->under_way) return;
     early_->found.reset();
     early_->done.reset();
-    early_->wish = LookWish(cursor_, last_added_, false);
+    early_->wish = LookWish(cursor_, last_added_, false, was_alone_);
 }
 
 // What a commit has begun to look at; none where it has not.
@@ -162,6 +165,8 @@ net::Task<Result<Feed::Slice>> Feed::next(const std::function<bool(storage::Reci
         found = co_await look(added_only);
     }
     if (!found) co_return Error(found.error());
+    was_alone_ = found->is_alone;
+    added_only = added_only || found->is_alone;
     const bool more_added = found->added.size() >= kSlice;
     last_added_ = more_added ? found->added.back().id : found->last;
     if (!added_only) {

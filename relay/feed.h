@@ -60,12 +60,14 @@ class Feed {
         storage::RecipientId last{};
         std::optional<Time> next_due;
         std::vector<storage::QueueId> kicked;
+        bool is_alone = false;      ///< little is new and much is due: what is new goes first, by itself
         std::optional<Slice> rows;  ///< where it is little, and some is new
     };
     struct LookWish {
         storage::DueRecipient cursor;
         std::optional<storage::RecipientId> last_added;
         bool added_only = false;
+        bool takes_turns = false;  ///< what is new went alone the last time
     };
     /// A look that the commit thread begins, and where it stands.
     struct Early : std::enable_shared_from_this<Early> {
@@ -100,6 +102,7 @@ class Feed {
     Time rescan_at_{};
     Time looked_{};
     bool exhausted_ = false;
+    bool was_alone_ = false;
     std::optional<Time> next_due_;
 };
 

@@ -80,7 +80,7 @@ net::Task<void> give_back(Core& core, BeginningPtr beginning) {
     std::vector<storage::RecipientId> ids;
     for (const storage::StartedRecipient& one : beginning->recipients) ids.push_back(one.id);
     while (!ids.empty() && !core.stopping.is_set()) {
-        auto write = [ids, now = core.now()](storage::Tx& tx) { return tx.queue().give_back(ids, now); };
+        auto write = [ids](storage::Tx& tx) { return tx.queue().give_back(ids); };
         std::vector<storage::StagedBodyPtr> no_bodies;
         const auto done =
             co_await storage::commit(*core.deps.store, *core.deps.loop, std::move(no_bodies), std::move(write));

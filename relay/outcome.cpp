@@ -9,10 +9,13 @@
 #include "protocols/base/log.h"
 #include "protocols/mailauth/return_token.h"
 #include "protocols/mailauth/srs.h"
+#include "relay/lost_mail.h"
 #include "relay/suppress.h"
 #include "storage/account_guard.h"
 #include "storage/await.h"
+#include "storage/lost_mail.h"
 #include "storage/route_match.h"
+#include "storage/takers.h"
 
 namespace posthouse::relay {
 
@@ -73,6 +76,7 @@ OutcomePlan::Row begin_row(const storage::QueueItem& item, const Settled& one) {
     OutcomePlan::Row row;
     row.id = one.recipient.id;
     row.address = one.recipient.address;
+    row.orcpt = one.recipient.orcpt;
     row.outcome.reply = one.verdict.reply;
     row.outcome.enhanced_code = one.verdict.enhanced;
     row.outcome.remote = one.remote;
@@ -91,8 +95,10 @@ OutcomePlan::Row begin_row(const storage::QueueItem& item, const Settled& one) {
                     bounce::fault_of(classify(one).what) == bounce::Fault::recipient;
     row.evidence = evidence_of(item, one);
     // A relay takes mail for anybody.
-    row.clears = one.verdict.fate == Fate::delivered && one.by_mx && is_ours(item);
+    row.took = one.verdict.fate == Fate::delivered && is_ours(item);
+    row.clears = row.took && one.by_mx;
     row.fault = one.fault;
+    row.warnings = one.warnings;
     row.heals = one.heals;
     return row;
 }
@@ -309,12 +315,15 @@ using Incidents = std::map<storage::IncidentKey, storage::Incident>;
 // Each fault once, with as many refusals as there were.
 Result<Incidents> note_faults(storage::Tx& tx, const OutcomePlan& plan) {
     std::map<storage::IncidentKey, storage::Refusal> refusals;
-    for (const OutcomePlan::Row& row : plan.rows) {
-        if (!row.fault) continue;
-        storage::Refusal& refusal = refusals[*row.fault];
+    const auto count = [&](const storage::IncidentKey& key, const std::string& reply, const std::string& remote) {
+        storage::Refusal& refusal = refusals[key];
         refusal.count = refusal.reply.empty() ? 1 : refusal.count + 1;
-        refusal.reply = row.outcome.reply;
-        refusal.remote = row.outcome.remote;
+        refusal.reply = reply;
+        refusal.remote = remote;
+    };
+    for (const OutcomePlan::Row& row : plan.rows) {
+        if (row.fault) count(*row.fault, row.outcome.reply, row.outcome.remote);
+        for (const Warning& one : row.warnings) count(one.key, one.refusal.reply, one.refusal.remote);
     }
     Incidents out;
     for (const auto& [key, refusal] : refusals) {
@@ -323,14 +332,21 @@ Result<Incidents> note_faults(storage::Tx& tx, const OutcomePlan& plan) {
     return out;
 }
 
-// Whether it is worth writing to again.
-Result<> note_recipient(storage::Tx& tx, const storage::QueueItem& item, const OutcomePlan::Row& row) {
+// Whether it is worth writing to again. Gives back whether it is suppressed from now on.
+Result<bool> note_recipient(storage::Tx& tx, const storage::QueueItem& item, const OutcomePlan::Row& row) {
     const std::string scope = storage::address_domain(item.reverse_path);
-    if (row.clears) return storage::SuppressionTx(tx).delivered(scope, row.address);
-    if (!row.evidence) return {};
+    const std::string site = storage::directory_of_recipient(row.outcome.provider, row.address);
+    if (row.took) TRY_VOID(storage::TakerTx(tx).took(site, row.address));
+    if (row.clears) TRY_VOID(storage::SuppressionTx(tx).delivered(scope, row.address));
+    if (!row.evidence) return false;
+    if (*row.evidence == storage::SuppressionReason::recipient_unknown) {
+        const storage::UnknownSaid said(site, scope, row.address, row.outcome.reply, row.outcome.remote);
+        TRY(const bool is_believed, storage::TakerTx(tx).is_believed(said));
+        if (!is_believed) return false;
+    }
     const storage::SuppressionProof proof(*row.evidence, row.outcome.reply, row.outcome.remote);
     TRY_VOID(storage::SuppressionTx(tx).add(scope, row.address, proof));
-    return {};
+    return true;
 }
 
 // "Not there" and "changed meanwhile" are said of the recipient alone, who was cancelled then. Of all else they are
@@ -343,9 +359,11 @@ Result<T> of_others(Result<T> result) {
     return result;
 }
 
-Result<> write_plan(storage::Tx& tx, const storage::QueueItem& item, const OutcomePlan& plan,
-                    const std::vector<StagedReport>& reports, const RelayOptions& options,
-                    const std::string& sealing_key) {
+/// How many recipients are suppressed by it.
+Result<std::uint64_t> write_plan(storage::Tx& tx, const storage::QueueItem& item, const OutcomePlan& plan,
+                                 const std::vector<StagedReport>& reports, const RelayOptions& options,
+                                 const std::string& sealing_key) {
+    std::uint64_t suppressed = 0;
     TRY(const auto incidents, of_others(note_faults(tx, plan)));
     for (const OutcomePlan::Row& row : plan.rows) {
         TRY_VOID(of_others(note_events(tx, item, row, !reports.empty())));
@@ -356,8 +374,12 @@ Result<> write_plan(storage::Tx& tx, const storage::QueueItem& item, const Outco
                 fmt::format("{} {}: {}", storage::kHeldByIncident, storage::raw(outcome.incident), outcome.reply);
         }
         TRY_VOID(tx.queue().finish(row.id, outcome));
+        if (outcome.state == storage::RecipientState::failed && item.reverse_path.empty()) {
+            TRY_VOID(of_others(note_lost(tx, item, row.orcpt, row.address, outcome.reply)));
+        }
         if (row.is_nobody && item.account) TRY_VOID(of_others(storage::AccountGuardTx(tx).bounced(*item.account)));
-        TRY_VOID(of_others(note_recipient(tx, item, row)));
+        TRY(const bool is_suppressed, of_others(note_recipient(tx, item, row)));
+        suppressed += is_suppressed ? 1 : 0;
         if (storage::raw(row.heals) == 0) continue;
         const auto healed = storage::IncidentTx(tx).clear(row.heals, "a message was taken again");
         const bool is_over =
@@ -367,7 +389,7 @@ Result<> write_plan(storage::Tx& tx, const storage::QueueItem& item, const Outco
     for (const StagedReport& report : reports) {
         TRY_VOID(of_others(deliver_report(tx, report, options, sealing_key)));
     }
-    return {};
+    return suppressed;
 }
 
 }  // namespace
@@ -397,10 +419,21 @@ Result<std::vector<StagedReport>> stage_reports(storage::Store& store, std::vect
 
 namespace {
 
-enum class Reporting { with, without };
+/// `noted`: in place of reports that cannot be made the postmaster is told (relay/lost_mail).
+enum class Reporting { with, without, noted };
+// So many failures in a row, and the next try goes without the reports: if it succeeds, they were why. Where the store
+// as a whole does not write, that fails too, and the reports are tried again.
+constexpr std::uint32_t kReportTries = 5;
+
+Result<> note_unmade(storage::Tx& tx, const storage::QueueItem& item, const OutcomePlan& plan, const std::string& why) {
+    if (plan.reports.empty()) return {};
+    const std::string what =
+        fmt::format("delivery report about {}, which could not be made", storage::format_queue_id(item.id));
+    return storage::LostMailTx(tx).add(item.id, item.reverse_path, what, why);
+}
 
 net::Task<Result<>> write_once(Core& core, storage::QueueItem item, OutcomePlan plan, OutgoingMessagePtr message,
-                               Reporting reporting) {
+                               Reporting reporting, std::string why) {
     storage::Store& store = *core.deps.store;
     std::vector<StagedReport> staged;
     if (reporting == Reporting::with && !plan.reports.empty()) {
@@ -415,12 +448,16 @@ net::Task<Result<>> write_once(Core& core, storage::QueueItem item, OutcomePlan 
     for (const StagedReport& report : staged) bodies.push_back(report.body);
     const std::size_t reports = staged.size();
     auto write = [&store, item = std::move(item), plan = std::move(plan), staged = std::move(staged),
-                  options = core.deps.options](storage::Tx& tx) {
+                  options = core.deps.options, reporting,
+                  why = std::move(why)](storage::Tx& tx) -> Result<std::uint64_t> {
+        if (reporting == Reporting::noted) TRY_VOID(note_unmade(tx, item, plan, why));
         return write_plan(tx, item, plan, staged, options, store.sealing_key());
     };
     auto written = co_await storage::commit(store, *core.deps.loop, std::move(bodies), std::move(write));
-    if (written) core.reports.add(static_cast<std::int64_t>(reports));
-    co_return written;
+    if (!written) co_return Error(written.error());
+    core.reports.add(static_cast<std::int64_t>(reports));
+    core.evidence.add(static_cast<std::int64_t>(*written));
+    co_return Result<>();
 }
 
 void count(Core& core, const OutcomePlan& plan) {
@@ -430,7 +467,6 @@ void count(Core& core, const OutcomePlan& plan) {
             case storage::RecipientState::failed:
                 core.failed.add();
                 if (row.outcome.suppressed) core.suppressed.add();
-                if (row.evidence) core.evidence.add();
                 break;
             case storage::RecipientState::held: core.incidents.held.add(); break;
             default: core.deferred.add(); break;
@@ -476,18 +512,27 @@ std::vector<OutcomePlan> split(OutcomePlan plan) {
 net::Task<bool> write_until_done(Core& core, const storage::QueueItem& item, OutcomePlan& plan,
                                  OutgoingMessagePtr message) {
     Reporting reporting = Reporting::with;
-    Milliseconds pause{1'000};
-    for (;;) {
-        const auto written = co_await write_once(core, item, plan, message, reporting);
+    Milliseconds pause = core.deps.options.write_again;
+    std::string why;
+    for (std::uint32_t tries = 0;; ++tries) {
+        const bool is_hopeless = reporting == Reporting::with && tries % (kReportTries + 1) == kReportTries;
+        const Reporting now = is_hopeless ? Reporting::noted : reporting;
+        const auto written = co_await write_once(core, item, plan, message, now, why);
+        if (written && now == Reporting::noted) {
+            log::error("relay", "{} gets no report about {}; the postmaster is told", item.reverse_path,
+                       storage::format_queue_id(item.id));
+        }
         if (written) co_return true;
         const Error error = written.error();
         // Cancelled or removed meanwhile.
         if (error.code == Errc::not_found || error.code == Errc::conflict) co_return false;
         log::error("relay", "the outcome of {} cannot be recorded: {}", storage::format_queue_id(item.id),
                    error.context);
-        if (error.code == Errc::over_quota && reporting == Reporting::with) {
+        if (now != Reporting::noted) why = error.context;
+        const bool is_full = error.code == Errc::over_quota || error.code == Errc::too_large;
+        if (is_full && reporting == Reporting::with) {
             log::warn("relay", "the mailbox of {} is full: it gets no delivery report", item.reverse_path);
-            reporting = Reporting::without;
+            reporting = Reporting::noted;
             continue;
         }
         if (error.code == Errc::no_space && reporting == Reporting::with) {

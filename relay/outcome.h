@@ -18,6 +18,13 @@
 
 namespace posthouse::relay {
 
+/// What a receiver says against us, whatever becomes of the message.
+struct Warning {
+    storage::IncidentKey key;
+    storage::Refusal refusal;
+    Warning() = default;
+};
+
 /// One recipient of an attempt.
 struct Settled {
     storage::QueueRecipient recipient;
@@ -31,6 +38,8 @@ struct Settled {
     std::optional<storage::IncidentKey> fault;  ///< it was refused for a fault of ours: held, not bounced
     storage::IncidentId held_on{};              ///< it was not tried: it stays under this incident
     bool suppressed = false;                    ///< it was not tried: the recipient gets no mail for now
+    std::optional<storage::Refusal> turned_away;  ///< another host of the site had refused us in its greeting
+    std::vector<Warning> warnings;                ///< told at once; nothing is held for them
     bool by_mx = false;                         ///< the recipient's own server answered, not a relay
     bool keeps_class = false;                   ///< it was not tried: what the last reply meant stays
     storage::IncidentId heals{};                ///< its delivery shows that this incident is over
@@ -54,13 +63,16 @@ struct OutcomePlan {
         storage::RecipientId id{};
         storage::Outcome outcome;
         std::string address;
+        std::string orcpt;
         bool expired = false;
         bool delay_told_now = false;
         bool stays_in_lane = false;
         bool is_nobody = false;                              ///< the recipient does not exist
         std::optional<storage::SuppressionReason> evidence;  ///< against writing to the recipient again
         bool clears = false;                                 ///< it took the message: evidence against it is void
+        bool took = false;                                   ///< likewise, or a relay did for it
         std::optional<storage::IncidentKey> fault;
+        std::vector<Warning> warnings;
         storage::IncidentId heals{};
     };
     std::vector<Row> rows;

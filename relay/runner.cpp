@@ -154,12 +154,13 @@ net::Task<void> Runner::refill() {
         co_return;
     }
     if (!slice->kicked.empty()) kick(slice->kicked);
-    arrive(*std::move(slice));
+    co_await arrive(*std::move(slice));
 }
 
 // Recipients of one message at one domain are routed together, once it is known who keeps the mail of the domain.
-void Runner::arrive(Feed::Slice slice) {
-    if (slice.recipients.empty()) return;
+net::Task<void> Runner::arrive(Feed::Slice slice) {
+    if (slice.recipients.empty()) co_return;
+    quiet_.reset();
     routes_ = std::move(slice.routes);
     core_.ways.apply(routes_, core_.now());
     core_.incidents.apply(routes_.incidents);
@@ -185,8 +186,16 @@ void Runner::arrive(Feed::Slice slice) {
         settle(std::move(parcel), Target(), std::make_shared<const Unsent>(std::move(unsent)));
     }
     std::vector<std::string> unknown;  // domains to ask the DNS for
+    storage::QueueId last{};
+    std::size_t routed = 0;
     for (auto& [key, mail] : mails) {
         const std::string& domain = key.second;
+        // All of a message are in their places before anybody moves: they go in one transaction. Between messages
+        // others get a word in.
+        if (std::exchange(last, key.first) != key.first && ++routed % kRoutedAtOnce == 0) {
+            tell_touched();
+            static_cast<void>(co_await net::sleep_for(*core_.deps.loop, Milliseconds(0), nullptr));
+        }
         const bool asks = std::ranges::any_of(mail.recipients, [&](const auto& recipient) {
             return storage::needs_site(routes_, choice_input(mail.item, recipient, "", "", core_.now()));
         });
@@ -207,7 +216,6 @@ void Runner::arrive(Feed::Slice slice) {
         others.push_back(std::move(mail));
         if (others.size() == 1) unknown.push_back(domain);
     }
-    // All are in their places before anybody moves: recipients of one message go in one transaction.
     for (const std::string& domain : unknown) tasks_.spawn("relay.plan", plan(domain));
     tell_touched();
     core_.unrouted.set(static_cast<std::int64_t>(unrouted_));

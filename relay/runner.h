@@ -64,7 +64,7 @@ class Runner final : public LaneHost {
     bool is_full() const;
     net::Task<void> wait_for_work();
     net::Task<void> cut_when_late();
-    void arrive(Feed::Slice slice);
+    net::Task<void> arrive(Feed::Slice slice);
     void route(const Unrouted& mail, const DomainPlan* plan);
     net::Task<void> plan(std::string domain);
     void look_again();

@@ -7,10 +7,12 @@
 
 #include "protocols/base/log.h"
 #include "relay/address_check.h"
+#include "relay/lost_mail.h"
 #include "relay/receipts.h"
 #include "relay/runner.h"
 #include "relay/standstill.h"
 #include "relay/way_check.h"
+#include "storage/account_guard.h"
 #include "storage/await.h"
 
 namespace posthouse::relay {
@@ -93,6 +95,7 @@ net::Task<void> Runner::watch() {
     watch_at_ = core_.now() + kWatchEvery;
     co_await core_.reputation.step(core_);
     const bool has_mail = co_await send_receipts(core_);
+    co_await tell_lost(core_);
     if (core_.now() >= standstill_at_) {
         standstill_at_ = core_.now() + kStandstillEvery;
         co_await watch_standstill(core_);
@@ -108,7 +111,8 @@ net::Task<void> Runner::watch() {
         ++side_jobs_;
         tasks_.spawn("relay.logins", check_logins());
     }
-    if (checking_ || core_.now() < checks_at_ || core_.stopping.is_set()) co_return;
+    const bool is_time = seen.asks || core_.now() >= checks_at_;
+    if (checking_ || !is_time || core_.stopping.is_set()) co_return;
     checking_ = true;
     ++side_jobs_;
     tasks_.spawn("relay.addresses", check_addresses());
@@ -180,6 +184,7 @@ net::Task<bool> Runner::save_lanes(std::vector<std::shared_ptr<Lane>> lanes) {
         }
         if (forget) TRY_VOID(tx.queue().forget_lanes(now - kForgetAfter));
         if (forget) TRY_VOID(storage::SuppressionTx(tx).forget_old());
+        if (forget) TRY_VOID(storage::AccountGuardTx(tx).forget_old());
         return out;
     };
     const auto ids =

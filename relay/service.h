@@ -54,6 +54,8 @@ struct RelayOptions {
     Time give_up_from{};  ///< set by start()
     /// What is refused for a fault of ours is kept so long; the setting incident.hold_hours goes before.
     std::chrono::milliseconds hold_max{72 * 3'600'000LL};
+    /// The first wait where an outcome cannot be written; it doubles.
+    std::chrono::milliseconds write_again{1'000};
     /// After midnight UTC: then the TLS reports of the day before go out.
     std::chrono::milliseconds tls_reports_after{90 * 60'000};
     ClientTimeouts timeouts;
@@ -71,6 +73,7 @@ struct RelayDeps {
     const Clock* clock = nullptr;
     Metrics* metrics = nullptr;
     std::string hostname;
+    std::vector<std::string> dns_servers;                ///< that the resolver asks; empty: it asks the root itself
     net::TlsClientContext* verified_tls = nullptr;       ///< Verify::required with the system's anchors
     net::TlsClientContext* opportunistic_tls = nullptr;  ///< Verify::opportunistic; null: MX delivery in clear
     TokenDoor* token_door = nullptr;                     ///< how tokens are asked for; null: over HTTPS

@@ -8,6 +8,7 @@
 
 #include "protocols/base/ascii.h"
 #include "protocols/crypto/crypto.h"
+#include "protocols/mime/date.h"
 #include "relay/webhooks.h"
 
 namespace posthouse::relay {
@@ -78,6 +79,17 @@ std::string webhook_signature(std::string_view secret, std::string_view id, std:
                               std::string_view body) {
     const crypto::Sha256Digest mac = crypto::hmac_sha256(secret, fmt::format("{}.{}.{}", id, timestamp, body));
     return "v1," + crypto::base64_encode(std::string_view(reinterpret_cast<const char*>(mac.data()), mac.size()));
+}
+
+Milliseconds retry_after(std::string_view field, Time now) {
+    const std::string_view text = ascii::trim(field);
+    if (const auto seconds = ascii::parse_number(text)) {
+        const auto most = static_cast<std::uint64_t>(kRetryAfterMost.count()) / 1000;
+        return Milliseconds(static_cast<std::int64_t>(std::min(*seconds, most)) * 1000);
+    }
+    const auto date = mime::parse_date(text);
+    if (!date) return Milliseconds(0);
+    return std::clamp(Milliseconds(date->utc - now), Milliseconds(0), kRetryAfterMost);
 }
 
 Milliseconds webhook_wait(std::uint32_t failures) {

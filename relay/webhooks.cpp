@@ -48,6 +48,7 @@ struct Webhooks::Post {
     std::vector<std::string> networks;
     std::chrono::hours give_up{72};
     std::string secret;
+    std::string old_secret;  ///< "" none, or not any more
     Post() = default;
 };
 
@@ -191,6 +192,9 @@ net::Task<Result<Webhooks::Post>> Webhooks::load(WebhookId id) {
         TRY(const std::int64_t hours, storage::setting_number(snapshot.catalog(), "webhook.give_up_hours"));
         out.give_up = std::chrono::hours(hours);
         TRY(out.secret, crypto::unseal(key, storage::kWebhookPurpose, out.hook.sealed_secret));
+        if (!out.hook.sealed_old.empty() && out.hook.old_until > now) {
+            TRY(out.old_secret, crypto::unseal(key, storage::kWebhookPurpose, out.hook.sealed_old));
+        }
         std::vector<storage::Event> events;
         out.scanned = known.cursor == out.hook.cursor ? std::max(known.until, out.hook.cursor) : out.hook.cursor;
         if (out.hook.until != 0) {
@@ -238,13 +242,13 @@ net::Task<bool> Webhooks::tell(Post post) {
         post.hook.cursor = from;
         post.hook.until = until;
     }
-    Result<int> answer = 200;  // what was fixed is not there any more
+    Result<Answer> answer = Answer(200);  // what was fixed is not there any more
     if (!post.events.empty()) answer = co_await send(post);
     if (!answer && core_.stopping.is_set()) co_return false;
     co_return co_await conclude(std::move(post), std::move(answer));
 }
 
-net::Task<Result<int>> Webhooks::send(Post post) {
+net::Task<Result<Webhooks::Answer>> Webhooks::send(Post post) {
     http::Deps deps;
     deps.resolver = core_.deps.resolver;
     deps.dialer = core_.deps.dialer;
@@ -253,7 +257,7 @@ net::Task<Result<int>> Webhooks::send(Post post) {
     const auto from = post.networks.empty() ? http::UrlFrom::stranger : http::UrlFrom::house;
     CO_TRY(http::Request request, http::request_for(post.hook.url, from));
     if (!request.plain) {
-        CO_TRY(deps.tls, context_for(post.hook.ca_file));
+        CO_TRY(deps.tls, co_await context_for(post.hook.ca_file));
     }
     const std::string id = webhook_message_id(post.events);
     const std::int64_t timestamp = to_unix_ms(core_.now()) / 1000;
@@ -262,24 +266,29 @@ net::Task<Result<int>> Webhooks::send(Post post) {
     request.fields.emplace_back("Content-Type", "application/json");
     request.fields.emplace_back("webhook-id", id);
     request.fields.emplace_back("webhook-timestamp", fmt::format("{}", timestamp));
-    request.fields.emplace_back("webhook-signature", webhook_signature(post.secret, id, timestamp, request.body));
+    std::string signature = webhook_signature(post.secret, id, timestamp, request.body);
+    if (!post.old_secret.empty()) signature += " " + webhook_signature(post.old_secret, id, timestamp, request.body);
+    request.fields.emplace_back("webhook-signature", std::move(signature));
     http::Limits limits;
     limits.time_max = kWebhookTimeMax;
     limits.wants_body = false;
     const auto response = co_await http::exchange(std::move(deps), std::move(request), limits);
     if (!response) co_return Error(response.error());
-    co_return response->status;
+    Answer out(response->status);
+    out.wait = retry_after(response->field("Retry-After"), core_.now());
+    co_return out;
 }
 
-net::Task<bool> Webhooks::conclude(Post post, Result<int> answer) {
-    const bool taken = answer && *answer >= 200 && *answer < 300;
-    const std::string said = answer ? fmt::format("{}", *answer) : answer.error().context;
+net::Task<bool> Webhooks::conclude(Post post, Result<Answer> answer) {
+    const int status = answer ? answer->status : 0;
+    const bool taken = status >= 200 && status < 300;
+    const std::string said = answer ? fmt::format("{}", status) : answer.error().context;
     const Time now = core_.now();
     const Webhook& hook = post.hook;
     const bool too_long = hook.failing_since != Time{} && now - hook.failing_since >= Milliseconds(post.give_up) &&
                           now >= core_.deps.options.give_up_from;
-    const bool over = !taken && (too_long || (answer && *answer == 410));  // RFC 9110 15.5.11: gone, for good
-    const Milliseconds wait = webhook_wait(hook.tries);
+    const bool over = !taken && (too_long || status == 410);  // RFC 9110 15.5.11: gone, for good
+    const Milliseconds wait = std::max(webhook_wait(hook.tries), answer ? answer->wait : Milliseconds(0));
     // Whoever fell over is not met by all of us at once.
     const auto jitter = Milliseconds(static_cast<std::int64_t>(
         core_.deps.random->below(static_cast<std::uint32_t>(std::max<std::int64_t>(wait.count() / 5, 1)))));
@@ -310,13 +319,15 @@ net::Task<bool> Webhooks::conclude(Post post, Result<int> answer) {
     co_return false;
 }
 
-Result<net::TlsClientContext*> Webhooks::context_for(const std::string& ca_file) {
-    if (ca_file.empty() && core_.deps.verified_tls != nullptr) return core_.deps.verified_tls;
-    std::unique_ptr<net::TlsClientContext>& slot = contexts_[ca_file];
-    if (!slot) {
-        TRY(slot, net::TlsClientContext::make(net::Verify::required, ca_file));
-    }
-    return slot.get();
+// The file is read on the pool: it may lie on a disk that is slow just now.
+net::Task<Result<net::TlsClientContext*>> Webhooks::context_for(std::string ca_file) {
+    if (ca_file.empty() && core_.deps.verified_tls != nullptr) co_return core_.deps.verified_tls;
+    const auto known = contexts_.find(ca_file);
+    if (known != contexts_.end()) co_return known->second.get();
+    auto make = [ca_file]() { return net::TlsClientContext::make(net::Verify::required, ca_file); };
+    CO_TRY(auto made, co_await net::offload(*core_.deps.pool, *core_.deps.loop, std::move(make)));
+    // Another task may have been faster.
+    co_return contexts_.try_emplace(ca_file, std::move(made)).first->second.get();
 }
 
 }  // namespace posthouse::relay

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "protocols/base/ascii.h"
+#include "storage/address_hash.h"
 #include "storage/catalog_impl.h"
 #include "storage/context.h"
 #include "storage/incidents.h"
@@ -13,13 +14,6 @@
 
 namespace posthouse::storage {
 namespace {
-
-// FNV-1a; a collision makes one stranger look known.
-std::int64_t hash_of(std::string_view address) {
-    std::uint64_t hash = 0xcbf29ce484222325ULL;
-    for (const char c : address) hash = (hash ^ static_cast<unsigned char>(ascii::lower(c))) * 0x100000001b3ULL;
-    return static_cast<std::int64_t>(hash);
-}
 
 bool is_share(std::uint64_t part, std::uint64_t whole, std::uint64_t percent) { return part * 100 >= whole * percent; }
 
@@ -61,6 +55,16 @@ std::optional<std::string> judge_sending(const SendingFigures& f) {
     return std::nullopt;
 }
 
+std::optional<std::string> judge_bulk(const BulkFigures& f) {
+    if (!f.usual_fresh || f.messages < kBulkMessages) return std::nullopt;
+    if (f.fresh < std::max(kBulkMessages, *f.usual_fresh * kBulkFactor)) return std::nullopt;
+    if (!is_share(f.fresh, f.recipients, kBulkFreshPercent)) return std::nullopt;
+    return fmt::format(
+        "{} messages to many within two hours, {} of their {} recipients never written to before; the most of an hour "
+        "before were {}",
+        f.messages, f.fresh, f.recipients, *f.usual_fresh);
+}
+
 AccountGuardView::AccountGuardView(const Snapshot& snapshot) : db_(context_of(snapshot).db) {}
 AccountGuardView::AccountGuardView(Tx& tx) : db_(context_of(tx).db) {}
 
@@ -87,6 +91,50 @@ Result<SendingFigures> AccountGuardView::figures(AccountId account, Time now) co
     return out;
 }
 
+Result<BulkFigures> AccountGuardView::bulk_figures(AccountId account, std::string_view stream, Time now) const {
+    BulkFigures out;
+    {
+        Query q = db_.query(
+            "SELECT coalesce(sum(messages), 0), coalesce(sum(recipients), 0), coalesce(sum(fresh), 0) FROM bulk_hours "
+            "WHERE stream = ?1 AND account = ?2 AND hour >= ?3");
+        TRY_VOID(q.bind(stream, account, hour_number(now) - 1).row());
+        out.messages = q.u64(0);
+        out.recipients = q.u64(1);
+        out.fresh = q.u64(2);
+    }
+    // What costs more is looked at where the rest is not as ever.
+    const bool is_odd = out.messages >= kBulkMessages && out.fresh >= kBulkMessages &&
+                        is_share(out.fresh, out.recipients, kBulkFreshPercent);
+    if (!is_odd) return out;
+    TRY(out.usual_fresh, usual_fresh(account, stream, now));
+    return out;
+}
+
+// The first days of a stream or an account say nothing of what is usual: then everybody is new.
+Result<std::optional<std::uint64_t>> AccountGuardView::usual_fresh(AccountId account, std::string_view stream,
+                                                                   Time now) const {
+    const std::int64_t hour = hour_number(now);
+    const auto usual = [&](const Query& q) -> std::optional<std::uint64_t> {
+        const bool has_past = !q.is_null(1) && q.i64(1) + kFirstHours <= hour;
+        return has_past ? std::optional(q.u64(0)) : std::nullopt;
+    };
+    if (!stream.empty()) {
+        Query made = db_.query("SELECT 1 FROM streams WHERE name = ?1 AND created_ms > ?2");
+        TRY(const bool is_new, made.bind(stream, now - Milliseconds(kNewStream)).row());
+        if (is_new) return std::optional<std::uint64_t>();
+        Query q = db_.query(
+            "SELECT coalesce(max(CASE WHEN hour >= first + ?3 THEN fresh END), 0), first FROM bulk_hours, (SELECT "
+            "min(hour) AS first FROM bulk_hours WHERE stream = ?1) WHERE stream = ?1 AND hour < ?2 GROUP BY first");
+        TRY(const bool has_past, q.bind(stream, hour - 1, kFirstHours).row());
+        if (has_past) return usual(q);
+    }
+    Query q = db_.query(
+        "SELECT coalesce(max(CASE WHEN hour >= first + ?3 THEN fresh END), 0), first FROM account_hours, (SELECT "
+        "min(hour) AS first FROM account_hours WHERE account = ?1) WHERE account = ?1 AND hour < ?2 GROUP BY first");
+    TRY(const bool has_past, q.bind(account, hour - 1, kFirstHours).row());
+    return has_past ? usual(q) : std::optional<std::uint64_t>();
+}
+
 Result<bool> AccountGuardView::is_trusted(AccountId account, Time now) const {
     Query q = db_.query("SELECT 1 FROM account_trust WHERE account = ?1 AND until_ms > ?2");
     return q.bind(account, now).row();
@@ -105,7 +153,7 @@ Result<std::int64_t> AccountGuardTx::count_fresh(AccountId account, const std::v
     std::int64_t fresh = 0;
     for (const NewRecipient& one : recipients) {
         if (known + fresh >= static_cast<std::int64_t>(kKnownRecipientsMax)) break;
-        const std::int64_t hash = hash_of(one.address);
+        const std::int64_t hash = address_hash(one.address);
         TRY_VOID(db_.query("INSERT OR IGNORE INTO account_recipients VALUES (?1, ?2)").bind(account, hash).run());
         fresh += db_.changes();
     }
@@ -131,7 +179,22 @@ Result<> AccountGuardTx::submitted(QueueId queue, const NewQueueItem& item) {
                   "fresh = fresh + ?5")
             .bind(account, hour_number(tx_.now()), is_letter, static_cast<std::int64_t>(item.recipients.size()), fresh)
             .run());
+    if (!is_letter) {
+        TRY_VOID(
+            db_.query("INSERT INTO bulk_hours (stream, account, hour, messages, recipients, fresh) VALUES (?1, ?2, "
+                      "?3, 1, ?4, ?5) ON CONFLICT (stream, account, hour) DO UPDATE SET messages = messages + 1, "
+                      "recipients = recipients + ?4, fresh = fresh + ?5")
+                .bind(item.stream, account, hour_number(tx_.now()), static_cast<std::int64_t>(item.recipients.size()),
+                      fresh)
+                .run());
+    }
     if (held) return hold_item(tx_, queue, *held);
+    return is_letter ? judge(account) : judge_bulk_of(account, item.stream);
+}
+
+Result<> AccountGuardTx::judge_bulk_of(AccountId account, const std::string& stream) {
+    TRY(const BulkFigures now, bulk_figures(account, stream, tx_.now()));
+    if (const auto why = judge_bulk(now)) return hold_all(account, *why);
     return judge(account);
 }
 
@@ -148,7 +211,10 @@ Result<> AccountGuardTx::bounced(AccountId account) {
 Result<> AccountGuardTx::judge(AccountId account) {
     TRY(const SendingFigures now, figures(account, tx_.now()));
     const auto why = judge_sending(now);
-    if (!why) return {};
+    return why ? hold_all(account, *why) : Result<>();
+}
+
+Result<> AccountGuardTx::hold_all(AccountId account, const std::string& why) {
     TRY(const bool trusted, is_trusted(account, tx_.now()));
     if (trusted) return {};
     TRY(const Account owner, tx_.catalog().account(account));
@@ -156,7 +222,7 @@ Result<> AccountGuardTx::judge(AccountId account) {
     key.kind = IncidentKind::account;
     key.domain = owner.address;
     Refusal refusal;
-    refusal.reply = *why;
+    refusal.reply = why;
     TRY(const Incident incident, IncidentTx(tx_).note(key, refusal));
     // What waits already is held with it.
     std::vector<QueueId> queues;
@@ -199,6 +265,7 @@ Result<std::uint64_t> AccountGuardTx::discard(AccountId account) {
 
 Result<> AccountGuardTx::forget_old() {
     TRY_VOID(db_.query("DELETE FROM account_hours WHERE hour < ?1").bind(hour_number(tx_.now()) - kPastHours).run());
+    TRY_VOID(db_.query("DELETE FROM bulk_hours WHERE hour < ?1").bind(hour_number(tx_.now()) - kPastHours).run());
     return db_.query("DELETE FROM account_trust WHERE until_ms < ?1").bind(tx_.now()).run();
 }
 

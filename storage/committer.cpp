@@ -287,7 +287,7 @@ Result<> Committer::run_writes(Batch& batch, CommitNotice& notice, std::size_t& 
         }
     }
     // In the commit of the events themselves: no figure is lost or counted twice.
-    TRY_VOID(write_tally(*db_, state.tally, report_rows_));
+    TRY_VOID(write_tally(*db_, state.tally, report_rows_, Others::counted));
     if (state.last_event == first) return {};
     return db_->query("UPDATE counters SET value = ?1 WHERE name = 'event'").bind(state.last_event).run();
 }

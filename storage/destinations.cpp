@@ -6,6 +6,7 @@
 #include <cmath>
 #include <map>
 #include <set>
+#include <utility>
 #include <vector>
 
 #include "storage/context.h"
@@ -74,6 +75,17 @@ Result<std::vector<Place>> places(Query&& q) {
 
 #define PLACE_COLUMNS "place, failing_ms, tries, recipients, incident"
 
+// day, delivered, tried
+Result<> add_days(Query& q, std::map<std::int64_t, std::pair<std::uint64_t, std::uint64_t>>& days) {
+    for (;;) {
+        TRY(const bool more, q.row());
+        if (!more) return {};
+        auto& [delivered, tried] = days[q.i64(0)];
+        delivered += q.u64(1);
+        tried += q.u64(2);
+    }
+}
+
 Result<Baseline> baseline(Connection& db, const std::string& place, std::int64_t today) {
     const bool is_way = place.starts_with(kWayMark);
     const std::string way = is_way ? place.substr(kWayMark.size()) : std::string();
@@ -84,15 +96,19 @@ Result<Baseline> baseline(Connection& db, const std::string& place, std::int64_t
         "?3) OR (?4 = '' AND r.provider = 'other' AND "
         "r.destination = ?3)) GROUP BY r.day");
     q.bind(today - kBaselineDays, today, place, way);
+    std::map<std::int64_t, std::pair<std::uint64_t, std::uint64_t>> days;
+    TRY_VOID(add_days(q, days));
+    Query own = db.query("SELECT day, delivered, tried FROM place_days WHERE place = ?1 AND day BETWEEN ?2 AND ?3");
+    own.bind(place, today - kBaselineDays, today);
+    TRY_VOID(add_days(own, days));
     Baseline out;
-    for (;;) {
-        TRY(const bool more, q.row());
-        if (!more) return out;
-        if (q.u64(1) == 0) continue;
+    for (const auto& [day, counts] : days) {
+        if (counts.first == 0) continue;
         ++out.days;
-        out.delivered += q.u64(1);
-        out.tried += q.u64(2);
+        out.delivered += counts.first;
+        out.tried += counts.second;
     }
+    return out;
 }
 
 IncidentKey key_of(const Place& place) {
@@ -164,6 +180,24 @@ Result<std::vector<Place>> candidates(Connection& db, Time now) {
                       .bind(now - kStoppedLeast));
 }
 
+// Those that were written to least lately, and the baselines of places that are not known any more.
+Result<> forget_places(Connection& db, std::int64_t today) {
+    TRY(const std::int64_t count, db.value("SELECT count(*) FROM destinations"));
+    if (count > kPlacesMax) {
+        TRY_VOID(
+            db.query("DELETE FROM destinations WHERE place IN (SELECT place FROM destinations WHERE incident = 0 AND "
+                     "place <> '' ORDER BY max(ok_ms, failing_ms) LIMIT ?1)")
+                .bind(count - kPlacesMax)
+                .run());
+    }
+    return db
+        .query(
+            "DELETE FROM place_days WHERE day < ?1 OR NOT EXISTS (SELECT 1 FROM destinations d WHERE d.place = "
+            "place_days.place)")
+        .bind(today - kBaselineDays)
+        .run();
+}
+
 }  // namespace
 
 std::string place_of(const EventFacts& facts, const std::string& destination) {
@@ -204,6 +238,7 @@ Result<DestinationsSeen> watch_destinations(Tx& tx, const DestinationsDue& due) 
     TRY_VOID(db.query("DELETE FROM destinations WHERE max(ok_ms, failing_ms) < ?1 AND incident = 0")
                  .bind(tx.now() - kPlaceKept)
                  .run());
+    TRY_VOID(forget_places(db, to_unix_ms(tx.now()) / kDayMs));
     return out;
 }
 
@@ -216,6 +251,18 @@ Result<DestinationsDue> destinations_due(Store& store, Time now) {
                 "SELECT 1 FROM destinations WHERE (incident <> 0 AND failing_ms = 0) OR (incident = 0 AND max(ok_ms, "
                 "failing_ms) < ?1) LIMIT 1");
             TRY(out.others, q.bind(now - kPlaceKept).row());
+        }
+        const std::int64_t today = to_unix_ms(now) / kDayMs;
+        if (!out.others) {
+            Query q = db.query(
+                "SELECT (SELECT count(*) FROM destinations) > ?1 OR EXISTS (SELECT 1 FROM place_days WHERE day < ?2)");
+            TRY_VOID(q.bind(kPlacesMax, today - kBaselineDays).row());
+            out.others = q.flag(0);
+        }
+        {
+            Query q = db.query("SELECT count(*) FROM report_rows WHERE day = ?1");
+            TRY_VOID(q.bind(today).row());
+            out.rows = q.i64(0);
         }
         Query q = db.query("SELECT 1 FROM destinations WHERE place = '' AND incident <> 0");
         TRY(const bool everywhere, q.row());

@@ -10,8 +10,9 @@
 ///              tried, and fewer different recipients are enough.
 ///   over       something arrives there again
 /// The beginning and the end are incidents (storage/incidents, told once each) and events (stopped, resumed).
-/// Threads: as Tx.   Limits: places not written to for kPlaceDays are forgotten; no alarm for those that a report
-/// counts among the others (storage/report_tally.h).
+/// A place that the figures of a full day count among the others (storage/report_tally.h) keeps a baseline of its own.
+/// Threads: as Tx.   Limits: places not written to for kPlaceDays are forgotten; beyond kPlacesMax those that were
+///                   written to least lately.
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -26,6 +27,7 @@ class Store;
 class Tx;
 
 inline constexpr std::int64_t kPlaceDays = 35;
+inline constexpr std::int64_t kPlacesMax = 20'000;
 inline constexpr std::int64_t kBaselineDays = 28;
 inline constexpr std::uint64_t kStoppedRecipients = 3;  ///< different ones, at least
 inline constexpr double kStoppedChance = 0.01;          ///< that so many tries fail by themselves
@@ -57,7 +59,8 @@ struct DestinationsDue {
         std::uint64_t waiting = 0;  ///< recipients who wait since no host there can be reached
     };
     std::vector<Stopped> stopped;
-    bool others = false;  ///< some are over, or to be forgotten
+    bool others = false;    ///< some are over, or to be forgotten
+    std::int64_t rows = 0;  ///< figures of today that are told apart
     bool any() const { return others || !stopped.empty(); }
 };
 Result<DestinationsDue> destinations_due(Store& store, Time now);

@@ -15,10 +15,10 @@ namespace posthouse::storage {
 namespace {
 
 constexpr std::int64_t kBucketEvents = 4096;
-constexpr std::array<std::string_view, 19> kKindNames = {"received",  "stored",  "queued", "attempted",  "delayed",
-                                                         "delivered", "bounced", "held",   "released",   "cancelled",
-                                                         "expired",   "refused", "system", "complained", "suppressed",
-                                                         "stopped",   "resumed", "ping",   "noted"};
+constexpr std::array<std::string_view, 21> kKindNames = {
+    "received",   "stored",   "queued",    "attempted", "delayed", "delivered",   "bounced",
+    "held",       "released", "cancelled", "expired",   "refused", "system",      "complained",
+    "suppressed", "stopped",  "resumed",   "ping",      "noted",   "interrupted", "hurried"};
 #define EVENT_COLUMNS "id, at_ms, kind, message, queue, message_id, sender, recipient, detail, dialogue, facts"
 
 /// FNV-1a, 64 bits folded to 32. Only finds candidates; equality is checked on the events.
@@ -100,6 +100,9 @@ std::string format_facts(const EventFacts& facts) {
         for (const char c : *field) out += static_cast<unsigned char>(c) < 0x20 ? '?' : c;  // no tab but ours
         out += '\t';
     }
+    if (facts.tries) out += fmt::format("{}", *facts.tries);
+    out += '\t';
+    if (facts.next != Time{}) out += fmt::format("{}", to_unix_ms(facts.next));
     while (out.ends_with('\t')) out.pop_back();
     return out;
 }
@@ -111,6 +114,10 @@ EventFacts parse_facts(std::string_view text) {
         *field = text.substr(0, end);
         text.remove_prefix(std::min(end + 1, text.size()));
     }
+    const std::size_t end = std::min(text.find('\t'), text.size());
+    if (const auto tries = ascii::parse_number(text.substr(0, end))) out.tries = static_cast<std::uint32_t>(*tries);
+    text.remove_prefix(std::min(end + 1, text.size()));
+    if (const auto next = ascii::parse_number(text)) out.next = from_unix_ms(static_cast<std::int64_t>(*next));
     return out;
 }
 
@@ -180,6 +187,9 @@ Result<> EventsImpl::append(const Event& event) {
         if (facts.domain.empty()) facts.domain = ascii::to_lower(domain_of(event.sender));
         row.facts = &facts;
     }
+    const bool is_kept = event.kind == EventKind::stopped || event.kind == EventKind::resumed ||
+                         event.kind == EventKind::noted;  // no figure is about them
+    if (is_kept && facts != EventFacts()) row.facts = &facts;
     if (!webhook_kind(event.kind).empty()) context_.write->notice.queue = true;  // somebody may be waiting for it
     const std::array<std::string_view, 3> keys = {message_id, event.sender, event.recipient};
     return write_event(context_, row, keys);

@@ -2,6 +2,7 @@
 /// storage/events: the append-only log from which every later question is answered: what became of this message?
 /// Threads: as Tx and Snapshot.
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,14 +25,16 @@ enum class EventKind : std::uint8_t {
     released,
     cancelled,
     expired,
-    refused,     ///< turned away at the door; nothing was accepted
-    system,      ///< about the server itself, not a message
-    complained,  ///< the recipient called it spam
-    suppressed,  ///< not sent: the recipient is known not to take it
-    stopped,     ///< nothing arrives any more at a destination (detail says at which, facts.provider names it)
-    resumed,     ///< something does again
-    ping,        ///< the webhook that `detail` names is tried
-    noted,       ///< something was said of it that changed nothing: a report again, or one that nobody vouches for
+    refused,      ///< turned away at the door; nothing was accepted
+    system,       ///< about the server itself, not a message
+    complained,   ///< the recipient called it spam
+    suppressed,   ///< not sent: the recipient is known not to take it
+    stopped,      ///< nothing arrives any more at a destination (detail says at which, facts.provider names it)
+    resumed,      ///< something does again
+    ping,         ///< the webhook that `detail` names is tried
+    noted,        ///< something was said of it that changed nothing: a report again, or one that nobody vouches for
+    interrupted,  ///< the server ended in the middle of an attempt; the recipient is tried again
+    hurried,      ///< to be tried at once, by hand
 };
 std::string_view to_string(EventKind kind);
 
@@ -41,16 +44,18 @@ inline constexpr char kUnderToken = 't';  ///< its reverse-path was a token of o
 /// What reports count an event under, and what is asked later of mail that has left. Of a recipient in the queue `who`,
 /// `domain`, `stream` and `mail_class` stand in its first event alone.
 struct EventFacts {
-    std::string who;          ///< "a7" the account, "c3" the relay client that handed it in; "" nobody here
-    std::string domain;       ///< of the sender, or ours that passes it on; "" of reports
-    std::string way;          ///< "direct"; "" where none was tried
-    std::string source;       ///< local address; "" where the system chose
-    std::string provider;     ///< of the recipient: "google", "other"; "" by a relay host
-    std::string reply_class;  ///< what the reply meant: "mailbox-full"; "" of deliveries
-    std::string route;        ///< that chose the way; "" where none did
-    std::string marks;        ///< letters of an attempt: kFirstTry, kUnderToken
-    std::string stream;       ///< that it is of; "" none
-    std::string mail_class;   ///< QueueClass as a digit; "" a letter
+    std::string who;                     ///< "a7" the account, "c3" the relay client that handed it in; "" nobody here
+    std::string domain;                  ///< of the sender, or ours that passes it on; "" of reports
+    std::string way;                     ///< "direct"; "" where none was tried
+    std::string source;                  ///< local address; "" where the system chose
+    std::string provider;                ///< of the recipient: "google", "other"; "" by a relay host
+    std::string reply_class;             ///< what the reply meant: "mailbox-full"; "" of deliveries
+    std::string route;                   ///< that chose the way; "" where none did
+    std::string marks;                   ///< letters of an attempt: kFirstTry, kUnderToken
+    std::string stream;                  ///< that it is of; "" none
+    std::string mail_class;              ///< QueueClass as a digit; "" a letter
+    std::optional<std::uint32_t> tries;  ///< of a recipient in the queue, begun so far; nothing where that is not said
+    Time next{};                         ///< when it is tried next, where that is not at once; none: it does not wait
     bool operator==(const EventFacts&) const = default;
     bool has(char mark) const { return marks.find(mark) != std::string::npos; }
 };

@@ -179,6 +179,8 @@ struct FlagChange {
 struct StoreOutcome {
     std::vector<EntryFlags> changed;  ///< as they stand now; entries that already were so are left out
     std::vector<Uid> modified;        ///< failed UNCHANGEDSINCE (RFC 7162 3.1.3)
+    ModSeq before = 0;                ///< the mailbox's highest before, and what `changed` has; 0: nothing changed
+    ModSeq after = 0;
 };
 
 struct AppendOptions {

@@ -155,7 +155,10 @@ Result<StoreOutcome> MailImpl::store(MailboxId mailbox, std::span<const Uid> uid
         outcome.changed.push_back(entry);
     }
     if (outcome.changed.empty()) return outcome;
+    TRY(const Mailbox box, this->mailbox(mailbox));
     TRY(const ModSeq modseq, next_modseq());
+    outcome.before = box.highest_modseq;
+    outcome.after = modseq;
     for (EntryFlags& entry : outcome.changed) entry.modseq = modseq;
     for (const auto& [before, group] : to_change) {
         std::optional<std::uint32_t> after;

@@ -155,6 +155,7 @@ class MailImpl final : public MailTx {
     Result<std::uint32_t> keyword_set(std::span<const std::string> names);
     Result<std::string> keyword(const std::string& name);
     Result<bool> holds(MessageId message) const;
+    Result<std::uint64_t> size_of(MessageId message) const;
     Result<std::uint32_t> changed_keywords(std::uint32_t before, const FlagChange& change);
     enum class Transfer { copy, move };
     Result<std::vector<std::pair<Uid, Uid>>> transfer(MailboxId from, std::span<const Uid> uids, MailboxId to,

@@ -143,20 +143,24 @@ Result<> MailImpl::check_holds(MessageId message) const {
 }
 
 Result<Entry> MailImpl::append(MailboxId mailbox, MessageId message, const AppendOptions& options) {
-    TRY_VOID(check(mailbox));
     TRY_VOID(check_holds(message));
     return put(mailbox, message, options);
 }
 
-Result<Entry> MailImpl::put(MailboxId mailbox, MessageId message, const AppendOptions& options) {
-    TRY_VOID(check(mailbox));
-    Entry entry;
-    {
-        Query q = db_.query("SELECT size_octets FROM messages WHERE id = ?1");
-        TRY(const bool found, q.bind(message).row());
-        if (!found) return Error(Errc::not_found, "there is no such message");
-        entry.size_octets = q.u64(0);
+Result<std::uint64_t> MailImpl::size_of(MessageId message) const {
+    for (const PlacedBody& placed : context_.write->bodies) {
+        if (placed.message == message && context_.write->is_added(message)) return placed.body->size_octets();
     }
+    Query q = db_.query("SELECT size_octets FROM messages WHERE id = ?1");
+    TRY(const bool found, q.bind(message).row());
+    if (!found) return Error(Errc::not_found, "there is no such message");
+    return q.u64(0);
+}
+
+// That the mailbox is there and this account's is found out with its UIDs.
+Result<Entry> MailImpl::put(MailboxId mailbox, MessageId message, const AppendOptions& options) {
+    Entry entry;
+    TRY(entry.size_octets, size_of(message));
     TRY(entry.keyword_set, keyword_set(options.keywords));
     TRY(entry.modseq, take_place(entry.size_octets, 1, QuotaRule::keep));
     entry.flags = options.flags & kAllFlags;

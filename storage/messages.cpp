@@ -48,7 +48,7 @@ Result<> apply_ref_changes(Context& context) {
 Result<> settle_refs(Context& context) {
     TRY_VOID(apply_ref_changes(context));
     for (const auto& [message, by] : context.write->ref_changes) {
-        if (by > 0) continue;
+        if (by > 0 || (by == 0 && context.write->is_added(message))) continue;
         std::int64_t segment = 0;
         std::uint64_t octets = 0;
         {

@@ -116,6 +116,7 @@ struct QueueRecipient {
     std::uint32_t attempts = 0;
     std::string last_reply;   ///< what the remote said, or our own sentence
     std::string last_remote;  ///< host and address of the last attempt; "-" where it reached nobody, "" before one
+    std::string last_source;  ///< our address that it was made from; "" where the system chose, or a relay was asked
     std::string last_class;   ///< what it meant: "mailbox-full"; "" before the first attempt
     bool delay_told = false;  ///< a delay notice has gone out
     WaitCause cause = WaitCause::none;
@@ -214,8 +215,8 @@ class QueueTx : public QueueView {
     virtual Result<std::vector<StartedRecipient>> start(std::span<const RecipientId> recipients) = 0;
     /// Records the outcome and its event; when all recipients of the item are final the item goes.
     virtual Result<> finish(RecipientId recipient, const Outcome& outcome) = 0;
-    /// sending -> waiting at once, without an attempt counted (the lane stopped before it dialled).
-    virtual Result<> give_back(std::span<const RecipientId> recipients, Time next_attempt) = 0;
+    /// sending -> waiting as before, without an attempt counted (it was not made); due when it was.
+    virtual Result<> give_back(std::span<const RecipientId> recipients) = 0;
     /// Waiting recipients wait for this cause, in this lane.
     virtual Result<> mark(std::span<const RecipientId> recipients, WaitCause cause, LaneId lane) = 0;
     /// By key; gives back its id. A lane with nothing in it and nothing learned is forgotten instead: 0.
@@ -223,7 +224,7 @@ class QueueTx : public QueueView {
     virtual Result<> forget_kicks(std::span<const QueueId> queues) = 0;
     /// Lanes not written since.
     virtual Result<> forget_lanes(Time before) = 0;
-    /// After a crash: every sending row waits again. Gives back how many.
+    /// After a crash: every sending row waits again, and its event says so. Gives back how many.
     virtual Result<std::uint64_t> recover() = 0;
     virtual Result<> retry_now(QueueId id) = 0;
     virtual Result<> hold(QueueId id) = 0;

@@ -11,6 +11,9 @@
 
 namespace posthouse::storage {
 
+/// Between the remote and our address in queue_recipients.last_remote.
+inline constexpr std::string_view kFromSource = " from ";
+
 class QueueImpl final : public QueueTx {
  public:
     explicit QueueImpl(Context& context) : context_(context), db_(context.db) {}
@@ -33,7 +36,7 @@ class QueueImpl final : public QueueTx {
     Result<QueueId> add(MessageId message, const NewQueueItem& item, Time first_attempt) override;
     Result<std::vector<StartedRecipient>> start(std::span<const RecipientId> recipients) override;
     Result<> finish(RecipientId recipient, const Outcome& outcome) override;
-    Result<> give_back(std::span<const RecipientId> recipients, Time next_attempt) override;
+    Result<> give_back(std::span<const RecipientId> recipients) override;
     Result<> mark(std::span<const RecipientId> recipients, WaitCause cause, LaneId lane) override;
     Result<LaneId> save_lane(const LaneRecord& lane) override;
     Result<> forget_kicks(std::span<const QueueId> queues) override;
@@ -64,6 +67,8 @@ class QueueImpl final : public QueueTx {
     Result<> shift(QueueId id, const Shift& shift);
     /// held under an incident -> waiting, but for an account's under review.
     Result<> let_try(const QueueItem& owner);
+    /// An event about one recipient.
+    Result<> tell(const QueueRecipient& recipient, EventKind kind, std::string_view detail, EventFacts facts);
     void touch(QueueId id);
     void note_touched(QueueId id);
 

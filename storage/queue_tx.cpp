@@ -57,7 +57,8 @@ Result<QueueId> QueueImpl::insert(MessageId message, std::string_view message_id
     counted.forwarded_by = item.forwarded_by;
     counted.stream = item.stream;
     counted.mail_class = item.mail_class;
-    const EventFacts facts = facts_of(counted);
+    EventFacts facts = facts_of(counted);
+    if (first_attempt != context_.write->now) facts.next = first_attempt;
     for (const NewRecipient& recipient : item.recipients) {
         const std::string domain = ascii::to_lower(domain_of(recipient.address));
         TRY_VOID(db_.query("INSERT INTO queue_recipients (queue, address, domain, orcpt, notify, state, "
@@ -93,10 +94,14 @@ Result<std::vector<StartedRecipient>> QueueImpl::start(std::span<const Recipient
 
 namespace {
 
-// "-": it was tried by some way, and nobody has answered. The first try alone finds nothing there.
+// "-": it was tried by some way, and nobody has answered. The first try alone finds nothing there. Behind it our own
+// address, which stays known while nothing is tried.
 std::string remote_after(const QueueRecipient& before, const Outcome& outcome) {
-    if (!outcome.remote.empty()) return outcome.remote;
-    return outcome.way.empty() && before.last_remote.empty() ? std::string() : std::string("-");
+    const bool is_tried = !outcome.way.empty();
+    const std::string& source = is_tried ? outcome.source : before.last_source;
+    std::string out = outcome.remote;
+    if (out.empty() && (is_tried || !before.last_remote.empty())) out = "-";
+    return source.empty() ? out : fmt::format("{}{}{}", out, kFromSource, source);
 }
 
 }  // namespace
@@ -140,6 +145,9 @@ Result<> QueueImpl::finish(RecipientId id, const Outcome& outcome) {
     if (!outcome.way.empty() && before.last_remote.empty()) facts.marks += kFirstTry;
     if (outcome.under_token) facts.marks += kUnderToken;
     if (outcome.state != RecipientState::delivered) facts.reply_class = outcome.reply_class;
+    const std::uint32_t unused = outcome.uses_attempt ? 0 : 1;
+    facts.tries = before.attempts - std::min(before.attempts, unused);
+    if (outcome.state == RecipientState::waiting) facts.next = outcome.next_attempt;
     event.facts = &facts;
     event.accepted = owner.created;
     event.is_first_delay = before.last_class.empty();
@@ -151,29 +159,63 @@ Result<> QueueImpl::finish(RecipientId id, const Outcome& outcome) {
     return {};
 }
 
-Result<> QueueImpl::give_back(std::span<const RecipientId> recipients, Time next_attempt) {
+Result<> QueueImpl::give_back(std::span<const RecipientId> recipients) {
+    Query q =
+        db_.query("UPDATE queue_recipients SET state = 0, attempts = max(attempts - 1, 0) WHERE id = ?1 AND state = 1");
     for (const RecipientId id : recipients) {
-        TRY_VOID(
-            db_.query("UPDATE queue_recipients SET state = 0, attempts = max(attempts - 1, 0), next_attempt_ms = ?2 "
-                      "WHERE id = ?1 AND state = 1")
-                .bind(id, next_attempt)
-                .run());
+        q.reset();
+        TRY_VOID(q.bind(id).run());
     }
     context_.write->queue_is_due();
     return {};
 }
 
 Result<std::uint64_t> QueueImpl::recover() {
-    TRY_VOID(db_.query("UPDATE queue_recipients SET state = 0 WHERE state = 1").run());
-    const std::int64_t count = db_.changes();
-    if (count > 0) context_.write->queue_is_due();
-    return static_cast<std::uint64_t>(count);
+    std::vector<RecipientId> ids;
+    {
+        Query q = db_.query("SELECT id FROM queue_recipients WHERE state = 1 ORDER BY id");
+        for (;;) {
+            TRY(const bool more, q.row());
+            if (!more) break;
+            ids.push_back(q.id<RecipientId>(0));
+        }
+    }
+    TRY(const std::vector<QueueRecipient> rows, find(ids));
+    for (const QueueRecipient& one : rows) {
+        TRY_VOID(db_.query("UPDATE queue_recipients SET state = 0 WHERE id = ?1").bind(one.id).run());
+        EventFacts facts;
+        facts.tries = one.attempts;
+        TRY_VOID(tell(one, EventKind::interrupted,
+                      "the server ended while it was tried: it may have gone, and is tried again", facts));
+    }
+    if (!rows.empty()) context_.write->queue_is_due();
+    return static_cast<std::uint64_t>(rows.size());
+}
+
+Result<> QueueImpl::tell(const QueueRecipient& recipient, EventKind kind, std::string_view detail, EventFacts facts) {
+    TRY(const QueueItem owner, item(recipient.queue));
+    const EventFacts whose = facts_of(owner);
+    facts.who = whose.who;
+    facts.domain = whose.domain;
+    NewEvent event;
+    event.kind = kind;
+    event.message = owner.message;
+    event.queue = recipient.queue;
+    event.recipient = recipient.address;
+    event.detail = detail;
+    event.facts = &facts;
+    return write_event(context_, event, {});
 }
 
 Result<> QueueImpl::retry_now(QueueId id) {
     TRY(const QueueItem owner, item(id));
     // What an incident holds tries, too, whatever came of it before.
     TRY_VOID(let_try(owner));
+    TRY(const std::vector<QueueRecipient> all, recipients(id));
+    for (const QueueRecipient& one : all) {
+        const bool waits = one.state == RecipientState::waiting && one.next_attempt != context_.write->now;
+        if (waits) TRY_VOID(tell(one, EventKind::hurried, "to be tried at once, by hand", EventFacts()));
+    }
     TRY_VOID(db_.query("UPDATE queue_recipients SET next_attempt_ms = ?2 WHERE queue = ?1 AND state = 0")
                  .bind(id, context_.write->now)
                  .run());

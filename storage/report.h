@@ -17,6 +17,7 @@
 
 #include "protocols/base/clock.h"
 #include "protocols/base/result.h"
+#include "storage/queue.h"
 
 namespace posthouse::storage {
 
@@ -94,24 +95,28 @@ class ReportView {
 struct ReplayedRecipient {
     std::int64_t queue = 0;
     std::string address;
-    bool is_held = false;     ///< else it waits
-    std::string reply_class;  ///< of the last reply; "" before one
+    RecipientState state = RecipientState::waiting;
+    std::string reply_class;                ///< of the last reply; "" before one
+    std::optional<std::uint32_t> attempts;  ///< begun; nothing where the events are of a version that did not say so
+    std::optional<Time> next;               ///< when it is due, where it waits; likewise
     auto operator<=>(const ReplayedRecipient&) const = default;
 };
-/// The queue as the events alone tell it, in order.
-Result<std::vector<ReplayedRecipient>> replay_queue(const Snapshot& snapshot);
-/// The same from its own rows.
+/// The queue as the events alone tell it, in order; with those that are delivered, failed or cancelled, or without.
+enum class Replayed : std::uint8_t { open, all };
+Result<std::vector<ReplayedRecipient>> replay_queue(const Snapshot& snapshot, Replayed which = Replayed::open);
+/// The open ones from the queue's own rows; an attempt under way has not begun.
 Result<std::vector<ReplayedRecipient>> stored_queue(const Snapshot& snapshot);
 
 struct ReportRebuild {
     std::uint64_t events = 0;         ///< that were read
-    std::uint64_t figures = 0;        ///< that were written
+    std::uint64_t figures = 0;        ///< that the events say
     std::uint64_t differed = 0;       ///< that were not as the events say
     std::int64_t from_day = 0;        ///< the first day that is known whole from events; earlier ones stay
     std::uint64_t queue_differs = 0;  ///< recipients in the queue that are not as their events say
     ReportRebuild() = default;
 };
-/// Makes all figures anew from the events, in one write; those of days whose events are gone stay. Blocking.
+/// Makes all figures anew from the events; those of days whose events are gone stay. Each day that differs is a write
+/// of its own (kReportRowsADay bounds it), so that commits of others fit between. Blocking.
 Result<ReportRebuild> report_rebuild(Store& store);
 
 }  // namespace posthouse::storage

@@ -1,5 +1,6 @@
 // Everything anew from the events: the figures, and who waits in the queue. One pass over the log, which lies by
-// message; what was written meanwhile follows within the write that puts the figures in their place.
+// message, beside the writers; then day by day: what was written meanwhile is added, and a day that is not as the
+// events say is replaced in a write of its own. What is right costs no write.
 #include <algorithm>
 #include <functional>
 #include <set>
@@ -20,13 +21,18 @@ struct Known {
     EventFacts facts;
     std::string reply_class;
     RecipientState state = RecipientState::waiting;
+    std::uint32_t attempts = 0;
+    Time next{};
+    bool is_whole = true;  ///< its events say attempts and next
+    bool is_open() const { return state == RecipientState::waiting || state == RecipientState::held; }
 };
 
 /// The events of one message after another.
 class Lives {
  public:
     /// Counts what lies behind `after`; null: counts nothing.
-    Lives(ReportTally* tally, std::int64_t after) : tally_(tally), after_(after) {}
+    Lives(ReportTally* tally, std::int64_t after, Replayed which = Replayed::open)
+        : tally_(tally), after_(after), which_(which) {}
 
     void take(MessageId message, const Event& event) {
         if (message != message_ || raw(message) == 0) finish();
@@ -37,13 +43,14 @@ class Lives {
             // In the queue it is the end: it was not sent.
             const auto queued = known_.find(who);
             const bool ends = event.kind == EventKind::suppressed && queued != known_.end();
-            if (ends) queued->second.state = RecipientState::failed;
+            if (ends) end(queued->second, event, RecipientState::failed);
             return count(event, event.facts, nullptr);
         }
         if (raw(event.queue) == 0) return;
         if (event.kind == EventKind::queued) {
             Known fresh;
             fresh.accepted = event.at;
+            fresh.next = event.facts.next == Time{} ? event.at : event.facts.next;
             fresh.facts = event.facts;
             // Written before there were facts.
             if (fresh.facts == EventFacts()) fresh.facts.domain = ascii::to_lower(domain_of(sender_));
@@ -61,13 +68,14 @@ class Lives {
     /// The last message is over.
     void finish() {
         for (const auto& [who, one] : known_) {
-            const bool waits = one.state == RecipientState::waiting;
-            if (!waits && one.state != RecipientState::held) continue;
+            if (which_ == Replayed::open && !one.is_open()) continue;
             ReplayedRecipient open;
             open.queue = who.first;
             open.address = who.second;
-            open.is_held = !waits;
+            open.state = one.state;
             open.reply_class = one.reply_class;
+            if (one.is_whole) open.attempts = one.attempts;
+            if (one.is_whole && one.state == RecipientState::waiting) open.next = one.next;
             open_.push_back(std::move(open));
         }
         known_.clear();
@@ -88,21 +96,45 @@ class Lives {
         }
         tally_->count(counted, facts);
     }
+    static void end(Known& one, const Event& event, RecipientState state) {
+        one.state = state;
+        if (event.facts.tries) one.attempts = *event.facts.tries;
+        const bool says = event.facts.tries || event.kind == EventKind::cancelled;
+        one.is_whole = one.is_whole && says;
+    }
+    static void wait(Known& one, const Event& event) {
+        one.state = RecipientState::waiting;
+        if (event.kind == EventKind::released || event.kind == EventKind::hurried) {
+            one.next = event.at;
+            return;
+        }
+        if (event.facts.tries) one.attempts = *event.facts.tries;
+        one.is_whole = one.is_whole && event.facts.tries;
+        if (event.kind == EventKind::attempted) one.next = event.facts.next;
+    }
     static void advance(Known& one, const Event& event) {
+        if (!one.is_open()) return;  // a bounce that came late
         switch (event.kind) {
             case EventKind::attempted:
-            case EventKind::released: one.state = RecipientState::waiting; break;
-            case EventKind::held: one.state = RecipientState::held; break;
-            case EventKind::delivered: one.state = RecipientState::delivered; break;
-            case EventKind::bounced: one.state = RecipientState::failed; break;
-            case EventKind::cancelled: one.state = RecipientState::cancelled; break;
+            case EventKind::released:
+            case EventKind::interrupted:
+            case EventKind::hurried: wait(one, event); break;
+            case EventKind::held:
+                one.state = RecipientState::held;
+                if (event.facts.tries) one.attempts = *event.facts.tries;
+                break;
+            case EventKind::delivered: end(one, event, RecipientState::delivered); break;
+            case EventKind::bounced: end(one, event, RecipientState::failed); break;
+            case EventKind::cancelled: end(one, event, RecipientState::cancelled); break;
             default: return;
         }
         if (!event.facts.reply_class.empty()) one.reply_class = event.facts.reply_class;
+        if (event.kind == EventKind::delivered) one.reply_class = "delivered";
     }
 
     ReportTally* tally_;
     std::int64_t after_;
+    Replayed which_;
     MessageId message_{};
     std::string sender_;
     std::map<std::pair<std::int64_t, std::string>, Known> known_;
@@ -160,12 +192,12 @@ Result<std::uint64_t> scan_rest(Connection& db, std::int64_t after, ReportTally&
 
 using Rows = std::map<ReportKey, ReportTally::Cells>;
 
-Result<Rows> stored_rows(Connection& db, std::int64_t from_day) {
+Result<Rows> stored_rows(Connection& db, std::int64_t day) {
     Rows out;
     Query q = db.query(
         "SELECT r.day, r.who, r.domain, r.destination, r.provider, r.way, r.source, c.what, c.class, c.n "
-        "FROM report_rows r JOIN report_counts c ON c.row = r.id WHERE r.day >= ?1");
-    q.bind(from_day);
+        "FROM report_rows r JOIN report_counts c ON c.row = r.id WHERE r.day = ?1");
+    q.bind(day);
     for (;;) {
         TRY(const bool more, q.row());
         if (!more) return out;
@@ -228,35 +260,128 @@ std::uint64_t differing(const Rows& was, const Rows& is) {
     return out;
 }
 
-Result<> put_in_place(Connection& db, const ReportTally& tally, ReportRebuild& out) {
-    TRY(const Rows was, stored_rows(db, out.from_day));
-    ReportTally whole;
-    for (const auto& [key, cells] : tally.rows()) {
-        if (key.day < out.from_day) continue;
-        whole.put(key, cells);
-        out.figures += cells.size();
-    }
-    out.differed = differing(was, whole.rows());
-    TRY_VOID(db.query("DELETE FROM report_counts WHERE row IN (SELECT id FROM report_rows WHERE day >= ?1)")
-                 .bind(out.from_day)
-                 .run());
-    TRY_VOID(db.query("DELETE FROM report_rows WHERE day >= ?1").bind(out.from_day).run());
-    ReportRowCount known;
-    return write_tally(db, whole, known);
+/// What is known so far, and up to which event.
+struct Anew {
+    ReportTally tally;
+    std::int64_t seen = 0;
+    std::int64_t from_day = 0;
+};
+
+/// What came behind it.
+struct Rest {
+    ReportTally tally;
+    std::int64_t seen = 0;
+    std::uint64_t events = 0;
+    std::uint64_t differed = 0;
+};
+
+Result<Rest> read_rest(Connection& db, const Anew& anew) {
+    Rest out;
+    TRY(out.events, scan_rest(db, anew.seen, out.tally));
+    TRY(out.seen, db.value("SELECT value FROM counters WHERE name = 'event'"));
+    return out;
 }
 
-std::uint64_t unlike(const std::vector<ReplayedRecipient>& a, const std::vector<ReplayedRecipient>& b) {
-    std::vector<ReplayedRecipient> out;
-    std::ranges::set_symmetric_difference(a, b, std::back_inserter(out));
-    std::set<std::pair<std::int64_t, std::string>> recipients;
-    for (const ReplayedRecipient& one : out) recipients.emplace(one.queue, one.address);
-    return recipients.size();
+void take_rest(Anew& anew, const Rest& rest, ReportRebuild& out) {
+    anew.tally.merge(rest.tally);
+    anew.seen = rest.seen;
+    out.events += rest.events;
+}
+
+Rows rows_of(std::int64_t day, const ReportTally& known, const ReportTally& rest) {
+    Rows out;
+    for (const ReportTally* const tally : {&known, &rest}) {
+        for (const auto& [key, cells] : tally->rows()) {
+            if (key.day != day) continue;
+            for (const auto& [cell, n] : cells) out[key][cell] += n;
+        }
+    }
+    return out;
+}
+
+/// Days that have figures, or should.
+Result<std::set<std::int64_t>> days_of(Connection& db, const Anew& anew) {
+    std::set<std::int64_t> out;
+    Query q = db.query("SELECT DISTINCT day FROM report_rows WHERE day >= ?1");
+    q.bind(anew.from_day);
+    for (;;) {
+        TRY(const bool more, q.row());
+        if (!more) break;
+        out.insert(q.i64(0));
+    }
+    for (const auto& [key, cells] : anew.tally.rows()) {
+        if (key.day >= anew.from_day) out.insert(key.day);
+    }
+    return out;
+}
+
+/// A day whose figures are not as the events say: made right in one write, together with what has come since.
+Result<Rest> replace_day(Tx& tx, std::int64_t day, const Anew& anew) {
+    Connection& db = context_of(tx).db;
+    TRY(Rest rest, read_rest(db, anew));
+    const Rows is = rows_of(day, anew.tally, rest.tally);
+    TRY(const Rows was, stored_rows(db, day));
+    rest.differed = differing(was, is);
+    if (rest.differed == 0) return rest;
+    TRY_VOID(
+        db.query("DELETE FROM report_counts WHERE row IN (SELECT id FROM report_rows WHERE day = ?1)").bind(day).run());
+    TRY_VOID(db.query("DELETE FROM report_rows WHERE day = ?1").bind(day).run());
+    ReportTally whole;
+    for (const auto& [key, cells] : is) whole.put(key, cells);
+    ReportRowCount known;
+    TRY_VOID(write_tally(db, whole, known, Others::known));
+    return rest;
+}
+
+/// Looks at a day beside the writers; what is right is not written.
+Result<> make_right(Store& store, std::int64_t day, Anew& anew, ReportRebuild& out) {
+    bool is_right = false;
+    std::uint64_t figures = 0;
+    TRY(const Rest seen, store.read([&](const Snapshot& snapshot) -> Result<Rest> {
+        Connection& db = context_of(snapshot).db;
+        TRY(Rest rest, read_rest(db, anew));
+        const Rows is = rows_of(day, anew.tally, rest.tally);
+        TRY(const Rows was, stored_rows(db, day));
+        is_right = differing(was, is) == 0;
+        for (const auto& [key, cells] : is) figures += cells.size();
+        return rest;
+    }));
+    take_rest(anew, seen, out);
+    out.figures += figures;
+    if (is_right) return {};
+    TRY(const Rest written, store.write_value({}, [&](Tx& tx) { return replace_day(tx, day, anew); }));
+    take_rest(anew, written, out);
+    out.differed += written.differed;
+    return {};
+}
+
+/// Recipients that are not in both, or not the same there as far as the events say.
+std::uint64_t unlike(const std::vector<ReplayedRecipient>& stored, const std::vector<ReplayedRecipient>& replayed) {
+    using Name = std::pair<std::int64_t, std::string>;
+    std::multimap<Name, const ReplayedRecipient*> left;
+    for (const ReplayedRecipient& one : stored) left.emplace(Name(one.queue, one.address), &one);
+    std::set<Name> out;
+    for (const ReplayedRecipient& one : replayed) {
+        const Name name(one.queue, one.address);
+        const auto found = left.find(name);
+        if (found == left.end()) {
+            out.insert(name);
+            continue;
+        }
+        ReplayedRecipient is = *found->second;
+        left.erase(found);
+        if (!one.attempts) is.attempts.reset();
+        if (!one.attempts) is.next.reset();
+        if (is != one) out.insert(name);
+    }
+    for (const auto& [name, one] : left) out.insert(name);
+    return out.size();
 }
 
 }  // namespace
 
-Result<std::vector<ReplayedRecipient>> replay_queue(const Snapshot& snapshot) {
-    Lives lives(nullptr, 0);
+Result<std::vector<ReplayedRecipient>> replay_queue(const Snapshot& snapshot, Replayed which) {
+    Lives lives(nullptr, 0, which);
     TRY_VOID(scan(context_of(snapshot).db.query("SELECT " SCAN_COLUMNS " FROM events ORDER BY message, id"), lives));
     return std::move(lives.open());
 }
@@ -264,15 +389,20 @@ Result<std::vector<ReplayedRecipient>> replay_queue(const Snapshot& snapshot) {
 Result<std::vector<ReplayedRecipient>> stored_queue(const Snapshot& snapshot) {
     std::vector<ReplayedRecipient> out;
     Query q = context_of(snapshot).db.query(
-        "SELECT queue, address, state, last_class FROM queue_recipients WHERE state IN (0, 1, 4)");
+        "SELECT queue, address, state, last_class, attempts, next_attempt_ms FROM queue_recipients WHERE state IN (0, "
+        "1, "
+        "4)");
     for (;;) {
         TRY(const bool more, q.row());
         if (!more) break;
         ReplayedRecipient one;
         one.queue = q.i64(0);
         one.address = q.text(1);
-        one.is_held = static_cast<RecipientState>(q.i64(2)) == RecipientState::held;
+        const auto state = static_cast<RecipientState>(q.i64(2));
+        one.state = state == RecipientState::held ? state : RecipientState::waiting;
         one.reply_class = q.text(3);
+        one.attempts = q.u32(4) - (state == RecipientState::sending ? 1 : 0);
+        if (one.state == RecipientState::waiting) one.next = q.time(5);
         out.push_back(std::move(one));
     }
     std::ranges::sort(out);
@@ -281,22 +411,21 @@ Result<std::vector<ReplayedRecipient>> stored_queue(const Snapshot& snapshot) {
 
 Result<ReportRebuild> report_rebuild(Store& store) {
     ReportRebuild out;
-    ReportTally tally;
-    TRY(const std::int64_t seen, store.read([&](const Snapshot& snapshot) -> Result<std::int64_t> {
+    Anew anew;
+    std::set<std::int64_t> days;
+    TRY_VOID(store.read([&](const Snapshot& snapshot) -> Result<> {
         Connection& db = context_of(snapshot).db;
-        Lives lives(&tally, 0);
+        Lives lives(&anew.tally, 0);
         TRY(out.events, scan(db.query("SELECT " SCAN_COLUMNS " FROM events ORDER BY message, id"), lives));
         TRY(const auto queue, stored_queue(snapshot));
         out.queue_differs = unlike(queue, lives.open());
-        return db.value("SELECT value FROM counters WHERE name = 'event'");
+        TRY(anew.seen, db.value("SELECT value FROM counters WHERE name = 'event'"));
+        TRY(anew.from_day, db.value("SELECT coalesce((SELECT value FROM counters WHERE name = 'events_from_day'), 0)"));
+        TRY(days, days_of(db, anew));
+        return {};
     }));
-    TRY_VOID(store.write({}, [&](Tx& tx) -> Result<> {
-        Connection& db = context_of(tx).db;
-        TRY(const std::uint64_t rest, scan_rest(db, seen, tally));
-        out.events += rest;
-        TRY(out.from_day, db.value("SELECT coalesce((SELECT value FROM counters WHERE name = 'events_from_day'), 0)"));
-        return put_in_place(db, tally, out);
-    }));
+    out.from_day = anew.from_day;
+    for (const std::int64_t day : days) TRY_VOID(make_right(store, day, anew, out));
     return out;
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "protocols/base/ascii.h"
+#include "protocols/base/log.h"
 #include "storage/destinations.h"
 #include "storage/report.h"
 #include "storage/sqlite.h"
@@ -45,19 +46,36 @@ Result<> recount(Connection& db, std::int64_t day, ReportRowCount& known) {
     if (known.day == day) return {};
     Query q = db.query("SELECT count(*) FROM report_rows WHERE day = ?1");
     TRY_VOID(q.bind(day).row());
-    known = ReportRowCount{day, q.i64(0)};
+    known.day = day;
+    known.rows = q.i64(0);
     return {};
 }
 
+void tell_full(std::int64_t day, ReportRowCount& known) {
+    if (known.told_day == day) return;
+    known.told_day = day;
+    log::warn("storage",
+              "the figures of {} tell {} rows apart, and no more: what comes beyond counts together as \"{}\"",
+              format_rfc3339(from_unix_ms(day * kDayMs)).substr(0, 10), kReportRowsADay, kOthers);
+}
+
+struct TakenRow {
+    std::int64_t id = 0;
+    bool among_others = false;  ///< its destination is not told apart
+};
+
 /// The row of the key, or of what it is counted under where the day is full.
-Result<std::int64_t> take_row(Connection& db, ReportKey key, ReportRowCount& known) {
+Result<TakenRow> take_row(Connection& db, ReportKey key, ReportRowCount& known) {
     TRY_VOID(recount(db, key.day, known));
+    bool among_others = false;
     for (const std::int64_t most : {kReportRowsADay, kReportRowsADay + kReportRowsADay / 2, std::int64_t{0}}) {
         TRY(const std::int64_t id, find_row(db, key));
-        if (id != 0) return id;
+        if (id != 0) return TakenRow(id, among_others);
         if (known.rows < most || most == 0) break;
         if (most == kReportRowsADay) {
+            tell_full(key.day, known);
             key.destination = kOthers;
+            among_others = true;
         } else {
             key.who = kOthers;
             key.domain = kOthers;
@@ -68,7 +86,31 @@ Result<std::int64_t> take_row(Connection& db, ReportKey key, ReportRowCount& kno
                  .bind(key.day, key.who, key.domain, key.destination, key.provider, key.way, key.source)
                  .run());
     ++known.rows;
-    return db.last_id();
+    return TakenRow(db.last_id(), among_others);
+}
+
+/// What the baseline of a place is made of, where its own figures are not told apart.
+Result<> note_place_day(Connection& db, const ReportKey& key, const ReportTally::Cells& cells) {
+    EventFacts facts;
+    facts.provider = key.provider;
+    facts.way = key.way.substr(0, key.way.find(kRouteMark));
+    if (key.way.empty() || place_of(facts, key.destination) != key.destination) return {};
+    std::int64_t delivered = 0;
+    std::int64_t tried = 0;
+    for (const auto& [cell, n] : cells) {
+        const bool is_delivered = cell.first == static_cast<int>(Figure::delivered);
+        const bool is_tried =
+            cell.first == static_cast<int>(Figure::put_off) || cell.first == static_cast<int>(Figure::bounced);
+        if (is_delivered) delivered += n;
+        if (is_delivered || is_tried) tried += n;
+    }
+    if (tried == 0) return {};
+    return db
+        .query(
+            "INSERT INTO place_days (place, day, delivered, tried) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (place, day) "
+            "DO UPDATE SET delivered = delivered + excluded.delivered, tried = tried + excluded.tried")
+        .bind(key.destination, key.day, delivered, tried)
+        .run();
 }
 
 /// A refusal that says nothing of the place: of this recipient, or of this message.
@@ -179,15 +221,16 @@ void ReportTally::merge(const ReportTally& other) {
     for (const auto& [place, passage] : other.places_) places_[place].follow(passage);
 }
 
-Result<> write_tally(Connection& db, const ReportTally& tally, ReportRowCount& known) {
+Result<> write_tally(Connection& db, const ReportTally& tally, ReportRowCount& known, Others others) {
     for (const auto& [key, cells] : tally.rows()) {
-        TRY(const std::int64_t row, take_row(db, key, known));
+        TRY(const TakenRow row, take_row(db, key, known));
+        if (row.among_others && others == Others::counted) TRY_VOID(note_place_day(db, key, cells));
         Query add = db.query(
             "INSERT INTO report_counts (row, what, class, n) VALUES (?1, ?2, ?3, ?4) "
             "ON CONFLICT (row, what, class) DO UPDATE SET n = n + excluded.n");
         for (const auto& [cell, n] : cells) {
             add.reset();
-            TRY_VOID(add.bind(row, cell.first, cell.second, n).run());
+            TRY_VOID(add.bind(row.id, cell.first, cell.second, n).run());
         }
     }
     for (const auto& [place, passage] : tally.places()) TRY_VOID(write_place(db, place, passage));

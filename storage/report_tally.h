@@ -85,9 +85,12 @@ class ReportTally {
 struct ReportRowCount {
     std::int64_t day = -1;
     std::int64_t rows = 0;
+    std::int64_t told_day = -1;  ///< that the log says is full
 };
 
-/// Adds it to the tables, within the transaction of `db`.
-Result<> write_tally(Connection& db, const ReportTally& tally, ReportRowCount& known);
+/// Adds it to the tables, within the transaction of `db`. What a full day counts among the others is counted for the
+/// alarm of its place (place_days), where `others` says so: not when figures are made anew.
+enum class Others : std::uint8_t { counted, known };
+Result<> write_tally(Connection& db, const ReportTally& tally, ReportRowCount& known, Others others);
 
 }  // namespace posthouse::storage

@@ -59,7 +59,7 @@ struct WarmUp {
     std::uint32_t level = 0;
     std::int64_t day = 0;  ///< since 1970, that the counts below are of
     std::uint64_t day_used = 0;
-    bool is_bad = false;    ///< it was told to slow down, or refused, on that day
+    bool is_bad = false;    ///< it was told to slow down, refused, not believed, or complained of, on that day
     std::int64_t hour = 0;  ///< since 1970
     std::uint64_t hour_used = 0;
 };
@@ -107,6 +107,14 @@ struct AddressBook {
 };
 Result<AddressBook> read_address_book(Connection& db);
 
+/// What events say behind the last mark: what a crash took from the relay's memory before it was written down. Sketches
+/// may be added twice: nothing counts double.
+struct UnmarkedEvidence {
+    std::vector<EvidenceDay> days;
+    std::int64_t seen = 0;  ///< the last event
+};
+inline constexpr std::int64_t kUnmarkedMax = 2'000'000;  ///< events that are looked at
+
 class ReputationView {
  public:
     explicit ReputationView(const Snapshot& snapshot);
@@ -115,6 +123,8 @@ class ReputationView {
     /// Days from `day` on, of all addresses.
     Result<std::vector<EvidenceDay>> evidence(std::int64_t day) const;
     Result<std::vector<AddressCheck>> checks() const;
+    /// Nothing where no mark was ever set.
+    Result<UnmarkedEvidence> unmarked() const;
 
  protected:
     Connection& db_;
@@ -129,8 +139,12 @@ class ReputationTx final : public ReputationView {
     /// Adds to what the day has.
     Result<> add(const EvidenceDay& day);
     Result<> save(const AddressCheck& check);
+    /// The list ("": all that know it, the reverse DNS too) is asked anew at once: its `checked` is none until then.
+    Result<> ask_again(std::string_view source, std::string_view list);
     Result<> drop_check(std::string_view source, std::string_view list);
     Result<> drop_evidence_before(std::int64_t day);
+    /// All events so far are in the evidence.
+    Result<> set_mark();
     /// All that is known of an address.
     Result<> forget(std::string_view source);
 

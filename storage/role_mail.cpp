@@ -27,6 +27,19 @@ DmarcEntry entry_of(const Query& row) {
     return out;
 }
 
+DmarcRow row_of(const Query& q) {
+    DmarcRow out;
+    out.source_ip = q.text(0);
+    out.messages = q.u64(1);
+    out.disposition = q.text(2);
+    out.dkim = q.flag(3);
+    out.spf = q.flag(4);
+    out.header_from = q.text(5);
+    out.dkim_domain = q.text(6);
+    out.spf_domain = q.text(7);
+    return out;
+}
+
 std::int64_t limit_of(std::size_t count_max) {
     return static_cast<std::int64_t>(std::min<std::size_t>(count_max, 1'000'000));
 }
@@ -44,15 +57,10 @@ Result<Uid> RoleMailView::read_up_to(MailboxId mailbox) const {
 
 Result<std::vector<DmarcEntry>> RoleMailView::dmarc_reports(std::string_view domain, std::size_t count_max) const {
     const std::string folded = ascii::to_lower(domain);
-    std::vector<DmarcEntry> out;
     Query q =
         db_.query("SELECT " DMARC_COLUMNS " FROM dmarc_reports WHERE ?1 = '' OR domain = ?1 ORDER BY id DESC LIMIT ?2");
     q.bind(folded, limit_of(count_max));
-    for (;;) {
-        TRY(const bool more, q.row());
-        if (!more) return out;
-        out.push_back(entry_of(q));
-    }
+    return all_rows(q, entry_of);
 }
 
 Result<DmarcEntry> RoleMailView::dmarc_report(std::int64_t id) const {
@@ -70,20 +78,8 @@ Result<DmarcEntry> RoleMailView::dmarc_report(std::int64_t id) const {
         "SELECT source_ip, messages, disposition, dkim, spf, header_from, dkim_domain, spf_domain "
         "FROM dmarc_rows WHERE report = ?1 ORDER BY position");
     q.bind(id);
-    for (;;) {
-        TRY(const bool more, q.row());
-        if (!more) return out;
-        DmarcRow row;
-        row.source_ip = q.text(0);
-        row.messages = q.u64(1);
-        row.disposition = q.text(2);
-        row.dkim = q.flag(3);
-        row.spf = q.flag(4);
-        row.header_from = q.text(5);
-        row.dkim_domain = q.text(6);
-        row.spf_domain = q.text(7);
-        out.rows.push_back(std::move(row));
-    }
+    TRY(out.rows, all_rows(q, row_of));
+    return out;
 }
 
 RoleMailTx::RoleMailTx(Tx& tx) : RoleMailView(tx), tx_(tx) {}

@@ -268,24 +268,39 @@ CREATE TABLE destinations (place TEXT PRIMARY KEY, ok_ms INTEGER NOT NULL, faili
     tries INTEGER NOT NULL, recipients BLOB NOT NULL, incident INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
 )sql";
 constexpr const char* kToVersion5[] = {
-    kFlagRuns5,
-    kReleased5,
-    kSwitches5,
-    kReturnPath5,
-    kForwarding5,
-    kIncidents5,
-    kReputation5,
-    kAccountGuard5,
-    kSubmissions5,
-    kSuppression5,
-    kRoleMail5,
-    kReceipts5,
-    kStreams5,
-    kReports5,
-    kWebhooks5,
+    kFlagRuns5,    kReleased5,    kSwitches5, kReturnPath5, kForwarding5, kIncidents5, kReputation5, kAccountGuard5,
+    kSubmissions5, kSuppression5, kRoleMail5, kReceipts5,   kStreams5,    kReports5,   kWebhooks5,
 };
 
-constexpr Migration kMigrations[] = {{1, kToVersion2}, {2, kToVersion3}, {3, kToVersion4}, {4, kToVersion5}};
+// 6: whom a site calls unknown that took mail before; baselines of mail to many and of small places; what the
+// postmaster is told daily; the secret of a webhook can be changed.
+constexpr const char* kEvidence6 = R"sql(
+CREATE TABLE bulk_hours (stream TEXT NOT NULL, account INTEGER NOT NULL, hour INTEGER NOT NULL,
+    messages INTEGER NOT NULL, recipients INTEGER NOT NULL, fresh INTEGER NOT NULL,
+    PRIMARY KEY (stream, account, hour)) WITHOUT ROWID;
+CREATE TABLE takers (hash INTEGER PRIMARY KEY, first_day INTEGER NOT NULL, last_day INTEGER NOT NULL,
+    unknown_ms INTEGER NOT NULL DEFAULT 0, late_ms INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE unknown_sites (site TEXT PRIMARY KEY, since_ms INTEGER NOT NULL, known INTEGER NOT NULL,
+    taken INTEGER NOT NULL, usual INTEGER NOT NULL, until_ms INTEGER NOT NULL DEFAULT 0,
+    incident INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
+CREATE TABLE unknown_lately (site TEXT NOT NULL, address TEXT NOT NULL, scope TEXT NOT NULL, at_ms INTEGER NOT NULL,
+    PRIMARY KEY (site, address, scope)) WITHOUT ROWID;
+CREATE TABLE lost_mail (id INTEGER PRIMARY KEY AUTOINCREMENT, at_ms INTEGER NOT NULL, queue INTEGER NOT NULL,
+    recipient TEXT NOT NULL, what TEXT NOT NULL, reply TEXT NOT NULL);
+CREATE TABLE place_days (place TEXT NOT NULL, day INTEGER NOT NULL, delivered INTEGER NOT NULL,
+    tried INTEGER NOT NULL, PRIMARY KEY (place, day)) WITHOUT ROWID;
+)sql";
+// When a list wrote to its recipients last is not known: as if it were today, so that no token goes early.
+constexpr const char* kWebhooksAndLists6 = R"sql(
+ALTER TABLE webhooks ADD COLUMN sealed_old BLOB NOT NULL DEFAULT '';
+ALTER TABLE webhooks ADD COLUMN old_until_ms INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE stream_recipients ADD COLUMN last_day INTEGER NOT NULL DEFAULT 0;
+UPDATE stream_recipients SET last_day = CAST(strftime('%s', 'now') AS INTEGER) / 86400;
+)sql";
+constexpr const char* kToVersion6[] = {kEvidence6, kWebhooksAndLists6};
+
+constexpr Migration kMigrations[] = {
+    {1, kToVersion2}, {2, kToVersion3}, {3, kToVersion4}, {4, kToVersion5}, {5, kToVersion6}};
 
 Result<int> version_of(Connection& db) {
     TRY(const std::int64_t version, db.value("PRAGMA user_version"));

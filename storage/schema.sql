@@ -1,4 +1,4 @@
--- Posthouse: the schema of DATA/mail.db, version 5 (PRAGMA user_version).
+-- Posthouse: the schema of DATA/mail.db, version 6 (PRAGMA user_version).
 --
 -- Read it with the stock tool: sqlite3 -readonly DATA/mail.db
 -- Times ending in _ms are Unix milliseconds UTC, in _s Unix seconds UTC. Addresses and domains are lower case.
@@ -9,7 +9,8 @@
 CREATE TABLE counters (
     name  TEXT PRIMARY KEY,  -- 'message': first message id no process has reserved; 'event': last event id given; 'verify': self-checks;
                            -- no row until one was removed: 'segment': highest number of a removed segment;
-                           -- 'events_from_day': first day (since 1970) whose events are all there
+                           -- 'events_from_day': first day (since 1970) whose events are all there;
+                           -- 'evidence': last event that the reputation of our addresses has been told of
     value INTEGER NOT NULL   -- its present value
 ) WITHOUT ROWID;
 INSERT INTO counters VALUES ('message', 1), ('event', 0), ('verify', 0);
@@ -128,6 +129,57 @@ CREATE TABLE account_recipients (
 CREATE TABLE account_trust (
     account  INTEGER PRIMARY KEY,  -- accounts.id
     until_ms INTEGER NOT NULL      -- until then
+);
+
+-- The same of what programs send to many, by stream: a newsletter is no flood where there was one before.
+CREATE TABLE bulk_hours (
+    stream     TEXT NOT NULL,     -- streams.name (the row may be gone); '' none
+    account    INTEGER NOT NULL,  -- accounts.id
+    hour       INTEGER NOT NULL,  -- since 1970, UTC
+    messages   INTEGER NOT NULL,  -- submitted
+    recipients INTEGER NOT NULL,  -- of them
+    fresh      INTEGER NOT NULL,  -- of these: never written to before
+    PRIMARY KEY (stream, account, hour)
+) WITHOUT ROWID;
+
+-- Who took mail of ours: what a sudden "there is no such user" is weighed against (storage/takers.h).
+CREATE TABLE takers (
+    hash       INTEGER PRIMARY KEY,  -- FNV-1a of the address in lower case
+    first_day  INTEGER NOT NULL,     -- since 1970, UTC: when it took mail first
+    last_day   INTEGER NOT NULL,     -- likewise: when it did last, to the month
+    unknown_ms INTEGER NOT NULL DEFAULT 0,  -- when it was refused as unknown first since then; 0: it was not
+    late_ms    INTEGER NOT NULL DEFAULT 0   -- likewise by a report that came after the message was taken; 0: it was not
+);
+
+-- Sites that call unknown who took mail before: whether their directory is to be believed.
+CREATE TABLE unknown_sites (
+    site     TEXT PRIMARY KEY,  -- 'google', else the domain
+    since_ms INTEGER NOT NULL,  -- when the hour began that the next two are of
+    known    INTEGER NOT NULL,  -- different recipients that took mail before and are unknown now
+    taken    INTEGER NOT NULL,  -- recipients that it took meanwhile
+    usual    INTEGER NOT NULL,  -- of a thousand recipients, how many are unknown there in four weeks; -1: not looked at
+    until_ms INTEGER NOT NULL DEFAULT 0,  -- it is not believed until then; 0: it is
+    incident INTEGER NOT NULL DEFAULT 0   -- incidents.id that says so; 0: none
+) WITHOUT ROWID;
+
+-- Whom they called unknown within the last hour: what is undone when it turns out to be a burst.
+CREATE TABLE unknown_lately (
+    site    TEXT NOT NULL,     -- unknown_sites.site
+    address TEXT NOT NULL,     -- lower case
+    scope   TEXT NOT NULL,     -- of the suppression
+    at_ms   INTEGER NOT NULL,  -- when it was said first
+    PRIMARY KEY (site, address, scope)
+) WITHOUT ROWID;
+
+-- Mail without a sender that could not be delivered, and that somebody should hear of: the postmaster is told once a
+-- day, and the rows go then. The oldest go where there are too many (storage/lost_mail.h).
+CREATE TABLE lost_mail (
+    id        INTEGER PRIMARY KEY AUTOINCREMENT,  -- in order of time
+    at_ms     INTEGER NOT NULL,                   -- when it was given up
+    queue     INTEGER NOT NULL,                   -- queue_items.id (the row may be gone)
+    recipient TEXT NOT NULL,                      -- whom it did not reach
+    what      TEXT NOT NULL,                      -- what it was, one plain phrase
+    reply     TEXT NOT NULL                       -- why, word for word
 );
 
 -- What our addresses are worth at each provider. No row: healthy.
@@ -591,6 +643,7 @@ CREATE TABLE stream_recipients (
     id      INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used twice
     stream  TEXT NOT NULL,                      -- streams.name (the row may be gone)
     address TEXT NOT NULL,                      -- lower case
+    last_day INTEGER NOT NULL DEFAULT 0,        -- since 1970, UTC: when mail of it was taken for him last, to the month
     UNIQUE (stream, address)
 );
 
@@ -766,7 +819,9 @@ CREATE TABLE webhooks (
     told          INTEGER NOT NULL DEFAULT 0,         -- events that it took
     last_ms       INTEGER NOT NULL DEFAULT 0,         -- when it answered last
     last_answer   TEXT NOT NULL DEFAULT '',           -- what
-    created_ms    INTEGER NOT NULL                    -- when it was added
+    created_ms    INTEGER NOT NULL,                   -- when it was added
+    sealed_old    BLOB NOT NULL DEFAULT '',           -- the secret before, sealed likewise: signs too; '' none
+    old_until_ms  INTEGER NOT NULL DEFAULT 0          -- until then
 );
 
 -- Where mail goes, and since when nothing arrives there: what "mail to X has stopped" is judged by.
@@ -777,4 +832,13 @@ CREATE TABLE destinations (
     tries      INTEGER NOT NULL,    -- since then
     recipients BLOB NOT NULL,       -- of these tries: a sketch (storage/distinct.h)
     incident   INTEGER NOT NULL DEFAULT 0  -- incidents.id that says it has stopped; 0: none
+) WITHOUT ROWID;
+
+-- What went to places that the figures of their day count among the others: the baseline of their alarm.
+CREATE TABLE place_days (
+    place     TEXT NOT NULL,     -- destinations.place
+    day       INTEGER NOT NULL,  -- since 1970, UTC
+    delivered INTEGER NOT NULL,  -- recipients
+    tried     INTEGER NOT NULL,  -- likewise, deliveries included
+    PRIMARY KEY (place, day)
 ) WITHOUT ROWID;

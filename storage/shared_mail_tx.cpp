@@ -41,6 +41,8 @@ void merge(StoreOutcome& into, StoreOutcome&& more) {
             into.changed.insert(at, entry);
     }
     into.modified.insert(into.modified.end(), more.modified.begin(), more.modified.end());
+    if (into.before == 0) into.before = more.before;
+    into.after = std::max(into.after, more.after);
 }
 
 }  // namespace

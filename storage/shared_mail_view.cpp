@@ -135,6 +135,7 @@ Result<std::vector<Mailbox>> SharedMail::mailboxes() const {
 
 Result<Mailbox> SharedMail::mailbox(std::string_view name) const {
     auto mine = own().mailbox(name);
+    if (mine) mine_.insert(mine->id);
     if (mine || mine.error().code != Errc::not_found) return mine;
     TRY(const auto where, place(name));
     if (!where || where->owner == AccountId{}) return no_mailbox();

@@ -15,6 +15,7 @@
 #include <string_view>
 #include <type_traits>
 #include <unordered_map>
+#include <vector>
 
 #include "protocols/base/clock.h"
 #include "protocols/base/result.h"
@@ -152,5 +153,16 @@ class Connection {
     bool syncs_commits_ = true;
     bool damaged_ = false;
 };
+
+/// Every row that is left, as `read` makes it of one.
+template <class F>
+Result<std::vector<std::invoke_result_t<F, const Query&>>> all_rows(Query& query, F read) {
+    std::vector<std::invoke_result_t<F, const Query&>> out;
+    for (;;) {
+        TRY(const bool more, query.row());
+        if (!more) return out;
+        out.push_back(read(query));
+    }
+}
 
 }  // namespace posthouse::storage

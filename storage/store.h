@@ -54,13 +54,20 @@ class Snapshot {
     virtual const ImportView& imports() const = 0;
 };
 
+/// A copy that differs from the message: with fields for this recipient alone.
+struct OwnOctets {
+    StagedBodyPtr body;
+    mime::MessageFacts facts;
+};
+
 /// One copy of a message for a local account.
 struct LocalCopy {
     AccountId account{};
     std::string mailbox = "INBOX";  ///< created where missing
     bool junk = false;              ///< into the account's Junk mailbox instead, made where there is none
     FlagBits flags = 0;
-    std::string recipient;  ///< the envelope address that led here, for the event
+    std::string recipient;                 ///< the envelope address that led here, for the event
+    std::shared_ptr<const OwnOctets> own;  ///< null: the message as it is
 };
 
 /// Everything that one acceptance changes, in one transaction.

@@ -9,12 +9,15 @@
 #include "protocols/crypto/crypto.h"
 #include "storage/context.h"
 #include "storage/events_impl.h"
+#include "storage/settings.h"
 #include "storage/suppression.h"
 
 namespace posthouse::storage {
 namespace {
 
 constexpr std::size_t kNumberDigits = 16;
+constexpr std::int64_t kDayMs = 86'400'000;
+constexpr std::int64_t kGrainDays = 30;  // last_day is no finer: most mail changes nothing
 constexpr std::size_t kSignatureOctets = 12;
 
 // Over the number and what it stands for: a number alone says nothing that could be changed unseen.
@@ -69,6 +72,13 @@ bool is_stream_name(std::string_view name) {
 bool may_use(const Stream& stream, std::string_view author, std::string_view login) {
     if (stream.owner.contains('@')) return ascii::equals_ci(stream.owner, login);
     return ascii::equals_ci(stream.owner, author.substr(author.rfind('@') + 1));
+}
+
+Result<std::string> unsubscribe_url(const CatalogView& catalog, std::string_view hostname) {
+    TRY(std::string url, setting_text(catalog, "unsubscribe.url"));
+    if (url.empty()) url = fmt::format("https://{}", hostname);
+    if (url.ends_with('/')) url.pop_back();
+    return url;
 }
 
 StreamView::StreamView(const Snapshot& snapshot) : db_(context_of(snapshot).db) {}
@@ -149,8 +159,13 @@ Result<> StreamTx::remove(std::string_view name) {
 
 Result<> StreamTx::subscribe(std::string_view stream, std::string_view address) {
     const std::string folded = ascii::to_lower(address);
-    return db_.query("INSERT OR IGNORE INTO stream_recipients (stream, address) VALUES (?1, ?2)")
-        .bind(stream, std::string_view(folded))
+    const std::int64_t today = to_unix_ms(tx_.now()) / kDayMs;
+    return db_
+        .query(
+            "INSERT INTO stream_recipients (stream, address, last_day) VALUES (?1, ?2, ?3) ON CONFLICT (stream, "
+            "address) "
+            "DO UPDATE SET last_day = excluded.last_day WHERE last_day <= excluded.last_day - ?4")
+        .bind(stream, std::string_view(folded), today, kGrainDays)
         .run();
 }
 

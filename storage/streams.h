@@ -4,7 +4,8 @@
 ///
 ///   a message of a list is taken -> each recipient gets a number -> his copy leaves with a token (number, signature)
 ///   -> he sends it back by POST or mail -> suppression 'unsubscribed' in the stream's scope
-/// Invariants  1. A token is good for one recipient of one stream, for good: also when the stream is gone or came back.
+/// Invariants  1. A token is good for one recipient of one stream, until kTokenDays after mail of it was taken for him
+///                last: also when the stream is gone or came back.
 ///             2. Nobody can make one: it is signed with a key from the store's secret.
 ///             3. The name of a stream has no dot: as a scope of suppressions it is never taken for a domain.
 /// Threads: as Tx and Snapshot, which these are made from and must outlive them.   Limits: below.
@@ -21,6 +22,7 @@
 
 namespace posthouse::storage {
 
+class CatalogView;
 class Connection;
 class Snapshot;
 class Store;
@@ -28,6 +30,7 @@ class Tx;
 
 inline constexpr std::size_t kStreamsMax = 1000;
 inline constexpr std::size_t kStreamNameMax = 40;
+inline constexpr std::int64_t kTokenDays = 730;
 
 struct Stream {
     std::string name;
@@ -48,6 +51,9 @@ struct Subscription {
     std::string stream;
     std::string address;  ///< lower case
 };
+
+/// Where those who want no more of a list go, without a slash at the end: the setting unsubscribe.url, or this host.
+Result<std::string> unsubscribe_url(const CatalogView& catalog, std::string_view hostname);
 
 class StreamView {
  public:

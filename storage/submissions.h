@@ -44,6 +44,7 @@ struct KeptSubmission {
     Time made{};
 };
 
+/// Kept as long as the message's events are (storage/upkeep).
 struct SubmissionNotes {
     AccountId account{};
     std::string tags;      ///< JSON array

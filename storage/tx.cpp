@@ -15,9 +15,10 @@ Result<MessageId> TxImpl::add_message(const StagedBodyPtr& body, const mime::Mes
     TRY(const PlacedBody* placed, placed_body(context_, body));
     // The same body again is the same message: its octets lie there once.
     if (state_.is_added(placed->message)) return placed->message;
-    TRY_VOID(insert_message(context_, *placed, facts, 0));
+    // For the one place that nearly always names it in the end: its row need not be written a second time.
+    TRY_VOID(insert_message(context_, *placed, facts, 1));
     state_.added.push_back(placed->message);
-    change_refs(context_, placed->message, 0);
+    change_refs(context_, placed->message, -1);
     return placed->message;
 }
 
@@ -26,12 +27,14 @@ Result<Accepted> TxImpl::deliver(const Delivery& delivery) {
     TRY(const PlacedBody* placed, placed_body(context_, delivery.body));
     Accepted accepted;
     accepted.message = placed->message;
-    const auto refs = static_cast<std::int64_t>(delivery.local.size()) + (delivery.outgoing ? 1 : 0);
+    std::int64_t refs = delivery.outgoing ? 1 : 0;
+    for (const LocalCopy& copy : delivery.local) refs += copy.own == nullptr ? 1 : 0;
     if (state_.is_added(placed->message)) {
         change_refs(context_, placed->message, refs);
     } else {
         TRY_VOID(insert_message(context_, *placed, delivery.facts, refs));
         state_.added.push_back(placed->message);
+        if (refs == 0) change_refs(context_, placed->message, 0);  // unless it is filed as sent, it goes at the end
     }
     TRY_VOID(write_received(delivery, placed->message));
     const std::uint64_t size = placed->body->size_octets();
@@ -41,8 +44,13 @@ Result<Accepted> TxImpl::deliver(const Delivery& delivery) {
             TRY(const Mailbox junk, mailbox_of_use(parts_.mail(copy.account), SpecialUse::junk, "Junk"));
             mailbox = junk.name;
         }
-        TRY(const Entry entry,
-            parts_.mail(copy.account).deliver(mailbox, copy.flags, placed->message, size, delivery.quota));
+        MessageId message = placed->message;
+        if (copy.own != nullptr) {
+            TRY(message, add_message(copy.own->body, copy.own->facts));
+            change_refs(context_, message, 1);
+        }
+        const std::uint64_t octets = copy.own == nullptr ? size : copy.own->body->size_octets();
+        TRY(const Entry entry, parts_.mail(copy.account).deliver(mailbox, copy.flags, message, octets, delivery.quota));
         const std::string detail = fmt::format("put into {} as UID {}", mailbox, entry.uid);
         NewEvent event;
         event.kind = EventKind::stored;

@@ -14,7 +14,7 @@ namespace {
 
 #define WEBHOOK_COLUMNS                                                                                        \
     "id, name, url, sealed_secret, kinds, domain, who, batch, ca_file, state, cursor, until, tries, next_ms, " \
-    "failing_ms, told, last_ms, last_answer, created_ms"
+    "failing_ms, told, last_ms, last_answer, created_ms, sealed_old, old_until_ms"
 
 constexpr std::size_t kAnswerOctetsMax = 300;
 
@@ -48,6 +48,8 @@ Webhook webhook_of(const Query& row) {
     out.last = row.time(16);
     out.last_answer = row.text(17);
     out.created = row.time(18);
+    out.sealed_old = row.text(19);
+    out.old_until = row.time(20);
     return out;
 }
 
@@ -60,6 +62,11 @@ IncidentKey incident_key(const Webhook& hook) {
     key.kind = IncidentKind::webhook;
     key.domain = hook.name;
     return key;
+}
+
+Result<> check_batch(const Webhook& hook) {
+    if (hook.batch > 0 && hook.batch <= kWebhookBatchMax) return {};
+    return Error(Errc::invalid, fmt::format("a POST holds 1 to {} events", kWebhookBatchMax));
 }
 
 bool has_word(std::string_view list, std::string_view word) {
@@ -102,7 +109,7 @@ std::string_view webhook_kind(EventKind kind) {
 
 Result<std::string> read_webhook_kinds(std::string_view text) {
     std::string out;
-    std::string_view rest = text;
+    std::string_view rest = text == "all" ? "" : text;
     while (!rest.empty()) {
         const std::size_t end = std::min(rest.find_first_of(", "), rest.size());
         const std::string_view word = rest.substr(0, end);
@@ -164,8 +171,7 @@ Result<Webhook> WebhookView::by_id(WebhookId id) const {
 }
 
 Result<std::int64_t> WebhookView::behind(const Webhook& hook) const {
-    Query q = db_.query(
-        "SELECT count(*) FROM (SELECT 1 FROM events INDEXED BY events_by_id WHERE id > ?1 LIMIT ?2)");
+    Query q = db_.query("SELECT count(*) FROM (SELECT 1 FROM events INDEXED BY events_by_id WHERE id > ?1 LIMIT ?2)");
     TRY_VOID(q.bind(hook.cursor, kBehindMax).row());
     return q.i64(0);
 }
@@ -205,9 +211,7 @@ Result<WebhookId> WebhookTx::add(const Webhook& hook) {
     if (std::ranges::find(known, hook.name, &Webhook::name) != known.end()) {
         return Error(Errc::already_exists, fmt::format("there is a webhook {} already", hook.name));
     }
-    if (hook.batch == 0 || hook.batch > kWebhookBatchMax) {
-        return Error(Errc::invalid, fmt::format("a POST holds 1 to {} events", kWebhookBatchMax));
-    }
+    TRY_VOID(check_batch(hook));
     TRY(const std::int64_t last, tx_.events().last_id());
     TRY_VOID(db_.query("INSERT INTO webhooks (name, url, sealed_secret, kinds, domain, who, batch, ca_file, cursor, "
                        "created_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")
@@ -216,6 +220,32 @@ Result<WebhookId> WebhookTx::add(const Webhook& hook) {
                  .run());
     context_of(tx_).write->notice.catalog = true;
     return static_cast<WebhookId>(db_.last_id());
+}
+
+Result<> WebhookTx::set(const Webhook& hook) {
+    TRY_VOID(check_batch(hook));
+    TRY(const Webhook before, by_name(hook.name));
+    context_of(tx_).write->notice.catalog = true;
+    TRY_VOID(
+        db_.query("UPDATE webhooks SET url = ?2, kinds = ?3, domain = ?4, who = ?5, batch = ?6, ca_file = ?7, until "
+                  "= 0 WHERE id = ?1")
+            .bind(before.id, hook.url, hook.kinds, hook.domain, hook.who, hook.batch, hook.ca_file)
+            .run());
+    if (hook.url == before.url) return {};
+    return db_.query("UPDATE webhooks SET tries = 0, next_ms = 0, failing_ms = 0 WHERE id = ?1 AND state <> 2")
+        .bind(before.id)
+        .run();
+}
+
+Result<> WebhookTx::set_secret(std::string_view name, std::string_view sealed, Time old_until) {
+    TRY(const Webhook hook, by_name(name));
+    const bool keeps_old = old_until > tx_.now();
+    const std::string_view old = keeps_old ? std::string_view(hook.sealed_secret) : std::string_view();
+    const Time until = keeps_old ? old_until : Time{};
+    context_of(tx_).write->notice.catalog = true;
+    return db_.query("UPDATE webhooks SET sealed_secret = ?2, sealed_old = ?3, old_until_ms = ?4 WHERE id = ?1")
+        .bind(hook.id, Blob(sealed), Blob(old), until)
+        .run();
 }
 
 Result<> WebhookTx::remove(std::string_view name) {

@@ -28,6 +28,7 @@ inline constexpr std::size_t kWebhooksMax = 50;
 inline constexpr std::uint32_t kWebhookBatchMax = 100;
 inline constexpr std::int64_t kBehindMax = 100'000;
 inline constexpr std::string_view kWebhookPurpose = "webhook";
+inline constexpr std::chrono::hours kOldSecretMost{30 * 24};
 
 enum class WebhookId : std::int64_t {};
 enum class WebhookState : std::uint8_t { active, paused, given_up };
@@ -53,6 +54,8 @@ struct Webhook {
     Time last{};
     std::string last_answer;
     Time created{};
+    std::string sealed_old;  ///< the secret before, which signs too until `old_until`; "" none
+    Time old_until{};
     Webhook() = default;
 };
 
@@ -60,7 +63,7 @@ struct Webhook {
 std::string_view webhook_kind(EventKind kind);
 inline constexpr std::string_view kWebhookKinds =
     "accepted delivered deferred bounced complained suppressed held released cancelled stopped resumed";
-/// "delivered,bounced" or with blanks: as it is kept. Errc::invalid names what there is.
+/// "delivered,bounced" or with blanks: as it is kept; "all" is "". Errc::invalid names what there is.
 Result<std::string> read_webhook_kinds(std::string_view text);
 /// Whether it wants to hear of it.
 bool wants(const Webhook& hook, const Event& event);
@@ -93,6 +96,11 @@ class WebhookTx final : public WebhookView {
     explicit WebhookTx(Tx& tx);
     /// Begins with the events to come. Errc::already_exists, too_large.
     Result<WebhookId> add(const Webhook& hook);
+    /// What is told to whom, from the next POST on: URL, kinds, domain, who, batch, ca_file. A POST that was fixed is
+    /// made up anew; a URL that has changed is tried at once. Errc::not_found, invalid.
+    Result<> set(const Webhook& hook);
+    /// Signs with this one, and with the one before until then.
+    Result<> set_secret(std::string_view name, std::string_view sealed, Time old_until);
     Result<> remove(std::string_view name);
     Result<> pause(std::string_view name);
     /// Also after it was given up: its incident is over.

@@ -92,6 +92,41 @@ Result<> webhook_show(Invocation& call) {
     return {};
 }
 
+// webhook set NAME [--url U] [--kinds K,K] [--domain D] [--account A] [--batch N] [--ca-file F]
+Result<> webhook_set(Invocation& call) {
+    const std::string name = call.get("NAME");
+    WebhookEdit edit;
+    const std::pair<const char*, std::optional<std::string>*> slots[] = {
+        {"--url", &edit.url},         {"--kinds", &edit.kinds}, {"--domain", &edit.domain},
+        {"--account", &edit.account}, {"--batch", &edit.batch}, {"--ca-file", &edit.ca_file}};
+    bool any = false;
+    for (const auto& [option, slot] : slots) {
+        if (!call.has(option)) continue;
+        *slot = call.get(option);
+        any = true;
+    }
+    if (!any)
+        return Error(Errc::invalid, "say what is to change: --url, --kinds, --domain, --account, --batch, --ca-file");
+    TRY(storage::Store* const store, call.store());
+    TRY_VOID(edit_webhook(*store, name, edit));
+    if (call.out().json()) call.out().record(Record().add("changed", name));
+    call.out().say(fmt::format("{} is changed, from its next POST on.", name));
+    return {};
+}
+
+// webhook secret NAME [--old-hours N]
+Result<> webhook_secret(Invocation& call) {
+    const std::string name = call.get("NAME");
+    TRY(storage::Store* const store, call.store());
+    TRY(const std::string secret, renew_webhook_secret(*store, name, call.get("--old-hours")));
+    if (call.out().json()) call.out().record(Record().add("changed", name).add("secret", secret));
+    call.out().say(
+        fmt::format("The new secret of {}, shown this once:\n\n  {}\n\nThe one before signs too for {} hours: "
+                    "webhook-signature holds both.",
+                    name, secret, call.has("--old-hours") ? call.get("--old-hours") : "24"));
+    return {};
+}
+
 using Change = Result<> (WebhookTx::*)(std::string_view);
 
 Result<> change(Invocation& call, Change what, std::string_view past) {
@@ -166,6 +201,16 @@ constexpr Argument kAdd[] = {
     {Kind::option, "--account", "only what this account or relay client sends"},
     {Kind::option, "--batch", "up to so many events a POST, as a JSON array (default 1, an object)"},
     {Kind::option, "--ca-file", "trust anchors of its certificate, PEM (default: the system's)"}};
+constexpr Argument kSet[] = {
+    kName,
+    {Kind::option, "--url", "where it listens, https://"},
+    {Kind::option, "--kinds", "only these events, commas between, as for add; all: every one"},
+    {Kind::option, "--domain", "only what this domain sends; all: every domain"},
+    {Kind::option, "--account", "only what this account or relay client sends; all: everybody"},
+    {Kind::option, "--batch", "up to so many events a POST"},
+    {Kind::option, "--ca-file", "trust anchors of its certificate, PEM; \"\": the system's"}};
+constexpr Argument kSecret[] = {
+    kName, {Kind::option, "--old-hours", "the secret before signs too for so long, 0 to 720 (default 24)"}};
 constexpr Argument kNames[] = {kName};
 constexpr Argument kReplay[] = {
     kName, {Kind::option_required, "--from", "the first event: evt_1200, or a time: 2026-11-20T08:00Z, 3h ago as 3h"}};
@@ -175,6 +220,10 @@ constexpr Command kRows[] = {
      "posthouse webhook add panel https://panel.example.org/hook --kinds delivered,bounced", kAdd, webhook_add},
     {"webhook", "list", "list them, and how they do", "posthouse webhook list", {}, webhook_list},
     {"webhook", "show", "tell all about one", "posthouse webhook show panel", kNames, webhook_show},
+    {"webhook", "set", "change what it is told, or where; it keeps its place in the log",
+     "posthouse webhook set panel --kinds bounced,complained", kSet, webhook_set},
+    {"webhook", "secret", "give it a new secret, shown once; the one before signs too for a while",
+     "posthouse webhook secret panel --old-hours 48", kSecret, webhook_secret},
     {"webhook", "test", "send it an event of its own, and wait for the answer", "posthouse webhook test panel", kNames,
      webhook_test},
     {"webhook", "replay", "tell it once more of what it was told before",

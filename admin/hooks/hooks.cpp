@@ -55,6 +55,35 @@ Result<> check_url(const std::string& url, const std::string& networks) {
     return {};
 }
 
+Result<std::uint32_t> read_batch(std::string_view text) {
+    const auto number = ascii::parse_number(text);
+    if (!number || *number == 0 || *number > storage::kWebhookBatchMax) {
+        return Error(Errc::invalid,
+                     fmt::format("a POST holds 1 to {} events, not \"{}\"", storage::kWebhookBatchMax, text));
+    }
+    return static_cast<std::uint32_t>(*number);
+}
+
+Result<> check_ca_file(const std::string& path) {
+    if (path.empty() || std::ifstream(path)) return {};
+    return Error(Errc::invalid, fmt::format("the file {} cannot be read", path));
+}
+
+Result<> check_url_in(storage::Tx& tx, const std::string& url) {
+    TRY(const std::string networks, storage::setting_text(tx.catalog(), "webhook.allow_private"));
+    return check_url(url, networks);
+}
+
+std::string make_secret() {
+    std::string secret(kSecretOctets, '\0');
+    system_random().fill({reinterpret_cast<unsigned char*>(secret.data()), secret.size()});
+    return secret;
+}
+
+std::string shown(const std::string& secret) { return "whsec_" + crypto::base64_encode(secret); }
+
+std::string_view unless_all(std::string_view word) { return word == "all" ? std::string_view() : word; }
+
 }  // namespace
 
 Result<std::string> add_webhook(storage::Store& store, const WebhookWish& wish) {
@@ -71,22 +100,13 @@ Result<std::string> add_webhook(storage::Store& store, const WebhookWish& wish) 
     hook.ca_file = wish.ca_file;
     TRY(hook.kinds, storage::read_webhook_kinds(wish.kinds));
     if (!wish.batch.empty()) {
-        const auto number = ascii::parse_number(wish.batch);
-        if (!number || *number == 0 || *number > storage::kWebhookBatchMax) {
-            return Error(Errc::invalid,
-                         fmt::format("a POST holds 1 to {} events, not \"{}\"", storage::kWebhookBatchMax, wish.batch));
-        }
-        hook.batch = static_cast<std::uint32_t>(*number);
+        TRY(hook.batch, read_batch(wish.batch));
     }
-    if (!hook.ca_file.empty() && !std::ifstream(hook.ca_file)) {
-        return Error(Errc::invalid, fmt::format("the file {} cannot be read", hook.ca_file));
-    }
-    std::string secret(kSecretOctets, '\0');
-    system_random().fill({reinterpret_cast<unsigned char*>(secret.data()), secret.size()});
+    TRY_VOID(check_ca_file(hook.ca_file));
+    const std::string secret = make_secret();
     hook.sealed_secret = crypto::seal(store.sealing_key(), storage::kWebhookPurpose, secret);
     TRY_VOID(store.write({}, [&](storage::Tx& tx) -> Result<> {
-        TRY(const std::string networks, storage::setting_text(tx.catalog(), "webhook.allow_private"));
-        TRY_VOID(check_url(hook.url, networks));
+        TRY_VOID(check_url_in(tx, hook.url));
         storage::WebhookTx webhooks(tx);
         if (!wish.account.empty()) {
             TRY(hook.who, webhooks.who_of(wish.account));
@@ -94,7 +114,51 @@ Result<std::string> add_webhook(storage::Store& store, const WebhookWish& wish) 
         TRY_VOID(webhooks.add(hook));
         return {};
     }));
-    return "whsec_" + crypto::base64_encode(secret);
+    return shown(secret);
+}
+
+Result<> edit_webhook(storage::Store& store, std::string_view name, const WebhookEdit& edit) {
+    if (edit.ca_file) TRY_VOID(check_ca_file(*edit.ca_file));
+    return store.write({}, [&](storage::Tx& tx) -> Result<> {
+        storage::WebhookTx webhooks(tx);
+        TRY(storage::Webhook hook, webhooks.by_name(name));
+        if (edit.url) {
+            TRY_VOID(check_url_in(tx, *edit.url));
+            hook.url = *edit.url;
+        }
+        if (edit.kinds) {
+            TRY(hook.kinds, storage::read_webhook_kinds(*edit.kinds));
+        }
+        if (edit.domain) hook.domain = ascii::to_lower(unless_all(*edit.domain));
+        if (edit.account) {
+            hook.who.clear();
+            const std::string account(unless_all(*edit.account));
+            if (!account.empty()) {
+                TRY(hook.who, webhooks.who_of(account));
+            }
+        }
+        if (edit.batch) {
+            TRY(hook.batch, read_batch(*edit.batch));
+        }
+        if (edit.ca_file) hook.ca_file = *edit.ca_file;
+        return webhooks.set(hook);
+    });
+}
+
+Result<std::string> renew_webhook_secret(storage::Store& store, std::string_view name, std::string_view old_hours) {
+    constexpr std::uint64_t kUsual = 24;
+    const auto hours = old_hours.empty() ? std::optional(kUsual) : ascii::parse_number(old_hours);
+    if (!hours || *hours > static_cast<std::uint64_t>(storage::kOldSecretMost.count())) {
+        return Error(Errc::invalid, fmt::format("the secret before signs for 0 to {} hours more, not \"{}\"",
+                                                storage::kOldSecretMost.count(), old_hours));
+    }
+    const std::string secret = make_secret();
+    const std::string sealed = crypto::seal(store.sealing_key(), storage::kWebhookPurpose, secret);
+    TRY_VOID(store.write({}, [&](storage::Tx& tx) {
+        const Time until = tx.now() + std::chrono::hours(static_cast<std::int64_t>(*hours));
+        return storage::WebhookTx(tx).set_secret(name, sealed, until);
+    }));
+    return shown(secret);
 }
 
 Result<std::int64_t> replay_webhook(storage::Store& store, std::string_view name, const std::string& from, Time now) {

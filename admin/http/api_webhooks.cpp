@@ -4,12 +4,17 @@
 //   POST /api/v1/webhooks                    {"name": "panel", "url": "https://...", "kinds": ["bounced"], "batch": 50,
 //                                             "domain": ..., "account": ...}    the secret is in the answer, this once
 //   GET  /api/v1/webhooks/{name}
+//   POST /api/v1/webhooks/{name}/set         {"url": ..., "kinds": ["bounced"], "domain": ..., "account": ..., "batch":
+//                                            50}
+//   POST /api/v1/webhooks/{name}/secret      {"old_hours": 24}     the new secret is in the answer, this once
 //   POST /api/v1/webhooks/{name}/replay      {"from": "evt_1200"} or {"from": "2026-11-20T08:00Z"}
 //   POST /api/v1/webhooks/{name}/test        {}     the answer names the event; /webhooks/{name} tells what came of it
 //   POST /api/v1/webhooks/{name}/pause       {}     also resume, remove
 #include <Poco/JSON/Array.h>
 #include <Poco/JSON/Object.h>
 #include <fmt/format.h>
+
+#include <algorithm>
 
 #include "admin/hooks/hooks.h"
 #include "admin/http/json_body.h"
@@ -121,6 +126,38 @@ HttpAnswer make_webhook(Call& call) {
     return out;
 }
 
+HttpAnswer set_webhook(Call& call) {
+    const auto members = members_of(call.body);
+    if (!members || members->empty()) return problem(422, "Say what is to change.");
+    WebhookEdit edit;
+    const std::pair<std::string_view, std::optional<std::string>*> known[] = {{"url", &edit.url},
+                                                                              {"kinds", &edit.kinds},
+                                                                              {"domain", &edit.domain},
+                                                                              {"account", &edit.account},
+                                                                              {"batch", &edit.batch}};
+    for (const auto& [name, value] : *members) {
+        const auto* const slot = std::ranges::find(known, name, [](const auto& one) { return std::string(one.first); });
+        if (slot == std::end(known)) return problem(422, "There are url, kinds, domain, account and batch.", name);
+        *slot->second = value;
+    }
+    const auto done = edit_webhook(*call.deps.store, call.segments.front(), edit);
+    if (!done) return problem(done.error());
+    return show_webhook(call);
+}
+
+HttpAnswer renew_secret(Call& call) {
+    const auto members = members_of(call.body);
+    const bool is_odd = !members || members->size() > 1 || (members->size() == 1 && !members->contains("old_hours"));
+    if (is_odd) return problem(422, "There is old_hours alone: how long the secret before signs too.", "old_hours");
+    const std::string hours = members->empty() ? std::string() : members->at("old_hours");
+    const auto secret = renew_webhook_secret(*call.deps.store, call.segments.front(), hours);
+    if (!secret) return problem(secret.error(), secret.error().code == Errc::invalid ? "old_hours" : "");
+    Object object(Poco::JSON_PRESERVE_KEY_ORDER);
+    object.set("name", call.segments.front());
+    object.set("secret", *secret);
+    return answer_of(object);
+}
+
 HttpAnswer replay(Call& call) {
     const auto members = members_of(call.body);
     if (!members || members->size() != 1 || !members->contains("from")) {
@@ -164,6 +201,8 @@ constexpr Endpoint kRows[] = {
     {"GET", "/api/v1/webhooks", Access::server, list_webhooks},
     {"POST", "/api/v1/webhooks", Access::server, make_webhook},
     {"GET", "/api/v1/webhooks/{}", Access::server, show_webhook},
+    {"POST", "/api/v1/webhooks/{}/set", Access::server, set_webhook},
+    {"POST", "/api/v1/webhooks/{}/secret", Access::server, renew_secret},
     {"POST", "/api/v1/webhooks/{}/replay", Access::server, replay},
     {"POST", "/api/v1/webhooks/{}/test", Access::server, test_webhook},
     {"POST", "/api/v1/webhooks/{}/pause", Access::server, pause_webhook},

@@ -6,7 +6,6 @@
 #include "protocols/imap/grammar.h"
 #include "protocols/imap/object_id.h"
 #include "protocols/imap/response.h"
-#include "protocols/mime/envelope.h"
 
 namespace posthouse::imap {
 
@@ -34,12 +33,8 @@ void write_email_id(std::string& out, const FetchSource& source) {
 void write_thread_id(std::string& out, const FetchSource&) { out += "NIL"; }
 void write_save_date(std::string& out, const FetchSource& source) { append_internal_date(out, source.save_date_s); }
 void write_envelope(std::string& out, const FetchSource& source) { out += source.envelope; }
-void write_body(std::string& out, const FetchSource& source) {
-    out += mime::format_imap_body(*source.structure, mime::Extension::without, source.globals);
-}
-void write_bodystructure(std::string& out, const FetchSource& source) {
-    out += mime::format_imap_body(*source.structure, mime::Extension::with, source.globals);
-}
+void write_body(std::string& out, const FetchSource& source) { out += source.body; }
+void write_bodystructure(std::string& out, const FetchSource& source) { out += source.bodystructure; }
 
 constexpr FetchItem value(std::string_view name, Needs needs, void (*write)(std::string&, const FetchSource&),
                           std::string_view rfc) {

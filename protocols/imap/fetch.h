@@ -12,7 +12,6 @@
 #include "protocols/base/cursor.h"
 #include "protocols/base/result.h"
 #include "protocols/imap/limits.h"
-#include "protocols/mime/envelope.h"
 #include "protocols/mime/structure.h"
 
 namespace posthouse::imap {
@@ -39,9 +38,10 @@ struct FetchSource {
     std::uint64_t email = 0;                     ///< what object_id.h writes; only where Needs::entry was asked for
     std::int64_t save_date_s = 0;                ///< likewise
     std::string_view envelope;                   ///< ready text; only where Needs::facts was asked for
-    const mime::Structure* structure = nullptr;  ///< likewise
+    std::string_view body;                       ///< likewise, of BODY
+    std::string_view bodystructure;              ///< likewise
     std::uint64_t header_octets = 0;             ///< likewise
-    mime::Globals globals = mime::Globals::leaves;
+    const mime::Structure* structure = nullptr;  ///< where a section with a path or a preview is asked for
 };
 
 enum class SectionKind { body, header, header_fields, header_fields_not, text, mime };

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <chrono>
 #include <iterator>
 
@@ -25,7 +26,11 @@ void append_quoted(std::string& out, std::string_view text) {
 
 }  // namespace
 
-void append_number(std::string& out, std::uint64_t number) { fmt::format_to(std::back_inserter(out), "{}", number); }
+void append_number(std::string& out, std::uint64_t number) {
+    std::array<char, 20> digits;
+    const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), number).ptr;
+    out.append(digits.data(), end);
+}
 
 void append_astring(std::string& out, std::string_view text) {
     const bool atom = !text.empty() && !ascii::equals_ci(text, "NIL") &&

@@ -5,10 +5,23 @@
 #include <algorithm>
 
 #include "protocols/base/ascii.h"
-#include "protocols/mime/structure.h"
 
 namespace posthouse::mime {
 namespace {
+
+enum class StringClass : std::uint8_t { plain, escaped, literal };
+
+constexpr StringClass class_of(char c) {
+    if (c == '"' || c == '\\') return StringClass::escaped;
+    return c == '\r' || c == '\n' || c == '\0' || ascii::is_8bit(c) ? StringClass::literal : StringClass::plain;
+}
+
+void append_imap_literal(std::string& out, std::string_view text) {
+    out += fmt::format("{{{}}}\r\n", text.size());
+    const std::size_t from = out.size();
+    out += text;
+    std::replace(out.begin() + static_cast<std::ptrdiff_t>(from), out.end(), '\0', '\x80');
+}
 
 /// nstring = string / nil, RFC 3501 9
 void append_nstring(std::string& out, const std::optional<std::string>& text) {
@@ -56,96 +69,6 @@ void append_addresses(std::string& out, const std::vector<Address>& addresses) {
     }
     out.push_back('(');
     for (const Address& address : addresses) append_address(out, address);
-    out.push_back(')');
-}
-
-/// body-fld-param, RFC 3501 9
-void append_params(std::string& out, const std::vector<Parameter>& params) {
-    out.push_back(' ');
-    if (params.empty()) {
-        out += "NIL";
-        return;
-    }
-    char before = '(';
-    for (const Parameter& param : params) {
-        out.push_back(before);
-        append_imap_string(out, param.name);
-        out.push_back(' ');
-        append_imap_string(out, param.value);
-        before = ' ';
-    }
-    out.push_back(')');
-}
-
-/// body-fld-dsp SP body-fld-lang SP body-fld-loc
-void append_disposition_and_on(std::string& out, const Part& part) {
-    out.push_back(' ');
-    if (part.disposition) {
-        out.push_back('(');
-        append_imap_string(out, *part.disposition);
-        append_params(out, part.disposition_params);
-        out.push_back(')');
-    } else {
-        out += "NIL";
-    }
-    out.push_back(' ');
-    if (part.language.empty()) {
-        out += "NIL";
-    } else if (part.language.size() == 1) {
-        append_imap_string(out, part.language.front());
-    } else {
-        char before = '(';
-        for (const std::string& tag : part.language) {
-            out.push_back(before);
-            append_imap_string(out, tag);
-            before = ' ';
-        }
-        out.push_back(')');
-    }
-    out.push_back(' ');
-    append_nstring(out, part.location);
-}
-
-/// body, RFC 3501 9. Recurses as deep as the tree, whose depth parse_structure() and decode_structure() bound.
-void append_part(std::string& out, const Part& part, Extension extension, Globals globals) {
-    out.push_back('(');
-    if (part.is_multipart()) {
-        for (const Part& child : part.children) append_part(out, child, extension, globals);
-        out.push_back(' ');
-        append_imap_string(out, part.subtype);
-        if (extension == Extension::with) {
-            append_params(out, part.params);
-            append_disposition_and_on(out, part);
-        }
-        out.push_back(')');
-        return;
-    }
-    append_imap_string(out, part.type);
-    out.push_back(' ');
-    append_imap_string(out, part.subtype);
-    append_params(out, part.params);
-    out.push_back(' ');
-    append_nstring(out, part.id);
-    out.push_back(' ');
-    append_nstring(out, part.description);
-    out.push_back(' ');
-    append_imap_string(out, part.encoding);
-    out += fmt::format(" {}", part.body_octets);
-    const bool leaf = globals == Globals::leaves && ascii::equals_ci(part.subtype, "global");
-    if (part.is_message_rfc822 && !leaf && part.envelope && !part.children.empty()) {
-        out.push_back(' ');
-        out += format_imap_envelope(*part.envelope);
-        out.push_back(' ');
-        append_part(out, part.children.front(), extension, globals);
-        out += fmt::format(" {}", part.lines);
-    } else if (ascii::equals_ci(part.type, "text")) {
-        out += fmt::format(" {}", part.lines);
-    }
-    if (extension == Extension::with) {
-        out.push_back(' ');
-        append_nstring(out, part.md5);
-        append_disposition_and_on(out, part);
-    }
     out.push_back(')');
 }
 
@@ -221,26 +144,21 @@ std::string format_imap_envelope(const Envelope& envelope) {
     return out += ')';
 }
 
-std::string format_imap_body(const Structure& structure, Extension extension, Globals globals) {
-    std::string out;
-    append_part(out, structure.root, extension, globals);
-    return out;
-}
-
 void append_imap_string(std::string& out, std::string_view text) {
-    const bool plain = std::all_of(text.begin(), text.end(),
-                                   [](char c) { return c != '\r' && c != '\n' && c != '\0' && !ascii::is_8bit(c); });
-    if (!plain) {
-        out += fmt::format("{{{}}}\r\n", text.size());
-        const std::size_t from = out.size();
-        out += text;
-        std::replace(out.begin() + static_cast<std::ptrdiff_t>(from), out.end(), '\0', '\x80');
-        return;
+    bool escaped = false;
+    for (const char c : text) {
+        const StringClass is = class_of(c);
+        if (is == StringClass::literal) return append_imap_literal(out, text);
+        escaped = escaped || is == StringClass::escaped;
     }
     out.push_back('"');
-    for (const char c : text) {
-        if (c == '"' || c == '\\') out.push_back('\\');
-        out.push_back(c);
+    if (!escaped) {
+        out += text;
+    } else {
+        for (const char c : text) {
+            if (class_of(c) == StringClass::escaped) out.push_back('\\');
+            out.push_back(c);
+        }
     }
     out.push_back('"');
 }

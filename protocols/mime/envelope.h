@@ -1,6 +1,6 @@
 #pragma once
-/// protocols/mime/envelope: the ENVELOPE of a message and the IMAP text of ENVELOPE, BODY and BODYSTRUCTURE
-/// (RFC 3501 7.4.2, RFC 9051 7.5.2). Octets go out as they came in: encoded words stay, 8-bit text becomes a literal.
+/// protocols/mime/envelope: the ENVELOPE of a message and its IMAP text (RFC 3501 7.4.2, RFC 9051 7.5.2). Octets go out
+/// as they came in: encoded words stay, 8-bit text becomes a literal.
 #include <optional>
 #include <string>
 #include <string_view>
@@ -10,8 +10,6 @@
 #include "protocols/mime/header.h"
 
 namespace posthouse::mime {
-
-struct Structure;
 
 /// Texts are unfolded; nothing = the field is absent. Address lists: empty = absent or without any address.
 struct Envelope {
@@ -32,13 +30,6 @@ Envelope envelope_from(const Fields& fields, const Limits& limits = kLimits);
 
 /// "(date subject from ... message-id)" with its parentheses.
 std::string format_imap_envelope(const Envelope& envelope);
-
-enum class Extension { without, with };
-/// message/global shown with its envelope and parts as message/rfc822 is (RFC 9051 7.5.2), or as a leaf, since the
-/// grammar of before knows no other (RFC 3501 9 media-message, RFC 9755 6).
-enum class Globals { messages, leaves };
-/// BODY (without extension data) or BODYSTRUCTURE (with), with the outer parentheses.
-std::string format_imap_body(const Structure& structure, Extension extension, Globals globals = Globals::messages);
 
 /// Appends a quoted string, or a literal where the text has line ends or 8-bit octets (RFC 3501 4.3). NUL, which
 /// IMAP cannot carry, becomes 0x80 as in other servers.

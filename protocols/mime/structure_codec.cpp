@@ -8,31 +8,15 @@
 //
 // varint is little-endian base 128. A part starts `header_gap` octets after the end of the one before it (or after the
 // start of its parent's body), so a part outside its parent cannot be written down at all.
+// It is read by structure_reader.h: into a tree here, into the text of IMAP in envelope.cpp.
 #include <cstddef>
 #include <cstdint>
 
-#include "protocols/base/cursor.h"
 #include "protocols/mime/structure.h"
+#include "protocols/mime/structure_reader.h"
 
 namespace posthouse::mime {
 namespace {
-
-constexpr char kVersion = 1;
-constexpr std::size_t kDepthMax = 64;
-constexpr std::size_t kPartsMax = 4096;
-constexpr std::size_t kItemsMax = 65536;  // parameters, addresses, language tags of one list
-
-enum PartFlag : std::uint64_t {
-    kHasId = 1,
-    kHasDescription = 2,
-    kHasDisposition = 4,
-    kHasMd5 = 8,
-    kHasLanguage = 16,
-    kHasLocation = 32,
-    kIsMessage = 64,
-    kHasEnvelope = 128,
-    kAllFlags = 255,
-};
 
 void put_number(std::string& out, std::uint64_t value) {
     while (value >= 0x80) {
@@ -121,144 +105,40 @@ void put_part(std::string& out, const Part& part, std::uint64_t from) {
     }
 }
 
-/// Reads the binary form. After the first fault every further read yields nothing, so callers check ok() at the end
-/// of each loop step only.
-class Decoder {
- public:
-    explicit Decoder(std::string_view data) : in_(data) {}
-
-    bool ok() const { return ok_; }
-    bool at_end() const { return in_.at_end(); }
-    void fail() { ok_ = false; }
-
-    char octet() {
-        if (in_.at_end()) ok_ = false;
-        return ok_ ? in_.take_octets(1).front() : '\0';
-    }
-
-    std::uint64_t number() {
-        std::uint64_t value = 0;
-        for (unsigned shift = 0; shift < 64 && ok_; shift += 7) {
-            const auto byte = static_cast<unsigned char>(octet());
-            if (shift == 63 && byte > 1) break;
-            value |= static_cast<std::uint64_t>(byte & 0x7fU) << shift;
-            if ((byte & 0x80U) == 0) return value;
-        }
-        ok_ = false;
-        return 0;
-    }
-
-    /// A number that counts things which take at least one octet each.
-    std::size_t count(std::size_t max) {
-        const std::uint64_t value = number();
-        if (value > max || value > in_.rest().size()) ok_ = false;
-        return ok_ ? static_cast<std::size_t>(value) : 0;
-    }
-
-    std::string octets(std::uint64_t length) {
-        if (length > in_.rest().size()) ok_ = false;
-        return ok_ ? std::string(in_.take_octets(static_cast<std::size_t>(length))) : std::string();
-    }
-    std::string text() { return octets(number()); }
-
-    std::optional<std::string> optional() {
-        const std::uint64_t length = number();
-        if (length == 0) return std::nullopt;
-        return octets(length - 1);
-    }
-
-    std::vector<Parameter> params() {
-        std::vector<Parameter> out;
-        for (std::size_t left = count(kItemsMax); left > 0 && ok_; --left) {
-            Parameter& param = out.emplace_back();
-            param.name = text();
-            param.value = text();
-        }
-        return out;
-    }
-
-    std::vector<Address> addresses() {
-        std::vector<Address> out;
-        for (std::size_t left = count(kItemsMax); left > 0 && ok_; --left) {
-            Address& address = out.emplace_back();
-            const auto kind = static_cast<unsigned char>(octet());
-            if (kind > static_cast<unsigned char>(Address::Kind::group_end)) ok_ = false;
-            address.kind = static_cast<Address::Kind>(kind);
-            for (std::string* to : {&address.display_name, &address.route, &address.local_part, &address.domain})
-                *to = text();
-        }
-        return out;
-    }
-
-    Envelope envelope() {
-        Envelope out;
-        out.date = optional();
-        out.subject = optional();
-        for (auto* list : {&out.from, &out.sender, &out.reply_to, &out.to, &out.cc, &out.bcc}) *list = addresses();
-        out.in_reply_to = optional();
-        out.message_id = optional();
-        return out;
-    }
-
-    /// One part that must lie within [from, end).
-    Part part(std::uint64_t from, std::uint64_t end, std::size_t depth);
-
- private:
-    void extents(Part& part, std::uint64_t from, std::uint64_t end);
-
-    Cursor in_;
-    std::size_t parts_ = 0;
-    bool ok_ = true;
-};
-
-// Every sum is compared by subtracting from what is left, so hostile numbers cannot wrap around.
-void Decoder::extents(Part& part, std::uint64_t from, std::uint64_t end) {
-    const std::uint64_t room = end - from;  // from <= end holds for every caller
-    const std::uint64_t gap = number();
-    part.header_octets = number();
-    part.body_octets = number();
-    part.lines = number();
-    if (gap > room || part.header_octets > room - gap || part.body_octets > room - gap - part.header_octets ||
-        part.lines > part.body_octets)
-        ok_ = false;
-    if (!ok_) return;
-    part.header_offset = from + gap;
-    part.body_offset = part.header_offset + part.header_octets;
+void take_texts(Part& part, const RawPart& raw) {
+    const auto own = [](const std::optional<std::string_view>& text) {
+        return text ? std::optional<std::string>(*text) : std::nullopt;
+    };
+    part.type = raw.type;
+    part.subtype = raw.subtype;
+    part.params = read_params(raw.params);
+    part.id = own(raw.id);
+    part.description = own(raw.description);
+    part.encoding = raw.encoding;
+    part.disposition = own(raw.disposition);
+    part.disposition_params = read_params(raw.disposition_params);
+    part.md5 = own(raw.md5);
+    part.language = read_texts(raw.language);
+    part.location = own(raw.location);
 }
 
-Part Decoder::part(std::uint64_t from, std::uint64_t end, std::size_t depth) {
+// Recurses as deep as the tree, which the reader bounds.
+Part part_of(StructureReader& in, const PartRoom& room) {
     Part part;
-    if (depth > kDepthMax || ++parts_ > kPartsMax) ok_ = false;
-    const std::uint64_t flags = number();
-    if (flags > kAllFlags) ok_ = false;
-    if (!ok_) return part;
-    part.type = text();
-    part.subtype = text();
-    part.params = params();
-    extents(part, from, end);
-    part.encoding = text();
-    if ((flags & kHasId) != 0) part.id = text();
-    if ((flags & kHasDescription) != 0) part.description = text();
-    if ((flags & kHasDisposition) != 0) {
-        part.disposition = text();
-        part.disposition_params = params();
-    }
-    if ((flags & kHasMd5) != 0) part.md5 = text();
-    if ((flags & kHasLanguage) != 0)
-        for (std::size_t left = count(kItemsMax); left > 0 && ok_; --left) part.language.push_back(text());
-    if ((flags & kHasLocation) != 0) part.location = text();
-    if ((flags & kHasEnvelope) != 0) part.envelope = envelope();
-    part.is_message_rfc822 = (flags & kIsMessage) != 0;
-    const std::size_t children = count(kPartsMax);
-    const bool shape_ok = part.is_multipart()      ? children >= 1 && !part.is_message_rfc822
-                          : part.is_message_rfc822 ? children == 1 && part.envelope.has_value()
-                                                   : children == 0 && !part.envelope.has_value();
-    if (!shape_ok) ok_ = false;
-    std::uint64_t next = part.body_offset;
-    const std::uint64_t body_end = part.body_offset + part.body_octets;
-    for (std::size_t i = 0; i < children && ok_; ++i) {
-        part.children.push_back(this->part(next, body_end, depth + 1));
-        next = part.children.back().body_offset + part.children.back().body_octets;
+    const RawPart raw = in.part(room);
+    if (!in.ok()) return part;
+    take_texts(part, raw);
+    part.header_offset = raw.header_offset;
+    part.header_octets = raw.header_octets;
+    part.body_offset = raw.body_offset;
+    part.body_octets = raw.body_octets;
+    part.lines = raw.lines;
+    part.is_message_rfc822 = raw.is_message;
+    if (raw.envelope) part.envelope = read_envelope(*raw.envelope);
+    PartRoom inside = raw.inside(room);
+    for (std::size_t i = 0; i < raw.children && in.ok(); ++i) {
+        part.children.push_back(part_of(in, inside));
+        inside.from = part.children.back().body_offset + part.children.back().body_octets;
     }
     return part;
 }
@@ -267,7 +147,7 @@ Part Decoder::part(std::uint64_t from, std::uint64_t end, std::size_t depth) {
 
 std::string encode_structure(const Structure& structure) {
     std::string out;
-    out.push_back(kVersion);
+    out.push_back(kStructureVersion);
     out.push_back(structure.limited ? '\1' : '\0');
     put_number(out, structure.size_octets);
     put_part(out, structure.root, 0);
@@ -275,15 +155,13 @@ std::string encode_structure(const Structure& structure) {
 }
 
 Result<Structure> decode_structure(std::string_view data) {
-    Decoder in(data);
-    if (in.octet() != kVersion) return {Errc::corrupt, "the stored MIME structure has an unknown version"};
+    StructureReader in(data);
+    TRY(const StructureHead head, in.head());
     Structure out;
-    const char flags = in.octet();
-    if (flags != '\0' && flags != '\1') in.fail();
-    out.limited = flags == '\1';
-    out.size_octets = in.number();
-    if (in.ok()) out.root = in.part(0, out.size_octets, 0);
-    if (!in.ok() || !in.at_end()) return {Errc::corrupt, "the stored MIME structure is damaged"};
+    out.limited = head.limited;
+    out.size_octets = head.size_octets;
+    out.root = part_of(in, PartRoom{0, head.size_octets, 0});
+    TRY_VOID(in.finish());
     return out;
 }
 

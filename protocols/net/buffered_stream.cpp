@@ -37,6 +37,14 @@ void BufferedStream::drop_buffered() {
     more_likely_ = false;
 }
 
+// No coroutine, since its frame would be there for the whole wait.
+Task<Result<>> BufferedStream::wait_more() {
+    ASSERT(buffered().empty());
+    free_memory(in_);
+    in_at_ = 0;
+    return stream_->wait_readable();
+}
+
 Task<Result<>> BufferedStream::fill_more(std::size_t octets_max) {
     if (in_at_ == in_.size()) {
         in_at_ = 0;

@@ -34,6 +34,8 @@ class BufferedStream {
     /// Some octets of a body: at least one, at most `octets_max`, from the buffer first. The view lives until the next
     /// read.
     Task<Result<std::string_view>> read_some(std::size_t octets_max);
+    /// Completes when a read would find something. For long waits, with nothing buffered(): a read holds more memory.
+    Task<Result<>> wait_more();
     /// Octets read ahead and not yet taken.
     std::string_view buffered() const;
     /// Takes `count` octets of buffered() without giving them out.

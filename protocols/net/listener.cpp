@@ -117,16 +117,23 @@ bool too_often(State& state, const IpAddress& peer) {
     return !peer.is_loopback() && state.rate.too_often(network_of(peer), std::chrono::steady_clock::now());
 }
 
+Task<bool> secure(const State& state, Stream& stream) {
+    stream.expires_in(kHandshakeMax);
+    const auto secured = co_await stream.start_tls_server(*state.implicit_tls);
+    if (!secured) {
+        log::info("net", "{}: {} gone before TLS was up: {}", state.name, stream.peer().to_string(),
+                  secured.error().context);
+        co_return false;
+    }
+    stream.expires_in(std::chrono::milliseconds(0));
+    co_return true;
+}
+
+// Its frame lives as long as the session: the handshake has one of its own.
 Task<void> run_session(std::shared_ptr<State> state, [[maybe_unused]] Slot slot, std::unique_ptr<Stream> stream) {
     if (state->implicit_tls != nullptr) {
-        stream->expires_in(kHandshakeMax);
-        const auto secured = co_await stream->start_tls_server(*state->implicit_tls);
-        if (!secured) {
-            log::info("net", "{}: {} gone before TLS was up: {}", state->name, stream->peer().to_string(),
-                      secured.error().context);
-            co_return;
-        }
-        stream->expires_in(std::chrono::milliseconds(0));
+        const bool secured = co_await secure(*state, *stream);
+        if (!secured) co_return;
     }
     co_await state->handler(std::move(stream));
 }

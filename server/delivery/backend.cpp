@@ -13,6 +13,9 @@
 #include "protocols/policy/one_click.h"
 #include "server/auth/exchange.h"
 #include "server/delivery/client_login.h"
+#include "server/delivery/late_mail.h"
+#include "server/delivery/list_copies.h"
+#include "server/delivery/spread.h"
 #include "server/delivery/staged_sink.h"
 #include "server/delivery/suppressed.h"
 #include "server/delivery/wishes.h"
@@ -30,23 +33,6 @@ namespace wire = ::posthouse::smtp;
 
 using submission::kLetterRecipientsMax;
 
-storage::TlsWish to_storage(smtp::TlsWish wish) {
-    switch (wish) {
-        case smtp::TlsWish::require: return storage::TlsWish::require;
-        case smtp::TlsWish::best_effort: return storage::TlsWish::best_effort;
-        case smtp::TlsWish::policy: break;
-    }
-    return storage::TlsWish::policy;
-}
-
-storage::Ret to_storage(smtp::Ret ret) {
-    switch (ret) {
-        case smtp::Ret::full: return storage::Ret::full;
-        case smtp::Ret::headers: return storage::Ret::headers;
-        case smtp::Ret::unspecified: break;
-    }
-    return storage::Ret::unspecified;
-}
 
 // Its share of the lanes: mail to many, and mail that calls itself so, yields to letters.
 void set_priority(storage::NewQueueItem& item, const storage::StagedBody& body, std::uint64_t header_octets) {
@@ -56,46 +42,6 @@ void set_priority(storage::NewQueueItem& item, const storage::StagedBody& body, 
         item.mail_class = static_cast<std::uint8_t>(storage::QueueClass::bulk);
     }
 }
-
-constexpr std::uint8_t bit(storage::Notify what) { return static_cast<std::uint8_t>(what); }
-
-// RFC 3461 5.2.7.3 (c): what an alias with several targets passes on. Nothing left means that nothing is to be told.
-std::uint8_t without_success(std::uint8_t notify) {
-    if ((notify & bit(storage::Notify::success)) == 0) return notify;
-    const auto rest = static_cast<std::uint8_t>(notify & ~bit(storage::Notify::success));
-    return rest == 0 ? bit(storage::Notify::never) : rest;
-}
-
-// Where one message goes, duplicates merged: an account gets one copy however many of its addresses were named.
-class Spread {
- public:
-    Spread(storage::Delivery& delivery, storage::NewQueueItem& item) : delivery_(delivery), item_(item) {}
-
-    void add_local(storage::AccountId account, const std::string& recipient, bool junk) {
-        if (!accounts_.insert(storage::raw(account)).second) return;
-        storage::LocalCopy copy;
-        copy.junk = junk;
-        copy.account = account;
-        copy.recipient = recipient;
-        delivery_.local.push_back(std::move(copy));
-    }
-    void add_remote(const std::string& address, const smtp::Recipient& recipient, bool forwarded, std::uint8_t notify) {
-        if (!remote_.insert(ascii::to_lower(address)).second) return;
-        storage::NewRecipient row;
-        row.address = address;
-        row.notify = notify;
-        row.orcpt = recipient.orcpt;
-        // RFC 3461 5.2.1 (d): the address that the sender wrote stays known when an alias leads elsewhere.
-        if (forwarded && row.orcpt.empty()) row.orcpt = "rfc822;" + recipient.path.spec();
-        item_.recipients.push_back(std::move(row));
-    }
-
- private:
-    storage::Delivery& delivery_;
-    storage::NewQueueItem& item_;
-    std::unordered_set<std::int64_t> accounts_;
-    std::unordered_set<std::string> remote_;
-};
 
 // A dialogue of server/auth as sessions know it.
 class StoreExchange final : public smtp::AuthExchange {
@@ -134,13 +80,14 @@ class StoreBackend final : public smtp::Backend {
           pool_(pool),
           authenticator_(authenticator, directory, metrics),
           directory_(directory),
-          hostname_(std::move(hostname)),
           clock_(clock),
+          late_(store, loop, pool, directory, clock, metrics),
+          hostname_(hostname),
+          notes_(store, loop),
+          spreader_(directory, std::move(hostname), clock),
           local_copies_(metrics.counter("delivery_local_total", "Copies put into local mailboxes")),
           queued_(metrics.counter("delivery_queued_total", "Recipients put into the queue")),
           distrusted_(metrics.counter("relay_clients_distrusted_total", "Relay clients whose address is not believed")),
-          late_(metrics.counter("smtp_late_bounces_total", "Bounces that came with a token of ours")),
-          forged_(metrics.counter("smtp_bad_tokens_total", "Bounce addresses refused: forged, too old, or unknown")),
           suppressed_(metrics.counter("smtp_suppressed_total", "Recipients refused at submission: suppressed")),
           over_share_(metrics.counter("relay_client_limits_total", "Messages of relay clients put off by a limit")),
           repeated_(metrics.counter("submission_repeated_total", "Messages not queued again: their key was known")),
@@ -149,8 +96,10 @@ class StoreBackend final : public smtp::Backend {
     net::Task<Result<smtp::RecipientKind>> lookup_recipient(wire::Path recipient, std::optional<smtp::Login> login,
                                                             std::uint64_t declared_octets) override {
         auto picture = directory_.picture();
-        if (directory_.bounces()->is_one(recipient, *picture)) co_return look_up_bounce(recipient);
-        if (directory_.bounces()->is_token(recipient, *picture)) co_return co_await look_up_token(std::move(recipient));
+        if (directory_.bounces()->is_one(recipient, *picture)) co_return late_.look_up_bounce(recipient);
+        if (directory_.bounces()->is_token(recipient, *picture)) {
+            co_return co_await late_.look_up_token(std::move(recipient));
+        }
         if (const auto token = policy::token_of_mailbox(recipient.local_part);
             token && picture->is_ours(recipient.domain)) {
             auto farewell = co_await look_up_farewell(store_, pool_, loop_, *token);
@@ -158,15 +107,15 @@ class StoreBackend final : public smtp::Backend {
             if (farewell || farewell.error().code != Errc::not_found) co_return farewell;
         }
         const bool literal = recipient.is_literal();
-        Resolution found = picture->resolve(at_home(recipient, *picture));
+        Resolution found = picture->resolve(spreader_.at_home(recipient, *picture));
         const bool no = found.kind == Resolution::Kind::unknown || (found.kind == Resolution::Kind::not_ours && !login);
         if (no) {
             picture = co_await directory_.fresh();
-            if (directory_.bounces()->is_one(recipient, *picture)) co_return look_up_bounce(recipient);
+            if (directory_.bounces()->is_one(recipient, *picture)) co_return late_.look_up_bounce(recipient);
             if (directory_.bounces()->is_token(recipient, *picture)) {
-                co_return co_await look_up_token(std::move(recipient));
+                co_return co_await late_.look_up_token(std::move(recipient));
             }
-            found = picture->resolve(at_home(std::move(recipient), *picture));
+            found = picture->resolve(spreader_.at_home(std::move(recipient), *picture));
         }
         switch (found.kind) {
             case Resolution::Kind::unknown:
@@ -250,7 +199,7 @@ class StoreBackend final : public smtp::Backend {
                co_await find_suppressed(store_, pool_, loop_, sender.spec(), addresses, mail_class, clock_.now()));
         if (!found) co_return std::optional<wire::Reply>();
         suppressed_.add();
-        note_suppressed(store_, pool_, sender.spec(), recipient.spec(), *found);
+        notes_.add(sender.spec(), recipient.spec(), *found, clock_.now());
         const storage::SuppressionSentence told = storage::describe(*found);
         wire::Reply refusal(550, storage::status_of(found->reason), told.why);
         refusal.lines.push_back(told.what_to_do);
@@ -267,31 +216,28 @@ class StoreBackend final : public smtp::Backend {
         CO_TRY(storage::StagedBodyPtr staged, sink.finish());
         Farewell farewell = farewell_of(envelope, staged->view());
         if (is_farewell(envelope)) co_return co_await take_farewell(store_, loop_, unsubscribed_, std::move(farewell));
+        const auto client = spreader_.client_of(envelope);
+        std::string owner = key_owner(envelope, client);
+        name_recipients(envelope);
+        CO_TRY_VOID(co_await leave_out_known(store_, pool_, loop_, owner, envelope, clock_.now()));
         auto delivery = std::make_shared<storage::Delivery>();
         delivery->body = staged;
-        CO_TRY(LateMail late, co_await find_late(envelope));
-        CO_TRY_VOID(spread(*delivery, envelope, late));
-        if (!late.sent.empty()) co_await read_late(staged, late);
+        CO_TRY(LateMail late, co_await late_.find(envelope));
+        CO_TRY_VOID(spreader_.spread(*delivery, envelope, late));
+        if (!late.sent.empty()) co_await late_.read(staged, late);
         auto facts = co_await compute_facts(staged);
         if (!facts) co_return Error(facts.error());
         delivery->facts = *std::move(facts);
         if (delivery->outgoing) set_priority(*delivery->outgoing, *staged, delivery->facts.header_octets);
-        const auto client = client_of(envelope);
-        std::string owner = key_owner(*delivery, client);
-        name_recipients(envelope);
+        std::vector<storage::StagedBodyPtr> bodies{std::move(staged)};
         // What was taken already gets its first answer again, whatever became of its stream and its recipients.
         CO_TRY(const bool known, co_await is_known(store_, pool_, loop_, owner, envelope.wishes, clock_.now()));
-        if (!known) {
-            CO_TRY_VOID(co_await apply_stream(store_, pool_, loop_, stream_of_client(envelope), *delivery, envelope,
-                                              clock_.now()));
-            if (delivery->outgoing) choose_class(*delivery->outgoing, envelope.wishes);
-            CO_TRY_VOID(co_await check_all_wanted(*delivery));
-        }
+        if (!known) CO_TRY_VOID(co_await apply_wishes(*delivery, envelope, bodies));
 
-        std::vector<storage::StagedBodyPtr> bodies{std::move(staged)};
         const std::size_t recipients = envelope.recipients.size();
         auto write = [&store = store_, delivery, client, recipients, known, owner = std::move(owner),
-                      late = std::move(late), receipts = owed_receipts(envelope), farewell = std::move(farewell),
+                      late = std::move(late), receipts = spreader_.owed_receipts(envelope),
+                      farewell = std::move(farewell),
                       wishes = std::move(envelope.wishes)](storage::Tx& tx) -> Result<smtp::AcceptedMessage> {
             TRY(auto first, find_first(storage::SubmissionTx(tx), owner, wishes, tx.now()));
             if (first) return *std::move(first);
@@ -319,36 +265,15 @@ class StoreBackend final : public smtp::Backend {
     }
 
  private:
-    std::string stream_of_client(const smtp::Envelope& envelope) const {
-        if (!envelope.login || !envelope.login->is_relay_client()) return "";
-        const storage::RelayClient* const client = directory_.clients().by_name(envelope.login->address);
-        return client == nullptr ? std::string() : client->stream;
-    }
-
-    // RFC 3461 5.2.3 (a), 5.2.7.3 (c): what is put into a mailbox here, and what an alias spreads, is the last that a
-    // sender hears of it; an alias with one target elsewhere passes the wish on. Into Junk nothing is told, nor to an
-    // address that is not proven: whoever wrote that name may be somebody else.
-    static bool may_tell(const smtp::Envelope& envelope) { return envelope.login || envelope.sender_proven; }
-    std::vector<storage::Receipt> owed_receipts(const smtp::Envelope& envelope) const {
-        std::vector<storage::Receipt> out;
-        if (envelope.sender.is_null() || envelope.junk || !may_tell(envelope)) return out;
-        for (const smtp::Recipient& recipient : envelope.recipients) {
-            const bool wants = (recipient.notify & bit(storage::Notify::success)) != 0;
-            if (!wants || recipient.kind == smtp::RecipientKind::bounce) continue;
-            const auto picture = directory_.picture();
-            const Resolution found = picture->resolve(at_home(recipient.path, *picture));
-            const std::size_t targets = found.accounts.size() + found.remote.size();
-            if (targets == 0 || (targets == 1 && found.accounts.empty())) continue;
-            storage::Receipt receipt;
-            receipt.sender = envelope.sender.spec();
-            receipt.envid = envelope.envid;
-            receipt.tls = to_storage(envelope.tls);
-            receipt.recipient = recipient.path.spec();
-            receipt.orcpt = recipient.orcpt;
-            receipt.expanded = targets > 1;
-            out.push_back(std::move(receipt));
-        }
-        return out;
+    // Its stream, its class, and whether anybody is left who wants it.
+    net::Task<Result<>> apply_wishes(storage::Delivery& delivery, smtp::Envelope& envelope,
+                                     std::vector<storage::StagedBodyPtr>& bodies) {
+        CO_TRY(auto stream, co_await apply_stream(store_, pool_, loop_, spreader_.stream_of_client(envelope), delivery,
+                                                  envelope, clock_.now()));
+        if (delivery.outgoing) choose_class(*delivery.outgoing, envelope.wishes);
+        CO_TRY_VOID(co_await check_all_wanted(delivery));
+        if (!stream) co_return Result<>();
+        co_return co_await make_list_copies(store_, pool_, loop_, hostname_, *std::move(stream), delivery, bodies);
     }
 
     static Result<> note_receipts(storage::Tx& tx, std::vector<storage::Receipt> receipts, storage::MessageId message,
@@ -372,82 +297,9 @@ class StoreBackend final : public smtp::Backend {
                co_await find_suppressed(store_, pool_, loop_, delivery.sender, addresses, mail_class, clock_.now()));
         if (!found) co_return Result<>();
         suppressed_.add(static_cast<std::int64_t>(addresses.size()));
-        for (const std::string& address : addresses) {
-            note_suppressed(store_, pool_, delivery.sender, address, *found);
-        }
+        for (const std::string& address : addresses) notes_.add(delivery.sender, address, *found, clock_.now());
         const storage::SuppressionSentence told = storage::describe(*found);
         co_return Error(Errc::refused, told.why + ". " + told.what_to_do);
-    }
-
-    // "<postmaster>" without a domain is the one of this host (RFC 5321 4.1.1.3), where its name is a domain of ours.
-    wire::Path at_home(wire::Path path, const DirectoryPicture& picture) const {
-        if (path.domain.empty() && picture.is_ours(hostname_)) path.domain = hostname_;
-        return path;
-    }
-
-    // Late bounces: what they are about, by the address they came to, and what they say.
-    struct LateMail {
-        std::map<std::string, SentMail> sent;
-        std::optional<report::Bounce> bounce;  ///< none: a null sender writes otherwise; it is passed on all the same
-        std::vector<LateNews> news_of(const SentMail& about) const {
-            return bounce && !about.repeated ? server::news_of(about, *bounce) : std::vector<LateNews>();
-        }
-    };
-
-    net::Task<Result<SentMail>> find_sent_mail(wire::Path address) {
-        CO_TRY(const mailauth::ReturnToken token, directory_.bounces()->read_token(address, clock_.now()));
-        auto look = [token](const storage::Snapshot& snapshot) { return find_sent(snapshot, token); };
-        co_return co_await storage::read(store_, pool_, loop_, std::move(look));
-    }
-
-    net::Task<Result<smtp::RecipientKind>> look_up_token(wire::Path address) {
-        const auto sent = co_await find_sent_mail(std::move(address));
-        if (!sent) {
-            if (sent.error().code == Errc::refused) forged_.add();
-            log::info("smtp", "a bounce address is refused: {}", sent.error().context);
-            co_return Error(sent.error());
-        }
-        const auto sender = wire::parse_mailbox(sent->sender);
-        const auto kind = sender ? directory_.picture()->resolve(*sender).kind : Resolution::Kind::unknown;
-        const bool nobody = kind == Resolution::Kind::unknown || kind == Resolution::Kind::too_many;
-        if (nobody) co_return Error(Errc::not_found, "whom the bounce address stands for is not here any more");
-        co_return smtp::RecipientKind::bounce;
-    }
-
-    net::Task<Result<LateMail>> find_late(const smtp::Envelope& envelope) {
-        LateMail out;
-        for (const smtp::Recipient& recipient : envelope.recipients) {
-            if (recipient.kind != smtp::RecipientKind::bounce) continue;
-            if (!directory_.bounces()->is_token(recipient.path, *directory_.picture())) continue;
-            CO_TRY(SentMail sent, co_await find_sent_mail(recipient.path));
-            sent.repeated = std::ranges::any_of(out.sent, [&](const auto& one) {
-                return one.second.queue == sent.queue && one.second.recipients == sent.recipients;
-            });
-            out.sent.emplace(recipient.path.spec(), std::move(sent));
-        }
-        co_return out;
-    }
-
-    net::Task<void> read_late(storage::StagedBodyPtr body, LateMail& late) {
-        auto parse = [body]() { return report::read_bounce(body->view()); };
-        auto bounce = co_await net::offload(pool_, loop_, std::move(parse));
-        if (bounce) late.bounce = *std::move(bounce);
-        late_.add();
-    }
-
-    // RFC 5321 4.4: what comes back goes to whom the address stands for, here or elsewhere.
-    Result<smtp::RecipientKind> look_up_bounce(const wire::Path& address) const {
-        TRY(const wire::Path stands_for, directory_.bounces()->resolve(address, clock_.now()));
-        const Resolution found = directory_.picture()->resolve(stands_for);
-        const bool nobody = found.kind == Resolution::Kind::unknown || found.kind == Resolution::Kind::too_many;
-        if (nobody) return Error(Errc::not_found, "whom the bounce address stands for is not here any more");
-        return smtp::RecipientKind::bounce;
-    }
-
-    std::optional<storage::RelayClientId> client_of(const smtp::Envelope& envelope) const {
-        if (!envelope.login || !envelope.login->is_relay_client()) return std::nullopt;
-        const storage::RelayClient* const client = directory_.clients().by_name(envelope.login->address);
-        return client == nullptr ? std::nullopt : std::optional(client->id);
     }
 
     // Kept, so that it holds over a restart and `doctor` tells of it. Nobody waits for it.
@@ -476,81 +328,19 @@ class StoreBackend final : public smtp::Backend {
         co_return co_await net::offload(pool_, loop_, std::move(parse));
     }
 
-    // The directory may have changed since RCPT: a recipient that is gone by now would be lost in silence, so the whole
-    // message is put off; the client tries again and hears 550 at RCPT.
-    Result<> spread(storage::Delivery& delivery, const smtp::Envelope& envelope, const LateMail& late) const {
-        const auto picture = directory_.picture();
-        storage::NewQueueItem item;
-        Spread spread(delivery, item);
-        for (const smtp::Recipient& recipient : envelope.recipients) {
-            if (recipient.kind == smtp::RecipientKind::unsubscribe) continue;  // takes no copy
-            wire::Path path = recipient.path;
-            const bool bounce = recipient.kind == smtp::RecipientKind::bounce;
-            if (const auto sent = late.sent.find(path.spec()); bounce && sent != late.sent.end()) {
-                TRY(path, wire::parse_mailbox(sent->second.sender));
-            } else if (bounce) {
-                TRY(path, directory_.bounces()->resolve(path, clock_.now()));
-            }
-            const Resolution found = picture->resolve(at_home(path, *picture));
-            const std::string address = path.spec();
-            if (found.kind == Resolution::Kind::not_ours && (envelope.login || bounce)) {
-                spread.add_remote(address, recipient, /*forwarded=*/false, recipient.notify);
-                continue;
-            }
-            if (found.kind != Resolution::Kind::deliver) {
-                return Error(Errc::unavailable, address + " is no recipient any more");
-            }
-            for (const storage::AccountId account : found.accounts) spread.add_local(account, address, envelope.junk);
-            const bool is_last = found.accounts.size() + found.remote.size() > 1 || !may_tell(envelope);
-            const std::uint8_t notify = is_last ? without_success(recipient.notify) : recipient.notify;
-            for (const std::string& target : found.remote) {
-                spread.add_remote(target, recipient, /*forwarded=*/true, notify);
-            }
-            // Mail of our own people keeps their address: it is ours already.
-            if (!envelope.login && !found.remote.empty() && item.forwarded_by.empty()) {
-                item.forwarded_by = directory_.bounces()->forwarding_domain(path.domain);
-            }
-        }
-        const Time now = clock_.now();
-        if (envelope.login && !envelope.login->is_relay_client()) {
-            delivery.submitter = storage::AccountId{envelope.login->account};
-        }
-        delivery.sender = envelope.sender.spec();
-        delivery.received_detail = envelope.received_detail;
-        if (client_of(envelope)) delivery.received_detail += fmt::format(", relay client {}", envelope.login->address);
-        delivery.first_attempt = now;
-        // Each recipient had room at RCPT. One that has none now refuses a message of its own at the end of DATA, but
-        // never holds up what goes to others too: then it takes the message all the same.
-        const bool alone = delivery.local.size() == 1 && item.recipients.empty();
-        delivery.quota = alone ? storage::QuotaRule::keep : storage::QuotaRule::promised;
-        if (item.recipients.empty()) return {};
-        item.reverse_path = delivery.sender;
-        item.envid = envelope.envid;
-        item.ret = to_storage(envelope.ret);
-        item.smtputf8 = envelope.smtputf8;
-        item.eight_bit = envelope.eight_bit;
-        const bool by_client = envelope.login && envelope.login->is_relay_client();
-        if (envelope.login && !by_client) item.account = storage::AccountId{envelope.login->account};
-        item.client = client_of(envelope);
-        if (item.client) item.mail_class = directory_.clients().by_name(envelope.login->address)->mail_class;
-        item.tls = to_storage(envelope.tls);
-        item.expires = now + kQueueLifetime;
-        delivery.outgoing = std::move(item);
-        return {};
-    }
-
     storage::Store& store_;
     net::Loop& loop_;
     net::ThreadPool& pool_;
     ClientLogin authenticator_;  ///< of accounts and of relay clients
     Directory& directory_;
-    std::string hostname_;
     const Clock& clock_;
+    LateDesk late_;
+    std::string hostname_;
+    SuppressionNotes notes_;
+    Spreader spreader_;
     Metrics::Value& local_copies_;
     Metrics::Value& queued_;
     Metrics::Value& distrusted_;
-    Metrics::Value& late_;
-    Metrics::Value& forged_;
     Metrics::Value& suppressed_;
     Metrics::Value& over_share_;
     Metrics::Value& repeated_;

@@ -1,6 +1,8 @@
 #include "server/delivery/suppressed.h"
 
 #include <algorithm>
+#include <iterator>
+#include <utility>
 
 #include "protocols/base/ascii.h"
 #include "protocols/base/log.h"
@@ -30,21 +32,53 @@ net::Task<Result<std::optional<storage::Suppression>>> find_suppressed(storage::
     co_return co_await storage::read(store, pool, loop, std::move(look));
 }
 
-void note_suppressed(storage::Store& store, net::ThreadPool& pool, std::string sender, std::string recipient,
-                     const storage::Suppression& suppression) {
+struct SuppressionNotes::State {
+    State(storage::Store& s, net::Loop& l) : store(s), loop(l) {}
+    storage::Store& store;
+    net::Loop& loop;
+    std::vector<storage::Event> waiting;
+    bool is_writing = false;
+    std::size_t lost = 0;
+};
+
+SuppressionNotes::SuppressionNotes(storage::Store& store, net::Loop& loop)
+    : state_(std::make_shared<State>(store, loop)) {}
+
+void SuppressionNotes::add(std::string sender, std::string recipient, const storage::Suppression& suppression,
+                           Time now) {
+    if (state_->waiting.size() >= kNotesMax) {
+        ++state_->lost;
+        return;
+    }
     storage::Event event;
+    event.at = now;
     event.kind = storage::EventKind::suppressed;
     event.sender = std::move(sender);
     event.recipient = std::move(recipient);
     event.detail = storage::describe(suppression).why;
-    const bool taken = pool.submit([&store, event = std::move(event)]() mutable {
-        const auto written = store.write({}, [&](storage::Tx& tx) -> Result<> {
-            event.at = tx.now();
-            return tx.events().append(event);
-        });
-        if (!written) log::error("smtp", "the event of a suppressed recipient is lost: {}", written.error().context);
+    state_->waiting.push_back(std::move(event));
+    if (!state_->is_writing) write_some(state_);
+}
+
+void SuppressionNotes::write_some(const std::shared_ptr<State>& state) {
+    if (state->waiting.empty()) return;
+    if (const std::size_t lost = std::exchange(state->lost, 0); lost > 0) {
+        log::warn("smtp", "too much is to be written: {} events of suppressed recipients are left out", lost);
+    }
+    const std::size_t count = std::min(state->waiting.size(), kNotesAWrite);
+    const auto end = state->waiting.begin() + static_cast<std::ptrdiff_t>(count);
+    std::vector<storage::Event> some(std::make_move_iterator(state->waiting.begin()), std::make_move_iterator(end));
+    state->waiting.erase(state->waiting.begin(), end);
+    state->is_writing = true;
+    auto write = [some = std::move(some)](storage::Tx& tx) -> Result<> {
+        for (const storage::Event& event : some) TRY_VOID(tx.events().append(event));
+        return {};
+    };
+    state->store.submit_ordered(std::move(write), state->loop, [state](Result<> written) {
+        state->is_writing = false;
+        if (!written) log::error("smtp", "events of suppressed recipients are lost: {}", written.error().context);
+        write_some(state);
     });
-    if (!taken) log::warn("smtp", "too much work is queued: an event of a suppressed recipient is not written down");
 }
 
 }  // namespace posthouse::server

@@ -4,10 +4,12 @@
 /// whose message calls itself mail to many, at its end, where nobody else gets it. What is taken all the same fails in
 /// the relay, with the same words.
 /// Threads: the loop's, but for the work on the pool.
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "protocols/base/clock.h"
 #include "protocols/net/loop.h"
 #include "protocols/net/offload.h"
 #include "protocols/net/task.h"
@@ -21,8 +23,21 @@ net::Task<Result<std::optional<storage::Suppression>>> find_suppressed(storage::
                                                                        net::Loop& loop, std::string sender,
                                                                        std::vector<std::string> recipients,
                                                                        std::uint8_t mail_class, Time now);
-/// Writes down that a message was turned away at RCPT. Nobody waits for it.
-void note_suppressed(storage::Store& store, net::ThreadPool& pool, std::string sender, std::string recipient,
-                     const storage::Suppression& suppression);
+/// Writes down which recipients were turned away. Nobody waits for it, and no thread is held: what comes while one
+/// write is under way goes with the next. Threads: the loop's.   Limits: kNotesMax that wait; more are counted in the
+/// log.
+class SuppressionNotes {
+ public:
+    static constexpr std::size_t kNotesMax = 10'000;
+    static constexpr std::size_t kNotesAWrite = 500;
+
+    SuppressionNotes(storage::Store& store, net::Loop& loop);
+    void add(std::string sender, std::string recipient, const storage::Suppression& suppression, Time now);
+
+ private:
+    struct State;
+    static void write_some(const std::shared_ptr<State>& state);
+    std::shared_ptr<State> state_;  // what is under way may outlive us
+};
 
 }  // namespace posthouse::server

@@ -41,21 +41,32 @@ Result<> subscribe_all(storage::Tx& tx, const storage::Delivery& delivery) {
     return {};
 }
 
-// Who unsubscribed from the stream gets none of it, however it was handed in.
+// Who unsubscribed from the stream gets none of it, however it was handed in, here and elsewhere.
 net::Task<Result<>> leave_out_unwilling(storage::Store& store, net::ThreadPool& pool, net::Loop& loop,
-                                        storage::Delivery& delivery, smtp::Envelope& envelope, Time now) {
-    std::vector<storage::NewRecipient>& all = delivery.outgoing->recipients;
+                                        std::string stream, storage::Delivery& delivery, smtp::Envelope& envelope,
+                                        Time now) {
+    constexpr auto kBulk = static_cast<std::uint8_t>(storage::QueueClass::bulk);
     UnwillingQuestion question;  // of the rest the relay asks
-    question.stream = delivery.outgoing->stream;
-    for (const storage::NewRecipient& one : all) question.addresses.push_back(one.address);
-    question.mail_class = envelope.wishes.mail_class.value_or(delivery.outgoing->mail_class);
+    question.stream = std::move(stream);
+    for (const storage::LocalCopy& one : delivery.local) question.addresses.push_back(one.recipient);
+    if (delivery.outgoing) {
+        for (const storage::NewRecipient& one : delivery.outgoing->recipients)
+            question.addresses.push_back(one.address);
+    }
+    const std::uint8_t usual = delivery.outgoing ? delivery.outgoing->mail_class : kBulk;
+    question.mail_class = envelope.wishes.mail_class.value_or(usual);
     question.now = now;
     CO_TRY(const auto unwilling, co_await find_unwilling(store, pool, loop, std::move(question)));
-    std::erase_if(all, [&](const auto& one) { return unwilling.contains(ascii::to_lower(one.address)); });
-    if (all.empty() && delivery.local.empty()) {
+    if (unwilling.empty()) co_return Result<>();
+    std::erase_if(delivery.local, [&](const auto& one) { return unwilling.contains(ascii::to_lower(one.recipient)); });
+    if (delivery.outgoing) {
+        std::vector<storage::NewRecipient>& all = delivery.outgoing->recipients;
+        std::erase_if(all, [&](const auto& one) { return unwilling.contains(ascii::to_lower(one.address)); });
+        if (all.empty()) delivery.outgoing.reset();
+    }
+    if (!delivery.outgoing && delivery.local.empty()) {
         co_return Error(Errc::refused, storage::describe(unwilling.begin()->second).why);
     }
-    if (all.empty()) delivery.outgoing.reset();
     for (const auto& [address, why] : unwilling) {
         envelope.wishes.left_out.emplace(address, storage::describe(why).why);
     }
@@ -86,10 +97,20 @@ std::string new_hashes(std::string_view known, std::string_view later) {
     return out;
 }
 
-// Another part of a message that came in parts, or another message under the same key: it must not be lost.
-bool is_for_others(const storage::KeptSubmission& first, const smtp::Wishes& wishes) {
-    if (!is_by_recipients(first.digest) || !is_by_recipients(wishes.digest)) return false;
-    return !new_hashes(first.digest, wishes.digest).empty();
+std::string hash_of(const smtp::Recipient& recipient) {
+    const crypto::Sha256Digest hash = crypto::sha256(ascii::to_lower(recipient.path.spec()));
+    return std::string(reinterpret_cast<const char*>(hash.data()), kHashOctets);
+}
+
+enum class Match { none, some, all };
+
+// How many of its recipients the key knows. Another part of a message that came in parts, or another message under the
+// same key, must not be lost. What came over HTTP knows all.
+Match match(const storage::KeptSubmission& first, const smtp::Wishes& wishes) {
+    if (!is_by_recipients(first.digest) || !is_by_recipients(wishes.digest)) return Match::all;
+    const std::size_t fresh = new_hashes(first.digest, wishes.digest).size();
+    if (fresh == 0) return Match::all;
+    return fresh == wishes.digest.size() - kByRecipients.size() ? Match::none : Match::some;
 }
 
 // The key keeps what its first message was told, and everybody it went to.
@@ -112,10 +133,7 @@ void choose_class(storage::NewQueueItem& item, const smtp::Wishes& wishes) {
 void name_recipients(smtp::Envelope& envelope) {
     if (envelope.wishes.by_program || envelope.wishes.key.empty()) return;
     std::string digest(kByRecipients);
-    for (const smtp::Recipient& one : envelope.recipients) {
-        const crypto::Sha256Digest hash = crypto::sha256(ascii::to_lower(one.path.spec()));
-        digest.append(reinterpret_cast<const char*>(hash.data()), kHashOctets);
-    }
+    for (const smtp::Recipient& one : envelope.recipients) digest += hash_of(one);
     envelope.wishes.digest = std::move(digest);
 }
 
@@ -123,22 +141,41 @@ std::string public_id(storage::MessageId message, std::optional<storage::QueueId
     return queue ? storage::format_queue_id(*queue) : fmt::format("m{}", storage::raw(message));
 }
 
-std::string key_owner(const storage::Delivery& delivery, std::optional<storage::RelayClientId> client) {
+std::string key_owner(const smtp::Envelope& envelope, std::optional<storage::RelayClientId> client) {
     if (client) return storage::submission_owner(*client);
-    return delivery.submitter ? storage::submission_owner(*delivery.submitter) : std::string();
+    const bool by_account = envelope.login && !envelope.login->is_relay_client();
+    return by_account ? storage::submission_owner(storage::AccountId{envelope.login->account}) : std::string();
 }
 
 Result<std::optional<smtp::AcceptedMessage>> find_first(const storage::SubmissionView& view, std::string_view owner,
                                                         const smtp::Wishes& wishes, Time now) {
     if (wishes.key.empty() || owner.empty()) return std::optional<smtp::AcceptedMessage>();
     TRY(auto first, view.find(owner, wishes.key, now));
-    if (!first || is_for_others(*first, wishes)) return std::optional<smtp::AcceptedMessage>();
+    if (!first || match(*first, wishes) == Match::none) return std::optional<smtp::AcceptedMessage>();
+    if (match(*first, wishes) == Match::some) {
+        return Error(Errc::unavailable, "another message with the same key is being taken");
+    }
     const bool queued = storage::raw(first->queue) != 0;
     smtp::AcceptedMessage out(public_id(first->message, queued ? std::optional(first->queue) : std::nullopt));
     out.repeated = true;
     out.digest = std::move(first->digest);
     out.answer = std::move(first->answer);
     return std::optional(std::move(out));
+}
+
+net::Task<Result<>> leave_out_known(storage::Store& store, net::ThreadPool& pool, net::Loop& loop, std::string owner,
+                                    smtp::Envelope& envelope, Time now) {
+    const smtp::Wishes& wishes = envelope.wishes;
+    if (wishes.key.empty() || owner.empty() || !is_by_recipients(wishes.digest)) co_return Result<>();
+    auto look = [owner = std::move(owner), key = wishes.key, now](const storage::Snapshot& snapshot) {
+        return storage::SubmissionView(snapshot).find(owner, key, now);
+    };
+    CO_TRY(const auto first, co_await storage::read(store, pool, loop, std::move(look)));
+    if (!first || match(*first, wishes) != Match::some) co_return Result<>();
+    std::erase_if(envelope.recipients,
+                  [&](const smtp::Recipient& one) { return has_hash(first->digest, hash_of(one)); });
+    name_recipients(envelope);
+    co_return Result<>();
 }
 
 net::Task<Result<bool>> is_known(storage::Store& store, net::ThreadPool& pool, net::Loop& loop, std::string owner,
@@ -234,19 +271,22 @@ net::Task<Result<storage::Stream>> find_stream(storage::Store& store, net::Threa
     co_return Error(Errc::denied, fmt::format("There is no stream {} that {} may use", name, author));
 }
 
-net::Task<Result<>> apply_stream(storage::Store& store, net::ThreadPool& pool, net::Loop& loop, std::string usual,
-                                 storage::Delivery& delivery, smtp::Envelope& envelope, Time now) {
+net::Task<Result<std::optional<storage::Stream>>> apply_stream(storage::Store& store, net::ThreadPool& pool,
+                                                               net::Loop& loop, std::string usual,
+                                                               storage::Delivery& delivery, smtp::Envelope& envelope,
+                                                               Time now) {
+    std::optional<storage::Stream> none;
     const bool is_named = !envelope.wishes.stream.empty();
     const std::string name = is_named ? envelope.wishes.stream : std::move(usual);
-    if (name.empty() || !envelope.login) co_return Result<>();
+    if (name.empty() || !envelope.login) co_return none;
     if (envelope.sender.is_null() && is_named) co_return Error(Errc::denied, "Mail of a stream needs a sender");
-    if (envelope.sender.is_null()) co_return Result<>();
-    CO_TRY(const storage::Stream stream,
+    if (envelope.sender.is_null()) co_return none;
+    CO_TRY(storage::Stream stream,
            co_await find_stream(store, pool, loop, name, envelope.wishes.author, envelope.login->address));
     if (!envelope.wishes.mail_class) envelope.wishes.mail_class = static_cast<std::uint8_t>(stream.mail_class);
-    if (!delivery.outgoing) co_return Result<>();
-    delivery.outgoing->stream = stream.name;
-    co_return co_await leave_out_unwilling(store, pool, loop, delivery, envelope, now);
+    if (delivery.outgoing) delivery.outgoing->stream = stream.name;
+    CO_TRY_VOID(co_await leave_out_unwilling(store, pool, loop, stream.name, delivery, envelope, now));
+    co_return std::optional(std::move(stream));
 }
 
 }  // namespace posthouse::server

@@ -21,12 +21,17 @@ namespace posthouse::server {
 /// "q12", or "m12" for what is in mailboxes here only.
 std::string public_id(storage::MessageId message, std::optional<storage::QueueId> queue);
 /// Whose idempotency keys these are; "": strangers have none.
-std::string key_owner(const storage::Delivery& delivery, std::optional<storage::RelayClientId> client);
+std::string key_owner(const smtp::Envelope& envelope, std::optional<storage::RelayClientId> client);
 /// SMTP: what tells messages of one key apart is whom they go to, for clients split one that has many recipients.
 void name_recipients(smtp::Envelope& envelope);
-/// What the first one with this key was told, where there is one. What comes by SMTP for somebody new is not known.
+/// What the first one with this key was told, where there is one. What comes by SMTP for somebody new is not known;
+/// Errc::unavailable where some of them became known just now, by another session.
 Result<std::optional<smtp::AcceptedMessage>> find_first(const storage::SubmissionView& view, std::string_view owner,
                                                         const smtp::Wishes& wishes, Time now);
+/// SMTP: whoever got the message of this key before gets it no second time: only those who are new are left in the
+/// envelope and in its digest. Where nobody is new it stays as it is, and find_first() answers.
+net::Task<Result<>> leave_out_known(storage::Store& store, net::ThreadPool& pool, net::Loop& loop, std::string owner,
+                                    smtp::Envelope& envelope, Time now);
 /// Whether there is one, before anything is written.
 net::Task<Result<bool>> is_known(storage::Store& store, net::ThreadPool& pool, net::Loop& loop, std::string owner,
                                  const smtp::Wishes& wishes, Time now);
@@ -62,7 +67,9 @@ net::Task<Result<storage::Stream>> find_stream(storage::Store& store, net::Threa
                                                std::string name, std::string author, std::string login);
 /// The stream of a message: whose it is, its class, and who wants none of it. `usual` is of the relay client, or "".
 /// With a sentence for the client: Errc::denied, about the stream; Errc::refused, none of them wants it.
-net::Task<Result<>> apply_stream(storage::Store& store, net::ThreadPool& pool, net::Loop& loop, std::string usual,
-                                 storage::Delivery& delivery, smtp::Envelope& envelope, Time now);
+net::Task<Result<std::optional<storage::Stream>>> apply_stream(storage::Store& store, net::ThreadPool& pool,
+                                                               net::Loop& loop, std::string usual,
+                                                               storage::Delivery& delivery, smtp::Envelope& envelope,
+                                                               Time now);
 
 }  // namespace posthouse::server

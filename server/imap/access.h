@@ -20,9 +20,9 @@
 #include "protocols/imap/search.h"
 #include "protocols/imap/sort.h"
 #include "protocols/imap/thread.h"
-#include "protocols/mime/structure.h"
 #include "protocols/net/task.h"
 #include "server/imap/entry_list.h"
+#include "server/imap/fetch_facts.h"
 #include "storage/body.h"
 #include "storage/mail.h"
 #include "storage/search/condition.h"
@@ -80,22 +80,6 @@ struct Quota {
 struct MailboxListing {
     std::vector<MailboxStatus> mailboxes;  ///< by name
     std::vector<std::string> subscriptions;
-};
-
-/// How much of it is read: the row in its mailbox, or also what was computed of the message at arrival, or its MIME
-/// tree as well.
-enum class FactsOf { entry, message, tree };
-
-/// What FETCH needs beyond the session's memory.
-struct FetchFacts {
-    Uid uid = 0;  ///< 0: the message is gone
-    std::uint64_t email = 0;
-    std::int64_t save_date_s = 0;
-    std::uint64_t size_octets = 0;
-    // Not with FactsOf::entry.
-    std::string envelope;
-    std::uint64_t header_octets = 0;
-    std::optional<mime::Structure> structure;  ///< with FactsOf::tree
 };
 
 struct BodyRange {
@@ -203,7 +187,7 @@ class Access {
     virtual Answer<MailboxNews> news(MailboxId mailbox, ModSeq since) = 0;
 
     /// One element a UID, in the same order.
-    virtual Answer<std::vector<FetchFacts>> facts(MailboxId mailbox, std::vector<Uid> uids, FactsOf of) = 0;
+    virtual Answer<FetchedFacts> facts(MailboxId mailbox, std::vector<Uid> uids, FactsOf of) = 0;
     /// One element a range, in the same order; nothing where the message is gone. The caller bounds the sum.
     virtual Answer<std::vector<std::optional<std::string>>> read(MailboxId mailbox, std::vector<BodyRange> ranges) = 0;
     /// What only the store knows of entries, one element a UID, in the same order; zeros where the message is gone.

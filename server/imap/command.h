@@ -43,6 +43,12 @@ struct Command {
     Octets octets = Octets::text;
 };
 
+/// A command that a client asks for, and what stands behind its verb.
+struct Asked {
+    const Command* row = nullptr;
+    Cursor args{{}};
+};
+
 /// The rows of commands_any.cpp, commands_login.cpp ...
 std::span<const Command> any_commands();
 std::span<const Command> login_commands();

@@ -1,8 +1,9 @@
 // FETCH and UID FETCH (RFC 3501 6.4.5, 6.4.8). Messages are answered in batches: one read for the facts of a batch, one
-// for its small sections, which goes on while the batch before is written; large sections are streamed in pieces and
-// never held whole.
+// for its small sections, which goes on while the batches before are read and written; large sections are streamed in
+// pieces and never held whole.
 #include <algorithm>
 #include <array>
+#include <deque>
 
 #include "protocols/imap/fetch.h"
 #include "protocols/imap/grammar.h"
@@ -10,10 +11,9 @@
 #include "protocols/imap/modseq.h"
 #include "protocols/imap/response.h"
 #include "protocols/mime/encoding.h"
-#include "protocols/mime/preview.h"
-#include "protocols/mime/structure.h"
 #include "server/imap/answers.h"
 #include "server/imap/fetch_cache.h"
+#include "server/imap/fetch_sections.h"
 #include "server/imap/names.h"
 #include "server/imap/offered.h"
 #include "server/imap/session.h"
@@ -24,18 +24,12 @@ namespace wire = posthouse::imap;
 
 namespace {
 
+constexpr std::size_t kFirstBatchMessages = 64;  // so that the client has something soon; each next is twice as large
 constexpr std::size_t kBatchMessages = 512;
+constexpr std::size_t kBatchesAhead = 2;                // are read while one is written
 constexpr std::uint64_t kBatchOctets = 1024ULL * 1024;  // of messages whose sections are read together
+constexpr std::size_t kGatheredOctets = 64UL * 1024;    // of output, before it is sent
 constexpr std::uint64_t kInlineOctets = 512ULL * 1024;  // a section up to this is read with its batch
-
-// One section of one message of the batch.
-struct Wanted {
-    std::optional<mime::Extent> extent;  ///< nothing: NIL
-    std::size_t range = 0;               ///< index among the ranges read together
-    bool streamed = false;
-    const mime::Part* part = nullptr;  ///< of a preview; in the message's structure
-    mime::TransferEncoding encoding = mime::TransferEncoding::identity;
-};
 
 struct Message {
     std::uint32_t number = 0;
@@ -43,12 +37,16 @@ struct Message {
     bool missing = false;
     bool kept = false;           ///< the cache has all that would have to be read
     bool tell_flags = false;     ///< \Seen was set by this command
-    std::vector<Wanted> wanted;  ///< parallel to the program's items
+    bool streams = false;        ///< one of its sections
+    std::vector<WantedSection> wanted;  ///< parallel to the program's items
 };
 
 // Messages that are read together, and what came of it.
 struct Batch {
+    explicit Batch(net::Loop& loop) : done(loop) {}
+    net::Event done;
     std::vector<Message> messages;
+    TextArena texts;  ///< where the facts of the messages lie
     std::vector<std::optional<std::string>> read;
     Result<> outcome;
 };
@@ -62,28 +60,30 @@ class Fetcher {
             const bool of_body = use.item->needs == wire::Needs::body;
             reads_ = reads_ || of_body;
             // BODY[] needs only the size; all other sections lie where the facts say.
-            facts_ = facts_ || use.item->needs == wire::Needs::facts || (of_body && !whole) ||
-                     use.item->shape == wire::Shape::preview;
+            of_.message = of_.message || use.item->needs == wire::Needs::facts || (of_body && !whole) ||
+                          use.item->shape == wire::Shape::preview;
             entry_ = entry_ || use.item->needs == wire::Needs::entry;
-            const bool of_tree = use.item->name == "BODY" || use.item->name == "BODYSTRUCTURE" ||
-                                 use.item->shape == wire::Shape::preview;
-            structure_ = structure_ || of_tree || !use.section.path.empty();
+            of_.body = of_.body || use.item->name == "BODY";
+            of_.bodystructure = of_.bodystructure || use.item->name == "BODYSTRUCTURE";
+            of_.tree = of_.tree || use.item->shape == wire::Shape::preview || !use.section.path.empty();
         }
+        // Global addresses are told otherwise to who takes UTF-8.
+        const bool utf8 = session_.names() == wire::NameForm::utf8;
+        of_.globals = utf8 ? mime::Globals::messages : mime::Globals::leaves;
         find_columns();
     }
 
     /// All messages, in their order. Errors: of the connection, or of a read.
     net::Task<Result<>> run(std::span<const std::uint32_t> numbers) {
-        net::TaskGroup ahead(*session_.deps().loop);
-        std::unique_ptr<Batch> next;  // what the task reads
+        Ahead ahead(*session_.deps().loop);
         Result<> done;
-        std::exception_ptr thrown;  // the task must be joined in any case
+        std::exception_ptr thrown;  // the tasks must be joined in any case
         try {
-            done = co_await answer_all(numbers, ahead, next);
+            done = co_await answer_all(numbers, ahead);
         } catch (...) {
             thrown = std::current_exception();
         }
-        co_await ahead.join();
+        co_await ahead.tasks.join();
         if (thrown) std::rethrow_exception(thrown);
         co_return done;
     }
@@ -98,7 +98,7 @@ class Fetcher {
     static bool is_lasting(const wire::FetchUse& use) {
         if (!use.item->section) return use.item->needs == wire::Needs::facts;
         if (use.item->shape == wire::Shape::preview) return true;
-        return use.item->shape == wire::Shape::octets && chooses(use.section) && !use.section.partial_first;
+        return use.item->shape == wire::Shape::octets && chooses_fields(use.section) && !use.section.partial_first;
     }
 
     void find_columns() {
@@ -106,8 +106,7 @@ class Fetcher {
         FetchCache* const cache = session_.deps().fetched;
         const Mailbox& mailbox = session_.selected().mailbox();
         if (cache == nullptr || is_shared_name(mailbox.name)) return;
-        // Global addresses are told otherwise to who takes UTF-8.
-        const std::string_view form = session_.names() == wire::NameForm::utf8 ? "8 " : "7 ";
+        const std::string_view form = of_.globals == mime::Globals::messages ? "8 " : "7 ";
         const auto account = session_.account();
         for (std::size_t i = 0; i < program_.items.size(); ++i) {
             const wire::FetchUse& use = program_.items[i];
@@ -123,28 +122,52 @@ class Fetcher {
             if (program_.items[i].item->needs == wire::Needs::index) continue;
             if (!columns_[i] || !session_.deps().fetched->has(*columns_[i], uid)) return false;
         }
-        return reads_ || facts_ || entry_;
+        return looks();
     }
 
-    net::Task<Result<>> answer_all(std::span<const std::uint32_t> numbers, net::TaskGroup& ahead,
-                                   std::unique_ptr<Batch>& next) {
+    // Whether more must be known than the session has in memory.
+    bool looks() const { return reads_ || of_.message || entry_; }
+
+    // Batches that are being read, in the order in which they are told.
+    struct Ahead {
+        explicit Ahead(net::Loop& loop) : tasks(loop) {}
+        std::deque<std::unique_ptr<Batch>> batches;  // what the tasks read
+        net::TaskGroup tasks;
+        std::size_t taken = 0;  // of the numbers
+    };
+
+    void read_ahead(std::span<const std::uint32_t> numbers, Ahead& ahead) {
+        // \Seen is set for what is written next, not for what may never be.
+        const std::size_t most = looks() && program_.seen != wire::Seen::set ? kBatchesAhead : 0;
+        while (ahead.batches.size() < most && ahead.taken < numbers.size()) {
+            ahead.batches.push_back(take_batch(numbers, ahead.taken));
+            ahead.taken += ahead.batches.back()->messages.size();
+            ahead.tasks.spawn("imap.fetch", load(*ahead.batches.back()));
+        }
+    }
+
+    net::Task<std::unique_ptr<Batch>> next_batch(std::span<const std::uint32_t> numbers, Ahead& ahead) {
+        read_ahead(numbers, ahead);
+        if (!ahead.batches.empty()) {
+            co_await ahead.batches.front()->done.wait();
+            std::unique_ptr<Batch> out = std::move(ahead.batches.front());
+            ahead.batches.pop_front();
+            co_return out;
+        }
+        std::unique_ptr<Batch> out = take_batch(numbers, ahead.taken);
+        ahead.taken += out->messages.size();
+        if (program_.seen == wire::Seen::set) co_await mark_seen(out->messages);
+        co_await load(*out);
+        co_return out;
+    }
+
+    net::Task<Result<>> answer_all(std::span<const std::uint32_t> numbers, Ahead& ahead) {
         for (std::size_t at = 0; at < numbers.size();) {
-            std::unique_ptr<Batch> batch = std::move(next);
-            if (!batch) {
-                batch = take_batch(numbers, at);
-                if (program_.seen == wire::Seen::set) co_await mark_seen(batch->messages);
-                co_await load(*batch);
-            }
+            const std::unique_ptr<Batch> batch = co_await next_batch(numbers, ahead);
             CO_TRY_VOID(std::move(batch->outcome));
             at += batch->messages.size();
-            // \Seen is set for what is written next, not for what may never be.
-            const bool looks = reads_ || facts_ || entry_;
-            if (at < numbers.size() && looks && program_.seen != wire::Seen::set) {
-                next = take_batch(numbers, at);
-                ahead.spawn("imap.fetch", load(*next));
-            }
+            read_ahead(numbers, ahead);
             CO_TRY_VOID(co_await write_all(*batch));
-            co_await ahead.join();
             if (tells_progress_) CO_TRY_VOID(co_await tell_progress(at, numbers.size()));
         }
         co_return Result<>();
@@ -160,10 +183,11 @@ class Fetcher {
     }
 
     std::unique_ptr<Batch> take_batch(std::span<const std::uint32_t> numbers, std::size_t at) const {
-        auto out = std::make_unique<Batch>();
+        auto out = std::make_unique<Batch>(*session_.deps().loop);
         std::vector<Message>& batch = out->messages;
         std::uint64_t octets = 0;
-        while (at < numbers.size() && batch.size() < kBatchMessages && octets < kBatchOctets) {
+        const std::size_t most = std::clamp(at, kFirstBatchMessages, kBatchMessages);
+        while (at < numbers.size() && batch.size() < most && octets < kBatchOctets) {
             Message message;
             message.number = numbers[at++];
             const Line& line = session_.selected().row(message.number).entry;
@@ -174,11 +198,21 @@ class Fetcher {
         return out;
     }
 
-    net::Task<void> load(Batch& batch) { batch.outcome = co_await read(batch); }
+    // An exception, which is a bug, would leave who waits for the batch waiting for ever.
+    net::Task<void> load(Batch& batch) {
+        batch.outcome = Error(Errc::internal, "a batch of FETCH was not read to its end");
+        try {
+            batch.outcome = co_await read(batch);
+        } catch (...) {
+            batch.done.set();
+            throw;
+        }
+        batch.done.set();
+    }
 
     net::Task<Result<>> read(Batch& batch) {
         if (std::ranges::all_of(batch.messages, &Message::kept)) co_return Result<>();
-        if (facts_ || entry_) CO_TRY_VOID(co_await load_facts(batch.messages));
+        if (of_.message || entry_) CO_TRY_VOID(co_await load_facts(batch));
         if (!reads_) co_return Result<>();
         std::vector<BodyRange> ranges = plan(batch.messages);
         if (ranges.empty()) co_return Result<>();
@@ -188,7 +222,16 @@ class Fetcher {
 
     net::Task<Result<>> write_all(Batch& batch) {
         session_.selected().take_keywords(session_.output());
-        for (const Message& message : batch.messages) CO_TRY_VOID(co_await write(message, batch.read));
+        for (const Message& message : batch.messages) {
+            if (!is_told(message, batch.read)) continue;
+            // No coroutine a message: in a listing it would cost more than the message.
+            if (message.streams) {
+                CO_TRY_VOID(co_await write_streaming(message, batch.read));
+            } else {
+                write(message, batch.read);
+            }
+            if (session_.stream().pending_output() >= kGatheredOctets) CO_TRY_VOID(co_await session_.relieve());
+        }
         co_return Result<>();
     }
 
@@ -213,20 +256,24 @@ class Fetcher {
             for (Message& message : batch) message.tell_flags = false;
             co_return;
         }
-        if (selected.apply_own(outcome->changed)) co_return;
+        if (selected.apply_own(outcome->changed)) {
+            session_.settle_own(*outcome);
+            co_return;
+        }
         static_cast<void>(co_await session_.refresh());
         static_cast<void>(selected.apply_own(outcome->changed));
     }
 
-    net::Task<Result<>> load_facts(std::vector<Message>& batch) {
+    net::Task<Result<>> load_facts(Batch& batch) {
+        std::vector<Message>& messages = batch.messages;
         std::vector<Uid> uids;
-        for (const Message& message : batch) uids.push_back(session_.selected().row(message.number).entry.uid);
-        const FactsOf of = structure_ ? FactsOf::tree : facts_ ? FactsOf::message : FactsOf::entry;
-        CO_TRY(auto facts, co_await session_.access().facts(session_.selected().id(), std::move(uids), of));
-        for (std::size_t i = 0; i < batch.size(); ++i) {
-            batch[i].facts = std::move(facts[i]);
-            batch[i].missing = batch[i].facts.uid == 0;
+        for (const Message& message : messages) uids.push_back(session_.selected().row(message.number).entry.uid);
+        CO_TRY(auto facts, co_await session_.access().facts(session_.selected().id(), std::move(uids), of_));
+        for (std::size_t i = 0; i < messages.size(); ++i) {
+            messages[i].facts = std::move(facts.messages[i]);
+            messages[i].missing = messages[i].facts.uid == 0;
         }
+        batch.texts = std::move(facts.texts);
         co_return Result<>();
     }
 
@@ -237,7 +284,6 @@ class Fetcher {
         out.uid = row.entry.uid;
         out.system_flags = row.entry.flags;
         out.recent = row.recent && !session_.has(Enabled::imap4rev2);
-        out.globals = session_.names() == wire::NameForm::utf8 ? mime::Globals::messages : mime::Globals::leaves;
         out.keywords = selected.keywords(row.entry.keyword_set);
         out.internal_date_s = row.entry.internal_date_s;
         out.size_octets = row.entry.size_octets;
@@ -245,35 +291,10 @@ class Fetcher {
         out.email = message.facts.email;
         out.save_date_s = message.facts.save_date_s;
         out.envelope = message.facts.envelope;
-        out.structure = message.facts.structure ? &*message.facts.structure : nullptr;
+        out.body = message.facts.body;
+        out.bodystructure = message.facts.bodystructure;
+        out.structure = message.facts.structure.get();
         out.header_octets = message.facts.header_octets;
-        return out;
-    }
-
-    static bool chooses(const wire::Section& section) {
-        return section.kind == wire::SectionKind::header_fields || section.kind == wire::SectionKind::header_fields_not;
-    }
-
-    // Which octets of the message an item wants.
-    static Wanted want(const wire::FetchUse& use, const wire::FetchSource& source) {
-        Wanted out;
-        if (!use.item->section) return out;
-        if (use.item->shape == wire::Shape::preview) {
-            out.part = source.structure == nullptr ? nullptr : mime::preview_part(*source.structure);
-            const std::uint64_t most = mime::kPreviewReadOctetsMax;
-            if (out.part != nullptr) out.extent = {out.part->body_offset, std::min(out.part->body_octets, most)};
-            return out;
-        }
-        out.extent = wire::locate(use.section, source);
-        if (!out.extent) return out;
-        if (use.item->shape == wire::Shape::octets) {
-            out.extent = wire::cut(use.section, *out.extent);
-            return out;
-        }
-        // "<0.99>" counts in what is decoded, so all is read.
-        const mime::Part* part =
-            use.section.path.empty() ? nullptr : mime::find_part(*source.structure, use.section.path);
-        if (part != nullptr && part->children.empty()) out.encoding = mime::transfer_encoding(part->encoding);
         return out;
     }
 
@@ -284,11 +305,12 @@ class Fetcher {
             if (message.missing || message.kept) continue;
             const wire::FetchSource source = source_of(message);
             for (const wire::FetchUse& use : program_.items) {
-                Wanted wanted = want(use, source);
+                WantedSection wanted = want_section(use, source);
                 unknown_encoding_ = unknown_encoding_ || wanted.encoding == mime::TransferEncoding::unknown;
                 if (wanted.extent && wanted.extent->octets > 0) {
-                    wanted.streamed = wanted.extent->octets > kInlineOctets && !chooses(use.section);
+                    wanted.streamed = wanted.extent->octets > kInlineOctets && !chooses_fields(use.section);
                     wanted.range = ranges.size();
+                    message.streams = message.streams || wanted.streamed;
                     if (!wanted.streamed) {
                         ranges.push_back({source.uid, wanted.extent->offset, wanted.extent->octets});
                     }
@@ -299,50 +321,67 @@ class Fetcher {
         return ranges;
     }
 
-    static void append_literal(std::string& out, std::string_view octets) {
-        out += '{';
-        wire::append_number(out, octets.size());
-        out += "}\r\n";
-        out += octets;
-    }
-
     // A message that was expunged meanwhile: its content is gone, and saying nothing of it is allowed (RFC 2180 4.1).
     bool is_missing(const Message& message, const std::vector<std::optional<std::string>>& read) const {
         if (message.missing) return true;
-        for (const Wanted& wanted : message.wanted) {
+        for (const WantedSection& wanted : message.wanted) {
             const bool looked = wanted.extent && wanted.extent->octets > 0 && !wanted.streamed;
             if (looked && !read[wanted.range]) return true;
         }
         return false;
     }
 
-    net::Task<Result<>> write(const Message& message, std::vector<std::optional<std::string>>& read) {
-        const auto unknown = [](const Wanted& wanted) { return wanted.encoding == mime::TransferEncoding::unknown; };
-        if (std::ranges::any_of(message.wanted, unknown)) co_return Result<>();  // the command fails at its end
-        if (is_missing(message, read)) {
-            some_missing_ = true;
-            co_return Result<>();
-        }
+    // Nothing is told of a message that is gone, or a part of which cannot be decoded: the command fails at its end.
+    bool is_told(const Message& message, const std::vector<std::optional<std::string>>& read) {
+        const auto unknown = mime::TransferEncoding::unknown;
+        if (std::ranges::find(message.wanted, unknown, &WantedSection::encoding) != message.wanted.end()) return false;
+        if (!is_missing(message, read)) return true;
+        some_missing_ = true;
+        return false;
+    }
+
+    void write(const Message& message, std::vector<std::optional<std::string>>& read) {
         const wire::FetchSource source = source_of(message);
-        std::string& out = session_.output();
-        Dialect dialect;  // the UID is an item of the program
-        dialect.uidfetch = session_.has(Enabled::uidonly);
-        session_.selected().append_fetch_head(out, message.number, dialect);
+        write_head(message);
         for (std::size_t i = 0; i < program_.items.size(); ++i) {
-            if (i > 0) out += ' ';
+            write_name(i);
+            write_item(i, message, source, read);
+        }
+        write_end(message, source);
+    }
+
+    net::Task<Result<>> write_streaming(const Message& message, std::vector<std::optional<std::string>>& read) {
+        const wire::FetchSource source = source_of(message);
+        write_head(message);
+        for (std::size_t i = 0; i < program_.items.size(); ++i) {
+            write_name(i);
             const wire::FetchUse& use = program_.items[i];
-            out += use.item->section ? std::string_view(use.section.label) : use.item->name;
-            out += ' ';
-            if (columns_[i] && session_.deps().fetched->append(*columns_[i], source.uid, out)) continue;
             if (use.item->section && message.wanted[i].streamed) {
                 CO_TRY_VOID(co_await stream(source.uid, use, message.wanted[i]));
-                continue;
+            } else {
+                write_item(i, message, source, read);
             }
-            const std::size_t before = out.size();
-            write_item(out, i, message, source, read);
-            const std::string_view text = std::string_view(out).substr(before);
-            if (columns_[i]) session_.deps().fetched->keep(*columns_[i], source.uid, text);
         }
+        write_end(message, source);
+        co_return Result<>();
+    }
+
+    void write_head(const Message& message) {
+        Dialect dialect;  // the UID is an item of the program
+        dialect.uidfetch = session_.has(Enabled::uidonly);
+        session_.selected().append_fetch_head(session_.output(), message.number, dialect);
+    }
+
+    void write_name(std::size_t index) {
+        std::string& out = session_.output();
+        if (index > 0) out += ' ';
+        const wire::FetchUse& use = program_.items[index];
+        out += use.item->section ? std::string_view(use.section.label) : use.item->name;
+        out += ' ';
+    }
+
+    void write_end(const Message& message, const wire::FetchSource& source) {
+        std::string& out = session_.output();
         if (message.tell_flags && !program_.has("FLAGS")) {
             out += " FLAGS ";
             wire::append_flags(out, source.system_flags, source.keywords,
@@ -350,7 +389,6 @@ class Fetcher {
         }
         if (message.tell_flags && session_.has(Enabled::condstore)) tell_modseq(out, source);
         out += ")\r\n";
-        co_return co_await session_.relieve();
     }
 
     // Whose flags changed tells its mod-sequence too, and its UID (RFC 7162 3.1, 3.2.4).
@@ -366,38 +404,30 @@ class Fetcher {
         wire::append_number(out, source.uid);
     }
 
-    void write_item(std::string& out, std::size_t index, const Message& message, const wire::FetchSource& source,
+    // From the cache, or anew and then kept there.
+    void write_item(std::size_t index, const Message& message, const wire::FetchSource& source,
                     std::vector<std::optional<std::string>>& read) {
-        const wire::FetchUse& use = program_.items[index];
-        if (!use.item->section) return use.item->write(out, source);
-        const Wanted& wanted = message.wanted[index];
-        const bool empty = !wanted.extent || wanted.extent->octets == 0;
-        write_octets(out, use, wanted, empty ? std::string() : *std::move(read[wanted.range]));
+        std::string& out = session_.output();
+        FetchCache* const cache = session_.deps().fetched;
+        const FetchCache::ColumnPtr& column = columns_[index];
+        if (column && cache->append(*column, source.uid, out)) return;
+        const std::size_t before = out.size();
+        write_value(out, index, message, source, read);
+        if (column) cache->keep(*column, source.uid, std::string_view(out).substr(before));
     }
 
-    // An item whose octets are at hand.
-    static void write_octets(std::string& out, const wire::FetchUse& use, const Wanted& wanted, std::string octets) {
-        const wire::Shape shape = use.item->shape;
-        if (shape == wire::Shape::preview) {
-            wire::append_string(out, wanted.part == nullptr ? "" : mime::preview_text(octets, *wanted.part));
-        } else if (!wanted.extent) {
-            out += shape == wire::Shape::decoded_size ? "0" : "NIL";
-        } else if (shape == wire::Shape::octets) {
-            append_literal(out, chooses(use.section) ? wire::choose_fields(use.section, std::move(octets)) : octets);
-        } else {
-            const std::string decoded = mime::decode_transfer(octets, wanted.encoding).data;
-            if (shape == wire::Shape::decoded_size) {
-                wire::append_number(out, decoded.size());
-                return;
-            }
-            const mime::Extent part = wire::cut(use.section, mime::Extent{0, decoded.size()});
-            wire::append_literal8(out, std::string_view(decoded).substr(part.offset, part.octets));
-        }
+    void write_value(std::string& out, std::size_t index, const Message& message, const wire::FetchSource& source,
+                     std::vector<std::optional<std::string>>& read) {
+        const wire::FetchUse& use = program_.items[index];
+        if (!use.item->section) return use.item->write(out, source);
+        const WantedSection& wanted = message.wanted[index];
+        const bool empty = !wanted.extent || wanted.extent->octets == 0;
+        write_section(out, use, wanted, empty ? std::string() : *std::move(read[wanted.range]));
     }
 
     // An item that is too large to be held. Once its length is told there is no way back: an error then ends the
     // connection.
-    net::Task<Result<>> stream(Uid uid, const wire::FetchUse& use, const Wanted& wanted) {
+    net::Task<Result<>> stream(Uid uid, const wire::FetchUse& use, const WantedSection& wanted) {
         if (use.item->shape != wire::Shape::octets) co_return co_await stream_decoded(uid, use, wanted);
         mime::Extent extent = *wanted.extent;
         std::string head = "{";
@@ -427,7 +457,7 @@ class Fetcher {
     }
 
     // Read twice: a literal says its length first, and whether it holds NUL (RFC 3516 4.3).
-    net::Task<Result<>> stream_decoded(Uid uid, const wire::FetchUse& use, const Wanted& wanted) {
+    net::Task<Result<>> stream_decoded(Uid uid, const wire::FetchUse& use, const WantedSection& wanted) {
         std::uint64_t octets = 0;
         bool has_nul = false;
         mime::Extent left = *wanted.extent;
@@ -472,9 +502,8 @@ class Fetcher {
     wire::FetchProgram program_;
     std::vector<FetchCache::ColumnPtr> columns_;  // parallel to its items; null: not kept
     bool reads_ = false;
-    bool facts_ = false;
     bool entry_ = false;
-    bool structure_ = false;
+    FactsOf of_;
     bool some_missing_ = false;
     bool unknown_encoding_ = false;
 };

@@ -90,6 +90,7 @@ net::Task<Reply> on_create(Session& session, Cursor args) {
 net::Task<Reply> on_delete(Session& session, Cursor args) {
     auto name = take_only_name(args, session.names());
     if (!name) co_return syntax(name.error());
+    if (*name == "INBOX") co_return Reply::no("CANNOT", "INBOX cannot be deleted");  // RFC 3501 6.3.4
     const bool named = session.has_selected() && session.selected().mailbox().name == *name;
     session.set_removal(Session::Removal::expected);
     const auto removed = co_await session.access().remove(*name);

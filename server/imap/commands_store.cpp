@@ -72,10 +72,13 @@ net::Task<Result<storage::StoreOutcome>> change_flags(Session& session, std::vec
     auto outcome =
         co_await session.access().store(selected.id(), std::move(uids), std::move(change), arguments.unchanged_since);
     if (!outcome) co_return Error(outcome.error());
-    if (!selected.apply_own(outcome->changed)) {  // keywords that are new here: their names come with the news
-        CO_TRY_VOID(co_await session.refresh());
-        static_cast<void>(selected.apply_own(outcome->changed));
+    if (selected.apply_own(outcome->changed)) {
+        session.settle_own(*outcome);
+        co_return outcome;
     }
+    // Keywords that are new here: their names come with the news.
+    CO_TRY_VOID(co_await session.refresh());
+    static_cast<void>(selected.apply_own(outcome->changed));
     co_return outcome;
 }
 

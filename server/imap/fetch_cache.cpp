@@ -1,6 +1,10 @@
 #include "server/imap/fetch_cache.h"
 
+#include <algorithm>
 #include <utility>
+#include <vector>
+
+#include "server/imap/text_arena.h"
 
 namespace posthouse::server::imap {
 
@@ -10,8 +14,57 @@ using storage::Uid;
 
 namespace {
 
-constexpr std::uint64_t kTextOverhead = 96;  // node of the table, head of the string, the allocator's share
 constexpr std::uint64_t kColumnOverhead = 512;
+
+/// Texts by UID; none is ever taken out. An open table in which neighbours by UID are neighbours in memory: lists are
+/// filled and asked for in that order.
+class TextTable {
+ public:
+    const std::string_view* find(Uid uid) const {
+        if (slots_.empty()) return nullptr;
+        const Slot& slot = slots_[place_of(slots_, uid)];
+        return slot.uid == uid ? &slot.text : nullptr;
+    }
+    /// Octets of memory that add() would take.
+    std::uint64_t cost(std::size_t length) const {
+        return texts_.growth(length) + (is_full() ? grown() * sizeof(Slot) : 0);
+    }
+    /// `uid` is not there yet.
+    void add(Uid uid, std::string_view text) {
+        if (is_full()) grow();
+        slots_[place_of(slots_, uid)] = Slot{uid, texts_.keep(text)};
+        ++count_;
+    }
+
+ private:
+    struct Slot {
+        Uid uid = 0;  // no message has it
+        std::string_view text;
+    };
+    using Slots = std::vector<Slot>;
+    static constexpr std::size_t kSlotsMin = 16;  // and the length of a run of UIDs that lie together
+    static constexpr std::uint64_t kScatter = 0x9e3779b97f4a7c15;
+
+    bool is_full() const { return count_ * 4 >= slots_.size() * 3; }
+    std::size_t grown() const { return std::max(kSlotsMin, slots_.size() * 2); }
+    static std::size_t place_of(const Slots& slots, Uid uid) {
+        const std::size_t mask = slots.size() - 1;
+        std::size_t at = static_cast<std::size_t>(((uid / kSlotsMin) * kScatter >> 32U) * kSlotsMin + uid % kSlotsMin);
+        while (slots[at & mask].uid != 0 && slots[at & mask].uid != uid) ++at;
+        return at & mask;
+    }
+    void grow() {
+        Slots larger(grown());
+        for (const Slot& slot : slots_) {
+            if (slot.uid != 0) larger[place_of(larger, slot.uid)] = slot;
+        }
+        slots_ = std::move(larger);
+    }
+
+    Slots slots_;  // a power of two
+    TextArena texts_;
+    std::size_t count_ = 0;
+};
 
 }  // namespace
 
@@ -20,7 +73,7 @@ class FetchCache::Column {
     explicit Column(Key k) : key(std::move(k)) {}
 
     const Key key;
-    std::unordered_map<Uid, std::string> texts;
+    TextTable texts;
     std::uint64_t octets = kColumnOverhead;
     bool dropped = false;  // nobody finds it any more; it takes nothing in
     std::list<ColumnPtr>::iterator place;
@@ -58,27 +111,30 @@ FetchCache::ColumnPtr FetchCache::column(AccountId account, MailboxId mailbox, s
 
 bool FetchCache::has(const Column& column, Uid uid) const {
     const std::lock_guard lock(mutex_);
-    return column.texts.contains(uid);
+    return column.texts.find(uid) != nullptr;
 }
 
 bool FetchCache::append(const Column& column, Uid uid, std::string& out) const {
     const std::lock_guard lock(mutex_);
-    const auto found = column.texts.find(uid);
-    if (found == column.texts.end()) return false;
-    out += found->second;
+    const std::string_view* const text = column.texts.find(uid);
+    if (text == nullptr) return false;
+    out += *text;
     return true;
 }
 
 void FetchCache::keep(Column& column, Uid uid, std::string_view text) {
     if (text.size() > kFetchTextOctetsMax) return;
-    const std::uint64_t cost = text.size() + kTextOverhead;
     const std::lock_guard lock(mutex_);
-    if (column.dropped || column.octets + cost > octets_max_) return;
-    if (!column.texts.try_emplace(uid, text).second) return;
-    drop_oldest_but(column, cost);
-    column.octets += cost;
-    octets_ += cost;
-    count();
+    if (column.dropped || column.texts.find(uid) != nullptr) return;
+    const std::uint64_t cost = column.texts.cost(text.size());
+    if (column.octets + cost > octets_max_) return;
+    if (cost > 0) {
+        drop_oldest_but(column, cost);
+        column.octets += cost;
+        octets_ += cost;
+        count();
+    }
+    column.texts.add(uid, text);
 }
 
 std::uint64_t FetchCache::octets() const {

@@ -13,6 +13,7 @@ struct Hub::Channel {
     explicit Channel(Key of) : key(of) {}
     Key key;
     std::atomic<std::uint64_t> generation{1};
+    std::atomic<storage::ModSeq> modseq{0};  // highest told by this process; raised before the generation
     std::atomic<bool> removed{false};
     bool waiting = false;         // guarded by State::mutex: a wake-up is posted and has not run
     std::vector<Watch*> watches;  // the loop's thread only
@@ -58,6 +59,11 @@ Hub::Watch::~Watch() {
 }
 
 std::uint64_t Hub::Watch::generation() const { return channel_->generation.load(std::memory_order_acquire); }
+
+// In one commit there may be the changes of many, which raise the generation once: the last of them has its MODSEQ.
+bool Hub::Watch::is_only_change_since(std::uint64_t generation, storage::ModSeq modseq) const {
+    return this->generation() == generation + 1 && channel_->modseq.load(std::memory_order_acquire) == modseq;
+}
 
 Hub::Visit::Visit(std::shared_ptr<State> state, std::function<void()> on_pushed_out)
     : state_(std::move(state)), on_pushed_out_(std::move(on_pushed_out)) {
@@ -163,6 +169,7 @@ void Hub::publish_to(const std::shared_ptr<State>& state, const storage::CommitN
             const auto at = state->channels.find(Key(change.account, change.mailbox));
             if (at != state->channels.end()) {
                 if (change.removed) at->second->removed.store(true, std::memory_order_release);
+                at->second->modseq.store(change.modseq, std::memory_order_release);
                 raise(at->second);
             }
             const auto all = state->channels.find(Key(change.account, kAllMailboxes));

@@ -39,6 +39,8 @@ class Hub {
 
         /// Raised by every change. Read it before reading the mailbox.
         std::uint64_t generation() const;
+        /// The one change since `generation`, which was read before, is the one that this process made with `modseq`.
+        bool is_only_change_since(std::uint64_t generation, storage::ModSeq modseq) const;
 
      private:
         std::shared_ptr<State> state_;

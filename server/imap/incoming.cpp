@@ -134,13 +134,16 @@ static Reply bad_url(std::string_view url) {
 
 net::Task<Result<>> Incoming::copy_part(MailboxId mailbox, const wire::MessageUrl& url, const wire::Section& section) {
     std::vector<Uid> uids = {url.uid};
-    CO_TRY(const auto facts, co_await session_.access().facts(mailbox, std::move(uids), FactsOf::tree));
-    const FetchFacts& found = facts.front();
+    FactsOf of;
+    of.message = true;
+    of.tree = true;
+    CO_TRY(const auto facts, co_await session_.access().facts(mailbox, std::move(uids), of));
+    const FetchFacts& found = facts.messages.front();
     if (found.uid == 0) co_return Error(Errc::not_found, "no such message");
     wire::FetchSource source;
     source.size_octets = found.size_octets;
     source.header_octets = found.header_octets;
-    source.structure = found.structure ? &*found.structure : nullptr;
+    source.structure = found.structure.get();
     const auto extent = wire::locate(section, source);
     if (!extent) co_return Error(Errc::not_found, "no such part");
     const bool chosen = !section.fields.empty();

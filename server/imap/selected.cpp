@@ -37,6 +37,14 @@ Selected::Selected(OpenedMailbox opened, Mode mode, Uid recent_from)
     told_exists_ = list_->size();
     mark_recent(recent_from);
     recent_changed_ = false;
+    told_modseq_ = known_modseq();
+}
+
+std::optional<ModSeq> Selected::take_known_whole() {
+    const bool before = std::exchange(held_back_, !has_told_all());
+    if (!held_back_) told_modseq_ = known_modseq();
+    if (!held_back_ && !before) return std::nullopt;
+    return told_modseq_;
 }
 
 void Selected::learn(const KeywordSets& sets) {

@@ -13,6 +13,7 @@
 /// Threads: the loop's. Pure but for its own state: reading the store is the session's part.
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -55,6 +56,8 @@ class Selected {
     MailboxId id() const { return mailbox_.id; }
     Mode mode() const { return mode_; }
     ModSeq known_modseq() const { return mailbox_.highest_modseq; }
+    /// apply_own() has brought all that there is up to `modseq`.
+    void set_known_modseq(ModSeq modseq) { mailbox_.highest_modseq = modseq; }
     /// Messages the client may address.
     std::uint32_t exists() const { return told_exists_; }
     std::uint32_t recent() const;
@@ -108,10 +111,16 @@ class Selected {
     void take_news(std::string& out, const Dialect& dialect);
     bool has_news() const;
     /// Changed flags are not told (RFC 5465 5.1); the client asks for them when it wants them.
-    void forget_changed_flags() { stale_.clear(); }
+    void forget_changed_flags() {
+        forgot_flags_ = forgot_flags_ || !stale_.empty();
+        stale_.clear();
+    }
     bool has_expunges() const { return !gone_.empty(); }
     /// Nothing is left that the client has not been told, so that it may keep known_modseq() for its own.
-    bool has_told_all() const { return !has_news() && !has_expunges(); }
+    bool has_told_all() const { return !has_news() && !has_expunges() && !forgot_flags_; }
+    /// Up to which mod-sequence the client knows everything, at a tagged response: where that is not the highest it has
+    /// seen, since something is held back, and once more when it is again (RFC 7162 6). Else nothing.
+    std::optional<ModSeq> take_known_whole();
 
     /// Only FLAGS and PERMANENTFLAGS, where keywords came up that have not been told: before a FETCH that shows them.
     void take_keywords(std::string& out);
@@ -151,6 +160,9 @@ class Selected {
     std::uint32_t told_exists_ = 0;
     bool keywords_grew_ = false;
     bool recent_changed_ = false;
+    bool forgot_flags_ = false;  // changes of flags that nobody wanted to hear of
+    ModSeq told_modseq_ = 0;     // up to here all is told
+    bool held_back_ = false;     // the client knows that it may not go further
 };
 
 }  // namespace posthouse::server::imap

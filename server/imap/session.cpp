@@ -287,37 +287,41 @@ void Session::set_deadline() {
     if (phase_ != Phase::not_authenticated) stream_.raw().expires_in(deps_.limits.inactivity_max);
 }
 
+// The frames of this one and of what waits beneath it are there for as long as a client is in IDLE: what is done before
+// a command runs, and after it, has frames of its own that are gone by then.
 net::Task<void> Session::run() {
     auto& open = deps_.metrics->gauge("imap_sessions", "IMAP connections that are open");
     open.add(1);
     deps_.metrics->counter("imap_connections_total", "IMAP connections accepted").add();
-    co_await serve();
+    for (Next next = co_await greet(); next != Next::end; next = co_await take_command()) {
+        if (next == Next::read) continue;
+        Reply reply = co_await run_command(*asked_.row, asked_.args);
+        const bool more = co_await finish(*asked_.row, std::move(reply));
+        if (!more) break;
+    }
     open.add(-1);
     unselect();
     stream_.raw().close();
 }
 
-net::Task<void> Session::serve() {
+net::Task<Session::Next> Session::greet() {
     stream_.raw().expires_in(deps_.limits.before_login_max);
     be_stranger();
     untagged("OK [CAPABILITY " + capabilities() + "] " + deps_.hostname + " Posthouse ready");
     const auto greeted = co_await stream_.flush();
-    if (!greeted) co_return;
-    for (;;) {
-        const bool more = co_await run_one();
-        if (!more) co_return;
-    }
+    co_return greeted ? Next::read : Next::end;
 }
 
-// One command; false ends the session.
-net::Task<bool> Session::run_one() {
+// Reads until there is a command to run, which is then asked_.
+net::Task<Session::Next> Session::take_command() {
+    std::string().swap(text_);
     const bool waiting = stream_.buffered().find("\r\n") != std::string_view::npos;
     if (!waiting) {
         const auto flushed = co_await flush();
-        if (!flushed) co_return false;
+        if (!flushed) co_return Next::end;
     } else {
         const auto relieved = co_await relieve();
-        if (!relieved) co_return false;
+        if (!relieved) co_return Next::end;
     }
     set_deadline();
     if (notifier_ && stream_.buffered().empty()) {
@@ -326,28 +330,28 @@ net::Task<bool> Session::run_one() {
     }
     const Login login = phase_ == Phase::not_authenticated ? Login::before : Login::after;
     reader_.grant_plus(offers("LITERAL+"));
-    const auto command = co_await reader_.read(login);
+    auto command = co_await reader_.read(login);
     if (!command) co_return co_await end_after(command.error());
-    if (!greeted_command_ && is_http(command->text)) co_return false;
-    const auto asked = parse(*command);
+    if (!greeted_command_ && is_http(command->text)) co_return Next::end;
+    text_ = std::move(command->text);
+    auto asked = parse(command->refusal);
     if (!asked) co_return co_await refuse(*command, asked.error());
+    asked_ = *asked;
     greeted_command_ = true;
     message_ = command->message;
     const bool allowed = co_await still_allowed();
-    if (!allowed) co_return false;
-    Reply reply = co_await run_command(*asked->row, asked->args);
-    co_return co_await finish(*asked->row, std::move(reply));
+    co_return allowed ? Next::run : Next::end;
 }
 
 // Reading failed: the session ends, with a BYE where there is somebody to hear it.
-net::Task<bool> Session::end_after(Error error) {
+net::Task<Session::Next> Session::end_after(Error error) {
     switch (error.code) {
         case Errc::too_large: co_await say_bye("[TOOBIG] Command is too long"); break;
         case Errc::timeout: co_await say_bye("Idle for too long"); break;
         case Errc::cancelled: co_await say_bye(std::string(stop_reason())); break;
         default: break;
     }
-    co_return false;
+    co_return Next::end;
 }
 
 // Answers BAD; false where a stranger has sent too much that is none.
@@ -360,10 +364,10 @@ bool Session::bad_command(std::string_view tag, std::string_view text) {
     return ++bad_commands_ < deps_.limits.before_login_bad_commands_max;
 }
 
-// What a line asks for. Errc::invalid: what to answer BAD with.
-Result<Session::Asked> Session::parse(const ReadCommand& command) {
+// What text_ asks for. Errc::invalid: what to answer BAD with.
+Result<Asked> Session::parse(std::string_view refusal) {
     const auto refused = [](std::string_view text) { return Error(Errc::invalid, std::string(text)); };
-    Cursor in(command.text);
+    Cursor in(text_);
     tag_.clear();
     auto tag = wire::take_tag(in, deps_.limits);
     if (!tag) return refused("Invalid tag");
@@ -375,18 +379,18 @@ Result<Session::Asked> Session::parse(const ReadCommand& command) {
         verb += ascii::to_upper(in.take_while(wire::is_atom_char));
     }
     const Command* row = find_command(verb);
-    if (!command.refusal.empty()) return refused(command.refusal);
+    if (!refusal.empty()) return refused(refusal);
     if (row == nullptr || !offers(*row)) return refused("Unknown command");  // its text is never echoed
     if ((row->phases & static_cast<std::uint8_t>(phase_)) == 0) return refused("Not allowed now");
-    const bool clean = row->octets == Octets::any || command.text.find('\0') == std::string::npos;
+    const bool clean = row->octets == Octets::any || text_.find('\0') == std::string::npos;
     if (!clean) return refused("NUL is not allowed");
     if (!in.at_end() && !wire::take_space(in)) return refused("Missing space");
     if (has(Enabled::uidonly) && takes_numbers(*row)) return refused(kUidRequired);
     return Asked{row, in};
 }
 
-// Answers BAD and takes off the wire what came with the command; false where the session ends.
-net::Task<bool> Session::refuse(const ReadCommand& command, Error error) {
+// Answers BAD and takes off the wire what came with the command.
+net::Task<Session::Next> Session::refuse(const ReadCommand& command, Error error) {
     bool go_on = bad_command(tag_, error.context);
     if (go_on && command.message) {
         // An APPEND whose turn it is not: its message must not be taken for commands.
@@ -398,10 +402,10 @@ net::Task<bool> Session::refuse(const ReadCommand& command, Error error) {
         }
     }
     if (!go_on) co_await say_bye("Too many bad commands");
-    co_return go_on;
+    co_return go_on ? Next::read : Next::end;
 }
 
-// No coroutine of its own, like the one above it: each costs memory for as long as a client is in IDLE.
+// No coroutine of its own.
 net::Task<Reply> Session::run_command(const Command& row, Cursor args) {
     progress_ = ProgressCount();
     if (row.progress == Progress::untold || !offers("INPROGRESS")) return row.run(*this, args);
@@ -438,6 +442,9 @@ net::Task<bool> Session::finish(const Command& row, Reply reply) {
         co_await say_bye(std::string(gone_reason()));
         co_return false;
     }
+    const auto whole = selected_ ? selected_->take_known_whole() : std::nullopt;
+    const bool says_it = whole && has(Enabled::qresync);
+    if (says_it) untagged("OK [HIGHESTMODSEQ " + std::to_string(*whole) + "] All is told up to here");
     if (reply.kind == Reply::Kind::bad) co_return bad_command(tag_, reply.text);
     put_tagged(reply);
     if (phase_ != Phase::logout) co_return true;

@@ -125,13 +125,14 @@ class Session {
     void select(OpenedMailbox opened, Mode mode, Uid recent_from, std::uint64_t commits);
     /// No mailbox is selected any more.
     void unselect();
-    /// Where it is expected the removal of the selected mailbox is only noted, and does not end the session: DELETE may
-    /// be what removes it.
+    /// Where it is expected, as by a DELETE, the removal of the selected mailbox is only noted and ends nothing.
     enum class Removal : std::uint8_t { unexpected, expected, seen };
     void set_removal(Removal removal) { removal_ = removal; }
     Removal removal() const { return removal_; }
     /// Reads what changed in the selected mailbox and takes it over, telling nothing yet.
     net::Task<Result<>> refresh();
+    /// After a STORE of our own that selected() took over: where nobody else changed the mailbox it is not read anew.
+    void settle_own(const storage::StoreOutcome& outcome);
     /// Makes the next tell() read, whatever the hub says: after changes of our own.
     void expect_news() { seen_generation_ = 0; }
     /// The same, of messages of the selected mailbox: told even where NOTIFY asked for nothing.
@@ -174,16 +175,13 @@ class Session {
 
  private:
     void be_stranger();
-    net::Task<void> serve();
-    net::Task<bool> run_one();
-    net::Task<bool> end_after(Error error);
+    enum class Next { read, run, end };
+    net::Task<Next> greet();
+    net::Task<Next> take_command();
+    net::Task<Next> end_after(Error error);
     net::Task<bool> still_allowed();
-    struct Asked {
-        const Command* row = nullptr;
-        Cursor args;
-    };
-    Result<Asked> parse(const ReadCommand& command);
-    net::Task<bool> refuse(const ReadCommand& command, Error error);
+    Result<Asked> parse(std::string_view refusal);
+    net::Task<Next> refuse(const ReadCommand& command, Error error);
     net::Task<Reply> run_command(const Command& row, Cursor args);
     net::Task<Reply> run_telling(const Command& row, Cursor args);
     net::Task<bool> finish(const Command& row, Reply reply);
@@ -203,6 +201,8 @@ class Session {
     net::DeflatedStream* deflated_ = nullptr;  // what stream_ reads from, once it was compressed
     CommandReader reader_;
     Phase phase_ = Phase::not_authenticated;
+    std::string text_;  // of the running command
+    Asked asked_;       // its arguments lie in text_
     std::string tag_;
     ProgressCount progress_;
     std::optional<posthouse::imap::LiteralMark> message_;

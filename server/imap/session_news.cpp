@@ -49,6 +49,16 @@ net::Task<bool> Session::still_allowed() {
     co_return !gone;
 }
 
+// Of one's own mailbox only: with another's a right may have changed too. Searches that are kept up to date hear of
+// what changed by the reading.
+void Session::settle_own(const storage::StoreOutcome& outcome) {
+    if (selected_->mailbox().account != account_ || !contexts_.empty()) return;
+    if (outcome.after == 0 || outcome.before != selected_->known_modseq()) return;
+    if (!watch_->is_only_change_since(seen_generation_, outcome.after)) return;
+    selected_->set_known_modseq(outcome.after);
+    ++seen_generation_;
+}
+
 void Session::expect_own_expunges(std::span<const Uid> uids) {
     expect_news();
     own_expunged_.insert(own_expunged_.end(), uids.begin(), uids.end());

@@ -123,45 +123,73 @@ Result<MailboxId> annotated(const MailView& mail, const std::string& name) {
     return mailbox.id;
 }
 
-// Here, on a reader's thread, since the session's has enough to do with writing the answer.
-Result<> take_tree(FetchFacts& into, std::string_view structure, FactsOf of) {
-    if (of != FactsOf::tree) return {};
-    TRY(into.structure, mime::decode_structure(structure));
-    return {};
-}
+// Puts facts of messages together, here on a reader's thread, since the session's has enough to do with writing the
+// answer.
+class FactsTaker {
+ public:
+    FactsTaker(const FactsOf& of, std::size_t count) : of_(of), out_(std::in_place) { out_->messages.resize(count); }
+
+    FetchFacts& at(std::size_t place) { return out_->messages[place]; }
+    void take(FetchFacts& into, std::string_view envelope, std::uint64_t header_octets, std::string_view structure) {
+        if (!out_) return;
+        into.envelope = out_->texts.keep(envelope);
+        into.header_octets = header_octets;
+        Result<> done;
+        if (of_.body) done = write(into.body, structure, mime::Extension::without);
+        if (done && of_.bodystructure) done = write(into.bodystructure, structure, mime::Extension::with);
+        if (done && of_.tree) {
+            auto tree = mime::decode_structure(structure);
+            if (tree)
+                into.structure = std::make_unique<const mime::Structure>(*std::move(tree));
+            else
+                done = Error(tree.error());
+        }
+        if (!done) out_ = Error(done.error());
+    }
+    bool failed() const { return !out_; }
+    Result<FetchedFacts> finish() { return std::move(out_); }
+
+ private:
+    Result<> write(std::string_view& into, std::string_view structure, mime::Extension extension) {
+        scratch_.clear();
+        TRY_VOID(mime::append_imap_body(scratch_, structure, extension, of_.globals));
+        into = out_->texts.keep(scratch_);
+        return {};
+    }
+
+    const FactsOf of_;
+    Result<FetchedFacts> out_;
+    std::string scratch_;
+};
 
 // Neighbours are read in one go.
-Result<std::vector<FetchFacts>> read_shapes(const MailView& mail, MailboxId mailbox, const std::vector<Uid>& uids,
-                                            FactsOf of) {
-    std::vector<FetchFacts> out(uids.size());
-    Result<> read;
+Result<FetchedFacts> read_shapes(const MailView& mail, MailboxId mailbox, const std::vector<Uid>& uids,
+                                 const FactsOf& of) {
+    FactsTaker taker(of, uids.size());
     std::size_t next = 0;
     TRY_VOID(mail.each_listed(mailbox, uids.front(), uids.back(), storage::Listing::shapes,
                               [&](const storage::ListedFacts& facts) {
                                   while (next < uids.size() && uids[next] < facts.uid) ++next;
-                                  if (next == uids.size() || uids[next] != facts.uid || !read) return;
-                                  FetchFacts& into = out[next];
+                                  if (next == uids.size() || uids[next] != facts.uid || taker.failed()) return;
+                                  FetchFacts& into = taker.at(next);
                                   into.uid = facts.uid;
                                   into.email = static_cast<std::uint64_t>(storage::raw(facts.message));
                                   into.save_date_s = facts.save_date_s;
                                   into.size_octets = facts.size_octets;
-                                  into.envelope = facts.envelope;
-                                  into.header_octets = facts.header_octets;
-                                  read = take_tree(into, facts.structure, of);
+                                  taker.take(into, facts.envelope, facts.header_octets, facts.structure);
                               }));
-    TRY_VOID(read);
-    return out;
+    return taker.finish();
 }
 
-Result<std::vector<FetchFacts>> read_facts(const MailView& mail, MailboxId mailbox, const std::vector<Uid>& uids,
-                                           FactsOf of) {
-    std::vector<FetchFacts> out(uids.size());
-    if (uids.empty()) return out;
+Result<FetchedFacts> read_facts(const MailView& mail, MailboxId mailbox, const std::vector<Uid>& uids,
+                                const FactsOf& of) {
+    if (uids.empty()) return FetchedFacts();
     constexpr std::size_t kNear = 2;  // so many in the range for one that is wanted cost less than to seek each
     const bool sorted = std::ranges::is_sorted(uids);
-    if (of != FactsOf::entry && sorted && uids.back() - uids.front() < uids.size() * kNear) {
+    if (of.message && sorted && uids.back() - uids.front() < uids.size() * kNear) {
         return read_shapes(mail, mailbox, uids, of);
     }
+    FactsTaker taker(of, uids.size());
     TRY(const auto entries, mail.entries(mailbox, uids.front(), uids.back()));
     std::vector<Entry> wanted;
     std::vector<std::size_t> places;
@@ -169,27 +197,24 @@ Result<std::vector<FetchFacts>> read_facts(const MailView& mail, MailboxId mailb
         const auto at = std::lower_bound(entries.begin(), entries.end(), uids[i],
                                          [](const Entry& entry, Uid uid) { return entry.uid < uid; });
         if (at == entries.end() || at->uid != uids[i]) continue;
-        out[i].email = static_cast<std::uint64_t>(storage::raw(at->message));
-        out[i].save_date_s = at->save_date_s;
-        out[i].size_octets = at->size_octets;
-        if (of == FactsOf::entry) {
-            out[i].uid = at->uid;
+        FetchFacts& into = taker.at(i);
+        into.email = static_cast<std::uint64_t>(storage::raw(at->message));
+        into.save_date_s = at->save_date_s;
+        into.size_octets = at->size_octets;
+        if (!of.message) {
+            into.uid = at->uid;
             continue;
         }
         wanted.push_back(*at);
         places.push_back(i);
     }
-    if (of == FactsOf::entry) return out;
-    Result<> read;
     TRY_VOID(mail.each_facts(mailbox, wanted, [&](std::size_t i, const mime::MessageFacts& facts) {
-        FetchFacts& into = out[places[i]];
+        if (taker.failed()) return;
+        FetchFacts& into = taker.at(places[i]);
         into.uid = wanted[i].uid;
-        into.envelope = facts.envelope;
-        into.header_octets = facts.header_octets;
-        if (read) read = take_tree(into, facts.structure, of);
+        taker.take(into, facts.envelope, facts.header_octets, facts.structure);
     }));
-    TRY_VOID(read);
-    return out;
+    return taker.finish();
 }
 
 Result<std::vector<std::optional<std::string>>> read_ranges(const MailView& mail, MailboxId mailbox,
@@ -313,7 +338,7 @@ class StoreAccess final : public Access {
         });
     }
 
-    Answer<std::vector<FetchFacts>> facts(MailboxId mailbox, std::vector<Uid> uids, FactsOf of) override {
+    Answer<FetchedFacts> facts(MailboxId mailbox, std::vector<Uid> uids, FactsOf of) override {
         return reading([mailbox, uids = std::move(uids), of](const MailView& mail) {
             return read_facts(mail, mailbox, uids, of);
         });

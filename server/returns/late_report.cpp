@@ -7,6 +7,7 @@
 #include "protocols/base/ascii.h"
 #include "storage/account_guard.h"
 #include "storage/reputation.h"
+#include "storage/takers.h"
 #include "storage/transport.h"
 
 namespace posthouse::server {
@@ -61,6 +62,18 @@ Result<bool> is_under_way(const storage::Snapshot& snapshot, storage::QueueId qu
     });
 }
 
+// Who took mail before is not given up for one word.
+Result<bool> is_enough(storage::Tx& tx, const SentMail& sent, const LateNews& news) {
+    if (*news.evidence != storage::SuppressionReason::recipient_unknown) return true;
+    const auto facts = sent.facts.find(news.recipient);
+    const auto taken = sent.taken.find(news.recipient);
+    const std::string provider = facts == sent.facts.end() ? std::string() : facts->second.provider;
+    storage::UnknownSaid said(storage::directory_of_recipient(provider, news.recipient),
+                              ascii::to_lower(domain_of(sent.sender)), news.recipient, news.reply, news.remote);
+    said.taken = taken == sent.taken.end() ? tx.now() : taken->second;
+    return storage::TakerTx(tx).is_believed(said);
+}
+
 // "mx.far.example [192.0.2.1]: 250 ok"
 std::string host_in(std::string_view detail) {
     const std::string_view host = detail.substr(0, detail.find(' '));
@@ -74,15 +87,15 @@ Result<SentMail> find_sent(const storage::Snapshot& snapshot, const mailauth::Re
     SentMail out;
     out.queue = static_cast<storage::QueueId>(token.queue);
     TRY(const auto events, snapshot.events().by_queue(out.queue));
-    std::size_t handed_over = 0;
+    std::map<std::string, std::size_t, std::less<>> late;
     for (const storage::Event& event : events) {
-        if (event.detail.starts_with(kLate)) ++out.reports;
+        if (event.detail.starts_with(kLate)) ++late[event.recipient];
         if (event.kind != storage::EventKind::delivered) continue;
         out.message = event.message;
         out.message_id = event.message_id;
         out.sender = event.sender;
-        ++handed_over;
         out.facts.insert_or_assign(event.recipient, event.facts);
+        out.taken.insert_or_assign(event.recipient, event.at);
         out.hosts.insert_or_assign(event.recipient, host_in(event.detail));
         const bool is_meant = !token.recipient || mailauth::return_hash(event.recipient) == *token.recipient;
         if (is_meant && std::ranges::find(out.recipients, event.recipient) == out.recipients.end()) {
@@ -94,7 +107,10 @@ Result<SentMail> find_sent(const storage::Snapshot& snapshot, const mailauth::Re
         if (waits) return Error(Errc::unavailable, "The message that this report is about is still under way");
         return Error(Errc::refused, "The message that this report is about is not known here any more");
     }
-    if (out.reports >= kLateReportsMax * handed_over) {
+    for (const std::string& one : out.recipients) {
+        if (late[one] >= kLateReportsMax) out.silenced.insert(one);
+    }
+    if (out.silenced.size() == out.recipients.size()) {
         return Error(Errc::refused, "Enough reports about this message have come already");
     }
     return out;
@@ -124,6 +140,7 @@ std::vector<LateNews> news_of(const SentMail& sent, const report::Bounce& bounce
         const bool is_alone = sent.recipients.size() == 1 && bounce.recipients.size() == 1;
         if (named == sent.recipients.end() && !is_alone) continue;
         const std::string& recipient = named == sent.recipients.end() ? sent.recipients.front() : *named;
+        if (sent.silenced.contains(recipient)) continue;
         const bool is_known = std::ranges::any_of(out, [&](const LateNews& n) { return n.recipient == recipient; });
         if (!is_known) out.push_back(news_about(recipient, one, bounce.reporting_mta));
     }
@@ -155,6 +172,7 @@ storage::Event event_about(const storage::Tx& tx, const SentMail& sent, const La
     event.detail = one.detail;
     if (const auto known = sent.facts.find(one.recipient); known != sent.facts.end()) event.facts = known->second;
     event.facts.marks.clear();  // of the delivery alone
+    event.facts.tries.reset();
     event.facts.reply_class = bounce::to_string(one.what);
     return event;
 }
@@ -195,6 +213,8 @@ Result<> record_news(storage::Tx& tx, const SentMail& sent, const std::vector<La
             TRY_VOID(tell_guard(tx, events, one));
         }
         if (!one.evidence) continue;
+        TRY(const bool is_believed, is_enough(tx, sent, one));
+        if (!is_believed) continue;
         const storage::SuppressionProof proof(*one.evidence, one.reply, one.remote);
         TRY_VOID(storage::SuppressionTx(tx).add(domain_of(sent.sender), one.recipient, proof));
     }

@@ -11,6 +11,7 @@
 /// Threads: news_of is pure; the rest as Snapshot and Tx.
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -34,9 +35,10 @@ struct SentMail {
     std::string message_id;
     std::string sender;
     std::vector<std::string> recipients;                            ///< to whom it was handed over
+    std::set<std::string, std::less<>> silenced;                    ///< of them: enough was reported already
     std::map<std::string, storage::EventFacts, std::less<>> facts;  ///< of their delivery: by which way, from where
+    std::map<std::string, Time, std::less<>> taken;                 ///< when it was handed over
     std::map<std::string, std::string, std::less<>> hosts;          ///< that took it for them: "mx.far.example"
-    std::size_t reports = 0;                                        ///< late ones that have come already
     bool repeated = false;  ///< the same token in another spelling, within one transaction: it counts once
 };
 

@@ -1,9 +1,13 @@
 #include "storage/upkeep/event_log.h"
 
 #include <algorithm>
+#include <iterator>
+#include <limits>
 #include <vector>
 
 #include "storage/context.h"
+#include "storage/streams.h"
+#include "storage/takers.h"
 
 namespace posthouse::storage {
 namespace {
@@ -11,6 +15,7 @@ namespace {
 constexpr std::int64_t kStep = 500;  // rows, or messages, a transaction
 constexpr std::int64_t kBucketEvents = 4096;
 constexpr std::int64_t kDayMs = 86'400'000;
+constexpr std::int64_t kFirstRow = std::numeric_limits<std::int64_t>::min();  // a hash may be below zero
 
 struct Batch {
     std::vector<std::int64_t> ids;
@@ -53,7 +58,74 @@ Result<> note_whole_from(Connection& db, Time before) {
         .run();
 }
 
+/// Rows of one table in order of their key, and which of them go.
+struct Hanger {
+    /// (id, whether it goes) of rows behind ?1, ?2 of them; ?3: today.
+    Query (*look)(Connection& db);
+    Query (*drop)(Connection& db);
+};
+
+constexpr Hanger kHangers[] = {
+    {[](Connection& db) {
+         return db.query(
+             "SELECT n.message, ?3 > 0 AND NOT EXISTS (SELECT 1 FROM events e WHERE e.message = n.message) FROM "
+             "submission_notes n WHERE n.message > ?1 ORDER BY n.message LIMIT ?2");
+     },
+     [](Connection& db) { return db.query("DELETE FROM submission_notes WHERE message = ?1"); }},
+    {[](Connection& db) {
+         return db.query("SELECT id, last_day < ?3 - 730 FROM stream_recipients WHERE id > ?1 ORDER BY id LIMIT ?2");
+     },
+     [](Connection& db) { return db.query("DELETE FROM stream_recipients WHERE id = ?1"); }},
+    {[](Connection& db) {
+         return db.query("SELECT hash, last_day < ?3 - 180 FROM takers WHERE hash > ?1 ORDER BY hash LIMIT ?2");
+     },
+     [](Connection& db) { return db.query("DELETE FROM takers WHERE hash = ?1"); }}};
+static_assert(kTokenDays == 730 && kTakerDays == 180);
+constexpr int kFirstHanger = 4;
+constexpr std::int64_t kHangersAStep = 5'000;
+
+/// The next of them; what goes is looked for beside the writers.
+Result<Batch> next_hangers(const Snapshot& snapshot, const Hanger& hanger, std::int64_t after, std::int64_t today) {
+    Batch out;
+    out.last = after;
+    Query q = hanger.look(context_of(snapshot).db);
+    q.bind(after, kHangersAStep, today);
+    std::int64_t looked = 0;
+    for (;;) {
+        TRY(const bool more, q.row());
+        if (!more) break;
+        ++looked;
+        out.last = q.i64(0);
+        if (q.flag(1)) out.ids.push_back(q.i64(0));
+    }
+    out.reached_end = looked < kHangersAStep;
+    return out;
+}
+
 }  // namespace
+
+Result<std::uint64_t> LogTrimmer::drop_hangers_on(std::int64_t today, bool& more) {
+    const Hanger& hanger = kHangers[stage_ - kFirstHanger];
+    TRY(const Batch batch,
+        store_.read([&](const Snapshot& snapshot) { return next_hangers(snapshot, hanger, row_, today); }));
+    if (!batch.ids.empty()) {
+        TRY_VOID(store_.write({}, [&](Tx& tx) -> Result<> {
+            for (const std::int64_t id : batch.ids) TRY_VOID(hanger.drop(context_of(tx).db).bind(id).run());
+            return {};
+        }));
+    }
+    row_ = batch.last;
+    more = true;
+    if (batch.reached_end) {
+        row_ = kFirstRow;
+        ++stage_;
+    }
+    if (stage_ == kFirstHanger + static_cast<int>(std::size(kHangers))) {
+        stage_ = 0;
+        more = false;
+    }
+    return static_cast<std::uint64_t>(batch.ids.size());
+}
 
 Result<std::uint64_t> LogTrimmer::step(const LogLimits& limits, Time now, bool& more) {
     more = true;
@@ -66,11 +138,11 @@ Result<std::uint64_t> LogTrimmer::step(const LogLimits& limits, Time now, bool& 
             return std::uint64_t{0};
         case 1: return drop_loose(before, more);
         case 2: return drop_keys(more);
-        default:
+        case 3:
             if (limits.report_days != 0) return drop_figures(to_unix_ms(now) / kDayMs - limits.report_days, more);
-            stage_ = 0;
-            more = false;
+            ++stage_;
             return std::uint64_t{0};
+        default: return drop_hangers_on(to_unix_ms(now) / kDayMs, more);
     }
 }
 
@@ -159,9 +231,10 @@ Result<std::uint64_t> LogTrimmer::drop_figures(std::int64_t before_day, bool& mo
     TRY(const bool some, store_.read([&](const Snapshot& snapshot) {
         return context_of(snapshot).db.query("SELECT 1 FROM report_rows WHERE day < ?1 LIMIT 1").bind(before_day).row();
     }));
-    more = some;
+    more = true;
     if (!some) {
-        stage_ = 0;
+        ++stage_;
+        row_ = kFirstRow;
         return std::uint64_t{0};
     }
     return store_.write_value({}, [&](Tx& tx) -> Result<std::uint64_t> {

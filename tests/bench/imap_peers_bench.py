@@ -9,14 +9,17 @@ The same client code and the same messages for each, all in clear on loopback, e
 changes are on disk when they are answered. The best of the rounds; "first" once. Prints one JSON line a server and, at the
 end, a table with the best of the peers in the last column. --rows measures only rows whose name holds the text; --hold
 keeps the first server after its mailbox is filled, for a profiler, until Enter. POSTHOUSE_BINARY names the program (a
-release build), POSTHOUSE_CYRUS where Cyrus was unpacked.
+release build), POSTHOUSE_CYRUS where Cyrus was unpacked, POSTHOUSE_APPEND_LOAD the clients of the APPEND rows
+(imap_append_load of a bench build).
 """
 import argparse
 import contextlib
 import json
 import multiprocessing
+import os
 import pathlib
 import socket
+import subprocess
 import sys
 import time
 
@@ -27,7 +30,8 @@ import house  # noqa: E402
 import peers  # noqa: E402
 import realistic_mail  # noqa: E402
 
-APPENDS, LOGINS, SOME, TOLD, AT_ONCE = 1200, 400, 1000, 40, 50
+LOAD = os.environ.get("POSTHOUSE_APPEND_LOAD", str(TESTS.parent / "build" / "bench" / "tests" / "bench" / "imap_append_load"))
+APPENDS, LOGINS, SOME, TOLD, AT_ONCE = 6000, 400, 1000, 40, 50
 BLOCK = bytearray(1 << 18)
 FIVE = "FETCH 1:* (RFC822.SIZE INTERNALDATE BODY.PEEK[HEADER.FIELDS (FROM TO SUBJECT DATE REPLY-TO)])"
 
@@ -200,17 +204,15 @@ class Measurement:
     def appends(self, clients):
         head = realistic_mail.message(2).partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
         body = head + (b"x" * 78 + b"\r\n") * ((10_000 - len(head)) // 80)
-        each = APPENDS // clients if clients > 1 else APPENDS // 3
+        each = APPENDS // clients if clients > 1 else APPENDS // 10
         target = self.inside.format("Target")
 
-        def work(_, ready):
-            client = self.connect()
-            ready()
-            for _ in range(each):
-                client.run(f"APPEND {target}", body)
-            client.socket.close()
-
-        return each * clients / together(clients, work)
+        ran = subprocess.run([LOAD, str(self.port), str(clients), str(each), self.login, target], input=body,
+                             capture_output=True, check=False)
+        if ran.returncode != 0:
+            raise RuntimeError(ran.stderr.decode(errors="replace").strip())
+        told = json.loads(ran.stdout)
+        return told["appends"] / told["seconds"]
 
     def logins(self):
         self.connect().close()
@@ -279,6 +281,8 @@ def main():
     parser.add_argument("--save", help="a file of such JSON lines: those of servers not measured now are shown too")
     parser.add_argument("--hold", action="store_true")
     wanted = parser.parse_args()
+    if not os.access(LOAD, os.X_OK):
+        parser.error(f"there is no {LOAD}: build imap_append_load of the preset bench, or name it in POSTHOUSE_APPEND_LOAD")
     chosen = wanted.servers.split(",")
     known = {}
     if wanted.save and pathlib.Path(wanted.save).exists():

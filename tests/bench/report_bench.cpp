@@ -3,6 +3,8 @@
 //   cost     the same messages twice: taken, sent and delivered as the relay does it, and their events alone; tells
 //            what the events take of the whole, of a core at 1,000 messages a second, and how many bytes of mail.db a
 //            message
+//   takers   deliveries to recipients who are new, and to such who are known, where a million are known: what noting
+//            who took mail takes, beside all else
 //   reports  fills a log (30 days, 50 accounts, 3,000 destinations by Zipf's law) and asks every report of it
 // Prints one JSON line a case.
 // usage: report_bench [--events N] [--messages N] [--directory DIR] [--rebuild]
@@ -15,12 +17,14 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <random>
 
 #include "storage/context.h"
 #include "storage/events_impl.h"
 #include "storage/report.h"
 #include "storage/store.h"
+#include "storage/takers.h"
 
 using namespace posthouse;
 using namespace posthouse::storage;
@@ -224,6 +228,46 @@ void cost(const Options& options) {
     std::filesystem::remove_all(alone);
 }
 
+std::uint64_t written_octets() {
+    std::ifstream io("/proc/self/io");
+    std::string name;
+    std::uint64_t value = 0;
+    while (io >> name >> value) {
+        if (name == "write_bytes:") return value;
+    }
+    return 0;
+}
+
+void takers(const Options& options) {
+    const std::string directory = options.directory + "/takers";
+    auto store = make_store(directory);
+    need(store->write({}, [](Tx& tx) -> Result<> {
+        return context_of(tx).db.exec(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000) INSERT OR IGNORE INTO "
+            "takers (hash, first_day, last_day) SELECT random(), 20000, 20000 FROM n");
+    }));
+    for (const bool is_known : {false, true}) {
+        const double cpu = cpu_seconds();
+        const std::uint64_t octets = written_octets();
+        for (int from = 0; from < options.messages; from += kMessagesACommit) {
+            need(store->write({}, [&](Tx& tx) -> Result<> {
+                for (int i = from; i < from + kMessagesACommit; ++i) {
+                    const std::string to = fmt::format("new{}@d{}.example.com", i, i % kDestinations);
+                    TRY_VOID(TakerTx(tx).took("other", to));
+                }
+                return {};
+            }));
+        }
+        const double n = options.messages;
+        fmt::print(
+            "{{\"case\": \"takers\", \"known\": {}, \"cpu_us_a_recipient\": {:.1f}, \"written_a_recipient\": "
+            "{:.0f}}}\n",
+            is_known, (cpu_seconds() - cpu) / n * 1e6, static_cast<double>(written_octets() - octets) / n);
+    }
+    store.reset();
+    std::filesystem::remove_all(directory);
+}
+
 void reports(const Options& options) {
     const std::string directory = options.directory + "/log";
     auto store = make_store(directory);
@@ -297,6 +341,7 @@ int main(int argc, char** argv) {
     std::filesystem::create_directories(options.directory);
     std::filesystem::permissions(options.directory, std::filesystem::perms::owner_all);
     if (options.messages > 0) cost(options);
+    if (options.messages > 0) takers(options);
     if (options.events > 0) reports(options);
     std::filesystem::remove_all(options.directory);
     return 0;

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "protocols/base/result.h"
+#include "protocols/mime/body_text.h"
 #include "protocols/mime/facts.h"
 #include "protocols/mime/structure.h"
 #include "protocols/mime/text.h"
@@ -46,7 +47,11 @@ void check_part(const mime::Structure& structure, std::string_view message, cons
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     const std::string_view message(reinterpret_cast<const char*>(data), size);
     // The stored form of a stranger: an error, or a tree that keeps the invariants.
-    if (const auto decoded = mime::decode_structure(message)) {
+    std::string text = "before";
+    const auto decoded = mime::decode_structure(message);
+    ASSERT(mime::append_imap_body(text, message, mime::Extension::with).has_value() == decoded.has_value());
+    ASSERT(decoded.has_value() || text == "before");
+    if (decoded) {
         ASSERT(decoded->root.body_offset + decoded->root.body_octets <= decoded->size_octets);
         ASSERT(mime::decode_structure(mime::encode_structure(*decoded)).value() == *decoded);
     }
@@ -55,7 +60,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     check_part(structure, message, structure.root, 0, message.size(), path);
     const auto back = mime::decode_structure(mime::encode_structure(structure));
     ASSERT(back.has_value() && *back == structure);
-    static_cast<void>(mime::format_imap_body(structure, mime::Extension::with));
+    ASSERT(mime::append_imap_body(text, mime::encode_structure(structure), mime::Extension::without));
     const auto facts = mime::compute_facts(message);
     ASSERT(facts.subject.size() <= mime::kFactOctetsMax && facts.from.size() <= mime::kFactOctetsMax);
     return 0;

@@ -22,22 +22,26 @@ from remote import Remote  # noqa: E402
 MESSAGES = 12
 
 
+def signature(secret, name, stamp, body):
+    mac = hmac.new(secret, f"{name}.{stamp}.".encode() + body, hashlib.sha256).digest()
+    return "v1," + base64.b64encode(mac).decode()
+
+
 class Receiver(http.server.ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, seed):
         self.seen, self.faults, self.lock = [], [], threading.Lock()
-        self.secret, self.random, self.fails = b"", random.Random(seed), True
+        self.secret, self.old_secret, self.random, self.fails = b"", b"", random.Random(seed), True
         super().__init__(("127.0.0.1", 0), Hook)
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def take(self, headers, body):
         """What to answer; keeps what it answers 2xx to, and checks each signature."""
         name, stamp = headers["webhook-id"], headers["webhook-timestamp"]
-        mac = hmac.new(self.secret, f"{name}.{stamp}.".encode() + body, hashlib.sha256).digest()
-        wanted = "v1," + base64.b64encode(mac).decode()
+        wanted = [signature(one, name, stamp, body) for one in (self.secret, self.old_secret) if one]
         with self.lock:
-            if not hmac.compare_digest(wanted, headers["webhook-signature"]):
+            if headers["webhook-signature"].split(" ") != wanted:
                 self.faults.append(f"{name}: the signature is wrong")
             if headers["content-type"] != "application/json":
                 self.faults.append(f"{name}: {headers['content-type']}")
@@ -163,6 +167,21 @@ def check_test_and_batch(home, receiver, url):
     assert {event["type"] for event in value} == {"delivered"} and not receiver.faults, receiver.faults
 
 
+def check_changed(home, receiver):
+    """Another secret, beside the one before, and other events; the place in the log stays."""
+    new = json.loads(home.cli("webhook", "secret", "batches", "--old-hours", "2", "--json"))["secret"]
+    receiver.old_secret, receiver.secret = receiver.secret, base64.b64decode(new[len("whsec_"):])
+    home.cli("webhook", "set", "batches", "--kinds", "accepted", "--batch", "1")
+    receiver.seen.clear()
+    submit(home, "c1", "bob@far.example")
+    trace(home, "c1").wait("delivered")
+    until("the event", lambda: receiver.seen)
+    assert [event["type"] for event in events_of(receiver.seen)] == ["accepted"], receiver.seen
+    assert not receiver.faults, receiver.faults
+    assert hook(home, "batches")["kinds"] == "accepted"
+    assert home.cli("webhook", "set", "batches", check=False).returncode == 1
+
+
 def check_report(home, sent):
     told = json.loads(home.cli("report", "--by", "destination", "--json"))
     line = next(one for one in told["lines"] if one["destination"] == "far.example")
@@ -186,7 +205,8 @@ def main():
         names = check_killed(home, receiver)
         check_replay(home, receiver)
         check_test_and_batch(home, receiver, url)
-        check_report(home, len(names) + 3)
+        check_changed(home, receiver)
+        check_report(home, len(names) + 4)
         home.stop()
         home.cli("fsck")
     receiver.shutdown()

@@ -105,7 +105,7 @@ TEST_CASE("RFC 3461 4.1, RFC 5321 6.1: who is told of what") {
         Settled one;
         one.recipient.notify = c.notify;
         one.verdict.fate = c.fate;
-        const auto plan = plan_outcome(RelayOptions(), "h.example", item, {one}, "", storage::LaneId{}, now);
+        const auto plan = plan_outcome(RelayOptions(), "h.example", item, {one}, storage::LaneId{}, now);
         CHECK(plan.reports.size() == c.reports);
     }
 }

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "storage/incidents.h"
 #include "storage/report.h"
 #include "storage/settings.h"
 #include "tests/support/relay_house.h"
@@ -210,6 +211,54 @@ TEST_CASE("of one message only the suppressed recipients fail, in one report; th
     house.set("suppression.apply", "off");
     letter.mail_class = QueueClass::bulk;
     CHECK(house.events(house.send(letter), EventKind::delivered) == 1);
+}
+
+TEST_CASE("an hour in which a site knows nobody suppresses nobody: not its old users, nor new ones; told once") {
+    SuppressHouse house;
+    Mail mail;
+    for (int i = 0; i < 20; ++i) mail.recipients.push_back(fmt::format("user{}@b.example", i));
+    house.send(mail);
+    CHECK(house.handed_over() >= 1);
+    house.clock.advance(hours(48));
+    house.remote.always("RCPT", "550 5.1.1 User unknown in virtual mailbox table");
+    for (int i = 0; i < 20; ++i) {
+        Mail one;
+        one.recipients = {fmt::format("user{}@b.example", i)};
+        house.send(one);
+        if (i == 2) {
+            one.recipients = {"new@b.example"};
+            house.send(one);
+        }
+        house.settle_after(std::chrono::minutes(2));
+    }
+    CHECK(house.all().empty());
+    house.clock.advance(hours(1));
+    house.remote.always("RCPT", "250 2.1.5 ok");
+    CHECK(house.events(house.send(mail), EventKind::delivered) == 20);
+    const auto told =
+        house.store->read([](const storage::Snapshot& s) { return storage::IncidentView(s).list(true, 9); });
+    REQUIRE(told.value().size() == 1);
+    CHECK(told->front().key.kind == storage::IncidentKind::directory);
+    CHECK(told->front().open);
+    house.clock.advance(hours(8));
+    house.settle();
+    house.settle_after(std::chrono::minutes(1));
+    const auto over =
+        house.store->read([](const storage::Snapshot& s) { return storage::IncidentView(s).list(true, 9); });
+    REQUIRE(over.value().size() == 1);
+    CHECK_FALSE(over->front().open);
+}
+
+TEST_CASE("who took mail before and is unknown twice, on different days, is suppressed") {
+    SuppressHouse house;
+    house.send(Mail());
+    house.clock.advance(hours(30));
+    house.remote.always("RCPT", "550 5.1.1 No such user here");
+    house.send(Mail());
+    CHECK(house.all().empty());
+    house.clock.advance(hours(25));
+    house.send(Mail());
+    CHECK(house.all().size() == 1);
 }
 
 TEST_CASE("who leaves while mail for him waits in a lane gets none of it") {

@@ -362,6 +362,79 @@ TEST_CASE("a network of the own house is reached where the setting names it, als
     CHECK(!net::IpAddress::parse("192.168.2.9").value().is_public());
 }
 
+TEST_CASE("edited in place it keeps its place in the log, and a batch that was fixed is made up anew") {
+    Listener other;
+    HookHouse f;
+    f.house.resolver.add_a("other.example.net", "198.51.100.81");
+    other.tls = f.tls.get();
+    f.house.dialer.serve(net::Endpoint(net::IpAddress::parse("198.51.100.81").value(), 443),
+                         [&](std::unique_ptr<net::Stream> stream) { return other.serve(std::move(stream)); });
+    f.add("", 10);
+    f.listener.answers = {"500 Oops", "500 Oops"};
+    f.house.submit({"bob@b.example"});
+    f.house.settle();
+    f.tell();
+    CHECK(f.hook().tries >= 1);
+    CHECK(f.hook().until > 0);
+    f.change([&](WebhookTx& webhooks) -> Result<> {
+        Webhook hook = f.hook();
+        hook.url = "https://other.example.net/new";
+        hook.kinds = "delivered";
+        return webhooks.set(hook);
+    });
+    CHECK(f.hook().tries == 0);
+    f.tell();
+    REQUIRE(other.requests.size() == 1);
+    CHECK(other.requests[0].starts_with("POST /new HTTP/1.1\r\nHost: other.example.net\r\n"));
+    CHECK(other.body(0).contains("\"type\":\"delivered\""));
+    CHECK_FALSE(other.body(0).contains("\"type\":\"accepted\""));
+    CHECK(f.hook().told == 1);
+}
+
+TEST_CASE("a new secret: both sign for as long as was said, then the new one alone") {
+    HookHouse f;
+    f.add("accepted");
+    constexpr std::string_view kNew = "fedcba9876543210fedcba9876543210";
+    f.change([&](WebhookTx& webhooks) {
+        const std::string sealed = crypto::seal(f.house.store->sealing_key(), storage::kWebhookPurpose, kNew);
+        return webhooks.set_secret("panel", sealed, f.house.clock.now() + std::chrono::hours(24));
+    });
+    const auto signed_with = [&](std::size_t i, std::string_view secret) {
+        return webhook_signature(secret, f.listener.field(i, "webhook-id"),
+                                 std::atoll(f.listener.field(i, "webhook-timestamp").c_str()), f.listener.body(i));
+    };
+    f.house.submit({"bob@b.example"});
+    f.tell();
+    REQUIRE(f.listener.requests.size() == 1);
+    CHECK(f.listener.field(0, "webhook-signature") == signed_with(0, kNew) + " " + signed_with(0, kSecret));
+    f.house.clock.advance(std::chrono::hours(25));
+    f.house.submit({"carol@b.example"});
+    f.tell();
+    REQUIRE(f.listener.requests.size() == 2);
+    CHECK(f.listener.field(1, "webhook-signature") == signed_with(1, kNew));
+}
+
+TEST_CASE("Retry-After is waited for, within bounds; without one the usual wait") {
+    const Time now = from_unix_ms(1'764'000'000'000);  // 2025-11-24T16:00:00Z
+    CHECK(retry_after("120", now) == std::chrono::minutes(2));
+    CHECK(retry_after(" 99999999999 ", now) == kRetryAfterMost);
+    CHECK(retry_after("Mon, 24 Nov 2025 16:01:00 GMT", now) == std::chrono::minutes(1));
+    CHECK(retry_after("Mon, 24 Nov 2025 15:00:00 GMT", now) == Milliseconds(0));
+    CHECK(retry_after("soon", now) == Milliseconds(0));
+    CHECK(retry_after("-5", now) == Milliseconds(0));
+    HookHouse f;
+    f.add("accepted");
+    f.listener.answers = {"429 Slow down\r\nRetry-After: 1800"};
+    f.house.submit({"bob@b.example"});
+    f.tell();
+    REQUIRE(f.listener.requests.size() == 1);
+    CHECK(f.hook().next >= f.house.clock.now() + std::chrono::minutes(30));
+    CHECK(f.hook().next <= f.house.clock.now() + std::chrono::minutes(37));
+    f.house.clock.advance(std::chrono::minutes(38));
+    f.tell();
+    CHECK(f.listener.requests.size() == 2);
+}
+
 TEST_CASE("the wait grows from seconds to an hour, and no further") {
     CHECK(webhook_wait(0) == std::chrono::seconds(5));
     CHECK(webhook_wait(1) == std::chrono::seconds(10));

@@ -9,6 +9,7 @@
 #include "storage/context.h"
 #include "storage/events_impl.h"
 #include "storage/incidents.h"
+#include "storage/report_tally.h"
 #include "tests/support/temp_store.h"
 
 using namespace posthouse;
@@ -198,4 +199,66 @@ TEST_CASE("a place is a big provider, a domain, or a relay's way") {
     facts.provider = "";
     facts.way = "relay";
     CHECK(place_of(facts, "b.example") == "way relay");
+}
+
+TEST_CASE("a place that the figures of full days count among the others has its alarm all the same") {
+    Office office;
+    // Every day is full before the office opens: whoever is written to then is not told apart.
+    const auto fill = [&] {
+        REQUIRE(office.store->write({}, [&](Tx& tx) -> Result<> {
+            return context_of(tx)
+                .db
+                .query(
+                    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?2) INSERT INTO "
+                    "report_rows (day, who, domain, destination, provider, way, source) SELECT ?1, '', '', 'f' || i, "
+                    "'other', 'direct', '' FROM n")
+                .bind(to_unix_ms(office.clock.at) / 86'400'000, kReportRowsADay)
+                .run();
+        }));
+    };
+    for (int day = 0; day < 14; ++day) {
+        fill();
+        office.pass(24);
+    }
+    CHECK(office.stopped == 0);
+    office.dead = {"d1.example"};
+    for (int day = 0; day < 5; ++day) {
+        fill();
+        office.pass(24);
+    }
+    CHECK(office.stopped == 1);
+    REQUIRE(office.incidents().size() == 1);
+    CHECK(office.incidents().front().key.site == "d1.example");
+    const auto others = office.store->read([](const Snapshot& s) -> Result<std::int64_t> {
+        return context_of(s).db.value("SELECT count(*) FROM report_rows WHERE destination LIKE 'd%.example'");
+    });
+    CHECK(others.value() == 0);
+    office.dead.clear();
+    for (int day = 0; day < 2; ++day) {
+        fill();
+        office.pass(24);
+    }
+    CHECK(office.resumed == 1);
+}
+
+TEST_CASE("no more places are kept than have room: those that were written to least lately go") {
+    Office office;
+    office.pass(24);
+    REQUIRE(office.store->write({}, [&](Tx& tx) -> Result<> {
+        return context_of(tx)
+            .db
+            .query(
+                "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?2) INSERT INTO "
+                "destinations (place, ok_ms, failing_ms, tries, recipients) SELECT 'old' || i, ?1 + i, 0, 0, x'' FROM "
+                "n")
+            .bind(office.clock.at - std::chrono::hours(500), kPlacesMax)
+            .run();
+    }));
+    office.pass(24);
+    const auto count = [&](Sql sql) {
+        return office.store->read([&](const Snapshot& s) { return context_of(s).db.value(sql); }).value();
+    };
+    CHECK(count("SELECT count(*) FROM destinations") <= kPlacesMax);
+    CHECK(count("SELECT count(*) FROM destinations WHERE place = 'old1'") == 0);
+    CHECK(count("SELECT count(*) FROM destinations WHERE place = 'google'") == 1);
 }

@@ -245,15 +245,16 @@ TEST_CASE("within the write that finishes the last recipient the item can still 
     CHECK_FALSE(f.exists(id));
 }
 
-TEST_CASE("give_back counts no attempt; recover lets every sending row wait again") {
+TEST_CASE("give_back counts no attempt; recover lets every sending row wait again, and says so") {
     Fixture f;
     const QueueId id = f.add({"bob@b.example", "carol@c.example"});
     const auto recipients = f.recipients(id);
     f.start(recipients[0].id);
     const std::vector<RecipientId> ids = {recipients[0].id};
-    REQUIRE(f.write([&](QueueTx& queue) { return queue.give_back(ids, kStart + std::chrono::minutes(1)); }));
+    REQUIRE(f.write([&](QueueTx& queue) { return queue.give_back(ids); }));
     CHECK(f.recipients(id)[0].attempts == 0);
     CHECK(f.recipients(id)[0].state == RecipientState::waiting);
+    CHECK(f.recipients(id)[0].next_attempt == recipients[0].next_attempt);
     f.start(recipients[0].id);
     f.start(recipients[1].id);
     f.store.reopen();
@@ -261,6 +262,7 @@ TEST_CASE("give_back counts no attempt; recover lets every sending row wait agai
     CHECK(recovered.value() == 2);
     CHECK(f.due(kStart + std::chrono::hours(1)).size() == 2);
     CHECK(f.recipients(id)[0].attempts == 1);
+    CHECK(f.kinds(id) == Kinds{"queued", "queued", "interrupted", "interrupted"});
 }
 
 TEST_CASE("hold, release, retry and cancel do what they say and leave an event") {
@@ -277,6 +279,6 @@ TEST_CASE("hold, release, retry and cancel do what they say and leave an event")
     REQUIRE(f.write([&](QueueTx& queue) { return queue.hold(id); }));
     REQUIRE(f.write([&](QueueTx& queue) { return queue.cancel(id); }));
     CHECK_FALSE(f.exists(id));
-    CHECK(f.kinds(id) == Kinds{"queued", "held", "released", "held", "cancelled"});
+    CHECK(f.kinds(id) == Kinds{"queued", "hurried", "held", "released", "held", "cancelled"});
     CHECK(f.write([&](QueueTx& queue) { return queue.cancel(id); }).error().code == Errc::not_found);
 }

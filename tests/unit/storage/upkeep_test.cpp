@@ -11,6 +11,9 @@
 #include "storage/context.h"
 #include "storage/report.h"
 #include "storage/sqlite.h"
+#include "storage/streams.h"
+#include "storage/submissions.h"
+#include "storage/takers.h"
 #include "storage/upkeep/retention.h"
 #include "tests/support/temp_store.h"
 
@@ -455,4 +458,37 @@ TEST_CASE("the life of a message is forgotten after events.days, but not while i
     CHECK(f.ask("SELECT count(*) FROM event_keys") == 0);
     CHECK(f.ask("SELECT count(*) FROM report_rows") == 0);
     CHECK(f.ask("SELECT count(*) FROM report_counts") == 0);
+}
+
+TEST_CASE("what hangs off the log goes with it: notes, recipients of lists, takers of mail; what is used stays") {
+    Fixture f;
+    f.set("events.days", "10");
+    const QueueId over = submit(f, "y@b.example");
+    REQUIRE(f.store->write({}, [&](Tx& tx) -> Result<> {
+        TRY(const QueueItem item, tx.queue().item(over));
+        TRY_VOID(SubmissionTx(tx).note(item.message, SubmissionNotes{AccountId{1}, "[]", "{}"}));
+        TRY_VOID(StreamTx(tx).subscribe("news", "old@b.example"));
+        TRY_VOID(StreamTx(tx).subscribe("news", "kept@b.example"));
+        TRY_VOID(TakerTx(tx).took("b.example", "old@b.example"));
+        return TakerTx(tx).took("b.example", "kept@b.example");
+    }));
+    f.purge();
+    CHECK(f.ask("SELECT count(*) FROM submission_notes") == 1);
+    REQUIRE(cancel(f, over));
+    f.clock.at += std::chrono::hours(24 * 100);
+    REQUIRE(f.store->write({}, [&](Tx& tx) -> Result<> {
+        TRY_VOID(StreamTx(tx).subscribe("news", "kept@b.example"));
+        return TakerTx(tx).took("b.example", "kept@b.example");
+    }));
+    f.purge();
+    CHECK(f.ask("SELECT count(*) FROM submission_notes") == 0);
+    CHECK(f.ask("SELECT count(*) FROM takers") == 2);
+    f.clock.at += std::chrono::hours(24 * 100);
+    f.purge();
+    CHECK(f.ask("SELECT count(*) FROM takers") == 1);
+    CHECK(f.ask("SELECT count(*) FROM stream_recipients") == 2);
+    f.clock.at += std::chrono::hours(24 * (kTokenDays - 190));
+    f.purge();
+    CHECK(f.ask("SELECT count(*) FROM stream_recipients") == 1);
+    CHECK(f.ask("SELECT count(*) FROM stream_recipients WHERE address = 'kept@b.example'") == 1);
 }

@@ -448,6 +448,17 @@ TEST_CASE("webhooks over the API: made with a secret shown once, shown, replayed
     CHECK(says(f.ask("POST", "/api/v1/webhooks/panel/replay", f.all, R"({"from": "evt_1"})"), "evt_1"));
     CHECK(f.ask("POST", "/api/v1/webhooks/panel/replay", f.all, R"({"from": "evt_99999"})").status == 422);
     CHECK(f.ask("POST", "/api/v1/webhooks/panel/replay", f.all, R"({"from": "3h"})").status == 200);
+    const HttpAnswer changed =
+        f.ask("POST", "/api/v1/webhooks/panel/set", f.all, R"({"kinds": ["bounced"], "batch": 7})");
+    CHECK(says(changed, R"("kinds":"bounced")"));
+    CHECK(says(changed, R"("batch":7)"));
+    CHECK(f.ask("POST", "/api/v1/webhooks/panel/set", f.all, R"({"kinds": ["all"]})").status == 200);
+    CHECK(f.ask("POST", "/api/v1/webhooks/panel/set", f.all, R"({"url": "https://127.0.0.1/"})").status == 422);
+    CHECK(f.ask("POST", "/api/v1/webhooks/panel/set", f.all, R"({"name": "x"})").status == 422);
+    CHECK(f.ask("POST", "/api/v1/webhooks/nobody/set", f.all, R"({"batch": 7})").status == 404);
+    const HttpAnswer renewed = f.ask("POST", "/api/v1/webhooks/panel/secret", f.all, R"({"old_hours": 48})");
+    CHECK(says(renewed, "whsec_"));
+    CHECK(f.ask("POST", "/api/v1/webhooks/panel/secret", f.all, R"({"old_hours": 1000})").status == 422);
     CHECK(f.ask("POST", "/api/v1/webhooks/panel/pause", f.all, "{}").status == 200);
     CHECK(says(f.ask("GET", kAll, f.all), "\"state\":\"paused\""));
     CHECK(f.ask("POST", "/api/v1/webhooks/panel/remove", f.all, "{}").status == 200);
@@ -456,13 +467,32 @@ TEST_CASE("webhooks over the API: made with a secret shown once, shown, replayed
 
 TEST_CASE("D48: a webhook's URL that leads into our own house is refused in all its spellings") {
     Fixture f;
-    for (const std::string_view url :
-         {"http://hooks.example.net/", "https://127.0.0.1/", "https://127.1/", "https://0/", "https://0.0.0.0/",
-          "https://2130706433/", "https://0x7f000001/", "https://0x7f.1/", "https://0177.0.0.1/", "https://[::1]/",
-          "https://[::]/", "https://[::ffff:127.0.0.1]/", "https://[::ffff:7f00:1]/", "https://169.254.169.254/latest",
-          "https://10.0.0.1/", "https://[fd00:ec2::254]/", "https://user@hooks.example.net/", "https://127.0.0.1:8025/",
-          "https://hooks.example.net\\@127.0.0.1/", "https://127.0.0.1.:443/", "https://1.1.1.1/", "file:///etc/passwd",
-          "gopher://hooks.example.net/", "https://", "https://[::1%25lo]/", "https://hooks.example.net/a b"}) {
+    for (const std::string_view url : {"http://hooks.example.net/",
+                                       "https://127.0.0.1/",
+                                       "https://127.1/",
+                                       "https://0/",
+                                       "https://0.0.0.0/",
+                                       "https://2130706433/",
+                                       "https://0x7f000001/",
+                                       "https://0x7f.1/",
+                                       "https://0177.0.0.1/",
+                                       "https://[::1]/",
+                                       "https://[::]/",
+                                       "https://[::ffff:127.0.0.1]/",
+                                       "https://[::ffff:7f00:1]/",
+                                       "https://169.254.169.254/latest",
+                                       "https://10.0.0.1/",
+                                       "https://[fd00:ec2::254]/",
+                                       "https://user@hooks.example.net/",
+                                       "https://127.0.0.1:8025/",
+                                       "https://hooks.example.net\\@127.0.0.1/",
+                                       "https://127.0.0.1.:443/",
+                                       "https://1.1.1.1/",
+                                       "file:///etc/passwd",
+                                       "gopher://hooks.example.net/",
+                                       "https://",
+                                       "https://[::1%25lo]/",
+                                       "https://hooks.example.net/a b"}) {
         CAPTURE(url);
         const std::string body = "{\"name\": \"bad\", \"url\": \"" + std::string(url) + "\"}";
         CHECK(f.ask("POST", "/api/v1/webhooks", f.all, body).status >= 400);

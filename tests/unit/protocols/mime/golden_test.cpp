@@ -10,6 +10,7 @@
 #include "protocols/base/ascii.h"
 #include "protocols/base/cursor.h"
 #include "protocols/crypto/crypto.h"
+#include "protocols/mime/body_text.h"
 #include "protocols/mime/build.h"
 #include "protocols/mime/envelope.h"
 #include "protocols/mime/structure.h"
@@ -197,7 +198,9 @@ class Subject {
             const std::string text = mime::format_imap_envelope(mime::envelope_from(mime::parse_fields(bytes_)));
             return shown_envelope(ImapReader(text).take());
         }
-        ImapReader reader(mime_body_ = mime::format_imap_body(structure_, mime::Extension::with));
+        mime_body_.clear();
+        CHECK(mime::append_imap_body(mime_body_, mime::encode_structure(structure_), mime::Extension::with));
+        ImapReader reader(mime_body_);
         Json body = reader.take();
         CHECK(reader.at_end());
         return shown_body(body);

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <map>
 
+#include "protocols/mime/body_text.h"
 #include "protocols/mime/envelope.h"
 #include "protocols/mime/structure.h"
 #include "tests/support/imap_client.h"
@@ -53,6 +54,12 @@ void collect_parts(const mime::Part& part, std::string prefix, std::vector<std::
     if (prefix.empty()) out.push_back("1");
 }
 
+std::string body_of(const mime::Structure& structure, mime::Extension extension) {
+    std::string out;
+    REQUIRE(mime::append_imap_body(out, mime::encode_structure(structure), extension));
+    return out;
+}
+
 std::string expected_fetch(std::uint32_t uid, const std::string& message, const mime::Structure& structure) {
     const std::span<const std::uint32_t> root;
     const auto header = mime::find_section(structure, root, mime::SectionKind::header);
@@ -64,8 +71,8 @@ std::string expected_fetch(std::uint32_t uid, const std::string& message, const 
         "* {} FETCH (UID {} RFC822.SIZE {} ENVELOPE {} BODYSTRUCTURE {} BODY {} BODY[HEADER] {} BODY[TEXT] {} BODY[] "
         "{}",
         uid, uid, message.size(), mime::format_imap_envelope(mime::envelope_from(mime::parse_fields(message))),
-        mime::format_imap_body(structure, mime::Extension::with),
-        mime::format_imap_body(structure, mime::Extension::without), literal(slice(header)), literal(slice(text)),
+        body_of(structure, mime::Extension::with),
+        body_of(structure, mime::Extension::without), literal(slice(header)), literal(slice(text)),
         literal(message));
     std::vector<std::string> parts;
     collect_parts(structure.root, "", parts);

@@ -73,3 +73,23 @@ TEST_CASE("what was not asked for longest goes first, and stays with those who h
     CHECK_FALSE(cache.has(*second, 2));
     CHECK_FALSE(cache.has(*cache.column(kAlice, kInbox, "second"), 1));
 }
+
+TEST_CASE("thousands of texts, in any order, are each found again, and what they cost is counted") {
+    FetchCache cache(16UL * 1024 * 1024);
+    const auto column = cache.column(kAlice, kInbox, "7 ENVELOPE");
+    const auto text_of = [](storage::Uid uid) { return std::string(uid % 300, 'x') + std::to_string(uid); };
+    std::uint64_t octets = 0;
+    for (storage::Uid i = 1; i <= 5000; ++i) {
+        const storage::Uid uid = i % 2 == 0 ? i : 4'000'000'000 - i * 64;
+        cache.keep(*column, uid, text_of(uid));
+        octets += text_of(uid).size();
+    }
+    for (storage::Uid i = 1; i <= 5000; ++i) {
+        const storage::Uid uid = i % 2 == 0 ? i : 4'000'000'000 - i * 64;
+        CAPTURE(uid);
+        CHECK(got(cache, column, uid) == "before " + text_of(uid));
+        CHECK_FALSE(cache.has(*column, uid + 1));
+    }
+    CHECK(cache.octets() > octets);
+    CHECK(cache.octets() < octets * 2);
+}

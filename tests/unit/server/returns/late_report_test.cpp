@@ -10,6 +10,7 @@
 #include "storage/account_guard.h"
 #include "storage/report.h"
 #include "storage/reputation.h"
+#include "storage/takers.h"
 #include "storage/webhooks.h"
 #include "tests/support/temp_store.h"
 
@@ -209,6 +210,48 @@ TEST_CASE("what left by a relay says nothing of our addresses") {
     const SentMail mail = house.find(queue, std::nullopt).value();
     house.record(mail, news_of(mail, bounce_of("bob@far.example", "failed", "5.1.1", "550 5.1.1 User unknown")));
     CHECK(house.evidence().empty());
+}
+
+TEST_CASE("what is reported again and again of one recipient does not silence the others") {
+    House house;
+    const auto queue = house.sent({"bob@far.example", "carol@far.example"});
+    for (std::size_t i = 0; i < 2 * kLateReportsMax; ++i) {
+        const auto mail = house.find(queue, std::nullopt);
+        REQUIRE(mail);
+        house.record(*mail, news_of(*mail, bounce_of("bob@far.example", "delayed", "4.4.1", "450 4.4.1 wait")));
+    }
+    const auto events = house.events(queue);
+    CHECK(std::ranges::count(events, EventKind::delayed, &storage::Event::kind) == kLateReportsMax);
+    CHECK(house.find(queue, "bob@far.example").error().code == Errc::refused);
+    const auto mail = house.find(queue, "carol@far.example");
+    REQUIRE(mail);
+    house.record(*mail, news_of(*mail, bounce_of("carol@far.example", "failed", "5.1.1", "550 5.1.1 no such user")));
+    CHECK(house.suppressed("carol@far.example").size() == 1);
+}
+
+TEST_CASE("who took mail on earlier days is given up for two late bounces on different days, not for one") {
+    House house;
+    const auto took = [&](std::string_view address) {
+        REQUIRE(house.store->write({}, [&](storage::Tx& tx) { return storage::TakerTx(tx).took("google", address); }));
+    };
+    const auto bounced = [&](std::string_view address) {
+        const auto mail = house.find(house.sent({std::string(address)}), std::nullopt).value();
+        took(address);  // as the relay does
+        house.record(mail, news_of(mail, bounce_of(address, "failed", "5.1.1", "550 5.1.1 User unknown")));
+    };
+    bounced("stranger@far.example");  // that it was handed over today is no sign that there is anybody
+    CHECK(house.suppressed("stranger@far.example").size() == 1);
+
+    took("bob@far.example");
+    house.clock.advance(std::chrono::hours(5 * 24));
+    bounced("bob@far.example");
+    CHECK(house.suppressed("bob@far.example").empty());
+    house.clock.advance(std::chrono::hours(12));
+    bounced("bob@far.example");
+    CHECK(house.suppressed("bob@far.example").empty());
+    house.clock.advance(std::chrono::hours(13));
+    bounced("bob@far.example");
+    CHECK(house.suppressed("bob@far.example").size() == 1);
 }
 
 TEST_CASE("behind a relay the guard sees who does not exist: each once, and only soon after it was sent") {
