@@ -136,6 +136,7 @@ TEST_CASE("metrics: what is held for a fault of ours is counted") {
     house.submit({"bob@b.example", "carol@b.example"});
     house.settle();
     CHECK(house.metrics.to_prometheus().contains("posthouse_relay_held_total 2"));
+    house.settle_after(seconds(12));
     CHECK(house.metrics.to_prometheus().contains("posthouse_incidents_open{kind=\"ip-blocked\"} 1"));
 }
 

