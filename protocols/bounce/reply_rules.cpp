@@ -208,7 +208,6 @@ constexpr ReplyRule kRules[] = {
     {"split", envelope_split, 0, "x.5.3", {}, {}, kAny, true},
     {"split-words", envelope_split, 0, {}, "too many recipients", {}, kAny, true},
     {"no-such-domain", domain_no_mail, 0, "x.1.2 x.4.4", kNoDomain},
-    {"no-such-domain", domain_no_mail, 5, "x.1.2", "bad destination system"},
     {"no-such-domain", domain_no_mail, 5, "vague x.4.3",
      "host unknown|unknown host|no such domain|domain name not found|"
      "domain does not exist|domain is not reachable|nonexistent domain|unrouteable mail domain|cannot find any "

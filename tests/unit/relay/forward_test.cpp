@@ -131,7 +131,7 @@ TEST_CASE("tokens in reverse-paths: where the setting asks for them and a bounce
     CHECK(sent_as("eve@far.example", {"bob@b.example"}).second.spec() == "eve@far.example");
     forward(house);
     house.settle();
-    CHECK(house.remote.lines.back().starts_with("QUIT"));
+    while (!house.remote.lines.back().starts_with("QUIT")) house.loop.poll();  // an idle connection is closed
     CHECK(std::ranges::any_of(house.remote.lines, [](const auto& l) { return l.starts_with("MAIL FROM:<SRS0="); }));
 }
 

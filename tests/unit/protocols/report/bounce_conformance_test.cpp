@@ -101,6 +101,7 @@ constexpr Label kLabels[] = {
     {"lhost-messagelabs-01.eml", "securityerror", sender_auth, "turn on SMTP authentication"},
     {"lhost-qmail-05.eml", "systemerror", dns, "4.4.3, a directory server"},
     {"lhost-postfix-48.eml", "toomanyconn", envelope_split, "too many recipients"},
+    {"lhost-dragonfly-11.eml", "hostunknown", recipient_unknown, "5.1.2 of the recipient, at RCPT"},
     {"lhost-gmail-08.eml", "expired", other, "a delay that names no cause"},
     {"rfc3464-07.eml", "expired", other, "likewise"},
     // "filtered" means an unknown user told after DATA, and so no proof. These do not show at which step it was told;
