@@ -64,6 +64,9 @@ std::string place(const std::string& site) {
 
 std::string from(const std::string& source) { return source.empty() ? "our address" : source; }
 
+// As posthouse address takes it.
+std::string source_name(const std::string& source) { return source.empty() ? "system" : source; }
+
 // Where the big ones are asked to take an address off again.
 struct Desk {
     std::string_view site;
@@ -169,7 +172,7 @@ std::string advice(const Incident& incident) {
             return fmt::format(
                 "posthouse address show {} says why; it comes back by itself, or with posthouse address "
                 "restore {}",
-                key.source, key.source);
+                source_name(key.source), source_name(key.source));
         case IncidentKind::account:
             return fmt::format(
                 "Look at it with posthouse account review {}; if it is stolen, change its password and "
@@ -440,7 +443,7 @@ Result<std::optional<std::string>> measured(Tx& tx, const Incident& one) {
             "{} is still {}: {}. The lists are asked again within seconds, and it comes back in steps by itself; "
             "posthouse address restore {}{}{} brings it back whatever is said",
             from(key.source), to_string(standing->standing), standing->why,
-            key.source.empty() ? "system" : key.source, key.site.empty() ? "" : " --provider ", key.site));
+            source_name(key.source), key.site.empty() ? "" : " --provider ", key.site));
     }
     if (key.kind != IncidentKind::destination) return std::optional<std::string>();
     Query q = context_of(tx).db.query("SELECT failing_ms FROM destinations WHERE incident = ?1 AND failing_ms <> 0");
