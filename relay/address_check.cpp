@@ -7,6 +7,7 @@
 #include "protocols/base/ascii.h"
 #include "protocols/base/cursor.h"
 #include "protocols/base/log.h"
+#include "protocols/dns/public_resolver.h"
 #include "protocols/smtp/block_list.h"
 #include "storage/await.h"
 #include "storage/settings.h"
@@ -129,28 +130,42 @@ storage::IncidentKey key_of(const AddressCheck& check) {
     return key;
 }
 
+// Nobody knows: what was known stays, for a while; it is neither news nor proof.
+bool keeps_before(const AddressCheck& check, const AddressCheck* before, Time now) {
+    if (check.found != Found::unknown || before == nullptr || before->found == Found::unknown) return false;
+    return before->checked == Time{} || now - before->checked < std::chrono::hours(24);
+}
+
 Result<> write_one(storage::Tx& tx, AddressCheck check, const AddressCheck* before) {
     const Time now = tx.now();
-    check.checked = now;
-    check.since = before != nullptr && before->found == check.found ? before->since : now;
-    // Nobody knows: what was known stays, for a while; it is neither news nor proof.
-    if (check.found == Found::unknown && before != nullptr && before->found != Found::unknown &&
-        now - before->checked < std::chrono::hours(24)) {
-        return {};
-    }
-    TRY_VOID(storage::ReputationTx(tx).save(check));
+    const bool was_asked = before != nullptr && before->checked == Time{};  // somebody said that it is mended
     storage::IncidentTx incidents(tx);
     const storage::IncidentKey key = key_of(check);
+    TRY(const auto open, incidents.open());
+    const auto found = std::ranges::find(open, key, &storage::Incident::key);
+    check.checked = now;
+    check.since = before != nullptr && before->found == check.found ? before->since : now;
+    if (keeps_before(check, before, now)) {
+        if (!was_asked) return {};
+        AddressCheck kept = *before;
+        kept.checked = now;
+        TRY_VOID(storage::ReputationTx(tx).save(kept));
+        if (found == open.end()) return {};
+        return incidents.stays(found->id, fmt::format("{} cannot be asked now: {}", check.list, check.detail));
+    }
+    TRY_VOID(storage::ReputationTx(tx).save(check));
     if (check.found == Found::bad) {
-        if (before != nullptr && before->found == Found::bad) return {};
+        if (was_asked && found != open.end()) {
+            return incidents.stays(found->id, fmt::format("it was asked again: {}", check.detail));
+        }
+        // Whoever closed it meanwhile did not mend it.
+        if (before != nullptr && before->found == Found::bad && found != open.end()) return {};
         storage::Refusal refusal;
         refusal.reply = check.detail;
         TRY_VOID(incidents.note(key, refusal));
         return {};
     }
     if (check.found != Found::clear) return {};
-    TRY(const auto open, incidents.open());
-    const auto found = std::ranges::find(open, key, &storage::Incident::key);
     if (found == open.end()) return {};
     TRY_VOID(
         incidents.clear(found->id, check.list == "ptr" ? "the reverse DNS is right" : "it is not listed any more"));
@@ -181,22 +196,35 @@ Result<bool> write_checks(storage::Tx& tx, const std::vector<AddressCheck>& all,
     return is_news;
 }
 
-// Addresses to look at: the pools', else those of our own name.
-net::Task<std::vector<storage::SourceAddress>> own_addresses(Core& core, std::vector<storage::SourceAddress> pools) {
-    if (!pools.empty()) {
-        if (pools.size() > kOwnAddressesMax) pools.resize(kOwnAddressesMax);
-        co_return pools;
-    }
+// Addresses to look at: the pools', and those of our own name, from which all else leaves.
+net::Task<std::vector<storage::SourceAddress>> own_addresses(Core& core, Plan plan) {
+    std::vector<storage::SourceAddress> out = std::move(plan.addresses);
+    const auto add = [&out](const std::string& address) {
+        if (std::ranges::find(out, address, &storage::SourceAddress::address) != out.end()) return;
+        storage::SourceAddress one;
+        one.address = address;
+        out.push_back(std::move(one));
+    };
     const auto found = co_await core.deps.resolver->addresses(core.deps.hostname);
     if (found) {
         for (const net::IpAddress& address : found->records) {
-            if (address.is_private() || address.is_loopback()) continue;
-            storage::SourceAddress one;
-            one.address = address.to_string();
-            pools.push_back(std::move(one));
+            if (!address.is_private() && !address.is_loopback()) add(address.to_string());
         }
+    } else {
+        // The DNS does not say now: those that were known are ours still.
+        for (const AddressCheck& before : plan.before) add(before.source);
     }
-    co_return pools;
+    if (out.size() > kOwnAddressesMax) out.resize(kOwnAddressesMax);
+    co_return out;
+}
+
+// Lists answer servers, not the world's resolvers: those get "blocked", nothing, or "not listed".
+std::string why_not_believed(const Core& core, const Plan& plan) {
+    const auto name = dns::public_resolver(core.deps.dns_servers);
+    if (!name || plan.lists.empty()) return "";
+    std::string out = dns::lists_do_not_answer(*name);
+    log::warn("relay", "{}", out);
+    return out;
 }
 
 }  // namespace
@@ -209,12 +237,15 @@ net::Task<bool> check_own_addresses(Core& core) {
     auto read = [](const storage::Snapshot& snapshot) { return read_plan(snapshot); };
     auto plan = co_await storage::read(*core.deps.store, *core.deps.pool, *core.deps.loop, std::move(read));
     if (!plan) co_return false;
-    const auto addresses = co_await own_addresses(core, plan->addresses);
+    Plan basis = *plan;
+    const auto addresses = co_await own_addresses(core, std::move(basis));
     if (addresses.empty() && plan->before.empty()) co_return false;
+    const std::string by_public = why_not_believed(core, *plan);
     if (!addresses.empty()) {
         for (List& list : plan->lists) {
             if (core.stopping.is_set()) co_return false;
-            list.trouble = co_await test_list(core, list);
+            list.trouble = by_public;
+            if (by_public.empty()) list.trouble = co_await test_list(core, list);
         }
     }
     std::vector<AddressCheck> all;

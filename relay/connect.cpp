@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "protocols/base/ascii.h"
+#include "protocols/bounce/reply_class.h"
 #include "relay/family.h"
 #include "relay/tls_upkeep.h"
 
@@ -108,6 +109,17 @@ void tell_how_tls_went(Attempt& attempt, const HostTls& asked, const std::string
     attempt.core.tally.add(asked, session);
 }
 
+// For good, and for what it thinks of our address: a host that takes no mail from anybody is another matter.
+bool refuses_our_address(const Verdict& verdict, std::string_view host) {
+    if (!verdict.from_remote || verdict.fate != Fate::failed) return false;
+    bounce::ReplyFacts facts;
+    facts.code = verdict.code;
+    facts.enhanced = verdict.enhanced;
+    facts.text = verdict.reply;
+    facts.host = host;
+    return bounce::classify(facts).what == bounce::ReplyClass::ip_blocked;
+}
+
 // Dials one address and opens the dialogue. True where the attempt has its connection.
 net::Task<bool> try_address(Attempt& attempt, std::string host, net::Endpoint to, ClientOptions options,
                             HostTls asked) {
@@ -146,6 +158,11 @@ net::Task<bool> try_address(Attempt& attempt, std::string host, net::Endpoint to
     if (again_whole) {
         attempt.dialogue.note("trying again with a whole TLS handshake");
         co_return co_await try_address(attempt, std::move(host), to, std::move(again), std::move(asked));
+    }
+    if (refuses_our_address(failed->verdict, host)) {
+        attempt.result.turned_away.emplace();
+        attempt.result.turned_away->reply = failed->verdict.reply;
+        attempt.result.turned_away->remote = attempt.result.remote;
     }
     attempt.missed(under_wish(attempt, std::move(failed->verdict)));
     if (!failed->retry_in_clear || !may_retry) co_return false;

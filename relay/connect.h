@@ -52,6 +52,7 @@ struct Connected {
     std::unique_ptr<Connection> connection;  ///< null: `verdict` says why
     Verdict verdict;
     std::string remote;  ///< the last that was tried
+    std::optional<storage::Refusal> turned_away;  ///< by a host before it, in its greeting, for good (T-Online's 554)
     Connected() = default;
 };
 

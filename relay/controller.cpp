@@ -69,7 +69,7 @@ void LaneController::connected(Time now) {
     if (!closed_) return;
     closed_ = false;
     probing_closed_ = false;
-    window_safe_ = std::max<std::size_t>(window_, 1);
+    window_safe_ = std::clamp<std::size_t>(window_, 1, window_most(now));
     window_ = 1;
     credit_ = 0;
     slow_start_ = true;
@@ -83,12 +83,12 @@ void LaneController::delivered(Time now, std::size_t busy) {
     run_ = 0;
     bare_run_ = 0;
     note_accepted(now);
-    window_clean(busy);
+    window_clean(now, busy);
     rate_clean(now);
 }
 
 // A step needs a window in use: credit that was not used proves nothing.
-void LaneController::window_clean(std::size_t busy) {
+void LaneController::window_clean(Time now, std::size_t busy) {
     if (busy + 1 < window_) return;
     ++credit_;
     const bool quick = !had_event_ || slow_start_;
@@ -98,7 +98,7 @@ void LaneController::window_clean(std::size_t busy) {
         probing_ = false;
         spacing_ = std::max(kSpacingMin, spacing_ / 2);
     }
-    if (window_ >= shaping_.window_max) return;
+    if (window_ >= window_most(now)) return;
     ++window_;
     if (slow_start_ && window_ >= window_safe_) slow_start_ = false;
     probing_ = had_event_ && !slow_start_;
@@ -197,6 +197,35 @@ void LaneController::rate_clean(Time now) {
         ceiling_ * (rate_spacing_ == kSpacingMin ? kGrowthPerMinuteFree : kGrowthPerMinute) * span / 60;
     rate_ += std::min(by_count, by_time);
     if (shaping_.rate_max > 0) rate_ = std::min(rate_, shaping_.rate_max);
+}
+
+void LaneController::hold_back(Time now) {
+    connected(now);  // whoever says so can be reached
+    ++refusals_;
+    last_event_ = now;
+    had_event_ = true;
+    const bool is_new = now >= paused_until_;  // others that were under way bring no news
+    if (now >= careful_until_) rest_ = Milliseconds(0);
+    window_ = window_safe_ = run_window_ = 1;
+    credit_ = 0;
+    slow_start_ = probing_ = false;
+    careful_window_ = 1;
+    held_back_ = true;
+    if (is_new || rest_.count() == 0) {
+        rest_ = std::clamp(rest_ * 2, kHoldBackFirst, kPauseMax);
+        paused_until_ = std::max(paused_until_, now + rest_);
+    }
+    careful_until_ = std::max(careful_until_, paused_until_ + kCareful);
+}
+
+void LaneController::limit(Time now, std::size_t others) {
+    constexpr std::size_t kLimited = 2;
+    if (now >= careful_until_) held_back_ = false;
+    careful_window_ = held_back_ ? 1 : kLimited;
+    careful_until_ = std::max(careful_until_, now + kCareful);
+    window_ = std::min(window_, careful_window_);
+    refused_window(now, others);
+    window_safe_ = std::min(window_safe_, careful_window_);
 }
 
 bool LaneController::unreachable(Time now, std::size_t others) {

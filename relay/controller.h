@@ -7,6 +7,8 @@
 ///   rate    none until the first "too fast"; then x 0.7, back to just under the ceiling, and on in small steps;
 ///           a time named in the reply ("try again in 300 seconds") pauses the lane and counts before all else
 ///   closed  no host could be reached: one probe after 1, 2, 4 .. 30 min, then open again at window 1
+///   held    "a bad name, too much" (Gmail 4.7.28): nothing for 15 min, twice as long each time, 4 h at most; then, for
+///   back    a day after it was said last, one connection and kFewMessages on each
 ///
 /// Postfix probes in every window and so is refused once in 1 + W tries; with the spacing m it is once in 1 + m W.
 /// The ceiling is remembered over restarts (Learned) and fades with a half-life of 7 days.
@@ -42,6 +44,9 @@ inline constexpr Milliseconds kProbeFirst{60'000};         ///< nobody was reach
 inline constexpr Milliseconds kProbeFirstRefused{15'000};  ///< somebody answered and let nobody in
 inline constexpr Milliseconds kProbeMax{30 * 60'000};
 inline constexpr Milliseconds kPauseMax{4 * 3'600'000LL};
+inline constexpr Milliseconds kHoldBackFirst{15 * 60'000};
+inline constexpr Milliseconds kCareful{24 * 3'600'000LL};  ///< so long the window stays small after it was said
+inline constexpr std::size_t kFewMessages = 5;             ///< a connection
 inline constexpr Milliseconds kMemoryHalfLife{7 * 24 * 3'600'000LL};
 
 enum class LaneState : std::uint8_t {
@@ -86,6 +91,10 @@ class LaneController {
     void turned_away(Time now, std::size_t others);
     /// "Too fast".
     void refused_rate(Time now);
+    /// Our name is bad here: a long pause for the whole group, then one connection.
+    void hold_back(Time now);
+    /// One or two connections are what our name is worth here; else as refused_window.
+    void limit(Time now, std::size_t others);
     /// The reply named a time.
     void pause(Time now, Milliseconds wait) {
         paused_until_ = std::max(paused_until_, now + std::min(wait, kPauseMax));
@@ -106,6 +115,11 @@ class LaneController {
 
     LaneState state(Time now) const;
     std::size_t window() const { return window_; }
+    /// On one connection.
+    std::size_t messages_max(Time now) const {
+        return held_back_ && now < careful_until_ ? std::min(kFewMessages, shaping_.messages_per_connection)
+                                                  : shaping_.messages_per_connection;
+    }
     /// 0 where there is no limit.
     double rate() const { return rate_; }
     double rate_ceiling() const { return ceiling_; }
@@ -124,7 +138,10 @@ class LaneController {
 
     void note_accepted(Time now);
     double accepted_rate(Time now) const;
-    void window_clean(std::size_t busy);
+    void window_clean(Time now, std::size_t busy);
+    std::size_t window_most(Time now) const {
+        return now < careful_until_ ? std::min(careful_window_, shaping_.window_max) : shaping_.window_max;
+    }
     void step_down();
     void close(Time now, Milliseconds first);
     void rate_clean(Time now);
@@ -152,6 +169,11 @@ class LaneController {
     std::array<std::uint32_t, kSeconds> accepted_{};
     std::int64_t accepted_second_ = 0;
     Time accepted_since_{};
+
+    Time careful_until_{};  // up to then no more than careful_window_
+    std::size_t careful_window_ = 1;
+    bool held_back_ = false;  // and kFewMessages
+    Milliseconds rest_{0};    // the last pause of that kind
 
     Time paused_until_{};
     bool closed_ = false;

@@ -34,13 +34,42 @@ void Incidents::apply(std::vector<Incident> open) {
     constexpr IncidentKind kKinds[] = {IncidentKind::ip_blocked,  IncidentKind::sender_auth, IncidentKind::credentials,
                                        IncidentKind::listing,     IncidentKind::address,     IncidentKind::account,
                                        IncidentKind::destination, IncidentKind::webhook,     IncidentKind::dmarc,
-                                       IncidentKind::allowance,   IncidentKind::directory};
+                                       IncidentKind::allowance,   IncidentKind::directory,   IncidentKind::warning};
     for (const IncidentKind kind : kKinds) {
         const auto count = std::ranges::count(open_, kind, [](const Incident& one) { return one.key.kind; });
         metrics_
             .gauge("incidents_open", "Incidents that are open", fmt::format("kind=\"{}\"", storage::to_string(kind)))
             .set(count);
     }
+    tell_stopped();
+}
+
+// A gauge a destination that has stopped. Those that were shown once stay, at 0; what is too many is counted together.
+void Incidents::tell_stopped() {
+    std::set<std::string> now;
+    for (const Incident& one : open_) {
+        if (one.key.kind == IncidentKind::destination) now.insert(one.key.site.empty() ? "everywhere" : one.key.site);
+    }
+    const auto gauge = [this](const std::string& place) -> Metrics::Value& {
+        std::string label;
+        for (const char c : place) {
+            if (c == '"' || c == '\\') label += '\\';
+            label += static_cast<unsigned char>(c) < 0x20 ? '?' : c;
+        }
+        return metrics_.gauge("relay_destination_stopped",
+                              "1: mail to it has stopped (incident); those without a line of their own are \"other\"",
+                              fmt::format("destination=\"{}\"", label));
+    };
+    std::int64_t others = 0;
+    for (const std::string& place : now) {
+        if (shown_.contains(place) || shown_.size() < kStoppedShown) {
+            shown_.insert(place);
+        } else {
+            ++others;
+        }
+    }
+    for (const std::string& place : shown_) gauge(place).set(now.contains(place) ? 1 : 0);
+    gauge("other").set(others);
 }
 
 const Incident* Incidents::met_by(const Target& target, std::string_view site, std::string_view sender,
@@ -49,6 +78,18 @@ const Incident* Incidents::met_by(const Target& target, std::string_view site, s
     const std::string domain = storage::address_domain(sender);
     const auto found = std::ranges::find_if(open_, [&](const Incident& one) {
         return one.last < began && storage::stops(one, target.way.name, source, site, domain);
+    });
+    return found == open_.end() ? nullptr : &*found;
+}
+
+const Incident* Incidents::warned_by(const Target& target, std::string_view site, std::string_view sender,
+                                     Time began) const {
+    const std::string source = target.source ? target.source->to_string() : std::string();
+    const std::string domain = storage::address_domain(sender);
+    const auto found = std::ranges::find_if(open_, [&](const Incident& one) {
+        const storage::IncidentKey& key = one.key;
+        return key.kind == IncidentKind::warning && one.last + kWarningHeals < began && key.way == target.way.name &&
+               key.site == site && key.source == source && (key.domain.empty() || key.domain == domain);
     });
     return found == open_.end() ? nullptr : &*found;
 }
@@ -81,6 +122,39 @@ std::optional<storage::IncidentKey> fault_of(const Job& job, const Settled& sett
     return key;
 }
 
+std::vector<Warning> warnings_of(const Core& core, const Job& job, const Settled& settled) {
+    std::vector<Warning> out;
+    if (!job.target.is_mx()) return out;
+    Warning one;
+    one.key.kind = IncidentKind::warning;
+    one.key.way = job.target.way.name;
+    one.key.site = job.plan ? job.plan->site : std::string();
+    if (job.target.source) one.key.source = job.target.source->to_string();
+    if (settled.turned_away) {
+        one.refusal = *settled.turned_away;
+        // Where all of them refuse us it is an incident that holds.
+        if (!settled.fault) out.push_back(one);
+    }
+    const Verdict& verdict = settled.verdict;
+    if (settled.fault || verdict.fate == Fate::delivered || verdict.fate == Fate::again || !verdict.from_remote) {
+        return out;
+    }
+    const bounce::Classification found = classify(settled);
+    const bool is_ours = job.item.account || !job.item.client.empty();
+    const bool of_address = found.what == bounce::ReplyClass::ip_blocked;
+    const bool of_domain = found.what == bounce::ReplyClass::sender_auth && is_ours;
+    const bool is_throttled = found.what == bounce::ReplyClass::throttled && !found.permanent;
+    const bool is_long = is_throttled && found.pace != bounce::Pace::recipient &&
+                         core.now() - job.item.created >= Milliseconds(kPutOffTold);
+    if (!of_address && !of_domain && !found.alarm && !is_long) return out;
+    if (of_address && !job.target.source && is_over_ipv6(settled.remote)) one.key.source = kIpv6;
+    if (of_domain) one.key.domain = storage::address_domain(job.item.reverse_path);
+    one.refusal.reply = verdict.reply;
+    one.refusal.remote = settled.remote;
+    out.push_back(std::move(one));
+    return out;
+}
+
 void mark_faults(const Core& core, const Job& job, std::vector<Settled>& settled) {
     const std::string site = job.plan ? job.plan->site : std::string();
     for (Settled& one : settled) {
@@ -88,8 +162,12 @@ void mark_faults(const Core& core, const Job& job, std::vector<Settled>& settled
         // Over IPv6, without an address of our own choice: IPv4 takes it at once (relay/family).
         const bool by_family = one.another_way && !job.target.source && job.target.is_mx() && is_over_ipv6(one.remote);
         if (!by_family) one.fault = fault_of(job, one);
+        one.warnings = warnings_of(core, job, one);
         if (one.verdict.fate != Fate::delivered) continue;
-        const Incident* const met = core.incidents.met_by(job.target, site, job.item.reverse_path, job.began);
+        const Incident* met = core.incidents.met_by(job.target, site, job.item.reverse_path, job.began);
+        if (met == nullptr && one.warnings.empty()) {
+            met = core.incidents.warned_by(job.target, site, job.item.reverse_path, job.began);
+        }
         if (met != nullptr) one.heals = met->id;
     }
 }
@@ -99,7 +177,11 @@ void note_reputation(Core& core, const Job& job, const std::vector<Settled>& set
     for (const Settled& one : settled) {
         const bool taken = one.verdict.fate == Fate::delivered;
         if (!taken && !one.verdict.from_remote) continue;
-        said.push_back(SaidClass{one.recipient.address, taken ? bounce::ReplyClass::delivered : classify(one).what});
+        const bounce::Classification found = classify(one);
+        // A mailbox that gets too much from everybody says nothing of us.
+        const bool of_recipient = found.what == bounce::ReplyClass::throttled && found.pace == bounce::Pace::recipient;
+        const bounce::ReplyClass what = of_recipient ? bounce::ReplyClass::other : found.what;
+        said.push_back(SaidClass{one.recipient.address, taken ? bounce::ReplyClass::delivered : what});
     }
     if (!said.empty()) core.reputation.note(job.target, said, core.now());
 }
@@ -114,6 +196,8 @@ struct Found {
     storage::AddressBook book;
     std::vector<std::pair<Incident, std::vector<RecipientId>>> probes;  ///< due, with who is to try
     std::vector<IncidentId> gone;                                       ///< about a way or an address that is no more
+    std::vector<IncidentId> silent;                                     ///< warnings that nobody repeats
+    bool asks = false;                                                  ///< a list is to be asked now
     std::vector<RecipientId> stranded;
     std::vector<RecipientId> overdue;
     std::vector<RecipientId> untold;
@@ -131,7 +215,8 @@ Result<bool> is_gone(const storage::Snapshot& snapshot, const Incident& one, std
         no_account = !account && account.error().code == Errc::not_found;
     }
     const bool no_way = !key.way.empty() && !storage::find_way(ways, key.way);
-    const bool of_source = key.kind == IncidentKind::ip_blocked || key.kind == IncidentKind::address;
+    const bool of_source = key.kind == IncidentKind::ip_blocked || key.kind == IncidentKind::address ||
+                           (key.kind == IncidentKind::warning && key.source != kIpv6);
     const bool no_source =
         of_source && !key.source.empty() &&
         std::ranges::find(addresses, key.source, &storage::SourceAddress::address) == addresses.end();
@@ -147,11 +232,15 @@ Result<Found> look(const storage::Snapshot& snapshot, Time now, Milliseconds del
     out.hold_max = std::chrono::hours(hours);
     TRY(out.open, view.open());
     TRY(out.book, storage::ReputationView(snapshot).book());
+    TRY(const auto checks, storage::ReputationView(snapshot).checks());
+    out.asks = std::ranges::any_of(checks, [](const storage::AddressCheck& one) { return one.checked == Time{}; });
     TRY(const auto ways, storage::RouteView(snapshot).ways());
     TRY(const auto addresses, storage::RouteView(snapshot).addresses());
     for (const Incident& one : out.open) {
         TRY(const bool gone, is_gone(snapshot, one, ways, addresses));
         if (gone) out.gone.push_back(one.id);
+        const bool is_silent = one.key.kind == IncidentKind::warning && one.last + kWarningEnds < now;
+        if (is_silent && !gone) out.silent.push_back(one.id);
         if (one.probe == Time{} || one.probe > now || one.key.kind == IncidentKind::account) continue;
         TRY(auto who, view.held(one.id, RecipientId{}, 1));
         if (!who.empty()) out.probes.emplace_back(one, std::move(who));
@@ -172,6 +261,7 @@ Result<> let_try(storage::Tx& tx, const Found& found) {
         TRY_VOID(incidents.set_probe(incident.id, tx.now() + storage::probe_wait(incident.key.kind, probes), probes));
     }
     for (const IncidentId id : found.gone) TRY_VOID(incidents.clear(id, "what it is about is not used any more"));
+    for (const IncidentId id : found.silent) TRY_VOID(incidents.clear(id, "it was not said again for 7 days"));
     TRY_VOID(incidents.release(found.stranded, "Released: its incident is over"));
     TRY_VOID(storage::AccountGuardTx(tx).forget_old());
     if (found.takers) TRY_VOID(storage::TakerTx(tx).watch());
@@ -317,8 +407,9 @@ net::Task<Watched> watch_incidents(Core& core) {
     if (!found->untold.empty()) co_await tell_senders(core, found->untold);
     Watched out;
     out.drained = core.reputation.sees(found->book);
+    out.asks = found->asks;
     out.is_due = !found->probes.empty() || !found->stranded.empty() || !found->gone.empty();
-    if (out.is_due || found->takers) {
+    if (out.is_due || found->takers || !found->silent.empty()) {
         std::vector<storage::StagedBodyPtr> no_bodies;
         auto write = [found = *found](storage::Tx& tx) { return let_try(tx, found); };
         const auto done =

@@ -330,6 +330,7 @@ net::Task<std::optional<std::vector<Staying>>> Lane::attempt(Worker& worker, Job
         one.route = job.target.route;
         one.under_token = bears_token(job.item, job.reverse_path);
     }
+    if (!settled.empty()) settled.front().turned_away = std::exchange(worker.turned_away, std::nullopt);
     const bool off_ipv6 = co_await keep_off_ipv6(core_, job, settled);
     if (off_ipv6) co_await close(worker);
     co_await take_lessons(job, settled);
@@ -370,7 +371,9 @@ net::Task<std::optional<std::vector<Staying>>> Lane::conclude(Worker& worker, co
     for (std::size_t i = 0; i < settled.size(); ++i) settled[i].after = after[i];
     switch (gravest_of(after)) {
         case LaneSignal::turned_away:
+        case LaneSignal::few:
         case LaneSignal::window: core_.slowed[0]->add(); break;
+        case LaneSignal::hold_back:
         case LaneSignal::rate: core_.slowed[1]->add(); break;
         case LaneSignal::unreachable: core_.slowed[2]->add(); break;
         default: break;
@@ -502,6 +505,8 @@ void Lane::recall(const storage::LaneRecord& record, Time now) {
     learned.spacing = static_cast<unsigned>(std::min<std::uint64_t>(record.spacing, kSpacingMax));
     learned.at = record.updated;
     schedule_.controller().recall(learned, now);
+    // A rest outlives the process: whoever asked for it has not forgotten.
+    if (record.state == to_string(LaneState::paused)) schedule_.controller().pause(now, record.next - now);
     id_ = record.id;
 }
 

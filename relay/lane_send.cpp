@@ -70,7 +70,8 @@ net::Task<std::optional<Verdict>> Lane::ensure_connection(Worker& worker, const 
     if (worker.connection) {
         Client& client = worker.connection->client();
         const std::uint64_t offered = client.capabilities().mail_max.value_or(UINT64_MAX);  // RFC 9422 MAILMAX
-        const std::uint64_t most = std::min<std::uint64_t>(offered, schedule_.shaping().messages_per_connection);
+        const std::uint64_t few = schedule_.controller().messages_max(core_.now());
+        const std::uint64_t most = std::min<std::uint64_t>(offered, few);
         if (client.usable() && client.messages_sent() < most && worker.connection->serves(to)) {
             dialogue.note(fmt::format("connection to {} used again", worker.connection->remote()));
             co_return std::nullopt;
@@ -79,6 +80,7 @@ net::Task<std::optional<Verdict>> Lane::ensure_connection(Worker& worker, const 
     }
     auto connected = co_await connect(core_, to, dialogue);
     worker.remote = connected.remote;
+    worker.turned_away = std::move(connected.turned_away);
     if (connected.connection) {
         worker.connection = std::move(connected.connection);
         schedule_.opened(core_.now());

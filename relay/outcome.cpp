@@ -98,6 +98,7 @@ OutcomePlan::Row begin_row(const storage::QueueItem& item, const Settled& one) {
     row.took = one.verdict.fate == Fate::delivered && is_ours(item);
     row.clears = row.took && one.by_mx;
     row.fault = one.fault;
+    row.warnings = one.warnings;
     row.heals = one.heals;
     return row;
 }
@@ -314,12 +315,15 @@ using Incidents = std::map<storage::IncidentKey, storage::Incident>;
 // Each fault once, with as many refusals as there were.
 Result<Incidents> note_faults(storage::Tx& tx, const OutcomePlan& plan) {
     std::map<storage::IncidentKey, storage::Refusal> refusals;
-    for (const OutcomePlan::Row& row : plan.rows) {
-        if (!row.fault) continue;
-        storage::Refusal& refusal = refusals[*row.fault];
+    const auto count = [&](const storage::IncidentKey& key, const std::string& reply, const std::string& remote) {
+        storage::Refusal& refusal = refusals[key];
         refusal.count = refusal.reply.empty() ? 1 : refusal.count + 1;
-        refusal.reply = row.outcome.reply;
-        refusal.remote = row.outcome.remote;
+        refusal.reply = reply;
+        refusal.remote = remote;
+    };
+    for (const OutcomePlan::Row& row : plan.rows) {
+        if (row.fault) count(*row.fault, row.outcome.reply, row.outcome.remote);
+        for (const Warning& one : row.warnings) count(one.key, one.refusal.reply, one.refusal.remote);
     }
     Incidents out;
     for (const auto& [key, refusal] : refusals) {

@@ -18,6 +18,13 @@
 
 namespace posthouse::relay {
 
+/// What a receiver says against us, whatever becomes of the message.
+struct Warning {
+    storage::IncidentKey key;
+    storage::Refusal refusal;
+    Warning() = default;
+};
+
 /// One recipient of an attempt.
 struct Settled {
     storage::QueueRecipient recipient;
@@ -31,6 +38,8 @@ struct Settled {
     std::optional<storage::IncidentKey> fault;  ///< it was refused for a fault of ours: held, not bounced
     storage::IncidentId held_on{};              ///< it was not tried: it stays under this incident
     bool suppressed = false;                    ///< it was not tried: the recipient gets no mail for now
+    std::optional<storage::Refusal> turned_away;  ///< another host of the site had refused us in its greeting
+    std::vector<Warning> warnings;                ///< told at once; nothing is held for them
     bool by_mx = false;                         ///< the recipient's own server answered, not a relay
     bool keeps_class = false;                   ///< it was not tried: what the last reply meant stays
     storage::IncidentId heals{};                ///< its delivery shows that this incident is over
@@ -63,6 +72,7 @@ struct OutcomePlan {
         bool clears = false;                                 ///< it took the message: evidence against it is void
         bool took = false;                                   ///< likewise, or a relay did for it
         std::optional<storage::IncidentKey> fault;
+        std::vector<Warning> warnings;
         storage::IncidentId heals{};
     };
     std::vector<Row> rows;

@@ -207,17 +207,16 @@ class Probe {
     net::Task<void> write_down() {
         storage::Event event;
         event.at = core_.now();
-        event.kind = verdict_.fate == Fate::delivered ? storage::EventKind::delivered
-                     : verdict_.fate == Fate::failed  ? storage::EventKind::bounced
-                                                      : storage::EventKind::attempted;
+        // Nothing is returned to anybody, so no report counts it as a bounce.
+        const bool is_taken = verdict_.fate == Fate::delivered;
+        event.kind = is_taken ? storage::EventKind::delivered : storage::EventKind::attempted;
         event.message_id = bare_id();
         event.sender = ground_.reverse_path;
         event.recipient = request_.to;
-        event.detail =
-            fmt::format("route test by way {}: {} ({})", request_.way.name, verdict_.reply, connection_->remote());
+        const std::string from = to_.target.source ? " from " + to_.target.source->to_string() : std::string();
+        event.detail = fmt::format("route test by way {}{}: {} ({})", request_.way.name, from, verdict_.reply,
+                                   connection_->remote());
         event.dialogue = dialogue_.text();
-        event.facts.way = request_.way.name;
-        if (to_.target.source) event.facts.source = to_.target.source->to_string();
         std::vector<storage::StagedBodyPtr> no_bodies;
         auto write = [event](storage::Tx& tx) { return tx.events().append(event); };
         const auto written =

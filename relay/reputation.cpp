@@ -18,19 +18,47 @@ double share(std::uint64_t part, std::uint64_t whole) {
     return whole == 0 ? 0 : std::min(1.0, static_cast<double>(part) / static_cast<double>(whole));
 }
 
-// How much a window takes from the score, and what takes most.
-double penalty_of(const Counts& c, std::string_view window, std::string& why) {
+constexpr double kListTakes = 25;
+constexpr double kTakesWatched = 100 - kScoreWatched + 1;  // so much alone makes it watched
+constexpr double kTakesDrained = 100 - kScoreDrained;      // and so much drains it
+
+// A share between its marks: less than "watched" below the first, "drained" from the second on.
+double graded(double of, double mark, double stop) {
+    if (of >= stop) return kTakesDrained;
+    if (of < mark) return (kTakesWatched - 2) * of / mark;
+    return kTakesWatched + (kTakesDrained - kTakesWatched - 1) * (of - mark) / (stop - mark);
+}
+
+double of_complaints(const Counts& c) {
+    if (c.tried < kVolumeComplaints || c.complained < kComplaintsWatched) return 0;
+    const double takes = graded(share(c.complained, c.tried), kComplaintMark, kComplaintStop);
+    return c.complained < kComplaintsStop ? std::min(takes, kTakesWatched) : takes;
+}
+
+// A slow hour is no reason to leave; days of it are.
+double of_deferrals(const Counts& c, bool is_sustained) {
+    const double of = share(c.deferred, c.tried);
+    if (of < 0.5) return (kTakesWatched - 2) * of / 0.5;
+    return is_sustained ? kTakesDrained : kTakesWatched;
+}
+
+double of_unknown(const Counts& c) {
+    const double takes = graded(share(c.bounced, c.tried), 0.10, 0.30);
+    return c.tried < kVolumeWindow ? std::min(takes, kTakesWatched) : takes;
+}
+
+// How much a window takes from the score, and what takes most: that counts whole, the others half.
+double penalty_of(const Counts& c, std::string_view window, bool is_sustained, std::string& why) {
     struct Part {
         double takes;
         std::uint64_t count;
         std::string_view what;
     };
-    const bool enough = c.tried >= kVolumeComplaints;
     const Part parts[] = {
-        {60 * std::min(1.0, share(c.blocked, c.tried) / 0.10), c.blocked, "were refused for our address"},
-        {enough ? 30 * std::min(1.0, share(c.complained, c.tried) / 0.003) : 0, c.complained, "called it spam"},
-        {20 * std::min(1.0, share(c.deferred, c.tried) / 0.5), c.deferred, "were put off as too fast"},
-        {15 * std::min(1.0, share(c.bounced, c.tried) / 0.10), c.bounced, "do not exist"}};
+        {kTakesDrained * std::min(1.0, share(c.blocked, c.tried) / 0.10), c.blocked, "were refused for our address"},
+        {of_complaints(c), c.complained, "called it spam"},
+        {of_deferrals(c, is_sustained), c.deferred, "were put off as too fast"},
+        {of_unknown(c), c.bounced, "do not exist"}};
     double sum = 0;
     const Part* worst = &parts[0];
     for (const Part& part : parts) {
@@ -40,7 +68,7 @@ double penalty_of(const Counts& c, std::string_view window, std::string& why) {
     if (worst->takes > 0) {
         why = fmt::format("{} of {} recipients in {} {}", worst->count, c.tried, window, worst->what);
     }
-    return sum;
+    return (worst->takes + sum) / 2;
 }
 
 Reputation turn(Reputation out, Standing standing, Time now, std::string why) {
@@ -59,6 +87,13 @@ std::string names_of(const std::vector<std::string>& lists) { return fmt::format
 Reputation judge_probation(Reputation out, const StandingFacts& facts, Time now) {
     if (facts.fresh.blocked > 0) {
         return turn(std::move(out), Standing::drained, now, "it was refused again while on probation");
+    }
+    // What was said before it fell was answered: this is new.
+    std::string why;
+    const int score = score_of(facts, why);
+    if (score <= kScoreDrained) {
+        out.score = score;
+        return turn(std::move(out), Standing::drained, now, std::move(why));
     }
     out.clean += facts.fresh_clean;
     const bool is_last = out.step + 1 >= storage::kProbationPercent.size();
@@ -82,11 +117,16 @@ Milliseconds rest_of_fall(std::uint32_t falls) {
     return std::min<Milliseconds>(Milliseconds(kRestFirst) * (std::int64_t{1} << steps), Milliseconds(kRestMax));
 }
 
+bool is_spoilt(std::uint64_t complained, std::uint64_t tried) {
+    return complained >= kComplaintsWatched && share(complained, tried) >= kComplaintMark;
+}
+
 int score_of(const StandingFacts& facts, std::string& why) {
     double worst = 0;
+    const bool is_sustained = facts.deferred_days >= kDeferredDays;
     const auto weigh = [&](const Counts& counts, bool speaks, std::string_view window) {
         std::string reason;
-        const double takes = speaks ? penalty_of(counts, window, reason) : 0;
+        const double takes = speaks ? penalty_of(counts, window, is_sustained, reason) : 0;
         if (takes <= worst) return;
         worst = takes;
         why = std::move(reason);
@@ -97,15 +137,16 @@ int score_of(const StandingFacts& facts, std::string& why) {
     weigh(facts.month, facts.month.tried >= kVolumeWindow, "30 days");
     double out = 100 - worst;
     if (!facts.lists.empty()) {
-        out -= 25.0 * static_cast<double>(facts.lists.size());
-        if (worst < 25) why = "listed by " + names_of(facts.lists);
+        out -= kListTakes;
+        if (worst < kListTakes) why = "listed by " + names_of(facts.lists);
     }
     return static_cast<int>(std::clamp(out, 0.0, 100.0));
 }
 
 Reputation judge_standing(Reputation out, const StandingFacts& facts, Time now) {
     if (out.by_hand && out.standing == Standing::drained) return out;
-    const bool is_listed = facts.is_spamhaus || facts.lists.size() >= 2;
+    // At one provider a listing only weighs: it is the row for everywhere that falls by lists.
+    const bool is_listed = out.provider.empty() && (facts.is_spamhaus || facts.lists.size() >= 2);
     if (is_listed) {
         const std::string why = "listed by " + names_of(facts.lists);
         out.score = 0;
@@ -114,9 +155,9 @@ Reputation judge_standing(Reputation out, const StandingFacts& facts, Time now) 
         return out;
     }
     if (out.standing == Standing::drained) {
-        // What a list said is over with the listing; what receivers said, after a while.
-        const bool by_list = out.provider.empty();
-        if (!by_list && now - out.since < rest_of_fall(out.falls)) return out;
+        // What a list said is over with the listing; what receivers said, or what comes again, after a while.
+        const bool is_over = out.provider.empty() && out.falls <= 1;
+        if (!is_over && now - out.since < rest_of_fall(out.falls)) return out;
         out.score = kScoreDrained;
         out.from_day = std::max(out.from_day, storage::day_of(out.since) + 1);
         return turn(std::move(out), Standing::probation, now, "on probation: it takes 1 % of the mail");
@@ -217,30 +258,42 @@ void ReputationBook::untaken(const Target& target, std::size_t recipients) {
     hour.unwritten -= back;
 }
 
+ReputationBook::Tally& ReputationBook::tally_of(const Key& key, Time now) {
+    const std::int64_t day = storage::day_of(now);
+    Tally& out = tallies_[DayKey(day, key)];
+    out.day.source = key.first;
+    out.day.provider = key.second;
+    out.day.day = day;
+    return out;
+}
+
 void ReputationBook::note(const Target& target, const std::vector<SaidClass>& said, Time now) {
     using bounce::ReplyClass;
     if (!target.is_mx() || target.provider.empty()) return;
-    const std::string source = source_of(target);
-    Tally& tally = tallies_[Key(source, target.provider)];
-    tally.day.source = source;
-    tally.day.provider = target.provider;
-    tally.day.day = storage::day_of(now);
+    const Key key(source_of(target), target.provider);
+    Tally& tally = tally_of(key, now);
+    Tally& everywhere = tally_of(Key(key.first, ""), now);
+    const auto spoil = [&] { bad_days_.emplace(tally.day.day, key); };
     for (const SaidClass& one : said) {
         tally.day.tried.add(one.address);
+        everywhere.day.tried.add(one.address);
         switch (one.what) {
             case ReplyClass::delivered:
                 ++tally.clean;
-                ++tallies_[Key(source, "")].clean;
+                ++everywhere.clean;
                 break;
             case ReplyClass::ip_blocked:
                 tally.day.blocked.add(one.address);
-                tally.is_bad = true;
+                everywhere.day.blocked.add(one.address);
+                spoil();
                 is_urgent_ = true;
                 break;
             case ReplyClass::throttled:
                 tally.day.deferred.add(one.address);
-                tally.is_bad = true;
+                spoil();
                 break;
+            // No fault of the address, but nobody should send more before it is mended.
+            case ReplyClass::sender_auth: spoil(); break;
             case ReplyClass::recipient_unknown: tally.day.bounced.add(one.address); break;
             default: break;
         }

@@ -1,12 +1,16 @@
 #pragma once
 /// relay/reputation: the closed loop: what receivers and block lists say of our addresses decides which of them send.
 ///
-///   score      100 - 60 for a tenth refused for our address - 30 for 0.3 % complaints - 20 for half put off as too
-///              fast - 15 for a tenth that does not exist - 25 for a listing; different recipients, in windows of 1, 7
-///              and 30 days; the worst counts; windows with too few say nothing
+///   score      100 - what the worst of these takes - half of what the others take; different recipients, in windows of
+///              1, 7 and 30 days, the worst window; windows with too few say nothing:
+///                refused for our address   a tenth: 60
+///                complaints                watched at 0.1 % (two at least), drained at 0.3 % (three at least)
+///                put off as too fast       watched at half, drained where it was half on three days of a week
+///                nobody there              watched at a tenth, drained at three tenths (of kVolumeWindow at least)
+///              - 25 for a listing
 ///   healthy -> watched (below 70) -> drained (40 and less; Spamhaus or two lists: everywhere) -> probation, when the
 ///              listing is over, or after a day (2, 4, 7 days where it falls again): 1, 5, 25, 100 % -> healthy
-///   a step of probation takes six hours and three clean deliveries at least; the first refusal ends it
+///   a step of probation takes six hours and three clean deliveries at least; the first refusal, anywhere, ends it
 /// The first and the last of it are incidents (storage/incidents): told once each, by event, log, metric and mail.
 /// Threads: the loop's; score_of and judge_standing are pure.   Limits: the constants below.
 #include <map>
@@ -30,6 +34,11 @@ inline constexpr int kScoreHealthy = 75;         ///< from watched back
 inline constexpr std::uint64_t kVolumeDay = 20;  ///< different recipients below which a window says nothing
 inline constexpr std::uint64_t kVolumeWindow = 100;
 inline constexpr std::uint64_t kVolumeComplaints = 200;
+inline constexpr std::uint64_t kComplaintsWatched = 2;  ///< one complaint is one person's
+inline constexpr std::uint64_t kComplaintsStop = 3;
+inline constexpr double kComplaintMark = 0.001;  ///< of those tried
+inline constexpr double kComplaintStop = 0.003;
+inline constexpr std::uint32_t kDeferredDays = 3;  ///< of seven, on which half were put off
 inline constexpr std::uint64_t kBlockedAlone = 3;  ///< refusals that speak whatever the volume
 inline constexpr std::chrono::hours kStepTime{6};
 inline constexpr std::chrono::hours kLastStepTime{24};
@@ -48,9 +57,10 @@ struct Counts {
 };
 struct StandingFacts {
     Counts day, week, month;
-    Counts fresh;  ///< since the last judgement
+    std::uint32_t deferred_days = 0;  ///< of the week, on which half or more were put off
+    Counts fresh;                     ///< since the last judgement
     std::uint64_t fresh_clean = 0;
-    std::vector<std::string> lists;  ///< that have the address
+    std::vector<std::string> lists;  ///< that have the address; each once
     bool is_spamhaus = false;
 };
 
@@ -62,6 +72,8 @@ struct SaidClass {
 
 /// 100 where nothing is known. `why`: what weighs most, one sentence.
 int score_of(const StandingFacts& facts, std::string& why);
+/// Complaints of one day that make it no clean day for a warm-up.
+bool is_spoilt(std::uint64_t complained, std::uint64_t tried);
 storage::Reputation judge_standing(storage::Reputation before, const StandingFacts& facts, Time now);
 /// How long it rests after so many falls.
 Milliseconds rest_of_fall(std::uint32_t falls);
@@ -87,11 +99,11 @@ class ReputationBook {
     bool sees(const storage::AddressBook& book);
 
     using Key = std::pair<std::string, std::string>;  ///< source and provider
-    /// What was said since the last judgement.
+    using DayKey = std::pair<std::int64_t, Key>;      ///< on that day
+    /// What was said since the last judgement, on one day.
     struct Tally {
         storage::EvidenceDay day;
         std::uint64_t clean = 0;
-        bool is_bad = false;
     };
     /// Taken in an hour, and not written down yet.
     struct Used {
@@ -108,10 +120,12 @@ class ReputationBook {
     };
     net::Task<void> recover(Core& core);
     Hour& hour_of(const Key& key, const storage::RoutePicture& picture, Time now);
+    Tally& tally_of(const Key& key, Time now);
 
     Metrics& metrics_;
     Metrics::Value& drained_;
-    std::map<Key, Tally> tallies_;
+    std::map<DayKey, Tally> tallies_;
+    std::set<DayKey> bad_days_;  // not written yet
     std::vector<storage::EvidenceDay> lost_;
     std::vector<Used> used_;
     std::map<Key, Hour> hours_;      // of addresses that are warmed up

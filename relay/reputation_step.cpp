@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 #include <set>
 #include <utility>
 
@@ -60,6 +61,17 @@ bool is_about(const storage::AddressCheck& check, const std::string& source, con
     return std::ranges::find(basis.addresses, check.source, &storage::SourceAddress::address) == basis.addresses.end();
 }
 
+// Days on which half of those tried were put off.
+std::uint32_t deferred_days(const std::vector<storage::EvidenceDay>& days, const Reputation& of, std::int64_t from) {
+    std::uint32_t out = 0;
+    for (const storage::EvidenceDay& day : days) {
+        if (day.source != of.source || day.provider != of.provider || day.day < std::max(from, of.from_day)) continue;
+        const Counts counts = counts_of(day);
+        if (counts.tried >= kVolumeDay && 2 * counts.deferred >= counts.tried) ++out;
+    }
+    return out;
+}
+
 StandingFacts facts_of(const Basis& basis, const Reputation& of, Time now) {
     StandingFacts out;
     const std::int64_t today = storage::day_of(now);
@@ -67,13 +79,14 @@ StandingFacts facts_of(const Basis& basis, const Reputation& of, Time now) {
         out.day = window(basis.days, of, today);
         out.week = window(basis.days, of, today - 6);
         out.month = window(basis.days, of, today - storage::kEvidenceDays + 1);
-        return out;
+        out.deferred_days = deferred_days(basis.days, of, today - 6);
     }
     for (const storage::AddressCheck& check : basis.checks) {
         if (check.list == "ptr" || check.found != storage::AddressCheck::Found::bad) continue;
         if (!is_about(check, of.source, basis)) continue;
-        out.lists.push_back(check.list);
         out.is_spamhaus = out.is_spamhaus || check.list.contains("spamhaus");
+        // A list that has both our IPv4 and our IPv6 address is one list.
+        if (std::ranges::find(out.lists, check.list) == out.lists.end()) out.lists.push_back(check.list);
     }
     return out;
 }
@@ -101,7 +114,8 @@ using Tally = ReputationBook::Tally;
 /// What one step has to write down.
 struct StepInput {
     std::vector<ReputationBook::Used> used;
-    std::map<Key, Tally> tallies;
+    std::map<ReputationBook::DayKey, Tally> tallies;
+    std::set<ReputationBook::DayKey> bad_days;
     std::vector<storage::EvidenceDay> lost;  ///< by a crash, and made anew of events
     bool judges = false;
     Time now{};
@@ -111,38 +125,81 @@ struct StepDone {
     std::vector<Reputation> standings;
 };
 
+// Warm-ups as they are, to be moved on. A day is judged by its own: what was said on it, before the next begins.
+class WarmUps {
+ public:
+    static Result<WarmUps> read(const storage::ReputationTx& store) {
+        TRY(const storage::AddressBook before, store.book());
+        WarmUps out;
+        std::int64_t oldest = std::numeric_limits<std::int64_t>::max();
+        for (const storage::WarmUp& one : before.warm_ups) {
+            out.all_[Key(one.source, one.provider)] = one;
+            if (one.day > 0) oldest = std::min(oldest, one.day);
+        }
+        if (!out.all_.empty()) {
+            TRY(out.days_, store.evidence(oldest));
+        }
+        return out;
+    }
+    bool has(const Key& key) const { return all_.contains(key); }
+    storage::WarmUp& on(const Key& key, Time at) {
+        storage::WarmUp& one = all_[key];
+        one.source = key.first;
+        one.provider = key.second;
+        judge(one);
+        one = storage::turn_day(one, at);
+        changed_.insert(key);
+        return one;
+    }
+    // Complaints come in by another door, whenever they come.
+    void judge_all() {
+        for (auto& [key, one] : all_) {
+            const bool before = one.is_bad;
+            judge(one);
+            if (one.is_bad != before) changed_.insert(key);
+        }
+    }
+    Result<> save(storage::ReputationTx& store) const {
+        for (const Key& key : changed_) TRY_VOID(store.save(all_.at(key)));
+        return {};
+    }
+
+ private:
+    void judge(storage::WarmUp& one) const {
+        for (const storage::EvidenceDay& day : days_) {
+            if (day.source != one.source || day.provider != one.provider || day.day != one.day) continue;
+            one.is_bad = one.is_bad || is_spoilt(day.complained.count(), day.tried.count());
+        }
+    }
+    std::map<Key, storage::WarmUp> all_;
+    std::set<Key> changed_;
+    std::vector<storage::EvidenceDay> days_;
+};
+
 Result<> write_counts(storage::Tx& tx, const StepInput& in) {
     storage::ReputationTx store(tx);
-    TRY(const storage::AddressBook before, store.book());
-    std::map<Key, storage::WarmUp> warm;
-    const auto warm_of = [&](const Key& key) -> storage::WarmUp& {
-        const auto [at, is_new] = warm.try_emplace(key);
-        if (!is_new) return at->second;
-        const storage::WarmUp* const known = before.warm_up(key.first, key.second);
-        if (known != nullptr) at->second = *known;
-        at->second.source = key.first;
-        at->second.provider = key.second;
-        return at->second;
-    };
-    for (const ReputationBook::Used& used : in.used) {
-        storage::WarmUp& one = warm_of(used.key);
-        one = storage::turn_day(one, Time(std::chrono::hours(used.hour)));
-        one.hour_used = (one.hour == used.hour ? one.hour_used : 0) + used.count;
-        one.hour = used.hour;
-        one.day_used += used.count;
-    }
     for (const auto& [key, tally] : in.tallies) {
-        const bool warms = warm.contains(key) || before.warm_up(key.first, key.second) != nullptr;
-        if (tally.is_bad && warms) {
-            storage::WarmUp& one = warm_of(key);
-            one = storage::turn_day(one, storage::start_of_day(tally.day.day));
-            one.is_bad = true;
-        }
-        if (!key.second.empty()) TRY_VOID(store.add(tally.day));
+        if (!key.second.second.empty()) TRY_VOID(store.add(tally.day));
     }
     for (const storage::EvidenceDay& day : in.lost) TRY_VOID(store.add(day));
-    for (const auto& [key, one] : warm) TRY_VOID(store.save(one));
-    return {};
+    TRY(WarmUps warm, WarmUps::read(store));
+    std::vector<ReputationBook::Used> used = in.used;
+    std::ranges::sort(used, {}, &ReputationBook::Used::hour);
+    const auto use = [&](const ReputationBook::Used& what) {
+        storage::WarmUp& one = warm.on(what.key, Time(std::chrono::hours(what.hour)));
+        one.hour_used = (one.hour == what.hour ? one.hour_used : 0) + what.count;
+        one.hour = what.hour;
+        one.day_used += what.count;
+    };
+    auto next = used.begin();
+    for (const auto& [day, key] : in.bad_days) {
+        const std::int64_t end = storage::hour_number(storage::start_of_day(day + 1));
+        for (; next != used.end() && next->hour < end; ++next) use(*next);
+        if (warm.has(key)) warm.on(key, storage::start_of_day(day)).is_bad = true;
+    }
+    for (; next != used.end(); ++next) use(*next);
+    if (in.judges) warm.judge_all();
+    return warm.save(store);
 }
 
 // Every address and provider of which anything is known.
@@ -166,10 +223,13 @@ Result<std::size_t> judge_all(storage::Tx& tx, const StepInput& in) {
         before.since = in.now;
         if (const Reputation* const known = basis.book.find(key.first, key.second)) before = *known;
         StandingFacts facts = facts_of(basis, before, in.now);
-        if (const auto tally = in.tallies.find(key); tally != in.tallies.end()) {
-            facts.fresh = counts_of(tally->second.day);
-            facts.fresh_clean = tally->second.clean;
+        storage::EvidenceDay fresh;
+        for (const auto& [on, tally] : in.tallies) {
+            if (on.second != key) continue;
+            fresh.merge(tally.day);
+            facts.fresh_clean += tally.clean;
         }
+        facts.fresh = counts_of(fresh);
         const Reputation after = judge_standing(before, facts, in.now);
         if (after == before) continue;
         const bool falls = after.standing == Standing::drained && before.standing != Standing::drained;
@@ -209,13 +269,14 @@ net::Task<void> ReputationBook::recover(Core& core) {
     lost_ = lost->days;
     const std::int64_t today = storage::day_of(core.now());
     for (const storage::EvidenceDay& day : lost->days) {
+        const Key key(day.source, day.provider);
+        if (!day.blocked.is_empty() || !day.deferred.is_empty()) bad_days_.emplace(day.day, key);
         // Of today it was said since the last judgement: a refusal on probation ends that.
         if (day.day != today) continue;
-        Tally& tally = tallies_[Key(day.source, day.provider)];
-        tally.day.source = day.source;
-        tally.day.provider = day.provider;
-        tally.day.day = day.day;
-        tally.day.merge(day);
+        tally_of(key, core.now()).day.merge(day);
+        Tally& everywhere = tally_of(Key(day.source, ""), core.now());
+        everywhere.day.tried.merge(day.tried);
+        everywhere.day.blocked.merge(day.blocked);
     }
 }
 
@@ -225,10 +286,11 @@ net::Task<void> ReputationBook::step(Core& core) {
     in.now = core.now();
     in.judges = is_urgent_ || in.now >= judge_at_;
     in.used = std::exchange(used_, {});
+    in.bad_days = std::exchange(bad_days_, {});
     for (auto& [key, hour] : hours_) {
         if (hour.unwritten > 0) in.used.push_back(Used{key, hour.hour, std::exchange(hour.unwritten, 0)});
     }
-    if (!in.judges && in.used.empty()) co_return;
+    if (!in.judges && in.used.empty() && in.bad_days.empty()) co_return;
     if (in.judges) {
         in.tallies = std::exchange(tallies_, {});
         in.lost = std::exchange(lost_, {});

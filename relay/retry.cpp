@@ -77,7 +77,20 @@ Aftermath judge(const Verdict& verdict, std::string_view host, Stage stage, std:
     const bounce::Classification found = classify(verdict, host, attempts);
     out.what = found.what;
     out.named = found.wait;
-    if (found.what == ReplyClass::throttled && !found.permanent) {
+    const bool is_throttled = found.what == ReplyClass::throttled && !found.permanent;
+    if (is_throttled && found.pace == bounce::Pace::group) {
+        out.signal = LaneSignal::hold_back;
+        out.cause = WaitCause::lane_rate;
+        out.stays_in_lane = true;
+        return out;
+    }
+    if (is_throttled && found.pace == bounce::Pace::few) {
+        out.signal = LaneSignal::few;
+        out.cause = WaitCause::lane_window;
+        out.stays_in_lane = true;
+        return out;
+    }
+    if (is_throttled && found.pace != bounce::Pace::recipient) {
         const bool connections = stage == Stage::opening || speaks_of_connections(verdict.reply);
         out.signal = connections ? LaneSignal::window : found.is_bare ? LaneSignal::turned_away : LaneSignal::rate;
         out.cause = out.signal == LaneSignal::rate ? WaitCause::lane_rate : WaitCause::lane_window;

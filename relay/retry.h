@@ -7,6 +7,8 @@
 ///   throttled           stays first in its lane       the lane's window or rate decides; no attempt is used up
 ///     421 or "too many connections" to a connection: the window; words about a rate: the rate; 421, 4.7.0 or 4.3.2
 ///     without a word why: the lane steps back a little, and learns nothing from the first
+///     Gmail 4.7.28, Yahoo TSS04: the whole group rests, 15 min .. 4 h, then a little at a time; Outlook RP-001: one
+///     or two connections; Gmail 4.2.1: this recipient alone waits, as with "all else"
 ///   nobody reached      stays in its lane, closed     one probe after 1, 2, 4 .. 30 min; no attempt is used up
 ///   DNS                 2, 5, 10 min .. 1 h
 ///   all else            5, 10, 20, 40 min, 1, 2, 4 h, then every 4 h
@@ -35,6 +37,8 @@ enum class LaneSignal : std::uint8_t {
     turned_away,  ///< "421 closing": not now, and not a word why
     window,
     rate,
+    few,        ///< no more than one or two connections
+    hold_back,  ///< a long pause, then a little at a time
     unreachable,
 };
 

@@ -30,6 +30,7 @@ storage::ChoiceInput choice_input(const storage::QueueItem& item, const storage:
                 recipient.last_reply.starts_with(storage::kTriedForIncident);
     out.now = now;
     out.ticket = static_cast<std::uint64_t>(storage::raw(item.id));
+    out.last_source = recipient.last_source;
     return out;
 }
 

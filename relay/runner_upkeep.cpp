@@ -111,7 +111,8 @@ net::Task<void> Runner::watch() {
         ++side_jobs_;
         tasks_.spawn("relay.logins", check_logins());
     }
-    if (checking_ || core_.now() < checks_at_ || core_.stopping.is_set()) co_return;
+    const bool is_time = seen.asks || core_.now() >= checks_at_;
+    if (checking_ || !is_time || core_.stopping.is_set()) co_return;
     checking_ = true;
     ++side_jobs_;
     tasks_.spawn("relay.addresses", check_addresses());

@@ -14,7 +14,9 @@ int gravity(LaneSignal signal) {
         case LaneSignal::turned_away: return 2;
         case LaneSignal::window: return 3;
         case LaneSignal::rate: return 4;
-        case LaneSignal::unreachable: return 5;
+        case LaneSignal::few: return 5;
+        case LaneSignal::hold_back: return 6;
+        case LaneSignal::unreachable: return 7;
     }
     return 0;
 }
@@ -47,6 +49,7 @@ void LaneSchedule::opened(Time now) {
 bool LaneSchedule::learn(const Aftermath& after, Stage stage, Time now) {
     // Besides the one that was refused, which counts as open until its worker has closed it.
     const std::size_t others = stage == Stage::opening || open_ == 0 ? open_ : open_ - 1;
+    if (after.signal == LaneSignal::hold_back) controller_.hold_back(now);
     if (after.named && after.stays_in_lane) controller_.pause(now, *after.named);
     switch (after.signal) {
         case LaneSignal::none: controller_.probe_over(); break;
@@ -54,6 +57,8 @@ bool LaneSchedule::learn(const Aftermath& after, Stage stage, Time now) {
         case LaneSignal::window: controller_.refused_window(now, others); break;
         case LaneSignal::turned_away: controller_.turned_away(now, others); break;
         case LaneSignal::rate: controller_.refused_rate(now); break;
+        case LaneSignal::few: controller_.limit(now, others); break;
+        case LaneSignal::hold_back: break;
         case LaneSignal::unreachable: return controller_.unreachable(now, others);
     }
     return true;

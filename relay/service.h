@@ -73,6 +73,7 @@ struct RelayDeps {
     const Clock* clock = nullptr;
     Metrics* metrics = nullptr;
     std::string hostname;
+    std::vector<std::string> dns_servers;                ///< that the resolver asks; empty: it asks the root itself
     net::TlsClientContext* verified_tls = nullptr;       ///< Verify::required with the system's anchors
     net::TlsClientContext* opportunistic_tls = nullptr;  ///< Verify::opportunistic; null: MX delivery in clear
     TokenDoor* token_door = nullptr;                     ///< how tokens are asked for; null: over HTTPS

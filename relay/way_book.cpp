@@ -186,6 +186,18 @@ Result<> end_allowance(storage::Tx& tx, const std::string& way) {
     return {};
 }
 
+// The site answers for the recipient's sake: it does not refuse our address any more.
+Result<> end_block(storage::Tx& tx, const std::string& way, const std::string& source, const std::string& site) {
+    storage::IncidentTx incidents(tx);
+    TRY(const auto open, incidents.open());
+    for (const storage::Incident& one : open) {
+        const storage::IncidentKey& key = one.key;
+        const bool is_it = key.kind == storage::IncidentKind::ip_blocked && key.way == way && key.source == source;
+        if (is_it && key.site == site) TRY_VOID(incidents.clear(one.id, "a message was answered for its recipient"));
+    }
+    return storage::RouteTx(tx).forget(way, source, site);
+}
+
 Result<> note_allowance(storage::Tx& tx, const std::string& way, const std::string& reply) {
     storage::IncidentKey key;
     key.kind = storage::IncidentKind::allowance;
@@ -226,7 +238,7 @@ Result<> write_note(storage::Tx& tx, const Note& note) {
         TRY_VOID(forget_silence(routes, way, source));
         TRY_VOID(routes.forget(way, source, ""));
     }
-    if (note.probe_over) TRY_VOID(routes.forget(way, source, note.site));
+    if (note.probe_over) TRY_VOID(end_block(tx, way, source, note.site));
     if (note.probe_later && !note.probe_over && note.delivered == 0) {
         TRY_VOID(put_probe_off(tx, way, source, note.site));
     }

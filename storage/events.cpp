@@ -187,6 +187,9 @@ Result<> EventsImpl::append(const Event& event) {
         if (facts.domain.empty()) facts.domain = ascii::to_lower(domain_of(event.sender));
         row.facts = &facts;
     }
+    const bool is_kept = event.kind == EventKind::stopped || event.kind == EventKind::resumed ||
+                         event.kind == EventKind::noted;  // no figure is about them
+    if (is_kept && facts != EventFacts()) row.facts = &facts;
     if (!webhook_kind(event.kind).empty()) context_.write->notice.queue = true;  // somebody may be waiting for it
     const std::array<std::string_view, 3> keys = {message_id, event.sender, event.recipient};
     return write_event(context_, row, keys);

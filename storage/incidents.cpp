@@ -9,12 +9,14 @@
 #include "storage/catalog_impl.h"
 #include "storage/context.h"
 #include "storage/events_impl.h"
+#include "storage/reputation.h"
 
 namespace posthouse::storage {
 namespace {
 
-constexpr std::string_view kKinds[] = {"ip-blocked",  "sender-auth", "credentials", "listing",   "address",  "account",
-                                       "destination", "webhook",     "dmarc",       "allowance", "directory"};
+constexpr std::string_view kKinds[] = {"ip-blocked",  "sender-auth", "credentials", "listing",
+                                       "address",     "account",     "destination", "webhook",
+                                       "dmarc",       "allowance",   "directory",   "warning"};
 
 #define INCIDENT_COLUMNS                                                                                   \
     "id, kind, way, source, site, domain, since_ms, last_ms, refusals, reply, remote, state, cleared_ms, " \
@@ -62,6 +64,42 @@ std::string place(const std::string& site) {
 
 std::string from(const std::string& source) { return source.empty() ? "our address" : source; }
 
+// Where the big ones are asked to take an address off again.
+struct Desk {
+    std::string_view site;
+    std::string_view where;
+};
+constexpr Desk kDesks[] = {
+    {"google", "https://postmaster.google.com"},
+    {"microsoft-consumer", "https://olcsupport.office.com"},
+    {"microsoft-365", "https://sender.office.com"},
+    {"yahoo", "https://senders.yahooinc.com"},
+    {"apple", "icloudadmin@apple.com"},
+    {"comcast", "https://postmaster.comcast.net"},
+    {"t-online", "tobr@rx.t-online.de"},
+    {"united-internet", "https://postmaster.gmx.net"},
+};
+std::string desk_of(const std::string& site) {
+    for (const Desk& desk : kDesks) {
+        if (desk.site == site) return fmt::format(" (ask at {})", desk.where);
+    }
+    return "";
+}
+
+std::string advice_on_warning(const IncidentKey& key) {
+    if (!key.domain.empty()) {
+        return fmt::format(
+            "Look at posthouse domain check {} and mend SPF, DKIM or DMARC; mail is tried again by itself", key.domain);
+    }
+    if (key.source == "ipv6") {
+        return "Have your provider set the reverse name of the IPv6 address; until then mail goes there over IPv4";
+    }
+    return fmt::format(
+        "Read the answer: it tells how to be taken off, or what to mend{}; posthouse doctor looks at the reverse DNS "
+        "and the lists. Send less to {} meanwhile; mail is tried again by itself",
+        desk_of(key.site), place(key.site));
+}
+
 }  // namespace
 
 std::string_view to_string(IncidentKind kind) { return kKinds[static_cast<std::size_t>(kind)]; }
@@ -95,6 +133,10 @@ std::string describe(const Incident& incident) {
             return fmt::format("others report that mail of yours from {} does not pass DMARC", key.domain);
         case IncidentKind::allowance: return fmt::format("the allowance of way {} is used up", key.way);
         case IncidentKind::directory: return fmt::format("{} does not know many who took mail before", place(key.site));
+        case IncidentKind::warning:
+            if (key.source == "ipv6") return fmt::format("{} finds fault with our IPv6 address", place(key.site));
+            return fmt::format("{} finds fault with mail from {}", place(key.site),
+                               key.domain.empty() ? from(key.source) : key.domain);
     }
     return "";
 }
@@ -105,9 +147,9 @@ std::string advice(const Incident& incident) {
     switch (key.kind) {
         case IncidentKind::ip_blocked:
             return fmt::format(
-                "Have the address taken off the list that the answer names, or give the route another "
+                "Have the address taken off the list that the answer names{}, or give the route another "
                 "way (posthouse route add); then {}",
-                fixed);
+                desk_of(key.site), fixed);
         case IncidentKind::sender_auth:
             return fmt::format("Look at posthouse domain check {} and mend SPF, DKIM or DMARC; then {}", key.domain,
                                fixed);
@@ -153,6 +195,7 @@ std::string advice(const Incident& incident) {
         case IncidentKind::directory:
             return "Its directory is probably out of order: nobody is suppressed for it. What it returned can be sent "
                    "again when it knows its users again; this is over by itself six hours after the last of it";
+        case IncidentKind::warning: return advice_on_warning(key);
     }
     return "";
 }
@@ -369,6 +412,71 @@ Result<std::uint64_t> IncidentTx::clear(IncidentId id, std::string_view why) {
     TRY_VOID(tell(sentence));
     context_of(tx_).write->queue_is_due();
     return static_cast<std::uint64_t>(all.size());
+}
+
+namespace {
+
+// Why it is measured to be so still; nothing where nobody measures it.
+Result<std::optional<std::string>> measured(Tx& tx, const Incident& one) {
+    const IncidentKey& key = one.key;
+    if (key.kind == IncidentKind::listing) {
+        TRY(const auto checks, ReputationView(tx).checks());
+        const bool known = std::ranges::any_of(
+            checks, [&](const AddressCheck& check) { return check.source == key.source && check.list == key.site; });
+        if (!known) return std::optional<std::string>();
+        TRY_VOID(ReputationTx(tx).ask_again(key.source, key.site));
+        return std::optional(fmt::format("{} is asked again within seconds; it is over when {} is",
+                                         key.site == "ptr" ? "the reverse DNS" : key.site,
+                                         key.site == "ptr" ? "that is right" : "the address is not listed any more"));
+    }
+    if (key.kind == IncidentKind::address) {
+        TRY(const AddressBook book, ReputationView(tx).book());
+        const Reputation* const standing = book.find(key.source, key.site);
+        const bool is_down = standing != nullptr && (standing->standing == Standing::drained ||
+                                                     standing->standing == Standing::probation);
+        if (!is_down) return std::optional<std::string>();
+        TRY_VOID(ReputationTx(tx).ask_again(key.source, ""));
+        return std::optional(fmt::format(
+            "{} is still {}: {}. The lists are asked again within seconds, and it comes back in steps by itself; "
+            "posthouse address restore {}{}{} brings it back whatever is said",
+            from(key.source), to_string(standing->standing), standing->why,
+            key.source.empty() ? "system" : key.source, key.site.empty() ? "" : " --provider ", key.site));
+    }
+    if (key.kind != IncidentKind::destination) return std::optional<std::string>();
+    Query q = context_of(tx).db.query("SELECT failing_ms FROM destinations WHERE incident = ?1 AND failing_ms <> 0");
+    TRY(const bool failing, q.bind(one.id).row());
+    if (!failing) return std::optional<std::string>();
+    return std::optional(fmt::format("nothing has arrived there since {}; it is over as soon as something does",
+                                     format_rfc3339(q.time(0))));
+}
+
+}  // namespace
+
+Result<Mended> IncidentTx::mended(IncidentId id, std::string_view who) {
+    TRY(const Incident one, by_id(id));
+    Mended out;
+    if (one.open) {
+        TRY(const auto why, measured(tx_, one));
+        if (why) {
+            out.is_over = false;
+            out.why = *why;
+            context_of(tx_).write->notice.queue = true;  // the relay looks
+            TRY_VOID(tell(fmt::format("incident {} stays open, though {}: {}", raw(id), who, *why)));
+            return out;
+        }
+    }
+    TRY(out.released, clear(id, who));
+    return out;
+}
+
+Result<> IncidentTx::stays(IncidentId id, std::string_view why) {
+    TRY_VOID(db_.query("UPDATE incidents SET last_ms = ?2, refusals = refusals + 1 WHERE id = ?1 AND state = 0")
+                 .bind(id, tx_.now())
+                 .run());
+    TRY(const Incident one, by_id(id));
+    const std::string sentence = fmt::format("incident {} is not over: {}; {}", raw(id), describe(one), why);
+    log::warn("incident", "{}", sentence);
+    return tell(sentence);
 }
 
 Result<> IncidentTx::set_probe(IncidentId id, Time probe, std::uint32_t probes) {

@@ -45,12 +45,13 @@ enum class IncidentKind : std::uint8_t {
     dmarc,        ///< others report that our own mail in the name of a domain does not pass DMARC
     allowance,    ///< a relay takes no more of us for now: the account's hour, day or month is used up
     directory,    ///< a site calls many unknown who took mail before: what it says of its users is not believed
+    warning,      ///< a site finds fault with an address, or a domain, of ours, and puts mail off
 };
 std::string_view to_string(IncidentKind kind);  ///< "ip-blocked"
 /// False where it only tells of something: no mail is held under it.
 constexpr bool holds_mail(IncidentKind kind) {
     return kind != IncidentKind::destination && kind != IncidentKind::webhook && kind != IncidentKind::dmarc &&
-           kind != IncidentKind::allowance && kind != IncidentKind::directory;
+           kind != IncidentKind::allowance && kind != IncidentKind::directory && kind != IncidentKind::warning;
 }
 std::optional<IncidentKind> parse_incident_kind(std::string_view text);
 
@@ -113,6 +114,14 @@ class IncidentView {
     Connection& db_;
 };
 
+/// What follows where somebody says that it is mended.
+struct Mended {
+    std::uint64_t released = 0;
+    bool is_over = true;
+    std::string why;  ///< where it is not over: what is still so, and what ends it; one sentence
+    Mended() = default;
+};
+
 /// What was said against us.
 struct Refusal {
     std::string reply;
@@ -130,6 +139,11 @@ class IncidentTx final : public IncidentView {
     Result<> hold(std::span<const RecipientId> recipients, const Incident& incident);
     /// It is over: what it holds is due at once. Gives back how many; Errc::not_found, conflict where it is over.
     Result<std::uint64_t> clear(IncidentId id, std::string_view why);
+    /// Somebody says that it is mended. What is believed is cleared; what is measured (a listing, the reverse DNS, a
+    /// drained address, a destination) is looked at anew and stays open as long as it is so.
+    Result<Mended> mended(IncidentId id, std::string_view who);
+    /// It was looked at anew, and is still so: told as an event and counted.
+    Result<> stays(IncidentId id, std::string_view why);
     /// held -> waiting, due at once; it stays open. `why` is shown as the last reply.
     Result<> release(std::span<const RecipientId> recipients, std::string_view why);
     Result<> set_probe(IncidentId id, Time probe, std::uint32_t probes);

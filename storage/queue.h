@@ -116,6 +116,7 @@ struct QueueRecipient {
     std::uint32_t attempts = 0;
     std::string last_reply;   ///< what the remote said, or our own sentence
     std::string last_remote;  ///< host and address of the last attempt; "-" where it reached nobody, "" before one
+    std::string last_source;  ///< our address that it was made from; "" where the system chose, or a relay was asked
     std::string last_class;   ///< what it meant: "mailbox-full"; "" before the first attempt
     bool delay_told = false;  ///< a delay notice has gone out
     WaitCause cause = WaitCause::none;

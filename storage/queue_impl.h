@@ -11,6 +11,9 @@
 
 namespace posthouse::storage {
 
+/// Between the remote and our address in queue_recipients.last_remote.
+inline constexpr std::string_view kFromSource = " from ";
+
 class QueueImpl final : public QueueTx {
  public:
     explicit QueueImpl(Context& context) : context_(context), db_(context.db) {}

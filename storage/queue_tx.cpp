@@ -94,10 +94,14 @@ Result<std::vector<StartedRecipient>> QueueImpl::start(std::span<const Recipient
 
 namespace {
 
-// "-": it was tried by some way, and nobody has answered. The first try alone finds nothing there.
+// "-": it was tried by some way, and nobody has answered. The first try alone finds nothing there. Behind it our own
+// address, which stays known while nothing is tried.
 std::string remote_after(const QueueRecipient& before, const Outcome& outcome) {
-    if (!outcome.remote.empty()) return outcome.remote;
-    return outcome.way.empty() && before.last_remote.empty() ? std::string() : std::string("-");
+    const bool is_tried = !outcome.way.empty();
+    const std::string& source = is_tried ? outcome.source : before.last_source;
+    std::string out = outcome.remote;
+    if (out.empty() && (is_tried || !before.last_remote.empty())) out = "-";
+    return source.empty() ? out : fmt::format("{}{}{}", out, kFromSource, source);
 }
 
 }  // namespace
@@ -156,8 +160,8 @@ Result<> QueueImpl::finish(RecipientId id, const Outcome& outcome) {
 }
 
 Result<> QueueImpl::give_back(std::span<const RecipientId> recipients) {
-    Query q = db_.query(
-        "UPDATE queue_recipients SET state = 0, attempts = max(attempts - 1, 0) WHERE id = ?1 AND state = 1");
+    Query q =
+        db_.query("UPDATE queue_recipients SET state = 0, attempts = max(attempts - 1, 0) WHERE id = ?1 AND state = 1");
     for (const RecipientId id : recipients) {
         q.reset();
         TRY_VOID(q.bind(id).run());

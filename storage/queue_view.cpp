@@ -54,7 +54,11 @@ QueueRecipient recipient_of(const Query& row) {
     recipient.next_attempt = row.time(7);
     recipient.attempts = row.u32(8);
     recipient.last_reply = row.text(9);
-    recipient.last_remote = row.text(10);
+    // "mx.b.example [192.0.2.1] from 192.0.2.7": what finish() writes.
+    const std::string_view remote = row.view(10);
+    const std::size_t from = remote.rfind(kFromSource);
+    recipient.last_remote = remote.substr(0, from);
+    if (from != std::string_view::npos) recipient.last_source = remote.substr(from + kFromSource.size());
     recipient.delay_told = row.flag(11);
     recipient.last_class = row.text(12);
     recipient.cause = static_cast<WaitCause>(row.i64(13));

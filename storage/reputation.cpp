@@ -74,7 +74,10 @@ const Reputation* AddressBook::standing(std::string_view source, std::string_vie
     const Reputation* const here = find(source, provider_key(provider));
     const Reputation* const everywhere = find(source, "");
     if (here == nullptr || everywhere == nullptr) return here == nullptr ? everywhere : here;
-    return weight_of(*everywhere) > weight_of(*here) ? everywhere : here;
+    if (weight_of(*everywhere) != weight_of(*here)) {
+        return weight_of(*everywhere) > weight_of(*here) ? everywhere : here;
+    }
+    return everywhere->score < here->score ? everywhere : here;
 }
 
 const WarmUp* AddressBook::warm_up(std::string_view source, std::string_view provider) const {
@@ -236,6 +239,12 @@ Result<> ReputationTx::save(const AddressCheck& one) {
             "?5, ?6) ON CONFLICT (source, list) DO UPDATE SET found = ?3, detail = ?4, since_ms = ?5, "
             "checked_ms = ?6")
         .bind(one.source, one.list, one.found, one.detail, one.since, one.checked)
+        .run();
+}
+
+Result<> ReputationTx::ask_again(std::string_view source, std::string_view list) {
+    return db_.query("UPDATE address_checks SET checked_ms = 0 WHERE source = ?1 AND (?2 = '' OR list = ?2)")
+        .bind(source, list)
         .run();
 }
 

@@ -59,7 +59,7 @@ struct WarmUp {
     std::uint32_t level = 0;
     std::int64_t day = 0;  ///< since 1970, that the counts below are of
     std::uint64_t day_used = 0;
-    bool is_bad = false;    ///< it was told to slow down, or refused, on that day
+    bool is_bad = false;    ///< it was told to slow down, refused, not believed, or complained of, on that day
     std::int64_t hour = 0;  ///< since 1970
     std::uint64_t hour_used = 0;
 };
@@ -139,6 +139,8 @@ class ReputationTx final : public ReputationView {
     /// Adds to what the day has.
     Result<> add(const EvidenceDay& day);
     Result<> save(const AddressCheck& check);
+    /// The list ("": all that know it, the reverse DNS too) is asked anew at once: its `checked` is none until then.
+    Result<> ask_again(std::string_view source, std::string_view list);
     Result<> drop_check(std::string_view source, std::string_view list);
     Result<> drop_evidence_before(std::int64_t day);
     /// All events so far are in the evidence.

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "protocols/base/ascii.h"
 
@@ -54,6 +55,8 @@ class Chooser {
         const Memory* memory = nullptr;
         const Reputation* standing = nullptr;
         std::uint64_t weight = 1;
+        std::uint32_t percent = 0;  ///< on probation: of the mail, at most; 0: it is not
+        bool is_due = false;        ///< on probation, and nothing went by it for a while
     };
 
     // Ways that carry mail, and whether something stands behind them for what none may carry.
@@ -75,6 +78,9 @@ class Chooser {
     bool take_step(const Step& step) {
         std::vector<Candidate> open;
         std::uint64_t sum = 0;
+        shares_ = 0;
+        for (const Step::Share& share : step.shares) shares_ += share.weight;
+        shares_ = std::max<std::uint64_t>(shares_, 1);
         for (const Step::Share& share : step.shares) {
             auto candidate = judge(share);
             if (!candidate) continue;
@@ -85,6 +91,10 @@ class Chooser {
         std::uint64_t at = input_.ticket % sum;
         auto chosen = open.begin();
         while (at >= chosen->weight) at -= (chosen++)->weight;
+        const auto before = std::ranges::find_if(open, [this](const Candidate& one) {
+            return one.source && !input_.last_source.empty() && one.source->address == input_.last_source;
+        });
+        if (before != open.end()) chosen = before;
         const auto probe = std::ranges::find(open, true, &Candidate::probe);
         if (probe != open.end()) chosen = probe;
         out_.way = std::move(chosen->way);
@@ -176,36 +186,82 @@ class Chooser {
             out.why = Why::incident;
         } else if (address.warm_since != Time{} && warm_up_left(warm_up_of(address), input_.now) == 0) {
             out.why = Why::warming;
-        } else if (out.standing != nullptr && out.standing->standing == Standing::probation) {
-            const std::uint32_t percent = kProbationPercent[out.standing->step];
+        } else if (out.standing != nullptr && out.standing->standing == Standing::probation && !input_.tried) {
+            out.percent = kProbationPercent[out.standing->step];
+            out.weight = std::uint64_t{std::max<std::uint32_t>(address.weight, 1)} * 100;  // the percent is the score
             // Where little is sent, a message every half hour is what there is to judge by.
-            const bool is_due = input_.now - out.standing->last_use >= std::chrono::minutes(30);
-            if (!is_due && !input_.tried && spread(input_.ticket) % 100 >= percent) out.why = Why::sparing;
+            out.is_due = input_.now - out.standing->last_use >= std::chrono::minutes(30);
         }
         return out;
     }
 
-    // By weight among those that are open; one whose probe is due goes before all, it is due once a day.
-    const Judged* draw(const std::vector<Judged>& pool) const {
-        std::vector<const Judged*> open;
-        std::uint64_t sum = 0;
-        bool are_equal = true;
-        for (const Judged& one : pool) {
+    // Among those that are open; one whose probe is due goes before all, it is due once a day. Where only those on
+    // probation are left, what is more than their percentage is for nobody here.
+    const Judged* draw(std::vector<Judged>& pool) const {
+        std::vector<Judged*> open;
+        for (Judged& one : pool) {
             if (one.why == Judged::Why::probe) return &one;
-            if (one.why != Judged::Why::open) continue;
-            open.push_back(&one);
-            sum += one.weight;
-            are_equal = are_equal && one.weight == open.front()->weight;
+            if (one.why == Judged::Why::open) open.push_back(&one);
+        }
+        for (const Judged* one : open) {
+            if (!input_.last_source.empty() && one->address.address == input_.last_source) return one;
+        }
+        for (const Judged* one : open) {
+            if (one->percent != 0 && one->is_due) return one;
         }
         if (open.empty()) return nullptr;
-        // Mixed: the plain ticket has already chosen among the ways by its remainder.
-        if (are_equal) return open[spread(input_.ticket ^ kPoolSalt) % open.size()];
-        std::uint64_t at = spread(input_.ticket ^ kPoolSalt) % sum;
+        const bool are_equal = std::ranges::all_of(
+            open, [&](const Judged* one) { return one->percent == 0 && one->weight == open.front()->weight; });
+        // One after the other. The ticket's remainder has chosen among the ways already: what is above it counts.
+        if (are_equal) return open[input_.ticket / shares_ % open.size()];
+        double all = 0;
+        double free = 0;  // of those that are not on probation
         for (const Judged* one : open) {
-            if (at < one->weight) return one;
-            at -= one->weight;
+            all += static_cast<double>(one->weight);
+            if (one->percent == 0) free += static_cast<double>(one->weight);
         }
-        return open.back();
+        return free > 0 ? draw_by_weight(open, all, free) : draw_probation(open);
+    }
+
+    const Judged* draw_by_weight(const std::vector<Judged*>& open, double all, double free) const {
+        const auto share = [&](const Judged& one) {
+            return std::min(one.percent / 100.0, static_cast<double>(one.weight) / all);
+        };
+        double spared = 1;
+        for (const Judged* one : open) {
+            if (one->percent != 0) spared -= share(*one);
+        }
+        const Judged* best = nullptr;
+        double least = 0;
+        for (const Judged* one : open) {
+            const double weight =
+                one->percent == 0 ? static_cast<double>(one->weight) : share(*one) / spared * free;
+            const double distance = -std::log(drawn(one->address.address)) / weight;
+            if (best != nullptr && distance >= least) continue;
+            best = one;
+            least = distance;
+        }
+        return best;
+    }
+
+    const Judged* draw_probation(const std::vector<Judged*>& open) const {
+        double sum = 0;
+        for (const Judged* one : open) sum += one->percent / 100.0;
+        double at = drawn("") * std::max(sum, 1.0);
+        for (const Judged* one : open) {
+            at -= one->percent / 100.0;
+            if (at < 0) return one;
+        }
+        for (Judged* one : open) one->why = Judged::Why::sparing;
+        return nullptr;
+    }
+
+    // In (0, 1): the same for a ticket and an address, always (FNV-1a, spread).
+    double drawn(std::string_view address) const {
+        std::uint64_t hash = 0xcbf29ce484222325ULL;
+        for (const char c : address) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
+        const std::uint64_t mixed = spread(spread(input_.ticket) ^ hash);
+        return (static_cast<double>(mixed >> 11U) + 0.5) / 9007199254740992.0;
     }
 
     // Nobody else would take it: waiting would not make the address better.
@@ -354,7 +410,6 @@ class Chooser {
         return std::nullopt;
     }
 
-    static constexpr std::uint64_t kPoolSalt = 0x706f6f6cULL;
     static constexpr std::int64_t kDayMs = 24LL * 3600 * 1000;
     static constexpr std::int64_t kHourMs = 3600LL * 1000;
     const RoutePicture& picture_;
@@ -363,6 +418,7 @@ class Chooser {
     bool skips_hold_ = false;
     bool resting_ = false;  // a way before was passed over that will do again soon
     bool has_way_ = false;  ///< the route names several
+    std::uint64_t shares_ = 1;  ///< of the step, together
     Choice out_;
 };
 

@@ -11,9 +11,12 @@
 /// its allowance is waited for instead: an outage of an hour neither bounces mail nor calls for an administrator.
 ///
 /// Of the addresses of a pool one is drawn by weight and score among those that may send there now: not refused there,
-/// not drained at that provider, with something left of their warm-up; one on probation takes its share alone. Where
-/// none is left, the next way takes it; where the route names no other, warm-up waits for the next hour, and the last
-/// drained address goes on slowly (Choice::slow) rather than not at all.
+/// not drained at that provider, with something left of their warm-up. Who was tried from one of them before stays with
+/// it while it may send (RFC 6647 5: a greylist knows the address). The draw is rendezvous hashing over ticket and
+/// address: a weight that changes moves no more than it must. One on probation takes its 1, 5, 25, 100 % of the mail,
+/// never more than its weight's share, and one message each half hour where little is sent. Where none is left, the
+/// next way takes it; where the route names no other, warm-up waits for the next hour, and the last drained address
+/// goes on slowly (Choice::slow) rather than not at all.
 /// A way that an open incident stops is passed over; where all that is left is such a way, the mail is held under it.
 /// Invariants  1. No way is ever taken that the route does not name (fail closed).
 ///             2. The same ticket makes the same choice: a message does not wander between ways of equal rank.
@@ -38,6 +41,7 @@ struct ChoiceInput {
     bool tried = false;               ///< held by an incident and let go since: it may try what the incident stops
     std::string_view probing_way;     ///< this very recipient was put off there as a probe: it goes there again
     std::string_view probing_source;  ///< and from this address; "" where the system chose
+    std::string_view last_source;     ///< the local address of the attempt before; "": none, or the system chose
     ChoiceInput() = default;
 };
 

@@ -223,7 +223,8 @@ Result<> address_show(Invocation& call) {
         static constexpr std::string_view kFound[] = {"clear", "BAD", "unknown"};
         checks.push_back(fmt::format("{}{}: {} since {}, asked {}{}", source.empty() ? one.source + " " : "", one.list,
                                      kFound[static_cast<std::size_t>(one.found)], format_rfc3339(one.since),
-                                     format_rfc3339(one.checked), one.detail.empty() ? "" : ": " + one.detail));
+                                     one.checked == Time{} ? "again now" : format_rfc3339(one.checked),
+                                     one.detail.empty() ? "" : ": " + one.detail));
     }
     row.add("checks", std::move(checks));
     call.out().record(row);

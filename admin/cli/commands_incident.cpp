@@ -85,10 +85,21 @@ Result<> incident_show(Invocation& call) {
 Result<> incident_fixed(Invocation& call) {
     TRY(const IncidentId id, take_id(call));
     TRY(storage::Store* const store, call.store());
-    TRY(const std::uint64_t count, store->write_value({}, [&](storage::Tx& tx) {
-        return storage::IncidentTx(tx).clear(id, "it was said to be mended (posthouse incident fixed)");
+    TRY(const storage::Mended done, store->write_value({}, [&](storage::Tx& tx) {
+        return storage::IncidentTx(tx).mended(id, "it was said to be mended (posthouse incident fixed)");
     }));
-    if (call.out().json()) call.out().record(Record().add("fixed", storage::raw(id)).add("released", count));
+    const std::uint64_t count = done.released;
+    if (call.out().json()) {
+        call.out().record(Record()
+                              .add("fixed", storage::raw(id))
+                              .add("released", count)
+                              .add("over", done.is_over ? "yes" : "no")
+                              .add("why", done.why));
+    }
+    if (!done.is_over) {
+        call.out().say(fmt::format("Incident {} stays open, for it is measured: {}.", storage::raw(id), done.why));
+        return {};
+    }
     call.out().say(
         fmt::format("Incident {} is over; {} recipients are due at once. If the fault is still there, the "
                     "first refusal holds the rest again.",
@@ -104,8 +115,8 @@ constexpr Command kRows[] = {
      incident_list},
     {"incident", "show", "tell all about one: who refused what, in which words, and what to do",
      "posthouse incident show 7", kId, incident_show},
-    {"incident", "fixed", "say that it is mended: what it holds goes out at once", "posthouse incident fixed 7", kId,
-     incident_fixed},
+    {"incident", "fixed", "say that it is mended: what it holds goes out; lists and the reverse DNS are asked again",
+     "posthouse incident fixed 7", kId, incident_fixed},
 };
 
 }  // namespace

@@ -21,6 +21,7 @@
 #include "admin/cli/return_paths.h"
 #include "protocols/base/ascii.h"
 #include "protocols/crypto/crypto.h"
+#include "protocols/dns/public_resolver.h"
 #include "protocols/net/address.h"
 #include "storage/incidents.h"
 #include "storage/relay_clients.h"
@@ -246,7 +247,7 @@ void check_clients(Invocation& call, Checks& out) {
 }
 
 // What others say of us: open incidents, and the lists and the reverse DNS as the server found them last.
-void check_reputation(Invocation& call, Checks& out) {
+void check_reputation(Invocation& call, const std::vector<std::string>& servers, Checks& out) {
     const auto store = call.store();
     if (!store) return;
     const auto incidents =
@@ -254,6 +255,9 @@ void check_reputation(Invocation& call, Checks& out) {
     const auto checks =
         (*store)->read([](const storage::Snapshot& snapshot) { return storage::ReputationView(snapshot).checks(); });
     if (!incidents || !checks) return;
+    if (const auto resolver = dns::public_resolver(servers)) {
+        out.push_back({"block lists", Verdict::warning, dns::lists_do_not_answer(*resolver)});
+    }
     for (const storage::Incident& one : *incidents) {
         out.push_back({fmt::format("incident {}", storage::raw(one.id)), Verdict::bad,
                        fmt::format("{}: {}. {}", storage::describe(one), one.reply, storage::advice(one))});
@@ -460,7 +464,7 @@ Result<> doctor(Invocation& call) {
         check_clients(call, checks);
         check_policies(call, *settings, checks);
         check_lists(call, *settings, checks);
-        check_reputation(call, checks);
+        check_reputation(call, settings->dns_servers, checks);
         if (!call.has("--no-dns")) check_outside(call, *settings, budget, checks);
     }
     std::vector<Record> rows;

@@ -93,10 +93,12 @@ HttpAnswer incident_fixed(Call& call) {
     const auto id = id_of(call);
     if (!id) return problem(404, "There is no such incident.");
     const auto done = call.deps.store->write_value(
-        {}, [&](storage::Tx& tx) { return storage::IncidentTx(tx).clear(*id, "it was said to be mended (the API)"); });
+        {}, [&](storage::Tx& tx) { return storage::IncidentTx(tx).mended(*id, "it was said to be mended (the API)"); });
     if (!done) return problem(done.error());
     Poco::JSON::Object object(Poco::JSON_PRESERVE_KEY_ORDER);
-    object.set("released", *done);
+    object.set("released", done->released);
+    object.set("over", done->is_over);
+    if (!done->is_over) object.set("why", utf8_of(done->why));
     return answer_of(object);
 }
 

@@ -42,12 +42,13 @@ constexpr Mark kMarks[] = {{" gsmtp ", google},
 
 constexpr ReplyRule kRules[] = {
     // Google. Its codes 5.7.24 to 5.7.40 mean other things than the registry says.
-    {"google-user-rate", throttled, 4, "x.2.1", {}, {}, google},
-    {"google-rate", throttled, 0, "x.7.28", {}, {}, google},
+    {"google-user-rate", throttled, 4, "x.2.1", "user you are|receiving mail", {}, google, false, Pace::recipient},
+    {"google-relay-rate", throttled, 4, "x.2.1", {}, {}, google},
+    {"google-rate", throttled, 0, "x.7.28", {}, {}, google, false, Pace::group, true},
     {"google-ptr", ip_blocked, 0, "x.7.23 x.7.25", {}, {}, google},
     {"google-spf-record", sender_auth, 0, "x.7.24", {}, {}, google},
     {"google-auth", sender_auth, 0, "x.7.26 x.7.27 x.7.30 x.7.31 x.7.32 x.7.40", {}, {}, google},
-    {"google-tls", tls, 0, "x.7.29", {}, {}, google},
+    {"google-tls", tls, 0, "x.7.29", {}, {}, google, false, Pace::usual, true},
     {"google-daily-limit", throttled, 0, "x.4.5", {}, {}, google},
     {"google-ipv6", ip_blocked, 0, "x.7.1 x.7.0", "ipv6 sending guidelines|ptr records", {}, google},
     {"google-ip-rate", throttled, 4, "x.7.0", "unusual rate|rate limited|try again later|unsolicited mail", {}, google},
@@ -80,9 +81,10 @@ constexpr ReplyRule kRules[] = {
     // Microsoft: Outlook.com speaks in tags, Exchange Online in codes of its own.
     {"microsoft-list", ip_blocked, 0, {}, "s3150|s3140|s3115|on our block list"},
     {"microsoft-rate", throttled, 0, "x.7.650 x.7.651 x.7.652 x.7.500 x.7.508 x.7.705 x.2.122 x.2.121 x.1.90"},
+    {"microsoft-few", throttled, 4, {}, "rp 001|rp 002|rp 003", {}, any, false, Pace::few},
     {"microsoft-rate-tag", throttled, 0, {}, "rp 001|rp 002|rp 003|s3113|s3114|s775|s77714"},
     {"microsoft-busy", throttled, 4, "x.3.2", {}, {}, microsoft},
-    {"microsoft-content-tag", content, 0, {}, "sc 001|sc 002"},
+    {"microsoft-content-tag", content, 0, {}, "sc 001|sc 002", {}, any, false, Pace::usual, true},
     {"microsoft-ip-tag", ip_blocked, 0, {}, "sc 003|sc 004|dy 001|dy 002|ou 001|ou 002"},
     {"microsoft-ip", ip_blocked, 0, "x.7.511 x.7.708"},
     {"microsoft-banned", ip_blocked, 0, {}, "banned sending ip|banned sender ip"},
@@ -108,12 +110,12 @@ constexpr ReplyRule kRules[] = {
     {"microsoft-restricted", recipient_policy, 0, {}, "resolver rst*"},
 
     // Yahoo, AOL: tags in brackets.
-    {"yahoo-rate", throttled, 4, {}, "ts01|ts02|ts03|ts04|tss01|tss02|tss03|tss04|gl01"},
+    {"yahoo-rate", throttled, 4, {}, "ts01|ts02|ts03|ts04|tss01|tss02|tss03|tss04|gl01", {}, any, false, Pace::group},
     {"yahoo-list", ip_blocked, 0, {}, "bl21|bl22|bl23|tss05|tss07|tss09|tss11|ts05|ts07|ts09|ts11|vs1 ip|vs99"},
     {"yahoo-content", content, 0, {}, "ph01|cp01"},
     {"yahoo-disabled", recipient_disabled, 5, {}, "delivery error dd", "disabled|discontinued|not active"},
     {"yahoo-unknown", recipient_unknown, 5, {}, "delivery error dd"},
-    {"yahoo-policy", policy, 5, "x.7.9 x.7.1 x.7.0 x.7.2 none", {}, {}, yahoo},
+    {"yahoo-policy", policy, 5, "x.7.9 x.7.1 x.7.0 x.7.2 none", {}, {}, yahoo, false, Pace::usual, true},
     {"yahoo-delay", throttled, 4, "x.7.0 x.7.1 none", {}, {}, yahoo},
 
     // Apple: [HM08], [CS01] and the like; their postmaster asks for the tag.

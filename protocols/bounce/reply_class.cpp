@@ -169,6 +169,8 @@ Classification classify(const ReplyFacts& reply) {
         out.what = rule->what;
         out.rule = rule->name;
         if (rule->soft) out.permanent = false;
+        out.pace = rule->pace;
+        out.alarm = rule->alarm;
         // 421, x.7.0 and x.3.2 are said by servers that start anew as well as by those that have had enough.
         out.is_bare = out.what == throttled && (rule->name == "closing" || rule->name == "throttled-code");
     }
@@ -177,6 +179,7 @@ Classification classify(const ReplyFacts& reply) {
     if (!hard && reply.code >= 400 && reply.first_contact && vague_refusal) {
         out.what = greylisted;
         out.rule = "first-contact";
+        out.alarm = false;
     }
     if (!out.permanent) out.wait = find_wait(reply.text);
     return out;

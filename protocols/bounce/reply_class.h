@@ -54,12 +54,22 @@ struct ReplyFacts {
     ReplyFacts() = default;
 };
 
+/// Whom a throttled reply is about, and so what slows down.
+enum class Pace : std::uint8_t {
+    usual,      ///< the lane, as its controller does
+    recipient,  ///< one mailbox gets too much: nobody else's mail waits for it
+    group,      ///< all that this provider takes: a long pause, then a little at a time
+    few,        ///< one or two connections from now on
+};
+
 struct Classification {
     ReplyClass what = ReplyClass::other;
     bool permanent = false;            ///< hard: trying again will not help
     std::optional<Milliseconds> wait;  ///< "try again in 300 seconds": what the text asks for
     std::string_view rule;             ///< name of the rule that decided, for traces
     bool is_bare = false;              ///< throttled by a code that is used for much else, and not a word says why
+    Pace pace = Pace::usual;           ///< of what is throttled
+    bool alarm = false;                ///< somebody must hear of it at once, whatever becomes of this message
     Classification() = default;
 };
 Classification classify(const ReplyFacts& reply);

@@ -22,6 +22,8 @@ struct ReplyRule {
     std::string_view also = {};      ///< likewise, beside `any`
     Provider provider = Provider::any;
     bool soft = false;  ///< worth trying again although the code is 5yz
+    Pace pace = Pace::usual;
+    bool alarm = false;  ///< told at once
 };
 std::span<const ReplyRule> provider_rules();  ///< looked at first
 std::span<const ReplyRule> reply_rules();

@@ -17,6 +17,7 @@ namespace {
 constexpr int kInputWindowBits = -15;
 constexpr int kOutputWindowBits = -13;
 constexpr int kOutputMemoryLevel = 6;
+constexpr int kBehindLastBlock = 64 + 128;  // of data_type, where inflate() stopped at the end of a block (zlib.h)
 constexpr std::size_t kInputOctets = 8UL * 1024;
 constexpr std::size_t kOutputOctets = 16UL * 1024;
 
@@ -47,7 +48,8 @@ class Deflated final : public DeflatedStream {
     Task<Result<std::size_t>> read_some(std::span<char> into) override {
         if (!deflating_) co_return co_await read_plain(into);
         for (;;) {
-            if (more_ || at_ < raw_.size()) {
+            // A block may hold nothing (a flush does): what lies behind it is there already.
+            while (more_ || at_ < raw_.size()) {
                 CO_TRY(const std::size_t got, inflate_into(into));
                 if (got > 0) co_return got;
             }
@@ -138,8 +140,14 @@ class Deflated final : public DeflatedStream {
         in_.next_out = reinterpret_cast<Bytef*>(into.data());
         in_.avail_out = static_cast<uInt>(std::min<std::size_t>(into.size(), std::numeric_limits<uInt>::max()));
         const uInt room = in_.avail_out;
-        // Block by block, and never beyond the last: what lies behind may not be compressed any more.
-        const int rc = ended_ ? Z_DATA_ERROR : ::inflate(&in_, Z_BLOCK);
+        // Up to the end of a block that gave something: what lies behind it may not be compressed any more. Each round
+        // takes input or ends with Z_BUF_ERROR.
+        int rc = ended_ ? Z_DATA_ERROR : Z_OK;
+        while (rc == Z_OK && in_.avail_out == room && (in_.avail_in > 0 || more_)) {
+            rc = ::inflate(&in_, Z_BLOCK);
+            more_ = false;
+            if (rc == Z_OK && (in_.data_type & kBehindLastBlock) == kBehindLastBlock) rc = Z_STREAM_END;
+        }
         ended_ = ended_ || rc == Z_STREAM_END;
         at_ = raw_.size() - in_.avail_in;
         // A buffer that was filled may have left some behind within the decoder.

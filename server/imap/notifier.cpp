@@ -288,8 +288,10 @@ void Notifier::take_own(std::span<const Mailbox> now) {
             const bool named = mailbox.name == change.name;
             if (named && change.kind == Kind::subscribed) mailbox.subscribed = true;
             if (named && change.kind == Kind::unsubscribed) mailbox.subscribed = false;
-            if (change.kind == Kind::renamed && (named || is_below(mailbox.name, change.name)))
-                mailbox.name.replace(0, change.name.size(), change.to);
+            if (change.kind != Kind::renamed || (!named && !is_below(mailbox.name, change.name))) continue;
+            mailbox.name.replace(0, change.name.size(), change.to);
+            const auto moved = std::ranges::lower_bound(now, mailbox.id, {}, &Mailbox::id);  // names are subscribed
+            if (moved != now.end() && moved->id == mailbox.id) mailbox.subscribed = moved->subscribed;
         }
         if (change.kind == Kind::removed) std::erase_if(told_, [&](const Mailbox& m) { return m.name == change.name; });
     }

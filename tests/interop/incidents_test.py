@@ -68,6 +68,18 @@ def check_held(home, remote):
         assert BLOCKED.encode() in reader.find("SUBJECT", '"Incident 1:"')
 
 
+def check_resolver(home):
+    """The running server has its own; only doctor reads this file."""
+    kept = home.config_file.read_text()
+    sentence = "block lists do not answer through the public resolver"
+    assert sentence not in home.cli("doctor", "--no-dns", check=False).stdout
+    for server in ("8.8.8.8", "1.1.1.1@53", "2620:fe::fe"):
+        home.configure("dns", {"servers": f'["{server}"]'})
+        told = home.cli("doctor", "--no-dns", check=False).stdout
+        assert sentence in told and server.split("@")[0] in told, told
+    home.config_file.write_text(kept)
+
+
 def check_killed(home):
     home.kill()
     home.cli("fsck")  # exit 1 on any fault
@@ -109,6 +121,8 @@ def main():
     with house(relay=f"smtp+plain://127.0.0.1:{remote.port}") as home:
         check_held(home, remote)
         print("held: good", flush=True)
+        check_resolver(home)
+        print("public resolver: good", flush=True)
         check_killed(home)
         print("killed: good", flush=True)
         check_fixed(home, remote)

@@ -202,6 +202,13 @@ struct ReportHouse {
         if (!done) FAIL(done.error().context);
         return *done;
     }
+    /// Until the store is closed: it runs none of its own.
+    void allow_triggers() {
+        REQUIRE(store->write({}, [](Tx& tx) -> Result<> {
+            sqlite3_db_config(context_of(tx).db.handle(), SQLITE_DBCONFIG_ENABLE_TRIGGER, 1, nullptr);
+            return {};
+        }));
+    }
     void exec(Sql sql) {
         REQUIRE(store->write({}, [&](Tx& tx) { return context_of(tx).db.exec(sql); }));
     }

@@ -25,7 +25,7 @@ inline void fill_usual(relay::House& house, const std::string& domain) {
     }
     REQUIRE(house.store->write({}, [&](storage::Tx& tx) -> Result<> {
         storage::ReportRowCount known;
-        return storage::write_tally(storage::context_of(tx).db, tally, known);
+        return storage::write_tally(storage::context_of(tx).db, tally, known, storage::Others::counted);
     }));
 }
 

@@ -2,10 +2,9 @@
 // told once a day of what was lost.
 #include "relay/lost_mail.h"
 
-#include <sqlite3.h>
-
 #include <algorithm>
 
+#include "storage/context.h"
 #include "storage/lost_mail.h"
 #include "tests/support/relay_house.h"
 
@@ -93,17 +92,12 @@ TEST_CASE("a mailbox that never takes a report of that size: the outcome is sett
 
 TEST_CASE("a report that fails again and again, whatever the reason: after some tries it goes without") {
     House house([](RelayOptions& options) { options.write_again = Milliseconds(1); });
-    {
-        // Nothing can be put into a mailbox; the queue can be written.
-        sqlite3* db = nullptr;
-        const std::string path = house.store.path() + "/mail.db";
-        REQUIRE(sqlite3_open_v2(path.c_str(), &db, SQLITE_OPEN_READWRITE, nullptr) == SQLITE_OK);
-        sqlite3_busy_timeout(db, 10'000);
-        CHECK(sqlite3_exec(db,
-                           "CREATE TRIGGER broken BEFORE INSERT ON entries BEGIN SELECT RAISE(ABORT, 'broken'); END",
-                           nullptr, nullptr, nullptr) == SQLITE_OK);
-        sqlite3_close(db);
-    }
+    // Nothing can be put into a mailbox; the queue can be written.
+    REQUIRE(house.store->write({}, [](storage::Tx& tx) -> Result<> {
+        storage::Connection& db = storage::context_of(tx).db;
+        sqlite3_db_config(db.handle(), SQLITE_DBCONFIG_ENABLE_TRIGGER, 1, nullptr);
+        return db.exec("CREATE TRIGGER broken BEFORE INSERT ON entries BEGIN SELECT RAISE(ABORT, 'broken'); END");
+    }));
     house.remote.always("RCPT", "550 5.7.1 We take nothing of this kind");
     const auto queue = house.submit({"bob@b.example"});
     house.settle();

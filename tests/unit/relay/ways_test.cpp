@@ -288,6 +288,7 @@ TEST_CASE("a probe to a site that refused us is one a day, whatever comes of it"
         house.settle();
         CHECK(house.events(probe, EventKind::bounced) == 1);
         CHECK(house.memory().empty());
+        CHECK(house.open_incidents().empty());
         house.submit({"dave@b.example"});
         house.settle();
         CHECK(house.remote.messages.size() == 1);

@@ -151,10 +151,12 @@ TEST_CASE("the events alone say what became of every recipient, after how many a
             "CREATE TRIGGER note_end AFTER UPDATE OF state ON queue_recipients WHEN NEW.state IN (2, 3, 5) BEGIN "
             "INSERT "
             "INTO ended VALUES (NEW.queue, NEW.address, NEW.state, NEW.last_class, NEW.attempts); END");
+        f.allow_triggers();
         for (int part = 0; part < 3; ++part) {
             Sender sender(*f.store, f.clock, seed * 10 + static_cast<unsigned>(part));
             for (int i = 0; i < 120; ++i) sender.step();
             f.store.reopen();
+            f.allow_triggers();
             Sender(*f.store, f.clock, seed).restart();
         }
         auto replayed = f.store->read([](const Snapshot& s) { return replay_queue(s, Replayed::all); }).value();
@@ -185,7 +187,9 @@ TEST_CASE("the events alone say what became of every recipient, after how many a
         CHECK(done.differed == 0);
         CHECK(done.queue_differs == 0);
         // A row that is not as its events say is found.
-        f.exec("UPDATE queue_recipients SET attempts = attempts + 1 WHERE id = (SELECT min(id) FROM queue_recipients)");
+        f.exec(
+            "UPDATE queue_recipients SET attempts = attempts + 1 WHERE id = (SELECT min(id) FROM queue_recipients "
+            "WHERE state IN (0, 4))");
         CHECK(f.rebuild().queue_differs == 1);
     }
 }

@@ -386,7 +386,8 @@ TEST_CASE("pools: by weight and score; drained never while another may, probatio
         }
         return first;
     };
-    CHECK(share() == 500);
+    CHECK(share() > 440);
+    CHECK(share() < 560);
     picture.addresses[0].weight = 3;
     CHECK(share() > 700);
     CHECK(share() < 800);
@@ -400,7 +401,8 @@ TEST_CASE("pools: by weight and score; drained never while another may, probatio
     picture.book.standings = {standing("192.0.2.1", Standing::drained)};
     CHECK(share() == 0);
     in.mail.provider = "yahoo";
-    CHECK(share() == 500);
+    CHECK(share() > 440);
+    CHECK(share() < 560);
     in.mail.provider = "google";
     // The last one: slowly, where the route names no other; else the other way.
     picture.book.standings.push_back(standing("192.0.2.2", Standing::drained));

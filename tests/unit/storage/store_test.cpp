@@ -320,7 +320,11 @@ TEST_CASE("another process's write is noticed") {
         external = external || notice.external;
         told.notify_all();
     });
-    auto second = store.open_another();
+    StoreOptions other = store.options();
+    other.watch_other_processes = false;  // as a command does
+    auto opened = Store::open(other);
+    REQUIRE(opened);
+    Store* const second = opened->get();
     REQUIRE(second->write({}, [](Tx& tx) { return tx.catalog().set_setting("a", "b"); }));
     std::unique_lock lock(mutex);
     CHECK(told.wait_for(lock, std::chrono::seconds(20), [&] { return external; }));

@@ -169,8 +169,11 @@ TEST_CASE("which mail is stopped, and what its sender is told") {
     CHECK(told.what_to_do.contains("posthouse suppression remove bob@b.example"));
     one.reason = Reason::complaint;  // anybody may have made it up: it stops no letter
     CHECK_FALSE(stops(one, Rule::all, 0));
-    CHECK(stops(one, Rule::all, 1));
+    CHECK_FALSE(stops(one, Rule::all, 1));  // nor what a program writes to one; of a stream it stops that stream
     CHECK(stops(one, Rule::programs, 2));
+    one.scope = "news";
+    CHECK(stops(one, Rule::all, 1));
+    CHECK_FALSE(stops(one, Rule::all, 0));
     one.reason = Reason::unsubscribed;
     CHECK(stops(one, Rule::off, 2));
     CHECK(status_of(Reason::recipient_unknown) == "5.1.1");

@@ -46,6 +46,17 @@ TEST_CASE("what is written on one side is read on the other, whatever the pieces
     }
 }
 
+TEST_CASE("what was written before anything was read is all there: each flush leaves a block without content") {
+    Fixture f;
+    const std::string pieces[] = {"a6 NO", "OP\r\n", "a7 NOOP\r\n", std::string(100, 'x'), "a8 NOOP\r\n"};
+    std::string text;
+    for (const std::string& piece : pieces) {
+        REQUIRE(run_task(f.loop, f.one->write_all(piece)));
+        text += piece;
+    }
+    CHECK(f.read(*f.two, text.size(), 65'536) == text);
+}
+
 TEST_CASE("a bomb is inflated only as fast as it is read") {
     Fixture f;
     const std::string zeros(20UL * 1024 * 1024, '\0');
