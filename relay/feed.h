@@ -19,7 +19,7 @@
 
 namespace posthouse::relay {
 
-inline constexpr std::size_t kSlice = 1'000;
+inline constexpr std::size_t kSlice = 500;
 inline constexpr Milliseconds kOverlap{2'000};
 inline constexpr Milliseconds kRescan{10 * 60'000};
 

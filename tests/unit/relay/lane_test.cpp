@@ -330,7 +330,8 @@ TEST_CASE("a closed lane is probed, and goes on, while another connection of it 
     const auto& unreached =
         house.metrics.counter("relay_lane_refusals_total", "What slowed lanes", "kind=\"unreachable\"");
     until(house, [&] {
-        return connections >= 2 && static_cast<std::size_t>(unreached.get()) + 1 == connections && house.waiting() == 19;
+        return connections >= 2 && static_cast<std::size_t>(unreached.get()) + 1 == connections &&
+               house.waiting() == 19;
     });
     answers = true;
     house.clock.advance(std::chrono::seconds(61));
