@@ -398,7 +398,7 @@ TEST_CASE("incidents are shown and closed with a token for the whole server; one
     }
     CHECK(f.ask("GET", "/api/v1/incidents/2", f.all).status == 404);
     CHECK(f.ask("GET", "/api/v1/incidents?some=1", f.all).status == 400);
-    CHECK(f.ask("POST", "/api/v1/incidents/1/fixed", f.all, "{}").body == "{\"released\":0}\n");
+    CHECK(f.ask("POST", "/api/v1/incidents/1/fixed", f.all, "{}").body == "{\"released\":0,\"over\":true}\n");
     CHECK(f.ask("POST", "/api/v1/incidents/1/fixed", f.all, "{}").status == 409);
     CHECK(f.ask("GET", "/api/v1/incidents", f.all).body == "{\"incidents\":[]}\n");
     CHECK(f.ask("GET", "/api/v1/incidents?all=1", f.all).body.contains("\"state\":\"over\""));
