@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -15,33 +16,37 @@
 namespace posthouse::storage {
 namespace {
 
-constexpr const char* kName = "commits";
+constexpr const char* kFolder = "run";
+constexpr const char* kName = "run/commits";
 
 /// By way of the descriptor: the path of a data directory may be longer than a socket's may be.
-sockaddr_un address_in(const Descriptor& tmp) {
+sockaddr_un address_in(const Descriptor& data) {
     sockaddr_un out{};
     out.sun_family = AF_UNIX;
-    const std::string path = fmt::format("/proc/self/fd/{}/{}", tmp.get(), kName);
+    const std::string path = fmt::format("/proc/self/fd/{}/{}", data.get(), kName);
     std::copy_n(path.begin(), std::min(path.size(), sizeof out.sun_path - 1), out.sun_path);
     return out;
 }
 
 }  // namespace
 
-void ring_commit_bell(const Descriptor& tmp) {
+void ring_commit_bell(const Descriptor& data) {
     const Descriptor socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     if (socket.get() < 0) return;
-    const sockaddr_un to = address_in(tmp);
+    const sockaddr_un to = address_in(data);
     const ssize_t ignored = ::sendto(socket.get(), "c", 1, MSG_DONTWAIT | MSG_NOSIGNAL,
                                      reinterpret_cast<const sockaddr*>(&to), sizeof to);
     static_cast<void>(ignored);
 }
 
-Result<std::unique_ptr<CommitBell>> CommitBell::listen(const Descriptor& tmp, std::function<void()> on_ring) {
-    static_cast<void>(::unlinkat(tmp.get(), kName, 0));  // of a server that was killed
+Result<std::unique_ptr<CommitBell>> CommitBell::listen(const Descriptor& data, std::function<void()> on_ring) {
+    if (::mkdirat(data.get(), kFolder, 0700) != 0 && errno != EEXIST) {
+        return system_error(errno, "cannot make the folder run in the data directory");
+    }
+    static_cast<void>(::unlinkat(data.get(), kName, 0));  // of a server that was killed
     Descriptor socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     if (socket.get() < 0) return system_error(errno, "cannot make a socket");
-    const sockaddr_un at = address_in(tmp);
+    const sockaddr_un at = address_in(data);
     if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&at), sizeof at) != 0) {
         return system_error(errno, "cannot listen for commits of other processes");
     }

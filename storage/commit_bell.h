@@ -1,6 +1,6 @@
 #pragma once
 /// storage/commit_bell (internal): the server hears at once that another process of ours has committed, instead of at
-/// its next look (StoreOptions::watch_other_processes). A datagram to the socket DATA/tmp/commits, which nobody outside
+/// its next look (StoreOptions::watch_other_processes). A datagram to the socket DATA/run/commits, which nobody outside
 /// the data directory can reach; what it says is only that a look is worth it. Where it fails the look of each second
 /// finds the same.
 /// Threads: ring() any; the listener has one of its own.
@@ -14,13 +14,13 @@
 
 namespace posthouse::storage {
 
-/// Rings, where somebody listens; never waits.
-void ring_commit_bell(const Descriptor& tmp);
+/// Rings, where somebody listens; never waits. `data`: the data directory, also below.
+void ring_commit_bell(const Descriptor& data);
 
 class CommitBell {
  public:
     /// Calls `on_ring` on a thread of its own, once for rings that come together, until the object goes.
-    static Result<std::unique_ptr<CommitBell>> listen(const Descriptor& tmp, std::function<void()> on_ring);
+    static Result<std::unique_ptr<CommitBell>> listen(const Descriptor& data, std::function<void()> on_ring);
     ~CommitBell();
     CommitBell(const CommitBell&) = delete;
     CommitBell& operator=(const CommitBell&) = delete;

@@ -70,7 +70,7 @@ Result<> Committer::start() {
     TRY_VOID(migrate_schema(*db_));
     thread_ = std::thread([this] { run(); });
     if (!options_.watch_other_processes) return {};
-    auto bell = CommitBell::listen(directory_->tmp(), [this] {
+    auto bell = CommitBell::listen(directory_->root(), [this] {
         {
             const std::lock_guard lock(mutex_);
             rung_ = true;
@@ -178,7 +178,7 @@ void Committer::process(Batch& batch) {
     }
     // Told before anybody is released: who hears of a commit can rely on all subscribers having heard of it before.
     if (done) publish(notice);
-    if (done && !options_.watch_other_processes) ring_commit_bell(directory_->tmp());
+    if (done && !options_.watch_other_processes) ring_commit_bell(directory_->root());
     complete(batch);
     after_commit();
     if (!done && done.error().code == Errc::no_space && !suspect_) {
