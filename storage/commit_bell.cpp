@@ -50,16 +50,17 @@ Result<std::unique_ptr<CommitBell>> CommitBell::listen(const Descriptor& data, s
     if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&at), sizeof at) != 0) {
         return system_error(errno, "cannot listen for commits of other processes");
     }
-    return std::unique_ptr<CommitBell>(new CommitBell(std::move(socket), std::move(on_ring)));
+    return std::unique_ptr<CommitBell>(new CommitBell(data, std::move(socket), std::move(on_ring)));
 }
 
-CommitBell::CommitBell(Descriptor socket, std::function<void()> on_ring)
-    : socket_(std::move(socket)), on_ring_(std::move(on_ring)), thread_([this] { run(); }) {}
+CommitBell::CommitBell(const Descriptor& data, Descriptor socket, std::function<void()> on_ring)
+    : data_(data), socket_(std::move(socket)), on_ring_(std::move(on_ring)), thread_([this] { run(); }) {}
 
 CommitBell::~CommitBell() {
     stopping_ = true;
     ::shutdown(socket_.get(), SHUT_RDWR);  // ends the wait
     thread_.join();
+    static_cast<void>(::unlinkat(data_.get(), kName, 0));
 }
 
 void CommitBell::run() {

@@ -19,16 +19,18 @@ void ring_commit_bell(const Descriptor& data);
 
 class CommitBell {
  public:
-    /// Calls `on_ring` on a thread of its own, once for rings that come together, until the object goes.
+    /// Calls `on_ring` on a thread of its own, once for rings that come together, until the object goes. `data` must
+    /// outlive it.
     static Result<std::unique_ptr<CommitBell>> listen(const Descriptor& data, std::function<void()> on_ring);
     ~CommitBell();
     CommitBell(const CommitBell&) = delete;
     CommitBell& operator=(const CommitBell&) = delete;
 
  private:
-    CommitBell(Descriptor socket, std::function<void()> on_ring);
+    CommitBell(const Descriptor& data, Descriptor socket, std::function<void()> on_ring);
     void run();
 
+    const Descriptor& data_;
     Descriptor socket_;
     std::function<void()> on_ring_;
     std::atomic<bool> stopping_ = false;

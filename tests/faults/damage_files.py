@@ -84,7 +84,7 @@ class Made:
         imap.close()
         self.house.kill()
         self.original = self.path / "original"
-        shutil.copytree(self.house.data, self.original)
+        shutil.copytree(self.house.data, self.original, ignore=shutil.ignore_patterns("commits"))  # a socket
 
     def start(self):
         self.house.launch({})
