@@ -57,7 +57,11 @@ struct DoorHouse {
             ProgramDoorDeps(*store, loop, pool, *backend, &alignment, *directory, options, metrics));
         runner = std::thread([this] { loop.run(); });
     }
-    ~DoorHouse() { stop(); }
+    ~DoorHouse() {
+        stop();
+        // The thread that commits may still be telling the loop of the last one; behind one more it is done with that.
+        static_cast<void>(store->write({}, [](storage::Tx&) -> Result<> { return {}; }));
+    }
     void stop() {
         if (!runner.joinable()) return;
         door->stop();
