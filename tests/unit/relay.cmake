@@ -13,3 +13,8 @@ posthouse_unit_test(NAME relay_standing
           relay/replies_test.cpp relay/reputation_host_test.cpp relay/reputation_test.cpp relay/standing_test.cpp
           relay/warm_up_test.cpp
   USES    relay protocols_report test_support test_json)
+
+# The fate of every accepted recipient in seeded runs: POSTHOUSE_FATE_RUNS of them.
+posthouse_unit_test(NAME relay_fates
+  SOURCES relay/fates_test.cpp
+  USES    relay protocols_report test_support test_json)
