@@ -255,8 +255,11 @@ Result<> QueueImpl::shift(QueueId id, const Shift& shift) {
         if (one.state != shift.from && one.state != shift.also_from) continue;
         const Time next = shift.to == RecipientState::waiting ? context_.write->now : one.next_attempt;
         const bool released = one.released || shift.kind == EventKind::released;
-        TRY_VOID(db_.query("UPDATE queue_recipients SET state = ?2, next_attempt_ms = ?3, released = ?4 WHERE id = ?1")
-                     .bind(one.id, shift.to, next, released)
+        // What waits for the end of an incident and is held by hand is let go by hand.
+        const IncidentId incident = one.state == RecipientState::waiting ? IncidentId{} : one.incident;
+        TRY_VOID(db_.query("UPDATE queue_recipients SET state = ?2, next_attempt_ms = ?3, released = ?4, incident = ?5 "
+                           "WHERE id = ?1")
+                     .bind(one.id, shift.to, next, released, incident)
                      .run());
         NewEvent event;
         event.kind = shift.kind;

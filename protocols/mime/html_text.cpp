@@ -83,6 +83,18 @@ std::optional<std::uint32_t> code_of(std::string_view name) {
     return at->code;
 }
 
+/// Where a word may be broken into lines, or not: nobody sees or types it, and i;unicode-casemap knows of no such.
+struct Hint {
+    std::uint32_t code;
+    std::string_view octets;
+};
+constexpr auto kHints = std::to_array<Hint>({
+    {0xad, "\xc2\xad"},        // soft hyphen
+    {0x200b, "\xe2\x80\x8b"},  // zero width space
+    {0x2060, "\xe2\x81\xa0"},  // word joiner
+    {0xfeff, "\xef\xbb\xbf"},  // the same of old, and byte order mark
+});
+
 class Reader {
  public:
     explicit Reader(std::string_view html) : in_(html) { out_.reserve(html.size() / 2); }
@@ -92,6 +104,7 @@ class Reader {
             const char c = in_[at_];
             if (c == '<' && take_markup()) continue;
             if (c == '&' && take_reference()) continue;
+            if (ascii::is_8bit(c) && take_hint()) continue;
             ++at_;
             put(c);
         }
@@ -172,11 +185,19 @@ class Reader {
         const auto code = code_of(near.substr(0, end));
         if (!code) return false;
         at_ += end + 2;
-        // A soft hyphen and a no-break space must not part what a reader would search for.
+        // A no-break space must not part what a reader would search for.
         if (*code < 0x80 || *code == 0xa0)
             put(*code == 0xa0 ? ' ' : static_cast<char>(*code));
-        else
+        else if (std::ranges::find(kHints, *code, &Hint::code) == kHints.end())
             append_utf8(out_, *code);
+        return true;
+    }
+
+    bool take_hint() {
+        const std::string_view rest = in_.substr(at_);
+        const auto hint = std::ranges::find_if(kHints, [&](const Hint& one) { return rest.starts_with(one.octets); });
+        if (hint == kHints.end()) return false;
+        at_ += hint->octets.size();
         return true;
     }
 

@@ -16,7 +16,7 @@
 namespace posthouse::mime {
 namespace {
 
-constexpr const char* kOwnVersion = "1";  // raise it with every change of what is found
+constexpr const char* kOwnVersion = "2";  // raise it with every change of what is found
 
 void append_header(std::string& out, std::string_view header) {
     for (const Field& field : parse_fields(header)) {

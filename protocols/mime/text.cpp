@@ -1,14 +1,11 @@
 #include "protocols/mime/text.h"
 
-#include <unicode/bytestream.h>
 #include <unicode/normalizer2.h>
-#include <unicode/uchar.h>
-#include <unicode/unistr.h>
-#include <unicode/utf8.h>
 
 #include <algorithm>
 
 #include "protocols/base/ascii.h"
+#include "protocols/mime/casemap.h"
 #include "protocols/mime/charset.h"
 #include "protocols/mime/encoded_word.h"
 #include "protocols/mime/encoding.h"
@@ -178,16 +175,7 @@ std::string decoded_body(std::string_view message, const Part& part) {
 }
 
 std::string fold_for_search(std::string_view utf8) {
-    if (!ascii::has_8bit(utf8)) return ascii::to_lower(utf8);
-    const std::string valid = repair_utf8(utf8);
-    UErrorCode status = U_ZERO_ERROR;
-    const icu::Normalizer2* fold = icu::Normalizer2::getNFKCCasefoldInstance(status);
-    if (U_FAILURE(status) || valid.size() > INT32_MAX) return ascii::to_lower(valid);
-    std::string out;
-    icu::StringByteSink<std::string> sink(&out, static_cast<std::int32_t>(valid.size()));
-    fold->normalizeUTF8(0, icu::StringPiece(valid.data(), static_cast<std::int32_t>(valid.size())), sink, nullptr,
-                        status);
-    return U_FAILURE(status) ? ascii::to_lower(valid) : out;
+    return ascii::is_valid_utf8(utf8) ? casemap(utf8) : casemap(repair_utf8(utf8));
 }
 
 bool is_composed(std::string_view utf8) {
@@ -201,20 +189,7 @@ bool is_composed(std::string_view utf8) {
 }
 
 std::string collation_key(std::string_view utf8) {
-    if (!ascii::has_8bit(utf8)) return ascii::to_upper(utf8);
-    UErrorCode status = U_ZERO_ERROR;
-    const icu::Normalizer2* decompose = icu::Normalizer2::getNFKDInstance(status);
-    if (U_FAILURE(status) || utf8.size() > INT32_MAX || !ascii::is_valid_utf8(utf8)) return std::string(utf8);
-    icu::UnicodeString titled;
-    const auto size = static_cast<std::int32_t>(utf8.size());
-    for (std::int32_t i = 0; i < size;) {
-        UChar32 c = 0;
-        U8_NEXT(utf8.data(), i, size, c);
-        titled.append(u_totitle(c));
-    }
-    std::string out;
-    decompose->normalize(titled, status).toUTF8String(out);
-    return U_FAILURE(status) ? std::string(utf8) : out;
+    return ascii::is_valid_utf8(utf8) ? casemap(utf8) : std::string(utf8);
 }
 
 }  // namespace posthouse::mime

@@ -27,13 +27,10 @@ std::string decoded_text(std::string_view message, const Part& part, const Limit
 /// The body of any leaf with its transfer encoding undone (BINARY[], downloads).
 std::string decoded_body(std::string_view message, const Part& part);
 
-/// Folded for substring search: NFKC_Casefold by ICU, plain ASCII without it. Both the text and the needle go through
-/// this, and what the search index keeps is text that went through it. I18NLEVEL=1 (RFC 5255 4.3) asks SEARCH for
-/// i;unicode-casemap (RFC 5051: titlecase, then NFKD), which is what SORT uses. They differ in this:
-///   - more is found here: full foldings ("strasse" finds "stra\u00DFe") and words with soft hyphens in them;
-///   - an accent belongs to its letter: "cafe" does not find "caf\u00E9", of which it is the beginning in NFKD;
-///   - the dotless i of Turkish is no "i", which has the same titlecase.
-/// An index by trigrams of casemap texts would lose the first, which people who write German rely on.
+/// Folded for substring search by i;unicode-casemap (casemap.h), as I18NLEVEL=1 asks (RFC 5255 4.3). Both the text and
+/// the needle go through this, and what the search index keeps is text that went through it. Octets that are no UTF-8
+/// become U+FFFD: a whole message compared octet by octet for one of them (RFC 5051 2, step 1b) would not be found in
+/// another case than it was written in, which RFC 3501 6.4.4 forbids.
 std::string fold_for_search(std::string_view utf8);
 
 /// Whether it is in Normalization Form C, as Net-Unicode is (RFC 5198 2). `utf8` is valid.

@@ -57,7 +57,7 @@ Result<ClientId> take_id(Cursor& args) {
     return out;
 }
 
-// id = "ID" SP id-params-list. Clients may send it again at any time.
+// id = "ID" SP id-params-list. Clients may send it again at any time; session.h says what that changes.
 net::Task<Reply> on_id(Session& session, Cursor args) {
     const auto id = take_id(args);
     if (!id) co_return syntax(id.error());

@@ -100,13 +100,27 @@ bool Session::offers(const Command& row) const {
 }
 
 bool Session::set_client(std::string_view name) {
-    if (deps_.switches == nullptr || deps_.switches->current().empty()) {
-        client_ = ascii::to_lower(name);
-        return false;
-    }
-    const std::string before = capabilities();
+    if (name.empty()) return false;  // who was named before has not become another
+    const bool has_switches = deps_.switches != nullptr && !deps_.switches->current().empty();
+    const std::string before = has_switches ? capabilities() : std::string();
     client_ = ascii::to_lower(name);
+    if (!has_switches) return false;
+    if (!selected_) end_unoffered();
     return capabilities() != before;
+}
+
+// RFC 5161 knows no way back from ENABLE, and what a mailbox was told by (VANISHED, numbers or none) cannot change while
+// it is selected: what is off by now ends where none is.
+void Session::end_unoffered() {
+    unsigned kept = 0;
+    for (const Enabling& row : enablings()) {
+        if (offers(row.name)) kept |= row.enables;
+    }
+    enabled_ &= static_cast<std::uint8_t>(kept);
+    if (!has(Enabled::metadata)) metadata_.reset();
+    if (!notifier_ || offers("NOTIFY")) return;
+    notifier_.reset();
+    account_watches_ = AccountWatches();
 }
 
 bool Session::log_in(const Identity& identity) {
@@ -242,6 +256,7 @@ void Session::unselect() {
     contexts_.clear();
     selected_.reset();
     if (phase_ == Phase::selected) enter(Phase::authenticated);
+    end_unoffered();
 }
 
 void Session::untagged(std::string_view data) {

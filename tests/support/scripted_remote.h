@@ -106,8 +106,9 @@ class ScriptedRemote {
             replies.pop_front();
             return out;
         }
-        for (const auto& [key, reply] : always_) {
-            if (ascii::starts_with_ci(line, key)) return reply;
+        // The longest key first: "RCPT TO:<bob@" before "RCPT".
+        for (auto it = always_.rbegin(); it != always_.rend(); ++it) {
+            if (ascii::starts_with_ci(line, it->first)) return it->second;
         }
         return standard;
     }

@@ -79,12 +79,18 @@ std::string StandInSite::dot(std::string_view address) {
     ++taken_[std::string(address)];
     ++taken_total_;
     if (random_.chance(traits.silent_after_data)) return "";
+    if (traits.drop_after_data > 0 && random_.chance(traits.drop_after_data)) return "";
     return "250 2.0.0 Ok: queued";
 }
 
 std::size_t StandInSite::taken(std::string_view address) const {
     const auto found = taken_.find(address);
     return found == taken_.end() ? 0 : found->second;
+}
+
+std::size_t StandInSite::unsaid(std::string_view address) const {
+    const auto found = unsaid_.find(address);
+    return found == unsaid_.end() ? 0 : found->second;
 }
 
 }  // namespace posthouse::test

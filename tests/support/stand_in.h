@@ -53,6 +53,7 @@ struct StandInTraits {
     BadHost bad = BadHost::dead;
     double drop_in_data = 0;       ///< share of transactions in which the connection breaks inside the message
     double silent_after_data = 0;  ///< share taken, and not a word said
+    double drop_after_data = 0;    ///< share taken, and the connection breaks before the reply
     double unknown = 0;            ///< share of recipients that do not exist
     double full = 0;               ///< share whose mailbox is full at a given hour
     std::string block;             ///< said to every MAIL, where not empty
@@ -91,6 +92,9 @@ class StandInSite {
     std::size_t connections() const { return connections_; }
     /// Copies that reached the mailbox of `address`.
     std::size_t taken(std::string_view address) const;
+    /// A copy for `address` whose reply never left; and how many there were.
+    void leave_unsaid(std::string_view address) { ++unsaid_[std::string(address)]; }
+    std::size_t unsaid(std::string_view address) const;
     std::uint64_t taken_total() const { return taken_total_; }
     std::uint64_t refused_total() const { return refused_; }  ///< connections and transactions turned away for speed
     std::uint64_t asked_total() const { return asked_; }
@@ -101,6 +105,7 @@ class StandInSite {
     double tat_ms_ = 0;
     std::map<std::string, Time, std::less<>> first_seen_;
     std::map<std::string, std::size_t, std::less<>> taken_;
+    std::map<std::string, std::size_t, std::less<>> unsaid_;
     std::uint64_t taken_total_ = 0;
     std::uint64_t refused_ = 0;
     std::uint64_t asked_ = 0;

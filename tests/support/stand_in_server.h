@@ -1,8 +1,10 @@
 #pragma once
 /// tests/support/stand_in_server: a StandInSite that speaks SMTP over a Stream, for tests of the whole relay. Replies
 /// end with LF alone where the site's traits say so; after "silent" the connection stays open and says nothing.
+#include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "protocols/base/ascii.h"
@@ -13,7 +15,9 @@ namespace posthouse::test {
 
 class StandInServer {
  public:
-    StandInServer(StandInSite& site, const Clock& clock) : site_(site), clock_(clock) {}
+    /// `heard` is called for every line, before it is answered.
+    StandInServer(StandInSite& site, const Clock& clock, std::function<void()> heard = {})
+        : site_(site), clock_(clock), heard_(std::move(heard)) {}
 
     /// One connection to host number `host` of the site.
     net::Task<void> serve(std::unique_ptr<net::Stream> stream, std::size_t host) {
@@ -25,6 +29,7 @@ class StandInServer {
             const auto line = co_await session.io.read_line(4096);
             if (!line) break;
             const std::string said(*line);
+            if (heard_) heard_();
             open = co_await obey(session, said);
         }
         if (let_in) site_.disconnect();
@@ -76,9 +81,21 @@ class StandInServer {
         }
         if (session.fault == BadHost::goes_silent) co_return co_await keep_silent(session);
         ++session.sent;
+        if (heard_) heard_();
         // Each recipient is one copy; the site has one answer for the transaction.
-        for (const std::string& address : session.recipients) reply = site_.dot(address);
-        if (!reply.empty()) co_return co_await write(session, reply);
+        std::vector<std::string> copies;
+        bool breaks = false;
+        for (const std::string& address : session.recipients) {
+            const std::size_t before = site_.taken(address);
+            reply = site_.dot(address);
+            breaks = breaks || reply.empty();
+            if (site_.taken(address) > before) copies.push_back(address);
+        }
+        if (breaks) reply.clear();
+        const bool is_said = !reply.empty() && co_await write(session, reply);
+        if (is_said) co_return true;
+        for (const std::string& address : copies) site_.leave_unsaid(address);
+        if (!reply.empty()) co_return false;
         if (site_.traits.silent_after_data <= 0) co_return false;
         co_return co_await keep_silent(session);
     }
@@ -105,6 +122,7 @@ class StandInServer {
 
     StandInSite& site_;
     const Clock& clock_;
+    std::function<void()> heard_;
 };
 
 }  // namespace posthouse::test

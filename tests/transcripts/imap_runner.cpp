@@ -1,5 +1,4 @@
-// Plays one IMAP transcript, or checks that every row of the IMAP tables, every capability and every hard case is named
-// by one (--coverage DIRECTORY).
+// Plays one IMAP transcript, or looks for what none of a directory is about (--coverage DIRECTORY, imap_coverage.h).
 // Set-up:      @account address password    @set clear_login=no    @set tls=yes    @set peer=192.0.2.9
 //              @set idle_keepalive_ms=50    @set message_octets_max=3000
 //              @set notify_mailboxes_max=8  @set sessions_max=3
@@ -9,19 +8,11 @@
 //              @fill mailbox octets         a message with a body line of that many octets
 //              @quota octets messages       of the first account; 0: none
 //              @stop                        the server is stopping (only while all connections are open)
-#include <algorithm>
 #include <cstdio>
-#include <filesystem>
 #include <optional>
-#include <set>
 
-#include "protocols/imap/fetch.h"
-#include "protocols/imap/search.h"
-#include "protocols/imap/search_return.h"
-#include "protocols/imap/sort.h"
-#include "server/imap/command.h"
-#include "server/imap/status.h"
 #include "tests/support/imap_host.h"
+#include "tests/transcripts/imap_coverage.h"
 #include "tests/transcripts/transcript.h"
 
 namespace posthouse::test {
@@ -163,57 +154,13 @@ int run_file(const std::string& path) {
     return 1;
 }
 
-// The hard cases of IMAP.
-constexpr std::string_view kHardCases[] = {"I01", "I03", "I04", "I05", "I06", "I07", "I09", "I12", "I13",
-                                           "I14", "I16", "I17", "I18", "I20", "I21", "I23", "I24", "I25",
-                                           "I31", "I32", "I34", "I35", "I36", "I37", "I38", "I40", "I41",
-                                           "I42", "I44", "I45", "I46", "I48", "I49", "I50", "I52"};
-
-int check_coverage(const std::string& directory) {
-    std::set<std::string, std::less<>> covered;
-    for (const auto& file : std::filesystem::directory_iterator(directory)) {
-        if (file.path().extension() != ".txt") continue;
-        for (const std::string& name : must(load_transcript(file.path())).covers) covered.insert(name);
-    }
-    int missing = 0;
-    const auto want = [&](std::string kind, std::string_view name) {
-        std::string wanted(name);
-        std::replace(wanted.begin(), wanted.end(), ' ', '_');
-        wanted = kind + wanted;
-        if (covered.contains(wanted)) return;
-        std::fprintf(stderr, "no transcript covers %s\n", wanted.c_str());
-        ++missing;
-    };
-    const auto want_capabilities = [&](std::string_view list) {
-        for (Cursor words(list); !words.at_end(); words.take(' ')) {
-            const std::string_view name = words.take_until(' ');
-            if (name != "INPROGRESS") want("CAPABILITY:", name);  // takes long: unit/server/imap/progress_test.cpp
-        }
-    };
-    for (const auto& rows : server::imap::all_commands()) {
-        for (const auto& row : rows) {
-            want("", row.verb);
-            want_capabilities(row.capability);
-        }
-    }
-    for (const auto& extension : server::imap::extensions()) want_capabilities(extension.capability);
-    want_capabilities("APPENDLIMIT LOGINDISABLED");
-    for (const std::string_view name : kHardCases) want("", name);
-    for (const auto& item : imap::fetch_items()) want("FETCH:", item.name);
-    for (const auto& key : imap::search_keys()) want("SEARCH:", key.name);
-    for (const auto& option : imap::search_return_options()) want("SEARCH_RETURN:", option.name);
-    for (const auto& key : imap::sort_keys()) want("SORT_KEY:", key.name);
-    for (const auto& item : server::imap::status_items()) want("STATUS:", item.name);
-    return missing == 0 ? 0 : 1;
-}
-
 }  // namespace
 
 }  // namespace posthouse::test
 
 int main(int argc, char** argv) {
     const std::string first = argc > 1 ? argv[1] : "";
-    if (first == "--coverage" && argc == 3) return posthouse::test::check_coverage(argv[2]);
+    if (first == "--coverage" && argc == 3) return posthouse::test::check_imap_coverage(argv[2]) == 0 ? 0 : 1;
     if (argc == 2) return posthouse::test::run_file(first);
     std::fprintf(stderr, "usage: imap_runner FILE | --coverage DIRECTORY\n");
     return 2;

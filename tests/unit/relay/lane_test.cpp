@@ -389,47 +389,4 @@ TEST_CASE("a server that takes few recipients at a time is given as many message
     CHECK(house.remote.messages.size() >= 2);
 }
 
-TEST_CASE("the whole relay against stand-in sites: each recipient ends in one way, whatever they do") {
-    for (std::uint64_t seed = 1; seed <= 6; ++seed) {
-        CAPTURE(seed);
-        std::vector<std::unique_ptr<test::StandInSite>> sites;
-        std::vector<std::unique_ptr<test::StandInServer>> servers;
-        House house([](RelayOptions& options) { options.timeouts.data_end = std::chrono::milliseconds(30); });
-        test::SeededRandom dice(seed);
-        std::vector<storage::QueueId> queued;
-        for (std::size_t i = 0; i < 4; ++i) {
-            test::StandInTraits traits;
-            if (dice.chance(0.4)) traits.connections_max = 1;
-            if (dice.chance(0.4)) traits.rate = 0.2;
-            traits.names_a_time = dice.chance(0.5);
-            if (dice.chance(0.4)) traits.greylist = std::chrono::minutes(4);
-            if (dice.chance(0.4)) traits.drop_in_data = 0.3;
-            if (dice.chance(0.3)) traits.silent_after_data = 0.3;
-            traits.unknown = 0.2;
-            traits.hosts = 2;
-            traits.bad_hosts = dice.below(2);
-            sites.push_back(std::make_unique<test::StandInSite>(traits, seed));
-            servers.push_back(std::make_unique<test::StandInServer>(*sites.back(), house.clock));
-            const std::string domain = "s" + std::to_string(i) + ".example";
-            for (std::size_t host = 0; host < traits.hosts; ++host) {
-                const std::string name = "mx" + std::to_string(host) + "." + domain;
-                const std::string address = "198.51.100." + std::to_string(i * 10 + host);
-                house.resolver.add_mx(domain, 10, name);
-                house.resolver.add_a(name, address);
-                house.dialer.serve(net::Endpoint(net::IpAddress::parse(address).value(), 25),
-                                   [server = servers.back().get(), host](std::unique_ptr<net::Stream> stream) {
-                                       return server->serve(std::move(stream), host);
-                                   });
-            }
-            for (int j = 0; j < 6; ++j) queued.push_back(house.submit({"r" + std::to_string(j) + "@" + domain}));
-        }
-        house.settle();
-        for (int step = 0; step < 400 && house.waiting() > 0; ++step) house.settle_after(std::chrono::minutes(2));
-        CHECK(house.waiting() == 0);
-        for (const auto id : queued) {
-            CHECK(house.events(id, EventKind::delivered) + house.events(id, EventKind::bounced) == 1);
-        }
-    }
-}
-
 }  // namespace posthouse::relay

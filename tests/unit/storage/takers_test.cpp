@@ -33,6 +33,7 @@ struct House {
     TurnedClock clock;
     test::TempStore store{[this](StoreOptions& o) { o.clock = &clock; }};
     std::string site = "b.example";
+    UnknownWorth worth = UnknownWorth::doubted;  ///< of the last that was refused
 
     void took(std::string_view address) {
         REQUIRE(store->write({}, [&](Tx& tx) { return TakerTx(tx).took(site, address); }));
@@ -43,8 +44,9 @@ struct House {
             ->write_value({},
                           [&](Tx& tx) -> Result<bool> {
                               const UnknownSaid said(site, "home.example", address, "550 5.1.1 unknown", "mx");
-                              TRY(const bool is_believed, TakerTx(tx).is_believed(said));
-                              if (!is_believed) return false;
+                              TRY(const UnknownFound found, TakerTx(tx).note(said));
+                              worth = found.worth;
+                              if (found.worth != UnknownWorth::believed) return false;
                               const SuppressionProof proof(SuppressionReason::recipient_unknown, said.reply, "mx");
                               TRY_VOID(SuppressionTx(tx).add(said.scope, address, proof));
                               return true;
