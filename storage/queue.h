@@ -77,7 +77,7 @@ struct NewQueueItem {
     std::uint8_t mail_class = 0;          ///< 0 interactive 1 transactional 2 bulk
     std::string forwarded_by;             ///< domain of ours that passes it on for a sender outside; "" where none does
     std::string stream;                   ///< that it is of (storage/streams.h), or ""
-    Time expires{};
+    Time expires{};  ///< of mail to many no later than the setting queue.bulk_hours allows; none: see the relay
     std::vector<NewRecipient> recipients;
 };
 
