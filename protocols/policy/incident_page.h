@@ -21,7 +21,7 @@ struct IncidentFacts {
     std::string remote;   ///< who said it, or ""
     std::string reply;    ///< in which words, or ""
     std::string advice;
-    std::uint64_t held = 0;  ///< recipients
+    std::optional<std::uint64_t> held;  ///< recipients; none: nothing is held for such
     bool is_open = true;
     std::string ended;    ///< where it is over: when
     std::string because;  ///< likewise: why
