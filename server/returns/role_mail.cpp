@@ -97,8 +97,8 @@ Result<std::optional<Complained>> find_complained(const storage::Snapshot& snaps
     if (!complaint.recipients.empty() && out.recipients.empty()) return std::optional<Complained>();
     for (const std::string& address : out.recipients) {
         const auto host = out.sent.hosts.find(address);
-        const std::string_view took = host == out.sent.hosts.end() ? std::string_view() : std::string_view(host->second);
-        if (vouches(vouching, address) || vouches(vouching, took)) out.vouched.insert(address);
+        const bool by_host = host != out.sent.hosts.end() && vouches(vouching, host->second);
+        if (by_host || vouches(vouching, address)) out.vouched.insert(address);
     }
     return std::optional(std::move(out));
 }

@@ -48,7 +48,7 @@ struct Complained {
     SentMail sent;
     std::vector<std::string> recipients;  ///< of `sent` that complained; empty: nobody knows which
     bool by_token = false;                ///< it bears our token; else anybody may have made it
-    std::set<std::string, std::less<>> vouched;  ///< of `recipients`: their domain, or who took it, sent the complaint
+    std::set<std::string, std::less<>> vouched;  ///< of `recipients`: their domain, or who took it, complains
 };
 /// `token`: ours, that the report bears; `vouching`: domains that SPF or DKIM of the report passed for (report_proof.h).
 Result<std::optional<Complained>> find_complained(const storage::Snapshot& snapshot, const report::Complaint& complaint,

@@ -58,8 +58,7 @@ TEST_CASE("a forged return-path token is refused at RCPT and counted") {
 TEST_CASE("a forged bounce address of mail that was passed on is refused at RCPT and counted") {
     Fixture f;
     const auto keys = mailauth::srs_keys(f.store->sealing_key());
-    const smtp::Path whose("alice", "a.example");
-    const std::string good = mailauth::srs_forward(keys, {whose.local_part, whose.domain}, system_clock().now()).value();
+    const std::string good = mailauth::srs_forward(keys, {"alice", "a.example"}, system_clock().now()).value();
     CHECK(f.desk->look_up_bounce(smtp::Path(good, "a.example")));
     CHECK(f.forged() == 0);
     const auto refused = f.desk->look_up_bounce(smtp::Path(forge(good), "a.example"));
