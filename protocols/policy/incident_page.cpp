@@ -24,9 +24,10 @@ std::string facts_of(const IncidentFacts& facts) {
 
 std::string incident_page(const IncidentFacts& facts) {
     std::string body = facts_of(facts);
-    body += facts.is_open ? "<p>When it is mended, say so: what waits for it goes out at once.</p>\n<form method=\"post\">"
-                            "<button type=\"submit\">It is fixed</button></form>"
-                          : "<p>Nothing needs to be done.</p>";
+    constexpr std::string_view kButton =
+        "<p>When it is mended, say so: what waits for it goes out at once.</p>\n<form method=\"post\">"
+        "<button type=\"submit\">It is fixed</button></form>";
+    body += facts.is_open ? kButton : std::string_view("<p>Nothing needs to be done.</p>");
     return html_page(title_of(facts), body);
 }
 

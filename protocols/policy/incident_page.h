@@ -1,6 +1,6 @@
 #pragma once
-/// protocols/policy/incident_page: the page behind the link in the mail about an incident: what is held, why, what to do,
-/// and a button that says it is mended. A GET changes nothing: link scanners follow every address in a mail. Pure.
+/// protocols/policy/incident_page: the page behind the link in the mail about an incident: what is held, why, what to
+/// do, and a button that says it is mended. A GET changes nothing: link scanners follow every address in a mail. Pure.
 #include <cstdint>
 #include <optional>
 #include <string>

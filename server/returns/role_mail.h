@@ -50,7 +50,7 @@ struct Complained {
     bool by_token = false;                ///< it bears our token; else anybody may have made it
     std::set<std::string, std::less<>> vouched;  ///< of `recipients`: their domain, or who took it, complains
 };
-/// `token`: ours, that the report bears; `vouching`: domains that SPF or DKIM of the report passed for (report_proof.h).
+/// `token`: ours, that the report bears; `vouching`: domains that its SPF or DKIM passed for (report_proof.h).
 Result<std::optional<Complained>> find_complained(const storage::Snapshot& snapshot, const report::Complaint& complaint,
                                                   const std::optional<mailauth::ReturnToken>& token,
                                                   const std::vector<std::string>& vouching, Time now);

@@ -218,7 +218,7 @@ TEST_CASE("a complaint about a message that we sent to that recipient: an event,
     CHECK(house.suppressed("bob@far.example").front().times == 1);
 }
 
-TEST_CASE("a complaint that nobody vouches for, joined by its Message-ID alone, says nothing of the address that sent") {
+TEST_CASE("a complaint that nobody vouches for, joined by a Message-ID alone, says nothing of the address that sent") {
     constexpr std::string_view kForged[] = {
         "",
         "Authentication-Results: mx.home.example; spf=pass smtp.helo=evil.example; dkim=pass header.d=evil.example\r\n",
