@@ -148,7 +148,8 @@ Result<> way_show(Invocation& call) {
 // Another certificate, and none where it is empty.
 Result<> set_certificate(storage::Tx& tx, const Invocation& call, Way way) {
     if (way.kind != storage::WayKind::smarthost) {
-        return Error(Errc::invalid, fmt::format("the way {} leads to no relay that could ask for a certificate", way.name));
+        return Error(Errc::invalid,
+                     fmt::format("the way {} leads to no relay that could ask for a certificate", way.name));
     }
     TRY(smtp::RelayUrl url, smtp::parse_relay_url(way.url));
     TRY_VOID(read_client_certificate(call, url));
@@ -181,10 +182,10 @@ Result<> way_set(Invocation& call) {
     if (call.has("--tokens")) call.out().say(fmt::format("The way {}: return tokens {}.", name, call.get("--tokens")));
     if (has_certificate) {
         const std::string file = call.get("--client-cert");
-        call.out().say(file.empty() ? fmt::format("The way {} shows no certificate.", name)
-                                    : fmt::format("The way {} shows the certificate in {} where the relay asks. posthouse "
-                                                  "route test {} tries it.",
-                                                  name, file, name));
+        const std::string shown =
+            fmt::format("The way {0} shows the certificate in {1} where the relay asks; try posthouse route test {0}.",
+                        name, file);
+        call.out().say(file.empty() ? fmt::format("The way {} shows no certificate.", name) : shown);
     }
     return {};
 }

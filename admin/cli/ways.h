@@ -13,8 +13,8 @@ namespace posthouse::admin {
 Result<> read_client_certificate(const Invocation& call, smtp::RelayUrl& url);
 /// Whether the text is a URL or a preset and not the name of a way.
 bool is_relay_url(std::string_view text);
-/// A way called `name` that hands mail to `text`. Takes --ca-file, --client-cert, --password-file, --header, the limits and the
-/// --oauth options of the call where they are given; asks for the secret where one is needed.
+/// A way called `name` that hands mail to `text`. Takes --ca-file, --client-cert, --password-file, --header, the limits
+/// and the --oauth options of the call where they are given; asks for the secret where one is needed.
 Result<storage::Way> read_way(Invocation& call, const std::string& name, const std::string& text);
 /// The limits and headers of the way's preset, where it has one.
 void take_preset(storage::Way& way);

@@ -144,7 +144,8 @@ Result<> use_certificate(SSL_CTX* context, const std::string& certificate_file, 
         return refuse(fmt::format("cannot use the key in {}", key_file));
     }
     if (SSL_CTX_check_private_key(context) != 1) {
-        return refuse(fmt::format("the key in {} does not belong to the certificate in {}", key_file, certificate_file));
+        return refuse(
+            fmt::format("the key in {} does not belong to the certificate in {}", key_file, certificate_file));
     }
     return {};
 }
@@ -445,7 +446,8 @@ Result<SslPtr> TlsClientContext::Impl::make_connection(int descriptor, const Tls
     SslPtr ssl = make_ssl(context.get(), descriptor);
     if (!ssl) return refuse("no TLS connection");
     SSL_set_connect_state(ssl.get());
-    if (!expected.session_scope.empty() && identity.certificate_file.empty()) sessions->prepare(ssl.get(), session_key(expected));
+    const bool may_resume = !expected.session_scope.empty() && identity.certificate_file.empty();
+    if (may_resume) sessions->prepare(ssl.get(), session_key(expected));
     X509_VERIFY_PARAM* checks = SSL_get0_param(ssl.get());
     X509_VERIFY_PARAM_set_hostflags(checks, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);  // RFC 9525 6.3
     if (name.empty()) return ssl;

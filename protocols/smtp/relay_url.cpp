@@ -133,8 +133,9 @@ Result<> read_options(RelayUrl& url, std::string_view query) {
         TRY(const bool is_file, read_file_option(url, option));
         if (is_file) continue;
         if (option.key != "name" || !is_domain(option.value)) {
-            return Error(Errc::invalid, "the options are ?name=HOST, the name on its certificate, and ?certificate=FILE "
-                                        "with ?key=FILE, what is shown of us");
+            return Error(Errc::invalid,
+                         "the options are ?name=HOST, the name on its certificate, and ?certificate=FILE with "
+                         "?key=FILE, what is shown of us");
         }
         url.tls_name = ascii::to_lower(option.value);
     }
@@ -253,7 +254,8 @@ Result<RelayUrl> parse_relay_url(std::string_view text) {
     url.port = scheme->port;
     std::string_view rest = text.substr(scheme->prefix.size());
     if (const std::size_t query = rest.find('?'); query != std::string_view::npos) {
-        if (const auto read = read_options(url, rest.substr(query + 1)); !read) return wrong(text, read.error().context);
+        const auto read = read_options(url, rest.substr(query + 1));
+        if (!read) return wrong(text, read.error().context);
         rest = rest.substr(0, query);
     }
     if (rest.ends_with('/')) rest.remove_suffix(1);

@@ -8,7 +8,7 @@
 ///     direct                      no relay: by MX
 /// The user may hold '@' (the last one before the host counts) and %XX. Behind the port, or beside a preset's options:
 ///     ?name=mail.example.org              which name the certificate must bear, where the host is an address
-///     ?certificate=/FILE.pem&key=/FILE    what is shown of us where the relay asks; without a key it is in the same file
+///     ?certificate=/FILE.pem&key=/FILE    what is shown of us where the relay asks; the key may be in it
 #include <cstdint>
 #include <string>
 #include <string_view>

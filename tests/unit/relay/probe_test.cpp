@@ -123,7 +123,7 @@ TEST_CASE("the probe is the mail that would leave: signed, with the way's fields
     CHECK(events[0].dialogue.contains("RCPT TO:<bob@b.example>"));
 }
 
-TEST_CASE("the probe bears a return token where mail of programs by this way does, and a bounce to it finds its sender") {
+TEST_CASE("the probe bears a return token where mail of programs does; a bounce to it finds its sender") {
     ProbeHouse house;
     house.keep();
     CHECK(house.probe("bob@b.example").good);
