@@ -4,10 +4,14 @@
 #include "protocols/base/log.h"
 #include "protocols/mime/build.h"
 #include "protocols/mime/date.h"
+#include "protocols/policy/incident_page.h"
 #include "relay/core.h"
 #include "relay/incidents.h"
 #include "relay/postmaster.h"
 #include "storage/await.h"
+#include "storage/incident_link.h"
+#include "storage/settings.h"
+#include "storage/streams.h"
 
 namespace posthouse::relay {
 
@@ -21,10 +25,11 @@ constexpr std::size_t kMailsAtOnce = 20;
 struct Telling {
     std::vector<Incident> incidents;
     std::vector<std::uint64_t> held;
+    std::string url;  ///< what links begin with; "" where nobody would answer
     Postmaster to;
 };
 
-Result<Telling> read_telling(const storage::Snapshot& snapshot) {
+Result<Telling> read_telling(const storage::Snapshot& snapshot, const RelayDeps& deps) {
     const storage::IncidentView view(snapshot);
     Telling out;
     TRY(out.incidents, view.to_tell(kMailsAtOnce));
@@ -34,6 +39,9 @@ Result<Telling> read_telling(const storage::Snapshot& snapshot) {
         out.held.push_back(held);
     }
     TRY(out.to, find_postmaster(snapshot));
+    TRY(const std::string set, storage::setting_text(snapshot.catalog(), "unsubscribe.url"));
+    if (set.empty() && !deps.options.serves_pages) return out;
+    TRY(out.url, storage::unsubscribe_url(snapshot.catalog(), deps.hostname));
     return out;
 }
 
@@ -42,7 +50,7 @@ std::string subject_of(const Incident& one) {
                     : fmt::format("Incident {} is over: {}", storage::raw(one.id), storage::describe(one));
 }
 
-std::string text_of(const Incident& one, std::uint64_t held, const std::string& hostname) {
+std::string text_of(const Incident& one, std::uint64_t held, const std::string& link, const std::string& hostname) {
     std::string out =
         fmt::format("{}.\r\n\r\nSince:    {}\r\n", storage::describe(one), mime::format_rfc5322(one.since));
     if (!one.open) {
@@ -61,15 +69,29 @@ std::string text_of(const Incident& one, std::uint64_t held, const std::string& 
     } else {
         out += "\r\nWhat was held is on its way again. Nothing needs to be done.\r\n";
     }
-    return out + fmt::format("\r\nThis was told by the mail server {}. posthouse incident show {} tells all of it.\r\n",
+    return out + link +
+           fmt::format("\r\nThis was told by the mail server {}. posthouse incident show {} tells all of it.\r\n",
                              hostname, storage::raw(one.id));
+}
+
+// The button's address. Of what is over there is none.
+std::string link_to(const Core& core, const Incident& one, const std::string& url) {
+    if (url.empty() || !one.open) return "";
+    const Time now = core.now();
+    const std::string token = storage::incident_token(one, core.deps.store->sealing_key(), now);
+    if (token.empty()) return "";
+    return fmt::format(
+        "\r\nWhen it is mended, say so here (until {}; opening it changes nothing, the button there does):\r\n"
+        "{}{}{}\r\n",
+        mime::format_rfc5322(storage::incident_token_ends(now)), url, policy::kIncidentTarget, token);
 }
 
 // The mail and the note that it was sent are one commit: told once, whatever happens.
 net::Task<Result<>> tell_one(Core& core, Telling telling, std::size_t at) {
     const Incident one = telling.incidents[at];
-    const std::string text =
-        postmaster_mail(core, telling.to, subject_of(one), text_of(one, telling.held[at], core.deps.hostname));
+    const std::string told =
+        text_of(one, telling.held[at], link_to(core, one, telling.url), core.deps.hostname);
+    const std::string text = postmaster_mail(core, telling.to, subject_of(one), told);
     storage::Store& store = *core.deps.store;
     std::vector<storage::StagedBodyPtr> bodies;
     std::optional<storage::Delivery> delivery;
@@ -96,7 +118,7 @@ net::Task<Result<>> tell_one(Core& core, Telling telling, std::size_t at) {
 }  // namespace
 
 net::Task<void> tell_incidents(Core& core) {
-    auto read = [](const storage::Snapshot& snapshot) { return read_telling(snapshot); };
+    auto read = [&core](const storage::Snapshot& snapshot) { return read_telling(snapshot, core.deps); };
     const auto telling = co_await storage::read(*core.deps.store, *core.deps.pool, *core.deps.loop, std::move(read));
     if (!telling) co_return;  // said by the next look at the queue
     for (std::size_t i = 0; i < telling->incidents.size() && !core.stopping.is_set(); ++i) {

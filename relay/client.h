@@ -42,6 +42,8 @@ struct ClientTimeouts {
     std::chrono::milliseconds data_end{600'000};
     std::chrono::milliseconds handshake{30'000};
     std::chrono::milliseconds quit{5'000};
+    /// MAIL on a connection that was used before: nothing is lost where a new one is tried instead.
+    std::chrono::milliseconds reuse{60'000};
     ClientTimeouts() = default;
 };
 
@@ -72,6 +74,13 @@ enum class Fate {
     again,  ///< the server wants this recipient in the next transaction (452 or 552 while others were taken)
 };
 
+/// How a connection ended under a transaction.
+enum class Cut : std::uint8_t {
+    no,
+    dropped,
+    stalled,  ///< silence until we gave up
+};
+
 /// What became of a recipient or of a whole connection.
 struct Verdict {
     Fate fate = Fate::deferred;
@@ -81,6 +90,8 @@ struct Verdict {
     unsigned code = 0;           ///< of the reply; 0: no reply was had
     bool after_message = false;  ///< said of the whole message, not of the recipient alone
     bool no_greeting = false;    ///< it let us connect and said nothing
+    Cut cut = Cut::no;           ///< no reply was had for this
+    bool in_doubt = false;       ///< cut behind the final dot: it may have been taken all the same (RFC 1047)
     bool no_tls = false;         ///< it will not do TLS, or shows a wrong certificate: today and tomorrow
     bool bogus_dns = false;      ///< the DNS answered, and DNSSEC does not believe it
     bool wrong_family = false;   ///< no host has an address of the family that we send from

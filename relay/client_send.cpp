@@ -41,8 +41,11 @@ struct Client::Transaction {
 
 void Client::broke(Transaction& t, const Error& error) {
     usable_ = false;
-    t.settle(
-        Verdict(Fate::deferred, "4.4.2", fmt::format("The connection to {} broke: {}", remote_name(), error.context)));
+    Verdict verdict(Fate::deferred, "4.4.2",
+                    fmt::format("The connection to {} broke: {}", remote_name(), error.context));
+    verdict.cut = error.code == Errc::timeout ? Cut::stalled : Cut::dropped;
+    verdict.in_doubt = t.dot_sent;
+    t.settle(verdict);
 }
 
 // Judges the message by what was offered, and makes the lines. True where nobody is left to send to.
@@ -182,7 +185,8 @@ net::Task<void> Client::envelope_pipelined(Transaction& t) {
 }
 
 net::Task<void> Client::hear_mail(Transaction& t) {
-    const auto reply = co_await hear(options_.timeouts.command);
+    const ClientTimeouts& max = options_.timeouts;
+    const auto reply = co_await hear(messages_ > 0 ? std::min(max.reuse, max.command) : max.command);
     if (!reply) {
         broke(t, reply.error());
     } else if (!reply->is_success()) {

@@ -2,19 +2,18 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "protocols/base/ascii.h"
 #include "protocols/bounce/reply_class.h"
 #include "relay/family.h"
+#include "relay/retry.h"
 #include "relay/tls_upkeep.h"
 
 namespace posthouse::relay {
 
-Connection::Connection(Core& core, std::unique_ptr<Client> client, std::string remote, std::string host, HostTls tls)
-    : core_(core),
-      client_(std::move(client)),
-      remote_(std::move(remote)),
-      host_(std::move(host)),
-      tls_(std::move(tls)) {
+Connection::Connection(Core& core, std::unique_ptr<Client> client, std::string remote, Hop hop, HostTls tls)
+    : core_(core), client_(std::move(client)), remote_(std::move(remote)), hop_(std::move(hop)), tls_(std::move(tls)) {
     core_.open.insert(client_.get());
     core_.connections.add(1);
 }
@@ -36,8 +35,8 @@ bool meets_require_tls(Client& client) {
 
 bool Connection::serves(const Destination& to) const {
     if (to.plan == nullptr) return to.wish != storage::TlsWish::require || meets_require_tls(*client_);
-    if (!to.plan->takes(host_)) return false;
-    return relay::serves(to.plan->demand, to.wish, host_, tls_, client_->stream().tls(),
+    if (!to.plan->takes(hop_.host.empty() ? hop_.at.address.to_string() : hop_.host)) return false;
+    return relay::serves(to.plan->demand, to.wish, hop_.host, tls_, client_->stream().tls(),
                          client_->capabilities().require_tls);
 }
 
@@ -52,6 +51,13 @@ struct Attempt {
         result.verdict = std::move(verdict);
         any = true;
     }
+    // The server's own fault, whoever asks: not a policy of the domain, not what it says about us.
+    void blame(const Hop& hop, HostTrouble trouble) {
+        at_fault = trouble;
+        const bool is_alone = hop.addresses.size() < 2 && (to.plan == nullptr || to.plan->mx.hosts.size() < 2);
+        if (!is_alone && !core.stopping.is_set()) core.hosts.failed(hop.at.to_string(), trouble, core.now());
+    }
+    bool may_dial() const { return dials < kDialsMax && !core.stopping.is_set() && !said_for_all; }
 
     Core& core;
     const Destination& to;
@@ -59,6 +65,8 @@ struct Attempt {
     Dialogue& dialogue;
     Connected result;
     std::size_t dials = 0;
+    std::optional<HostTrouble> at_fault;  // of the host whose turn it is
+    bool said_for_all = false;            // the other hosts of the site would say the same
     bool any = false;
     bool all_refused = true;
 };
@@ -97,16 +105,25 @@ Verdict under_wish(const Attempt& attempt, Verdict verdict) {
                    "The sender requires TLS all the way (REQUIRETLS), which cannot be had: " + verdict.reply);
 }
 
-void tell_how_tls_went(Attempt& attempt, const HostTls& asked, const std::string& host, Client& client) {
-    if (attempt.to.plan == nullptr || host.empty() || !client.tls_tried()) return;
-    if (attempt.to.wish == storage::TlsWish::best_effort) return;  // RFC 8460 3: reports do not report on themselves
+bool counts_for_report(const Destination& to, const std::string& host, const Client& client) {
+    if (to.plan == nullptr || host.empty() || !client.tls_tried()) return false;
+    return to.wish != storage::TlsWish::best_effort;  // RFC 8460 3: reports do not report on themselves
+}
+
+TlsSession session_of(const Destination& to, const HostTls& asked, const std::string& host, Client& client) {
     TlsSession session;
-    session.domain = attempt.to.plan->domain;
+    session.domain = to.plan->domain;
     session.mx_host = host;
     session.receiving_ip = client.stream().peer().address.to_string();
     session.sending_ip = client.stream().local().address.to_string();
     session.judgement = judge(asked, client.tls_started(), client.stream().tls(), client.tls_error());
-    attempt.core.tally.add(asked, session);
+    return session;
+}
+
+void tell_how_tls_went(Attempt& attempt, const HostTls& asked, const std::string& host, Connection& connection) {
+    if (!counts_for_report(attempt.to, host, connection.client())) return;
+    connection.begin_for(attempt.to.plan->domain);
+    attempt.core.tally.add(asked, session_of(attempt.to, asked, host, connection.client()));
 }
 
 // For good, and for what it thinks of our address: a host that takes no mail from anybody is another matter.
@@ -120,10 +137,21 @@ bool refuses_our_address(const Verdict& verdict, std::string_view host) {
     return bounce::classify(facts).what == bounce::ReplyClass::ip_blocked;
 }
 
+// It let us connect, and no further.
+void blame_for(Attempt& attempt, const Hop& hop, const Verdict& verdict) {
+    if (names_our_pace(verdict, hop.host)) {
+        const smtp::Provider* const provider = attempt.to.plan ? attempt.to.plan->provider : nullptr;
+        attempt.said_for_all = provider != nullptr && provider->any_host;
+    } else if (verdict.said.empty()) {  // a login that was refused is ours to mend
+        attempt.blame(hop, turns_away(verdict, hop.host) ? HostTrouble::broke_off : HostTrouble::unreached);
+    }
+}
+
 // Dials one address and opens the dialogue. True where the attempt has its connection.
-net::Task<bool> try_address(Attempt& attempt, std::string host, net::Endpoint to, ClientOptions options,
-                            HostTls asked) {
+net::Task<bool> try_address(Attempt& attempt, Hop hop, ClientOptions options, HostTls asked) {
     ++attempt.dials;
+    const net::Endpoint to = hop.at;
+    const std::string host = hop.host;
     attempt.result.remote = name_of(host, to.address);
     net::DialOptions dial_options;
     dial_options.source = attempt.target.source;
@@ -133,6 +161,7 @@ net::Task<bool> try_address(Attempt& attempt, std::string host, net::Endpoint to
         attempt.missed(Verdict(
             Fate::deferred, "4.4.1",
             fmt::format("No connection to {} port {}: {}", attempt.result.remote, to.port, stream.error().context)));
+        attempt.blame(hop, HostTrouble::unreached);
         co_return false;
     }
     attempt.dialogue.note(fmt::format("connected to {} port {}", attempt.result.remote, to.port));
@@ -140,10 +169,10 @@ net::Task<bool> try_address(Attempt& attempt, std::string host, net::Endpoint to
     ClientOptions again = options;
     auto connection =
         std::make_unique<Connection>(attempt.core, std::make_unique<Client>(*std::move(stream), std::move(options)),
-                                     attempt.result.remote, host.empty() ? to.address.to_string() : host, asked);
+                                     attempt.result.remote, hop, asked);
     auto failed = co_await connection->client().open(attempt.dialogue);
     const bool again_whole = failed && failed->retry_whole && attempt.dials < kDialsMax;
-    if (!again_whole) tell_how_tls_went(attempt, asked, host, connection->client());
+    if (!again_whole) tell_how_tls_went(attempt, asked, host, *connection);
     if (!failed) {
         if (auto refused = refuse_require_tls(attempt, connection->client())) {
             attempt.dialogue.note(refused->reply);
@@ -157,18 +186,20 @@ net::Task<bool> try_address(Attempt& attempt, std::string host, net::Endpoint to
     connection.reset();
     if (again_whole) {
         attempt.dialogue.note("trying again with a whole TLS handshake");
-        co_return co_await try_address(attempt, std::move(host), to, std::move(again), std::move(asked));
+        co_return co_await try_address(attempt, std::move(hop), std::move(again), std::move(asked));
     }
     if (refuses_our_address(failed->verdict, host)) {
         attempt.result.turned_away.emplace();
         attempt.result.turned_away->reply = failed->verdict.reply;
         attempt.result.turned_away->remote = attempt.result.remote;
     }
+    const bool in_clear = failed->retry_in_clear && may_retry;
+    if (!in_clear) blame_for(attempt, hop, failed->verdict);
     attempt.missed(under_wish(attempt, std::move(failed->verdict)));
-    if (!failed->retry_in_clear || !may_retry) co_return false;
+    if (!in_clear) co_return false;
     attempt.dialogue.note("trying again without TLS");
     again.tls = TlsUse::never;
-    co_return co_await try_address(attempt, std::move(host), to, std::move(again), std::move(asked));
+    co_return co_await try_address(attempt, std::move(hop), std::move(again), std::move(asked));
 }
 
 ClientOptions base_options(const Core& core, const Target& target) {
@@ -229,6 +260,7 @@ net::Task<bool> try_mx_host(Attempt& attempt, MxHost host) {
             found = co_await attempt.core.deps.resolver->addresses(host.name);
         }
         if (!found) {
+            attempt.at_fault = HostTrouble::unreached;
             attempt.missed(
                 Verdict(Fate::deferred, "4.4.3",
                         fmt::format("The DNS gives no address of {} now: {}", host.name, found.error().context)));
@@ -238,6 +270,7 @@ net::Task<bool> try_mx_host(Attempt& attempt, MxHost host) {
         answer = *std::move(found);
     }
     if (host.addresses.empty()) {
+        attempt.at_fault = HostTrouble::unreached;
         attempt.missed(Verdict(Fate::failed, "5.4.4", fmt::format("The mail server {} has no address", host.name)));
         co_return false;
     }
@@ -252,19 +285,24 @@ net::Task<bool> try_mx_host(Attempt& attempt, MxHost host) {
                                        host.name, options.mx_port, std::move(answer));
     }
     if (!admit_host(attempt, host, asked)) co_return false;
-    const auto addresses = dialled_addresses(attempt.core, attempt.target, attempt.to.plan->site, host.addresses);
+    Hop hop;
+    hop.host = host.name;
+    hop.addresses = dialled_addresses(attempt.core, attempt.target, attempt.to.plan->site, host.addresses);
+    std::vector<net::IpAddress> addresses = hop.addresses;
     if (addresses.empty()) attempt.missed(wrong_family(attempt, host.name));
+    attempt.core.hosts.order(addresses, options.mx_port, attempt.core.now());
     for (const net::IpAddress& address : addresses) {
-        if (attempt.dials >= kDialsMax || attempt.core.stopping.is_set()) co_return false;
+        if (!attempt.may_dial()) co_return false;
         if (is_ours(address) && !options.allow_loopback) {
             attempt.missed(Verdict(Fate::failed, "5.4.4",
                                    fmt::format("The mail server {} of {} has the address {}, which is not a public one",
                                                host.name, attempt.to.plan->domain, address.to_string())));
             continue;
         }
+        hop.at = net::Endpoint(address, options.mx_port);
+        if (attempt.to.avoid == hop.at) continue;
         ClientOptions client = mx_options(attempt, host, asked);
-        const net::Endpoint to(address, options.mx_port);
-        if (co_await try_address(attempt, host.name, to, std::move(client), asked)) co_return true;
+        if (co_await try_address(attempt, hop, std::move(client), asked)) co_return true;
     }
     co_return false;
 }
@@ -280,12 +318,11 @@ net::Task<void> connect_mx(Attempt& attempt) {
     std::vector<MxHost> hosts = dial_order(plan.mx, *core.deps.random);
     core.hosts.order(hosts, core.now());
     for (const MxHost& host : hosts) {
-        if (attempt.dials >= kDialsMax || core.stopping.is_set()) co_return;
-        if (co_await try_mx_host(attempt, host)) {
-            core.hosts.answered(host.name);
-            co_return;
-        }
-        if (hosts.size() > 1 && !core.stopping.is_set()) core.hosts.failed(host.name, core.now());
+        if (!attempt.may_dial()) co_return;
+        attempt.at_fault.reset();
+        if (co_await try_mx_host(attempt, host)) co_return;
+        const bool is_bad = attempt.at_fault && hosts.size() > 1 && !core.stopping.is_set();
+        if (is_bad) core.hosts.failed(host.name, *attempt.at_fault, core.now());
     }
 }
 
@@ -354,18 +391,22 @@ net::Task<void> connect_relay(Attempt& attempt) {
             Verdict(Fate::deferred, "4.4.3", fmt::format("The relay {}: {}", url.host, addresses.error().context)));
         co_return;
     }
-    const std::string shown = net::IpAddress::parse(url.host) ? "" : url.host;
+    Hop hop;
+    hop.host = net::IpAddress::parse(url.host) ? "" : url.host;
+    hop.addresses = *addresses;
+    attempt.core.hosts.order(*addresses, url.port, attempt.core.now());
     for (const net::IpAddress& address : *addresses) {
-        if (attempt.dials >= kDialsMax || attempt.core.stopping.is_set()) co_return;
+        if (!attempt.may_dial()) co_return;
         if (url.security == smtp::RelayUrl::Security::plain && !is_ours(address)) {
             attempt.missed(Verdict(
                 Fate::deferred, "4.3.5",
                 fmt::format("smtp+plain:// is for private networks only, and {} is not in one", address.to_string())));
             continue;
         }
-        const net::Endpoint to(address, url.port);
+        hop.at = net::Endpoint(address, url.port);
+        if (attempt.to.avoid == hop.at) continue;
         ClientOptions client = *options;
-        if (co_await try_address(attempt, shown, to, std::move(client), HostTls())) co_return;
+        if (co_await try_address(attempt, hop, std::move(client), HostTls())) co_return;
         if (!attempt.result.verdict.said.empty() && options->credentials) {
             attempt.core.tokens.drop(attempt.target.way.name, options->credentials->token);
         }
@@ -389,6 +430,45 @@ net::Task<Connected> connect(Core& core, const Destination& to, Dialogue& dialog
     if (verdict.fate == Fate::failed && !may_fail) verdict.fate = Fate::deferred;
     if (verdict.fate == Fate::delivered) verdict.fate = Fate::deferred;
     co_return std::move(attempt.result);
+}
+
+net::Task<void> count_reuse(Core& core, Connection& connection, Destination to) {
+    const std::string host = connection.hop().host;
+    if (!counts_for_report(to, host, connection.client())) co_return;
+    if (!connection.begin_for(to.plan->domain)) co_return;
+    std::optional<dns::Answer<net::IpAddress>> answer;
+    if (to.plan->demand.mx_secure) {
+        auto found = co_await core.deps.resolver->addresses(host);
+        if (found) answer = *std::move(found);
+    }
+    const HostTls asked = co_await find_host_tls(*core.deps.resolver, to.plan->demand, to.wish, to.plan->domain, host,
+                                                 connection.hop().at.port, std::move(answer));
+    core.tally.add_again(asked, session_of(to, asked, host, connection.client()));
+}
+
+bool has_other_hop(const Core& core, const Destination& to, const Hop& hop) {
+    const Time now = core.now();
+    const bool has_address = std::ranges::any_of(hop.addresses, [&](const net::IpAddress& one) {
+        return one != hop.at.address && !core.hosts.is_quarantined(net::Endpoint(one, hop.at.port).to_string(), now);
+    });
+    if (has_address || to.plan == nullptr) return has_address;
+    return std::ranges::any_of(to.plan->mx.hosts, [&](const MxHost& one) {
+        return !ascii::equals_ci(one.name, hop.host) && !core.hosts.is_quarantined(one.name, now);
+    });
+}
+
+void hop_failed(Core& core, const Hop& hop, HostTrouble trouble) {
+    const Time now = core.now();
+    core.hosts.failed(hop.at.to_string(), trouble, now);
+    const bool all_bad = std::ranges::all_of(hop.addresses, [&](const net::IpAddress& one) {
+        return core.hosts.is_quarantined(net::Endpoint(one, hop.at.port).to_string(), now);
+    });
+    if (all_bad && !hop.host.empty()) core.hosts.failed(hop.host, trouble, now);
+}
+
+void hop_served(Core& core, const Hop& hop) {
+    core.hosts.served(hop.at.to_string());
+    core.hosts.served(hop.host);
 }
 
 }  // namespace posthouse::relay

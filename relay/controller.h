@@ -117,8 +117,16 @@ class LaneController {
     std::size_t window() const { return window_; }
     /// On one connection.
     std::size_t messages_max(Time now) const {
-        return held_back_ && now < careful_until_ ? std::min(kFewMessages, shaping_.messages_per_connection)
-                                                  : shaping_.messages_per_connection;
+        std::size_t most = shaping_.messages_per_connection;
+        if (held_back_ && now < careful_until_) most = std::min(most, kFewMessages);
+        if (now < reuse_until_) most = std::min(most, reuse_max_);
+        return most;
+    }
+    /// A connection fell silent after `messages` of them, as servers do that want no more on one and do not say so:
+    /// for a day no connection carries more.
+    void reuse_stalled(Time now, std::size_t messages) {
+        reuse_max_ = std::max<std::size_t>(messages, 1);
+        reuse_until_ = now + kCareful;
     }
     /// 0 where there is no limit.
     double rate() const { return rate_; }
@@ -173,6 +181,8 @@ class LaneController {
     Time careful_until_{};  // up to then no more than careful_window_
     std::size_t careful_window_ = 1;
     bool held_back_ = false;  // and kFewMessages
+    std::size_t reuse_max_ = 0;
+    Time reuse_until_{};
     Milliseconds rest_{0};    // the last pause of that kind
 
     Time paused_until_{};

@@ -1,9 +1,17 @@
 #pragma once
-/// relay/host_health: hosts that do not answer are asked last for a while, so that one bad MX of several costs its
-/// site neither time nor window. 5 min after the first failure, twice as long after each further one, 1 h at most.
+/// relay/host_health: which mail servers are asked last for a while, so that one bad MX of several costs its site neither
+/// time nor window. Kept by host name and by endpoint: where a name has several addresses, the one is quarantined that is
+/// bad.
+///
+///   unreached   no connection, no greeting                             5 min
+///   held_up     it keeps us waiting until we give up                   5 min
+///   broke_off   421 without a word why, or a drop in the middle, where another of the site carried it through   1 min
+///
+/// Twice as long for each further time, 1 h at most, until it has served again. Whoever is in quarantine comes behind all
+/// others and is never left out. What a server says about our pace or our name it says for its whole site: that is an
+/// event of the lane (relay/controller), not of a host.
 /// Pure.   Limits: kHostsMax, the one that was free longest goes first.
-#include <algorithm>
-#include <iterator>
+#include <cstdint>
 #include <map>
 #include <string>
 #include <string_view>
@@ -14,43 +22,30 @@
 
 namespace posthouse::relay {
 
+enum class HostTrouble : std::uint8_t { unreached, held_up, broke_off };
+
 class HostHealth {
  public:
     static constexpr std::size_t kHostsMax = 10'000;
     static constexpr Milliseconds kFirst{5 * 60'000};
+    static constexpr Milliseconds kFirstBrokeOff{60'000};
     static constexpr Milliseconds kMax{60 * 60'000};
 
-    void answered(std::string_view host) {
-        if (const auto found = hosts_.find(host); found != hosts_.end()) hosts_.erase(found);
-    }
-    void failed(std::string_view host, Time now) {
-        if (hosts_.size() >= kHostsMax && !hosts_.contains(host)) {
-            hosts_.erase(std::ranges::min_element(hosts_, {}, [](const auto& h) { return h.second.until; }));
-        }
-        Bad& bad = hosts_.try_emplace(std::string(host)).first->second;
-        bad.span = bad.span.count() == 0 ? kFirst : std::min(bad.span * 2, kMax);
-        bad.until = now + bad.span;
-    }
-    bool is_quarantined(std::string_view host, Time now) const {
-        const auto found = hosts_.find(host);
-        return found != hosts_.end() && found->second.until > now;
-    }
+    /// `place` is a host name or an endpoint ("192.0.2.1:25").
+    void failed(std::string_view place, HostTrouble trouble, Time now);
+    /// It answered in a transaction, whatever it said.
+    void served(std::string_view place);
+    bool is_quarantined(std::string_view place, Time now) const;
     /// Those in quarantine behind all others; nobody is left out, for there may be nobody else.
-    void order(std::vector<MxHost>& hosts, Time now) const {
-        if (hosts_.empty()) return;
-        std::vector<MxHost> last;
-        std::vector<MxHost> out;
-        for (MxHost& host : hosts) (is_quarantined(host.name, now) ? last : out).push_back(std::move(host));
-        std::ranges::move(last, std::back_inserter(out));
-        hosts = std::move(out);
-    }
+    void order(std::vector<MxHost>& hosts, Time now) const;
+    void order(std::vector<net::IpAddress>& addresses, std::uint16_t port, Time now) const;
 
  private:
     struct Bad {
         Time until{};
         Milliseconds span{0};
     };
-    std::map<std::string, Bad, std::less<>> hosts_;
+    std::map<std::string, Bad, std::less<>> places_;
 };
 
 }  // namespace posthouse::relay

@@ -138,7 +138,10 @@ class Lane : public std::enable_shared_from_this<Lane> {
     std::vector<Staying> stay_all(const Parcel& parcel);
     void put_back(const Parcel& parcel, const std::vector<Staying>& staying, const storage::QueueItem& item);
     Destination destination(const Job& job) const;
-    net::Task<std::optional<Verdict>> ensure_connection(Worker& worker, const Job& job, Dialogue& dialogue);
+    net::Task<std::optional<Verdict>> ensure_connection(Worker& worker, const Job& job, Dialogue& dialogue,
+                                                        std::optional<net::Endpoint> avoid = std::nullopt);
+    net::Task<bool> ask_another(Worker& worker, const Job& job, std::vector<Settled>& settled,
+                                const std::vector<std::size_t>& which, Dialogue& dialogue, BeginningPtr beginning);
     net::Task<std::vector<Settled>> send(Worker& worker, const Job& job, Dialogue& dialogue, BeginningPtr beginning);
     net::Task<std::vector<Settled>> send_some(Worker& worker, const Job& job, std::vector<std::size_t> which,
                                               Dialogue& dialogue, BeginningPtr beginning);

@@ -51,6 +51,14 @@ Envelope make_envelope(const Job& job, const std::vector<std::size_t>& which) {
 // 421: the connection is gone because they want it so.
 bool is_stalled(const Verdict& verdict) { return verdict.from_remote && verdict.code == 421; }
 
+// The host did not carry it through, and nothing says that this is about us or the message. The hosts of a provider are
+// one system: its 421 is the site's.
+bool broke_off(const Verdict& verdict, const std::string& host, const Job& job) {
+    if (verdict.cut != Cut::no) return true;
+    const smtp::Provider* const provider = job.plan ? job.plan->provider : nullptr;
+    return (provider == nullptr || !provider->any_host) && turns_away(verdict, host);
+}
+
 }  // namespace
 
 Destination Lane::destination(const Job& job) const {
@@ -65,8 +73,10 @@ Destination Lane::destination(const Job& job) const {
 }
 
 // An open connection that is fit for this job, or a new one; else the verdict.
-net::Task<std::optional<Verdict>> Lane::ensure_connection(Worker& worker, const Job& job, Dialogue& dialogue) {
-    const Destination to = destination(job);
+net::Task<std::optional<Verdict>> Lane::ensure_connection(Worker& worker, const Job& job, Dialogue& dialogue,
+                                                          std::optional<net::Endpoint> avoid) {
+    Destination to = destination(job);
+    to.avoid = avoid;
     if (worker.connection) {
         Client& client = worker.connection->client();
         const std::uint64_t offered = client.capabilities().mail_max.value_or(UINT64_MAX);  // RFC 9422 MAILMAX
@@ -74,6 +84,7 @@ net::Task<std::optional<Verdict>> Lane::ensure_connection(Worker& worker, const 
         const std::uint64_t most = std::min<std::uint64_t>(offered, few);
         if (client.usable() && client.messages_sent() < most && worker.connection->serves(to)) {
             dialogue.note(fmt::format("connection to {} used again", worker.connection->remote()));
+            co_await count_reuse(core_, *worker.connection, to);
             co_return std::nullopt;
         }
         co_await close(worker);
@@ -99,6 +110,7 @@ net::Task<void> Lane::close(Worker& worker) {
 net::Task<std::vector<Settled>> Lane::send(Worker& worker, const Job& job, Dialogue& dialogue, BeginningPtr beginning) {
     std::vector<Settled> out(job.recipients.size());
     std::vector<std::size_t> rest;
+    bool moved = false;
     for (std::size_t i = 0; i < out.size(); ++i) rest.push_back(i);
     while (!rest.empty()) {
         const auto offered = worker.connection->client().capabilities().recipients_max;  // RFC 9422 RCPTMAX
@@ -109,6 +121,7 @@ net::Task<std::vector<Settled>> Lane::send(Worker& worker, const Job& job, Dialo
         std::vector<std::size_t> now(rest.begin(), rest.begin() + static_cast<std::ptrdiff_t>(count));
         rest.erase(rest.begin(), rest.begin() + static_cast<std::ptrdiff_t>(count));
         auto settled = co_await send_some(worker, job, now, dialogue, beginning);
+        if (!moved) moved = co_await ask_another(worker, job, settled, now, dialogue, beginning);
         std::vector<std::size_t> again;
         for (std::size_t i = 0; i < now.size(); ++i) {
             if (settled[i].verdict.fate == Fate::again) again.push_back(now[i]);
@@ -137,6 +150,46 @@ net::Task<std::vector<Settled>> Lane::send(Worker& worker, const Job& job, Dialo
     co_return out;
 }
 
+// Where a host breaks off, another of its site is asked at once. If that carries it through, the first one is at fault;
+// else it is the site's trouble, or the message's: the lane and the sender hear of it. True where another was asked:
+// once a parcel, for a message that every server chokes on is not sent round.
+net::Task<bool> Lane::ask_another(Worker& worker, const Job& job, std::vector<Settled>& settled,
+                                  const std::vector<std::size_t>& which, Dialogue& dialogue, BeginningPtr beginning) {
+    if (!worker.connection || core_.stopping.is_set()) co_return false;
+    const Hop hop = worker.connection->hop();
+    const auto broke = [&](const Settled& one) { return broke_off(one.verdict, hop.host, job); };
+    const auto found = std::ranges::find_if(settled, broke);
+    if (found == settled.end()) {
+        hop_served(core_, hop);
+        co_return false;
+    }
+    const Verdict why = found->verdict;
+    const HostTrouble trouble = why.cut == Cut::stalled ? HostTrouble::held_up : HostTrouble::broke_off;
+    if (!has_other_hop(core_, destination(job), hop)) co_return false;
+    if (why.in_doubt) {
+        // It may have been taken: sent again at once it would arrive twice.
+        hop_failed(core_, hop, trouble);
+        co_return false;
+    }
+    std::vector<std::size_t> open;  // who has no answer of his own
+    std::vector<std::size_t> recipients;
+    for (std::size_t i = 0; i < settled.size(); ++i) {
+        const Verdict& verdict = settled[i].verdict;
+        if (!broke(settled[i]) && (verdict.from_remote || verdict.fate != Fate::deferred)) continue;
+        open.push_back(i);
+        recipients.push_back(which[i]);
+    }
+    dialogue.note(fmt::format("{} did not carry it through: another host is asked", worker.connection->remote()));
+    if (co_await ensure_connection(worker, job, dialogue, hop.at)) co_return true;
+    auto again = co_await send_some(worker, job, recipients, dialogue, beginning);
+    if (std::ranges::none_of(again, broke)) {
+        hop_failed(core_, hop, trouble);
+        if (worker.connection) hop_served(core_, worker.connection->hop());
+    }
+    for (std::size_t i = 0; i < open.size(); ++i) settled[open[i]] = std::move(again[i]);
+    co_return true;
+}
+
 net::Task<std::vector<Settled>> Lane::send_some(Worker& worker, const Job& job, std::vector<std::size_t> which,
                                                 Dialogue& dialogue, BeginningPtr beginning) {
     const Envelope envelope = make_envelope(job, which);
@@ -145,8 +198,11 @@ net::Task<std::vector<Settled>> Lane::send_some(Worker& worker, const Job& job, 
         return behind(beginning, job.recipients, make_source(job.message, *core_.deps.pool, *core_.deps.loop));
     };
     auto source = make();
-    const bool used = worker.connection->client().messages_sent() > 0;
+    const std::size_t sent = worker.connection->client().messages_sent();
+    const bool used = sent > 0;
     auto verdicts = co_await worker.connection->client().send(envelope, *source, dialogue);
+    const auto stalled = [](const Verdict& one) { return one.cut == Cut::stalled && !one.in_doubt; };
+    if (used && std::ranges::any_of(verdicts, stalled)) schedule_.controller().reuse_stalled(core_.now(), sent);
     if (used && worker.connection->client().was_stale() && !core_.stopping.is_set()) {
         // The server had hung up while the connection was idle: nothing was said, a new one is tried at once.
         const auto refused = co_await ensure_connection(worker, job, dialogue);

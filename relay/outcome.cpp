@@ -4,11 +4,9 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
-#include "protocols/base/ascii.h"
 #include "protocols/base/log.h"
-#include "protocols/mailauth/return_token.h"
-#include "protocols/mailauth/srs.h"
 #include "relay/lost_mail.h"
 #include "relay/suppress.h"
 #include "storage/account_guard.h"
@@ -21,8 +19,6 @@ namespace posthouse::relay {
 
 namespace {
 
-constexpr std::size_t kAliasDepthMax = 8;
-constexpr std::uint64_t kFullReturnOctetsMax = 10 * 1024 * 1024;  // RET=FULL beyond this gives the header only
 
 constexpr std::string_view kSuppressedClass = "suppressed";
 constexpr Milliseconds kRetryWithoutRoom{5 * 60'000};
@@ -52,6 +48,7 @@ ReportedRecipient reported(const Settled& one, bool expired) {
     out.from_remote = one.verdict.from_remote;
     out.expired = expired;
     out.remote = one.remote;
+    if (one.outage && !expired && out.status.starts_with('5')) out.status.front() = '4';  // it is not over
     return out;
 }
 
@@ -91,9 +88,10 @@ OutcomePlan::Row begin_row(const storage::QueueItem& item, const Settled& one) {
         one.keeps_class ? one.recipient.last_class : std::string(bounce::to_string(classify(one).what));
     if (one.suppressed) row.outcome.reply_class = kSuppressedClass;
     row.outcome.suppressed = one.suppressed;
-    row.is_nobody = !one.suppressed && one.verdict.fate == Fate::failed &&
+    row.is_nobody = !one.suppressed && !one.outage && one.verdict.fate == Fate::failed &&
                     bounce::fault_of(classify(one).what) == bounce::Fault::recipient;
-    row.evidence = evidence_of(item, one);
+    if (!one.outage) row.evidence = evidence_of(item, one);
+    row.is_unknown = !one.outage && is_unknown(one);
     // A relay takes mail for anybody.
     row.took = one.verdict.fate == Fate::delivered && is_ours(item);
     row.clears = row.took && one.by_mx;
@@ -133,8 +131,8 @@ OutcomePlan plan_outcome(const RelayOptions& options, const std::string& hostnam
         OutcomePlan::Row row = begin_row(item, one);
         const storage::NotifyBits notify = one.recipient.notify;
         const bool stays = one.after.stays_in_lane && !one.another_way;
-        const bool put_off =
-            stays || one.another_way || one.verdict.fate == Fate::deferred || one.verdict.fate == Fate::again;
+        const bool put_off = stays || one.another_way || one.outage || one.verdict.fate == Fate::deferred ||
+                             one.verdict.fate == Fate::again;
         row.expired = put_off && now >= base.item.expires;
         const Time fault_since = one.recipient.fault_since == Time{} ? now : one.recipient.fault_since;
         const bool in_time = now - fault_since < options.hold_max || now < options.give_up_from;
@@ -161,6 +159,7 @@ OutcomePlan plan_outcome(const RelayOptions& options, const std::string& hostnam
             row.outcome.next_attempt = std::min(now + wait, base.item.expires);
             row.outcome.cause = one.after.cause;
             row.outcome.uses_attempt = !stays && one.after.counts;
+            if (one.outage) row.outcome.incident = *one.outage;
             if (stays) row.outcome.lane = lane;
             row.stays_in_lane = stays;
             note_delay(row, one);
@@ -172,122 +171,6 @@ OutcomePlan plan_outcome(const RelayOptions& options, const std::string& hostnam
         if (!report->recipients.empty()) plan.reports.push_back(std::move(*report));
     }
     return plan;
-}
-
-Result<SenderPlace> find_sender(const storage::CatalogView& catalog, std::string_view sender) {
-    SenderPlace out;
-    TRY(const auto aliases, catalog.aliases());
-    std::vector<std::string> todo{ascii::to_lower(sender)};
-    for (std::size_t depth = 0; depth < kAliasDepthMax && !todo.empty(); ++depth) {
-        std::vector<std::string> next;
-        for (const std::string& address : todo) {
-            const std::string domain = storage::address_domain(address);
-            const auto home = catalog.domain(domain);
-            if (!home && home.error().code != Errc::not_found) return Error(home.error());
-            if (!home) {
-                out.remote.push_back(address);
-                continue;
-            }
-            const std::string local = address.substr(0, address.rfind('@'));
-            const std::string plain = local.substr(0, local.find('+')) + "@" + domain;
-            const auto alias_of = [&](std::string_view name) {
-                return std::ranges::find_if(aliases, [&](const auto& a) { return ascii::equals_ci(a.address, name); });
-            };
-            // Exact before without "+tag" before the catch-all, as for mail that comes in.
-            bool found = false;
-            for (const std::string& name : {address, plain, "@" + domain}) {
-                if (const auto account = catalog.account(name); account && !found) {
-                    out.accounts.push_back(account->id);
-                    found = true;
-                } else if (const auto alias = alias_of(name); alias != aliases.end() && !found) {
-                    next.insert(next.end(), alias->targets.begin(), alias->targets.end());
-                    found = true;
-                }
-            }
-        }
-        todo = std::move(next);
-    }
-    std::ranges::sort(out.accounts);
-    const auto repeated = std::ranges::unique(out.accounts);
-    out.accounts.erase(repeated.begin(), repeated.end());
-    return out;
-}
-
-namespace {
-
-// Mail that left under an address that we made, and came back: whoever it stands for. Others stay as they are.
-Result<std::string> stands_for(storage::Tx& tx, std::string address, const std::string& sealing_key) {
-    for (std::size_t depth = 0; depth < kAliasDepthMax; ++depth) {
-        const std::string local = address.substr(0, address.rfind('@'));
-        if (mailauth::is_srs(local)) {
-            const auto found = mailauth::srs_reverse(mailauth::srs_keys(sealing_key), local, tx.now());
-            if (!found) return address;
-            address = found->local + "@" + found->domain;
-        } else if (mailauth::is_return_token(local)) {
-            const auto token = mailauth::read_return_token(mailauth::return_keys(sealing_key), local, tx.now());
-            if (!token) return address;
-            TRY(const auto events, tx.events().by_queue(static_cast<storage::QueueId>(token->queue)));
-            const auto sent = std::ranges::find_if(events, [](const auto& event) { return !event.sender.empty(); });
-            if (sent == events.end()) return address;
-            address = sent->sender;
-        } else {
-            return address;
-        }
-    }
-    return address;
-}
-
-// The address may be gone by now: then whoever submitted the message is told, if he is still here.
-Result<SenderPlace> find_told(storage::Tx& tx, const storage::QueueItem& item, const std::string& sealing_key) {
-    TRY(const std::string sender, stands_for(tx, item.reverse_path, sealing_key));
-    TRY(SenderPlace place, find_sender(tx.catalog(), sender));
-    if (!place.accounts.empty() || !place.remote.empty()) return place;
-    if (item.account) {
-        const auto account = tx.catalog().account(*item.account);
-        if (!account && account.error().code != Errc::not_found) return Error(account.error());
-        if (account) place.accounts.push_back(account->id);
-    }
-    if (place.accounts.empty()) {
-        log::warn("relay", "nobody is left to be told about {}: {} is not here any more",
-                  storage::format_queue_id(item.id), item.reverse_path);
-    }
-    return place;
-}
-
-}  // namespace
-
-Result<> deliver_report(storage::Tx& tx, const StagedReport& staged, const RelayOptions& options,
-                        const std::string& sealing_key) {
-    const storage::QueueItem& item = staged.report.item;
-    TRY(const SenderPlace place, find_told(tx, item, sealing_key));
-    storage::Delivery delivery;
-    delivery.body = staged.body;
-    delivery.facts = staged.facts;
-    delivery.received_detail = "delivery report about " + storage::format_queue_id(item.id);
-    delivery.first_attempt = tx.now();
-    for (const storage::AccountId account : place.accounts) {
-        storage::LocalCopy copy;
-        copy.account = account;
-        copy.recipient = item.reverse_path;
-        delivery.local.push_back(std::move(copy));
-    }
-    if (!place.remote.empty()) {
-        storage::NewQueueItem outgoing;
-        outgoing.expires = tx.now() + options.lifetime;
-        outgoing.eight_bit = ascii::has_8bit(staged.body->view());
-        outgoing.smtputf8 = std::ranges::any_of(place.remote, [](const auto& one) { return ascii::has_8bit(one); });
-        if (item.tls == storage::TlsWish::require) outgoing.tls = item.tls;  // RFC 8689 5
-        for (const std::string& address : place.remote) {
-            storage::NewRecipient recipient;
-            recipient.address = address;
-            recipient.notify = bit(storage::Notify::never);
-            outgoing.recipients.push_back(std::move(recipient));
-        }
-        delivery.outgoing = std::move(outgoing);
-    }
-    if (delivery.local.empty() && !delivery.outgoing) return {};
-    TRY_VOID(tx.deliver(delivery));
-    return {};
 }
 
 namespace {
@@ -332,18 +215,52 @@ Result<Incidents> note_faults(storage::Tx& tx, const OutcomePlan& plan) {
     return out;
 }
 
-// Whether it is worth writing to again. Gives back whether it is suppressed from now on.
-Result<bool> note_recipient(storage::Tx& tx, const storage::QueueItem& item, const OutcomePlan::Row& row) {
+std::string directory_of(const OutcomePlan::Row& row) {
+    return storage::directory_of_recipient(row.outcome.provider, row.address);
+}
+
+/// What the store makes of "there is no such user".
+struct Weighed {
+    std::set<storage::RecipientId> believed;
+    std::map<storage::RecipientId, storage::IncidentId> outages;  ///< planned to fail, but they are to wait
+    Weighed() = default;
+};
+
+// All are noted before any is weighed: those of one message may together show that it is the directory.
+Result<Weighed> weigh_unknown(storage::Tx& tx, const storage::QueueItem& item, const OutcomePlan& plan) {
+    storage::TakerTx takers(tx);
     const std::string scope = storage::address_domain(item.reverse_path);
-    const std::string site = storage::directory_of_recipient(row.outcome.provider, row.address);
-    if (row.took) TRY_VOID(storage::TakerTx(tx).took(site, row.address));
+    for (const OutcomePlan::Row& row : plan.rows) {
+        if (row.took && !plan.is_noted) TRY_VOID(takers.took(directory_of(row), row.address));
+    }
+    Weighed out;
+    for (const OutcomePlan::Row& row : plan.rows) {
+        if (row.evidence != storage::SuppressionReason::recipient_unknown) continue;
+        const storage::UnknownSaid said(directory_of(row), scope, row.address, row.outcome.reply, row.outcome.remote);
+        TRY(const storage::UnknownFound found, takers.note(said));
+        if (found.worth == storage::UnknownWorth::believed) out.believed.insert(row.id);
+    }
+    for (const OutcomePlan::Row& row : plan.rows) {
+        if (!row.is_unknown) continue;
+        const std::string site = directory_of(row);
+        TRY(const bool bursts, takers.in_burst(site, tx.now()));
+        if (!bursts) continue;
+        out.believed.erase(row.id);
+        TRY(const storage::UnknownFound found, takers.weigh(site, row.address, tx.now()));
+        const bool waits = found.worth == storage::UnknownWorth::outage;
+        if (waits && row.outcome.state == storage::RecipientState::failed) out.outages[row.id] = found.incident;
+    }
+    return out;
+}
+
+// Whether it is worth writing to again. Gives back whether it is suppressed from now on.
+Result<bool> note_recipient(storage::Tx& tx, const storage::QueueItem& item, const OutcomePlan::Row& row,
+                            const Weighed& weighed) {
+    const std::string scope = storage::address_domain(item.reverse_path);
     if (row.clears) TRY_VOID(storage::SuppressionTx(tx).delivered(scope, row.address));
     if (!row.evidence) return false;
-    if (*row.evidence == storage::SuppressionReason::recipient_unknown) {
-        const storage::UnknownSaid said(site, scope, row.address, row.outcome.reply, row.outcome.remote);
-        TRY(const bool is_believed, storage::TakerTx(tx).is_believed(said));
-        if (!is_believed) return false;
-    }
+    const bool is_unknown = *row.evidence == storage::SuppressionReason::recipient_unknown;
+    if (is_unknown && !weighed.believed.contains(row.id)) return false;
     const storage::SuppressionProof proof(*row.evidence, row.outcome.reply, row.outcome.remote);
     TRY_VOID(storage::SuppressionTx(tx).add(scope, row.address, proof));
     return true;
@@ -359,11 +276,21 @@ Result<T> of_others(Result<T> result) {
     return result;
 }
 
-/// How many recipients are suppressed by it.
-Result<std::uint64_t> write_plan(storage::Tx& tx, const storage::QueueItem& item, const OutcomePlan& plan,
+/// What one commit did.
+struct Written {
+    std::uint64_t suppressed = 0;  ///< recipients
+    /// Not empty: it is noted that these are unknown, and nothing else is written. They are to wait instead.
+    std::map<storage::RecipientId, storage::IncidentId> outages;
+    Written() = default;
+};
+
+Result<Written> write_plan(storage::Tx& tx, const storage::QueueItem& item, const OutcomePlan& plan,
                                  const std::vector<StagedReport>& reports, const RelayOptions& options,
                                  const std::string& sealing_key) {
-    std::uint64_t suppressed = 0;
+    Written out;
+    TRY(const Weighed weighed, of_others(weigh_unknown(tx, item, plan)));
+    out.outages = weighed.outages;
+    if (!out.outages.empty()) return out;
     TRY(const auto incidents, of_others(note_faults(tx, plan)));
     for (const OutcomePlan::Row& row : plan.rows) {
         TRY_VOID(of_others(note_events(tx, item, row, !reports.empty())));
@@ -378,8 +305,8 @@ Result<std::uint64_t> write_plan(storage::Tx& tx, const storage::QueueItem& item
             TRY_VOID(of_others(note_lost(tx, item, row.orcpt, row.address, outcome.reply)));
         }
         if (row.is_nobody && item.account) TRY_VOID(of_others(storage::AccountGuardTx(tx).bounced(*item.account)));
-        TRY(const bool is_suppressed, of_others(note_recipient(tx, item, row)));
-        suppressed += is_suppressed ? 1 : 0;
+        TRY(const bool is_suppressed, of_others(note_recipient(tx, item, row, weighed)));
+        out.suppressed += is_suppressed ? 1 : 0;
         if (storage::raw(row.heals) == 0) continue;
         const auto healed = storage::IncidentTx(tx).clear(row.heals, "a message was taken again");
         const bool is_over =
@@ -389,35 +316,8 @@ Result<std::uint64_t> write_plan(storage::Tx& tx, const storage::QueueItem& item
     for (const StagedReport& report : reports) {
         TRY_VOID(of_others(deliver_report(tx, report, options, sealing_key)));
     }
-    return suppressed;
-}
-
-}  // namespace
-
-Result<std::vector<StagedReport>> stage_reports(storage::Store& store, std::vector<Report> reports,
-                                                const OutgoingMessagePtr& message, Random& random) {
-    std::vector<StagedReport> out;
-    for (Report& report : reports) {
-        if (message) report.original_header = message->header;
-        // RFC 8689 5: of a message that asked for TLS all the way, a report never brings the text back.
-        const bool full = report.kind == ReportKind::failed && report.item.ret == storage::Ret::full &&
-                          report.item.tls != storage::TlsWish::require;
-        if (full && message && !message->reader && message->size_octets() <= kFullReturnOctetsMax) {
-            report.original = message->header + message->body;
-        }
-        const std::string text = format_report(report, random);
-        StagedReport staged;
-        staged.facts = mime::compute_facts(text);
-        const auto writer = store.stage();
-        TRY_VOID(writer->append(text));
-        TRY(staged.body, writer->finish());
-        staged.report = std::move(report);
-        out.push_back(std::move(staged));
-    }
     return out;
 }
-
-namespace {
 
 /// `noted`: in place of reports that cannot be made the postmaster is told (relay/lost_mail).
 enum class Reporting { with, without, noted };
@@ -432,7 +332,7 @@ Result<> note_unmade(storage::Tx& tx, const storage::QueueItem& item, const Outc
     return storage::LostMailTx(tx).add(item.id, item.reverse_path, what, why);
 }
 
-net::Task<Result<>> write_once(Core& core, storage::QueueItem item, OutcomePlan plan, OutgoingMessagePtr message,
+net::Task<Result<Written>> write_once(Core& core, storage::QueueItem item, OutcomePlan plan, OutgoingMessagePtr message,
                                Reporting reporting, std::string why) {
     storage::Store& store = *core.deps.store;
     std::vector<StagedReport> staged;
@@ -449,15 +349,17 @@ net::Task<Result<>> write_once(Core& core, storage::QueueItem item, OutcomePlan 
     const std::size_t reports = staged.size();
     auto write = [&store, item = std::move(item), plan = std::move(plan), staged = std::move(staged),
                   options = core.deps.options, reporting,
-                  why = std::move(why)](storage::Tx& tx) -> Result<std::uint64_t> {
-        if (reporting == Reporting::noted) TRY_VOID(note_unmade(tx, item, plan, why));
-        return write_plan(tx, item, plan, staged, options, store.sealing_key());
+                  why = std::move(why)](storage::Tx& tx) -> Result<Written> {
+        TRY(Written written, write_plan(tx, item, plan, staged, options, store.sealing_key()));
+        const bool is_done = written.outages.empty();
+        if (reporting == Reporting::noted && is_done) TRY_VOID(note_unmade(tx, item, plan, why));
+        return written;
     };
     auto written = co_await storage::commit(store, *core.deps.loop, std::move(bodies), std::move(write));
     if (!written) co_return Error(written.error());
-    core.reports.add(static_cast<std::int64_t>(reports));
-    core.evidence.add(static_cast<std::int64_t>(*written));
-    co_return Result<>();
+    if (written->outages.empty()) core.reports.add(static_cast<std::int64_t>(reports));
+    core.evidence.add(static_cast<std::int64_t>(written->suppressed));
+    co_return *std::move(written);
 }
 
 void count(Core& core, const OutcomePlan& plan) {
@@ -507,9 +409,9 @@ std::vector<OutcomePlan> split(OutcomePlan plan) {
     return out;
 }
 
-// Tries until it is written. False where it need not be any more, or the server stops: then the rows stay "sending" and
-// are recovered at the next start.
-net::Task<bool> write_until_done(Core& core, const storage::QueueItem& item, OutcomePlan& plan,
+// Tries until it is written. Nothing where it need not be any more, or the server stops: then the rows stay "sending"
+// and are recovered at the next start.
+net::Task<std::optional<Written>> write_until_done(Core& core, const storage::QueueItem& item, OutcomePlan& plan,
                                  OutgoingMessagePtr message) {
     Reporting reporting = Reporting::with;
     Milliseconds pause = core.deps.options.write_again;
@@ -518,14 +420,14 @@ net::Task<bool> write_until_done(Core& core, const storage::QueueItem& item, Out
         const bool is_hopeless = reporting == Reporting::with && tries % (kReportTries + 1) == kReportTries;
         const Reporting now = is_hopeless ? Reporting::noted : reporting;
         const auto written = co_await write_once(core, item, plan, message, now, why);
-        if (written && now == Reporting::noted) {
+        if (written && written->outages.empty() && now == Reporting::noted) {
             log::error("relay", "{} gets no report about {}; the postmaster is told", item.reverse_path,
                        storage::format_queue_id(item.id));
         }
-        if (written) co_return true;
+        if (written) co_return *written;
         const Error error = written.error();
         // Cancelled or removed meanwhile.
-        if (error.code == Errc::not_found || error.code == Errc::conflict) co_return false;
+        if (error.code == Errc::not_found || error.code == Errc::conflict) co_return std::nullopt;
         log::error("relay", "the outcome of {} cannot be recorded: {}", storage::format_queue_id(item.id),
                    error.context);
         if (now != Reporting::noted) why = error.context;
@@ -540,11 +442,29 @@ net::Task<bool> write_until_done(Core& core, const storage::QueueItem& item, Out
             reporting = Reporting::without;
             continue;
         }
-        if (core.stopping.is_set()) co_return false;
+        if (core.stopping.is_set()) co_return std::nullopt;
         static_cast<void>(co_await net::sleep_for(*core.deps.loop, pause, &core.stopping));
         // Room on the disk comes back at any moment, and the outcome must not wait long for it.
         pause = std::min(pause * 2, Milliseconds(error.code == Errc::no_space ? 2'000 : 30'000));
     }
+}
+
+// Those of the plan anew, with who waits for a directory: the reports, too, say what becomes of them now.
+OutcomePlan plan_again(Core& core, const storage::QueueItem& item, const OutcomePlan& before, const Written& written,
+                       std::vector<Settled>& settled, storage::LaneId lane) {
+    std::vector<Settled> some;
+    for (Settled& one : settled) {
+        if (std::ranges::find(before.rows, one.recipient.id, &OutcomePlan::Row::id) == before.rows.end()) continue;
+        if (const auto found = written.outages.find(one.recipient.id); found != written.outages.end()) {
+            one.outage = found->second;
+            one.after.cause = storage::WaitCause::directory;
+            one.after.wait = retry_wait(bounce::ReplyClass::other, one.recipient.attempts + 1, *core.deps.random);
+        }
+        some.push_back(one);
+    }
+    OutcomePlan out = plan_outcome(core.deps.options, core.deps.hostname, item, some, lane, core.now());
+    out.is_noted = true;
+    return out;
 }
 
 }  // namespace
@@ -567,7 +487,12 @@ net::Task<std::vector<Staying>> record_outcome(Core& core, storage::QueueItem it
     const bool is_bulk = plans.size() > 1;
     if (is_bulk) co_await core.bulk_writes.take(*core.deps.loop);
     for (OutcomePlan& plan : plans) {
-        if (!co_await write_until_done(core, item, plan, message)) continue;
+        auto written = co_await write_until_done(core, item, plan, message);
+        while (written && !written->outages.empty()) {
+            plan = plan_again(core, item, plan, *written, settled, lane);
+            written = co_await write_until_done(core, item, plan, message);
+        }
+        if (!written) continue;
         count(core, plan);
         for (const OutcomePlan::Row& row : plan.rows) {
             const bool waits = row.outcome.state == storage::RecipientState::waiting;

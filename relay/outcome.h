@@ -4,6 +4,7 @@
 /// The schedule is relay/retry's; the last try falls on the expiry. What stays in its lane is due at once and held by
 /// the lane. After delay_notice_after the sender is told once, at the expiry that it was given up (RFC 3464).
 /// What is refused for a fault of ours, and has no other way, is held under its incident for hold_max; then it fails.
+/// Whoever took mail before and is unknown to a site that knows nobody just now (storage/takers) waits for its directory.
 /// NOTIFY (RFC 3461 4.1): never silences; without NOTIFY failures and delays are told; success only where asked for.
 /// Threads: plan is pure; record on the loop.
 #include <string>
@@ -38,6 +39,8 @@ struct Settled {
     std::optional<storage::IncidentKey> fault;  ///< it was refused for a fault of ours: held, not bounced
     storage::IncidentId held_on{};              ///< it was not tried: it stays under this incident
     bool suppressed = false;                    ///< it was not tried: the recipient gets no mail for now
+    std::optional<storage::IncidentId> outage;  ///< it is called unknown, but took mail before: it waits for the end of
+                                                ///< this incident
     std::optional<storage::Refusal> turned_away;  ///< another host of the site had refused us in its greeting
     std::vector<Warning> warnings;                ///< told at once; nothing is held for them
     bool by_mx = false;                         ///< the recipient's own server answered, not a relay
@@ -68,6 +71,7 @@ struct OutcomePlan {
         bool delay_told_now = false;
         bool stays_in_lane = false;
         bool is_nobody = false;                              ///< the recipient does not exist
+        bool is_unknown = false;                             ///< so says its site, and it is to be weighed
         std::optional<storage::SuppressionReason> evidence;  ///< against writing to the recipient again
         bool clears = false;                                 ///< it took the message: evidence against it is void
         bool took = false;                                   ///< likewise, or a relay did for it
@@ -77,6 +81,7 @@ struct OutcomePlan {
     };
     std::vector<Row> rows;
     std::vector<Report> reports;  ///< one per kind at most; without original_header
+    bool is_noted = false;        ///< who took it stands in the store already
 };
 OutcomePlan plan_outcome(const RelayOptions& options, const std::string& hostname, const storage::QueueItem& item,
                          const std::vector<Settled>& settled, storage::LaneId lane, Time now);

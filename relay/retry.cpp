@@ -60,6 +60,19 @@ bool is_of_the_lane(ReplyClass what) {
 
 }  // namespace
 
+bool turns_away(const Verdict& verdict, std::string_view host) {
+    if (!verdict.from_remote || verdict.code != 421) return false;
+    const bounce::Classification found = classify(verdict, host, 1);
+    if (found.what == ReplyClass::throttled) return found.is_bare && found.pace == bounce::Pace::usual;
+    return found.what == ReplyClass::network || found.what == ReplyClass::protocol || found.what == ReplyClass::other;
+}
+
+bool names_our_pace(const Verdict& verdict, std::string_view host) {
+    if (!verdict.from_remote) return false;
+    const bounce::Classification found = classify(verdict, host, 1);
+    return found.what == ReplyClass::throttled && !found.permanent && !found.is_bare;
+}
+
 Milliseconds retry_wait(ReplyClass what, std::uint32_t attempts, Random& random) {
     const std::span<const int> minutes = schedule_of(what);
     const std::size_t step = std::min<std::size_t>(attempts > 0 ? attempts - 1 : 0, minutes.size() - 1);

@@ -56,6 +56,11 @@ struct Aftermath {
 /// `attempts` were made before this one; `host` is who said it.
 Aftermath judge(const Verdict& verdict, std::string_view host, Stage stage, std::uint32_t attempts, Random& random);
 
+/// "421 closing" and the like: this server will not go on just now, and says nothing of us or of our pace.
+bool turns_away(const Verdict& verdict, std::string_view host);
+/// Too fast, too many: said of us, by one server for all of its site.
+bool names_our_pace(const Verdict& verdict, std::string_view host);
+
 /// The wait by cause alone; `attempts` have been made (at least one).
 Milliseconds retry_wait(bounce::ReplyClass what, std::uint32_t attempts, Random& random);
 

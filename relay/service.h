@@ -36,6 +36,7 @@ struct RelayOptions {
     bool allow_loopback = false;  ///< MX on loopback and private networks are refused otherwise (tests, deploy/try)
     std::uint16_t mx_port = 25;
     std::uint16_t sts_port = 443;                      ///< of MTA-STS policies (tests)
+    bool serves_pages = false;  ///< an https service of this server shows what links in our mail lead to
     std::size_t recipients_in_memory_max = 2'000'000;  ///< some 40 octets each while they wait in a lane
     std::size_t connections_max = 100;  ///< at work at once (relay/places); the last fifth is for letters
     std::size_t slow_max = 400;         ///< besides, who waits for a server that hangs

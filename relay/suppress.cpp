@@ -21,6 +21,12 @@ std::optional<storage::SuppressionReason> evidence_of(const storage::QueueItem& 
     return std::nullopt;
 }
 
+bool is_unknown(const Settled& settled) {
+    if (settled.verdict.fate != Fate::failed || !settled.verdict.from_remote || settled.suppressed) return false;
+    const bounce::Classification found = classify(settled);
+    return found.permanent && found.what == bounce::ReplyClass::recipient_unknown;
+}
+
 Verdict verdict_of(const storage::Suppression& suppression) {
     const storage::SuppressionSentence told = storage::describe(suppression);
     return {Fate::failed, storage::status_of(suppression.reason), told.why + ". " + told.what_to_do};

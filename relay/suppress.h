@@ -20,6 +20,8 @@ struct Settled;
 bool is_ours(const storage::QueueItem& item);
 /// What the outcome shows of the recipient; nothing where it shows nothing.
 std::optional<storage::SuppressionReason> evidence_of(const storage::QueueItem& item, const Settled& settled);
+/// The receiver's own word, for good, that there is no such user; be it about the whole message.
+bool is_unknown(const Settled& settled);
 /// What its sender hears instead of an attempt.
 Verdict verdict_of(const storage::Suppression& suppression);
 

@@ -37,6 +37,7 @@ relay::RelayDeps relay_deps(storage::Store& store, net::Loop& loop, net::ThreadP
     out.options.allow_loopback = config.relay_allow_loopback_mx;
     out.options.mx_port = config.relay_mx_port;
     out.options.sts_port = config.relay_sts_port;
+    out.options.serves_pages = !config.listen.https.empty();
     return out;
 }
 

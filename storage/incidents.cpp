@@ -196,8 +196,11 @@ std::string advice(const Incident& incident) {
                 "once",
                 key.way);
         case IncidentKind::directory:
-            return "Its directory is probably out of order: nobody is suppressed for it. What it returned can be sent "
-                   "again when it knows its users again; this is over by itself six hours after the last of it";
+            return fmt::format(
+                "Its directory is probably out of order: nobody is suppressed for it, and mail to who took some before "
+                "waits and is tried again; what came back before it was seen can be sent again. It is over by itself "
+                "six hours after the last of it; {} tries all of it at once",
+                fixed);
         case IncidentKind::warning: return advice_on_warning(key);
     }
     return "";
@@ -353,7 +356,9 @@ Result<Incident> IncidentTx::note(const IncidentKey& key, const Refusal& refusal
     return out;
 }
 
-Result<> IncidentTx::hold(std::span<const RecipientId> recipients, const Incident& incident) {
+Result<bool> IncidentTx::hold(std::span<const RecipientId> recipients, const Incident& incident) {
+    TRY(const bool open, db_.query("SELECT 1 FROM incidents WHERE id = ?1 AND state = 0").bind(incident.id).row());
+    if (!open) return false;
     const std::string why =
         fmt::format("{} {}: {} ({})", kHeldByIncident, raw(incident.id), describe(incident), incident.reply);
     TRY_VOID(tx_.queue().hold_recipients(recipients, why));
@@ -364,7 +369,7 @@ Result<> IncidentTx::hold(std::span<const RecipientId> recipients, const Inciden
         q.reset();
         TRY_VOID(q.bind(id, incident.id, tx_.now()).run());
     }
-    return {};
+    return true;
 }
 
 Result<> IncidentTx::release(std::span<const RecipientId> recipients, std::string_view why) {
@@ -390,6 +395,31 @@ Result<> IncidentTx::release(std::span<const RecipientId> recipients, std::strin
     return {};
 }
 
+// What waits for its end without being held.
+Result<std::uint64_t> IncidentTx::hurry(IncidentId id) {
+    TRY(const auto ids, all_ids(db_.query("SELECT id FROM queue_recipients WHERE incident <> 0 AND incident = ?1 AND "
+                                          "state = 0 ORDER BY id")
+                                    .bind(id)));
+    TRY(const auto rows, tx_.queue().find(ids));
+    for (const QueueRecipient& row : rows) {
+        TRY_VOID(db_.query("UPDATE queue_recipients SET next_attempt_ms = ?2, incident = 0 WHERE id = ?1")
+                     .bind(row.id, tx_.now())
+                     .run());
+        TRY(const QueueItem owner, tx_.queue().item(row.queue));
+        const EventFacts facts = facts_of(owner);
+        const std::string detail = fmt::format("to be tried at once: incident {} is over", raw(id));
+        NewEvent event;
+        event.facts = &facts;
+        event.kind = EventKind::hurried;
+        event.message = owner.message;
+        event.queue = row.queue;
+        event.recipient = row.address;
+        event.detail = detail;
+        TRY_VOID(write_event(context_of(tx_), event, {}));
+    }
+    return static_cast<std::uint64_t>(rows.size());
+}
+
 Result<std::uint64_t> IncidentTx::clear(IncidentId id, std::string_view why) {
     TRY(const Incident incident, by_id(id));
     if (!incident.open) {
@@ -409,12 +439,14 @@ Result<std::uint64_t> IncidentTx::clear(IncidentId id, std::string_view why) {
     }
     TRY(const auto all, held(id, RecipientId{}, ~std::size_t{0}));
     TRY_VOID(release(all, fmt::format("Released: incident {} is over", raw(id))));
+    TRY(const std::uint64_t hurried, hurry(id));
+    const std::uint64_t count = all.size() + hurried;
     const std::string sentence = fmt::format("incident {} is over: {}; {}. {} recipients are released", raw(id),
-                                             describe(incident), why, all.size());
+                                             describe(incident), why, count);
     log::warn("incident", "{}", sentence);
     TRY_VOID(tell(sentence));
     context_of(tx_).write->queue_is_due();
-    return static_cast<std::uint64_t>(all.size());
+    return count;
 }
 
 namespace {
@@ -463,7 +495,7 @@ Result<Mended> IncidentTx::mended(IncidentId id, std::string_view who) {
         if (why) {
             out.is_over = false;
             out.why = *why;
-            context_of(tx_).write->notice.queue = true;  // the relay looks
+            context_of(tx_).write->queue_is_due();  // the relay looks
             TRY_VOID(tell(fmt::format("incident {} stays open, though {}: {}", raw(id), who, *why)));
             return out;
         }

@@ -135,9 +135,11 @@ class IncidentTx final : public IncidentView {
     explicit IncidentTx(Tx& tx);
     /// Opens it, or counts another refusal.
     Result<Incident> note(const IncidentKey& key, const Refusal& refusal);
-    /// waiting or sending -> held under it, without an attempt counted.
-    Result<> hold(std::span<const RecipientId> recipients, const Incident& incident);
-    /// It is over: what it holds is due at once. Gives back how many; Errc::not_found, conflict where it is over.
+    /// waiting or sending -> held under it, without an attempt counted. False where it was closed meanwhile: nobody
+    /// would release what it held, and nothing is changed.
+    Result<bool> hold(std::span<const RecipientId> recipients, const Incident& incident);
+    /// It is over: what it holds, and what waits for its end, is due at once. Gives back how many; Errc::not_found,
+    /// conflict where it is over.
     Result<std::uint64_t> clear(IncidentId id, std::string_view why);
     /// Somebody says that it is mended. What is believed is cleared; what is measured (a listing, the reverse DNS, a
     /// drained address, a destination) is looked at anew and stays open as long as it is so.
@@ -153,6 +155,7 @@ class IncidentTx final : public IncidentView {
 
  private:
     Result<> tell(const std::string& sentence);
+    Result<std::uint64_t> hurry(IncidentId id);
     Tx& tx_;
 };
 

@@ -54,6 +54,7 @@ enum class WaitCause : std::uint8_t {
     cap,       ///< the sender's or client's cap is reached
     held,      ///< by a rule or by hand
     route,     ///< no way that the rules allow
+    directory,  ///< it took mail before, and its site does not know its users just now (storage/takers)
 };
 /// One plain sentence: "the retry timer runs"; "" for none.
 std::string_view explain(WaitCause cause);
@@ -76,7 +77,7 @@ struct NewQueueItem {
     std::uint8_t mail_class = 0;          ///< 0 interactive 1 transactional 2 bulk
     std::string forwarded_by;             ///< domain of ours that passes it on for a sender outside; "" where none does
     std::string stream;                   ///< that it is of (storage/streams.h), or ""
-    Time expires{};
+    Time expires{};  ///< of mail to many no later than the setting queue.bulk_hours allows; none: see the relay
     std::vector<NewRecipient> recipients;
 };
 
@@ -122,7 +123,7 @@ struct QueueRecipient {
     WaitCause cause = WaitCause::none;
     LaneId lane{};          ///< where it waits its turn; 0: nowhere, or not for long
     bool released = false;  ///< somebody let it go: no hold of a route keeps it any more
-    IncidentId incident{};  ///< it is held under; 0: none
+    IncidentId incident{};  ///< it is held under, or waits for the end of (WaitCause::directory); 0: none
     Time fault_since{};     ///< since when it is refused for a fault of ours; none: it is not
 };
 
@@ -170,7 +171,7 @@ struct Outcome {
     LaneId lane{};                      ///< likewise
     bool uses_attempt = true;           ///< false: it waits on in its lane, the attempt does not count
     bool suppressed = false;            ///< for failed: it was not sent, since the recipient gets no mail for now
-    IncidentId incident{};              ///< for held: why
+    IncidentId incident{};              ///< for held, and for WaitCause::directory: why
     std::string way;                    ///< by which it was tried: "direct"; "" where none was
     std::string source;                 ///< from which local address; "" where the system chose
     std::string provider;               ///< who keeps the recipient's mail: "google", "other"; "" by a relay host

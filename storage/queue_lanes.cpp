@@ -44,6 +44,8 @@ std::string_view explain(WaitCause cause) {
         case WaitCause::cap: return "the sender's cap is reached";
         case WaitCause::held: return "held until it is released";
         case WaitCause::route: return "no way that the routes allow";
+        case WaitCause::directory:
+            return "it took mail before and is said to be unknown: the other side's directory is probably out of order";
     }
     return "unknown";
 }

@@ -33,6 +33,9 @@ std::string waiting_because(const QueueRecipient& recipient, const Lanes& lanes)
     if (recipient.state == RecipientState::held) return std::string(explain(WaitCause::held));
     if (recipient.state != RecipientState::waiting) return "";
     std::string out(explain(recipient.cause));
+    if (recipient.cause == WaitCause::directory && incident != lanes.incidents.end()) {
+        out += fmt::format(" (incident {})", raw(incident->first));
+    }
     const auto lane = lanes.find(recipient.lane);
     if (lane == lanes.end()) return out;
     out += fmt::format(" (lane {}, {}", lane->second.name, lane->second.state);

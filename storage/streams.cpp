@@ -6,10 +6,10 @@
 #include <charconv>
 
 #include "protocols/base/ascii.h"
-#include "protocols/crypto/crypto.h"
 #include "storage/context.h"
 #include "storage/events_impl.h"
 #include "storage/settings.h"
+#include "storage/signed_token.h"
 #include "storage/suppression.h"
 
 namespace posthouse::storage {
@@ -18,19 +18,15 @@ namespace {
 constexpr std::size_t kNumberDigits = 16;
 constexpr std::int64_t kDayMs = 86'400'000;
 constexpr std::int64_t kGrainDays = 30;  // last_day is no finer: most mail changes nothing
-constexpr std::size_t kSignatureOctets = 12;
 
 // Over the number and what it stands for: a number alone says nothing that could be changed unseen.
 std::string make_token(std::string_view sealing_key, std::int64_t number, const Subscription& who) {
-    const crypto::Sha256Digest derived = crypto::hmac_sha256(sealing_key, "unsubscribe");
-    const std::string_view key(reinterpret_cast<const char*>(derived.data()), derived.size());
-    const crypto::Sha256Digest mac =
-        crypto::hmac_sha256(key, fmt::format("{}\n{}\n{}", number, who.stream, who.address));
-    return fmt::format("{:0{}x}", number, kNumberDigits) + crypto::hex(std::span(mac).first(kSignatureOctets));
+    return signed_token(sealing_key, "unsubscribe", fmt::format("{:0{}x}", number, kNumberDigits),
+                        fmt::format("{}\n{}\n{}", number, who.stream, who.address));
 }
 
 std::optional<std::int64_t> number_of(std::string_view token) {
-    if (token.size() != kNumberDigits + 2 * kSignatureOctets) return std::nullopt;
+    if (token.size() != kNumberDigits + 2 * kTokenSignatureOctets) return std::nullopt;
     std::int64_t out = 0;
     const char* const end = token.data() + kNumberDigits;
     const auto read = std::from_chars(token.data(), end, out, 16);
@@ -122,7 +118,7 @@ Result<std::optional<Subscription>> StreamView::open(std::string_view token, std
     TRY(const bool found, q.bind(*number).row());
     if (!found) return std::optional<Subscription>();
     Subscription who(q.text(0), q.text(1));
-    const bool is_ours = crypto::equal_constant_time(make_token(sealing_key, *number, who), given);
+    const bool is_ours = is_same_token(make_token(sealing_key, *number, who), given);
     return is_ours ? std::optional(std::move(who)) : std::nullopt;
 }
 

@@ -72,6 +72,14 @@ Result<bool> TakerView::in_burst(std::string_view site, Time now) const {
     return q.bind(site, now).row();
 }
 
+Result<UnknownFound> TakerView::weigh(std::string_view site, std::string_view address, Time now) const {
+    Query q = db_.query(
+        "SELECT s.incident FROM unknown_sites s, takers t WHERE s.site = ?1 AND s.until_ms > ?2 AND t.hash = ?3 AND "
+        "t.last_day >= ?4");
+    TRY(const bool found, q.bind(site, now, address_hash(address), day_of_time(now) - kTakerDays).row());
+    return found ? UnknownFound(UnknownWorth::outage, q.id<IncidentId>(0)) : UnknownFound();
+}
+
 TakerTx::TakerTx(Tx& tx) : TakerView(context_of(tx).db), tx_(tx) {}
 
 Result<> TakerTx::took(std::string_view site, std::string_view address) {
@@ -94,12 +102,12 @@ Result<> TakerTx::took(std::string_view site, std::string_view address) {
                      .bind(hash, today, today - kTakerDays)
                      .run());
     }
-    return db_.query("UPDATE unknown_sites SET taken = taken + 1 WHERE site = ?1 AND since_ms > ?2")
-        .bind(site, tx_.now() - Milliseconds(kOutageWindow))
+    return db_.query("UPDATE unknown_sites SET taken = taken + 1 WHERE site = ?1 AND (since_ms > ?2 OR until_ms > ?3)")
+        .bind(site, tx_.now() - Milliseconds(kOutageWindow), tx_.now())
         .run();
 }
 
-Result<bool> TakerTx::is_believed(const UnknownSaid& said) {
+Result<UnknownFound> TakerTx::note(const UnknownSaid& said) {
     const std::int64_t hash = address_hash(said.address);
     const bool is_late = said.taken != Time{};
     bool took_before = false;
@@ -118,11 +126,12 @@ Result<bool> TakerTx::is_believed(const UnknownSaid& said) {
     const bool is_new = db_.changes() > 0;
     if (!took_before) {
         TRY(const bool bursts, in_burst(said.site, tx_.now()));
-        return !bursts;
+        return UnknownFound(bursts ? UnknownWorth::doubted : UnknownWorth::believed, IncidentId{});
     }
-    TRY(const bool bursts, note_known(said, is_new));
-    if (bursts) return false;
-    return speaks(said, is_late);
+    TRY(const Site site, note_known(said, is_new));
+    if (site.until > tx_.now()) return UnknownFound(UnknownWorth::outage, site.incident);
+    TRY(const bool is_enough, speaks(said, is_late));
+    return UnknownFound(is_enough ? UnknownWorth::believed : UnknownWorth::doubted, IncidentId{});
 }
 
 // Whether it is the second of two refusals far enough apart.
@@ -160,6 +169,8 @@ Result<TakerTx::Site> TakerTx::site_now(const std::string& site) {
         out.incident = q.id<IncidentId>(5);
     }
     if (found && tx_.now() - out.since < Milliseconds(kOutageWindow)) return out;
+    // Few may try again within an hour: as long as nobody at all is taken it is the same trouble.
+    if (found && out.until > tx_.now() && out.taken == 0) return out;
     out.since = tx_.now();
     out.known = 0;
     out.taken = 0;
@@ -167,8 +178,14 @@ Result<TakerTx::Site> TakerTx::site_now(const std::string& site) {
     return out;
 }
 
-// True where the site is in a burst, or begins one with this.
-Result<bool> TakerTx::note_known(const UnknownSaid& said, bool is_new) {
+Result<bool> TakerTx::is_open(IncidentId id) const {
+    const auto incident = IncidentView(tx_).by_id(id);
+    if (!incident && incident.error().code != Errc::not_found) return Error(incident.error());
+    return incident && incident->open;
+}
+
+// The site with this counted, in a burst or not.
+Result<TakerTx::Site> TakerTx::note_known(const UnknownSaid& said, bool is_new) {
     TRY(Site site, site_now(said.site));
     const bool was_on = site.until > tx_.now();
     if (is_new) ++site.known;
@@ -181,16 +198,20 @@ Result<bool> TakerTx::note_known(const UnknownSaid& said, bool is_new) {
         const auto usual = static_cast<std::uint64_t>(site.usual);
         is_burst = share >= std::clamp(usual * kOutageFactor, kOutageShare, kOutageShareMost);
     }
-    if (is_burst && !was_on) TRY_VOID(begin_burst(said, site));
-    if (is_burst) site.until = tx_.now() + Milliseconds(kOutageCalm);
+    if (is_burst) {
+        // Said to be over by hand, it is told again where it goes on.
+        TRY(const bool is_told, is_open(was_on ? site.incident : IncidentId{}));
+        if (!is_told) TRY_VOID(tell_burst(said, site));
+        site.until = tx_.now() + Milliseconds(kOutageCalm);
+    }
     TRY_VOID(db_.query("INSERT OR REPLACE INTO unknown_sites (site, since_ms, known, taken, usual, until_ms, incident) "
                        "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")
                  .bind(said.site, site.since, site.known, site.taken, site.usual, site.until, site.incident)
                  .run());
-    return is_burst || was_on;
+    return site;
 }
 
-Result<> TakerTx::begin_burst(const UnknownSaid& said, Site& site) {
+Result<> TakerTx::tell_burst(const UnknownSaid& said, Site& site) {
     Refusal refusal;
     refusal.count = site.known;
     refusal.remote = said.remote;

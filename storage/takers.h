@@ -8,7 +8,8 @@
 ///   a burst         a site calls kOutageKnown different ones of them unknown within an hour, that is a share of
 ///                   kOutageShare and kOutageFactor times its own usual one: its directory is out of order. Nothing of
 ///                   that hour and until kOutageCalm after the last of it suppresses anybody; an incident (directory)
-///                   says so
+///                   says so. Mail to who took some before waits for its end (relay/outcome); the last of it: where
+///                   nobody was taken since, any one of them that is unknown; else as many as it began with
 /// Invariants  1. What a burst suppressed before it was seen to be one is undone in the commit that sees it.
 ///             2. All of it stands in the store: a restart changes nothing.
 /// Threads: as Tx and Snapshot, which these are made from and must outlive them.   Limits: below; who took nothing for
@@ -19,6 +20,7 @@
 
 #include "protocols/base/clock.h"
 #include "protocols/base/result.h"
+#include "storage/types.h"
 
 namespace posthouse::storage {
 
@@ -36,6 +38,19 @@ inline constexpr std::chrono::hours kOutageWindow{1};
 inline constexpr std::chrono::hours kOutageCalm{6};
 inline constexpr std::chrono::hours kLateApart{30 *
                                                24};  ///< late refusals further apart have nothing to do with another
+
+/// What "there is no such user" is worth.
+enum class UnknownWorth : std::uint8_t {
+    believed,  ///< enough to suppress the recipient
+    doubted,   ///< not by itself, or it is a stranger whom a site in a burst does not know
+    outage,    ///< the recipient took mail before and the site is in a burst
+};
+struct UnknownFound {
+    UnknownWorth worth = UnknownWorth::doubted;
+    IncidentId incident{};  ///< of the burst, for outage
+    UnknownFound() = default;
+    UnknownFound(UnknownWorth what, IncidentId which) : worth(what), incident(which) {}
+};
 
 /// Whose directory answers: the provider where it is known by name, else the domain of the address, lower case.
 std::string directory_of_recipient(std::string_view provider, std::string_view address);
@@ -57,6 +72,9 @@ class TakerView {
     Result<bool> is_due(Time now) const;
     /// Whether nothing that the site says of its users is believed now.
     Result<bool> in_burst(std::string_view site, Time now) const;
+    /// For mail that proves nothing by itself: outage where the recipient took mail of ours and the site is in a burst,
+    /// else doubted.
+    Result<UnknownFound> weigh(std::string_view site, std::string_view address, Time now) const;
 
  protected:
     explicit TakerView(Connection& db) : db_(db) {}
@@ -68,17 +86,18 @@ class TakerTx final : public TakerView {
     explicit TakerTx(Tx& tx);
     /// It took a message.
     Result<> took(std::string_view site, std::string_view address);
-    /// Notes it; whether it is enough to suppress the recipient.
-    Result<bool> is_believed(const UnknownSaid& said);
+    /// Notes it. Noted again within the hour, it changes nothing.
+    Result<UnknownFound> note(const UnknownSaid& said);
     /// Bursts that are over: their incidents end. What is older than an hour goes.
     Result<> watch();
 
  private:
     struct Site;
-    Result<bool> note_known(const UnknownSaid& said, bool is_new);
+    Result<Site> note_known(const UnknownSaid& said, bool is_new);
     Result<bool> speaks(const UnknownSaid& said, bool is_late);
+    Result<bool> is_open(IncidentId id) const;
     Result<Site> site_now(const std::string& site);
-    Result<> begin_burst(const UnknownSaid& said, Site& site);
+    Result<> tell_burst(const UnknownSaid& said, Site& site);
     Result<> undo(const std::string& site);
     Tx& tx_;
 };

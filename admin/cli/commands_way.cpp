@@ -132,7 +132,7 @@ Result<> way_show(Invocation& call) {
     row.add("used_today", used == picture.used_today.end() ? std::uint64_t{0} : used->second);
     std::vector<std::string> known;
     for (const storage::Memory& memory : picture.memory) {
-        if (memory.way != name || memory.site == storage::kCheckSite) continue;
+        if (memory.way != name || !storage::counts_against(memory)) continue;
         known.push_back(fmt::format("{}{} since {}, {} times, tried again at {}: {}", storage::describe(memory),
                                     memory.source.empty() ? "" : " from " + memory.source, format_rfc3339(memory.since),
                                     memory.tries, format_rfc3339(memory.probe), memory.reply));
@@ -185,7 +185,7 @@ Result<> way_forget(Invocation& call) {
         for (const storage::Memory& one : memory) {
             if (one.way != name) continue;
             TRY_VOID(routes.forget(one.way, one.source, one.site));
-            if (one.site != storage::kCheckSite) ++count;
+            if (storage::counts_against(one)) ++count;
         }
         // What is held for it tries again, too.
         storage::IncidentTx incidents(tx);

@@ -12,16 +12,6 @@ namespace {
 
 using Found = std::optional<storage::Subscription>;
 
-HttpAnswer page(int status, std::string html) {
-    HttpAnswer out;
-    out.status = status;
-    out.type = "text/html; charset=utf-8";
-    out.body = std::move(html);
-    out.fields = {{"Content-Security-Policy", "default-src 'none'; form-action 'self'; frame-ancestors 'none'"},
-                  {"Referrer-Policy", "no-referrer"}};
-    return out;
-}
-
 Result<Found> open_token(Call& call) {
     storage::Store& store = *call.deps.store;
     return store.read([&](const storage::Snapshot& snapshot) {
@@ -32,24 +22,24 @@ Result<Found> open_token(Call& call) {
 HttpAnswer show_page(Call& call) {
     const auto found = open_token(call);
     if (!found) return problem(found.error());
-    if (!*found) return page(404, policy::unsubscribe_unknown_page());
-    return page(200, policy::unsubscribe_question_page((*found)->stream));
+    if (!*found) return html_answer(404, policy::unsubscribe_unknown_page());
+    return html_answer(200, policy::unsubscribe_question_page((*found)->stream));
 }
 
 HttpAnswer unsubscribe(Call& call) {
     // Who comes with a forged token costs no write.
     const auto known = open_token(call);
     if (!known) return problem(known.error());
-    if (!*known) return page(404, policy::unsubscribe_unknown_page());
+    if (!*known) return html_answer(404, policy::unsubscribe_unknown_page());
     storage::Store& store = *call.deps.store;
     const auto found = store.write_value({}, [&](storage::Tx& tx) {
         return storage::StreamTx(tx).unsubscribe(call.segments.front(), store.sealing_key(), "by POST");
     });
     if (!found) return problem(found.error());
-    if (!*found) return page(404, policy::unsubscribe_unknown_page());
+    if (!*found) return html_answer(404, policy::unsubscribe_unknown_page());
     call.deps.metrics->counter("unsubscribed_total", "Recipients who unsubscribed", "by=\"post\"").add();
     log::info("http", "{} unsubscribed from {}", (*found)->address, (*found)->stream);
-    return page(200, policy::unsubscribe_done_page((*found)->stream));
+    return html_answer(200, policy::unsubscribe_done_page((*found)->stream));
 }
 
 constexpr Endpoint kRows[] = {

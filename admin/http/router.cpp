@@ -11,6 +11,8 @@
 
 #include "protocols/base/ascii.h"
 #include "protocols/base/log.h"
+#include "protocols/policy/incident_page.h"
+#include "protocols/policy/one_click.h"
 
 namespace posthouse::admin {
 namespace {
@@ -48,6 +50,7 @@ constexpr Endpoint kOwn[] = {{"GET", "/healthz", Access::open, answer_health},
 std::vector<const Endpoint*> all_endpoints() {
     std::vector<const Endpoint*> out;
     for (const auto rows : {std::span<const Endpoint>(kOwn), deleted_endpoints(), incident_endpoints(),
+                            incident_page_endpoints(),
                             message_endpoints(), report_endpoints(), webhook_endpoints(), policy_endpoints(),
                             send_endpoints(), suppression_endpoints(), unsubscribe_endpoints()}) {
         for (const Endpoint& row : rows) out.push_back(&row);
@@ -156,8 +159,10 @@ int status_of(Errc code) {
 
 void log_answer(const Call& call, std::string_view path, const HttpAnswer& made) {
     const bool is_api = path.starts_with("/api/");
-    constexpr std::string_view kTokens = "/unsubscribe/";  // what stands behind it is a secret of its reader
-    if (path.starts_with(kTokens)) path = kTokens;
+    // What stands behind it is a secret of its reader.
+    for (const std::string_view tokens : {policy::kUnsubscribeTarget, policy::kIncidentTarget}) {
+        if (path.starts_with(tokens)) path = tokens;
+    }
     const auto line = [&] {
         return fmt::format("{} {} from {}{}: {}", call.request.method, path, call.request.client,
                            call.token ? " by " + call.token->name : std::string(), made.status);
@@ -187,6 +192,15 @@ std::optional<std::string> percent_decode(std::string_view text, Plus plus) {
             at += 2;
         }
     }
+    return out;
+}
+
+HttpAnswer html_answer(int status, std::string html) {
+    HttpAnswer out;
+    out.status = status;
+    out.type = "text/html; charset=utf-8";
+    out.body = std::move(html);
+    out.fields = {{"Content-Security-Policy", std::string(policy::kPagePolicy)}, {"Referrer-Policy", "no-referrer"}};
     return out;
 }
 

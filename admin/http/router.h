@@ -113,6 +113,7 @@ struct Endpoint {
 };
 std::span<const Endpoint> deleted_endpoints();
 std::span<const Endpoint> incident_endpoints();
+std::span<const Endpoint> incident_page_endpoints();
 std::span<const Endpoint> message_endpoints();
 std::span<const Endpoint> report_endpoints();
 std::span<const Endpoint> webhook_endpoints();
@@ -142,6 +143,8 @@ class Router {
     std::atomic<std::uint64_t> bodies_octets_{0};
 };
 
+/// A page of protocols/policy/page with its security fields.
+HttpAnswer html_answer(int status, std::string html);
 /// application/problem+json. `field` names what in the request is wrong, where one thing is.
 HttpAnswer problem(int status, std::string_view detail, std::string_view field = {});
 /// The one place that knows which status an error of ours is.

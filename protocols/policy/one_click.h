@@ -6,13 +6,14 @@
 #include <string>
 #include <string_view>
 
+#include "protocols/policy/page.h"
+
 namespace posthouse::policy {
 
 /// Path of the page, before the token.
 inline constexpr std::string_view kUnsubscribeTarget = "/unsubscribe/";
 /// Local part of the mailbox, before the token.
 inline constexpr std::string_view kUnsubscribeMailbox = "unsubscribe-";
-inline constexpr std::size_t kUnsubscribeTokenOctetsMax = 48;  ///< lower case and digits: fits a local part
 
 /// Two lines "Name: value\n". `base_url` begins with https:// (RFC 8058 3.1) and the token is put behind its path.
 std::string one_click_fields(std::string_view base_url, std::string_view token, std::string_view mail_domain);
@@ -26,9 +27,5 @@ std::optional<std::string> token_of_target(std::string_view target);
 std::string unsubscribe_question_page(std::string_view list);
 std::string unsubscribe_done_page(std::string_view list);
 std::string unsubscribe_unknown_page();
-/// Security fields that go with them, each with its CRLF.
-inline constexpr std::string_view kPageFields =
-    "Content-Security-Policy: default-src 'none'; form-action 'self'; frame-ancestors 'none'\r\n"
-    "Referrer-Policy: no-referrer\r\nCache-Control: no-store\r\n";
 
 }  // namespace posthouse::policy

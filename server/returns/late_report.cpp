@@ -71,7 +71,8 @@ Result<bool> is_enough(storage::Tx& tx, const SentMail& sent, const LateNews& ne
     storage::UnknownSaid said(storage::directory_of_recipient(provider, news.recipient),
                               ascii::to_lower(domain_of(sent.sender)), news.recipient, news.reply, news.remote);
     said.taken = taken == sent.taken.end() ? tx.now() : taken->second;
-    return storage::TakerTx(tx).is_believed(said);
+    TRY(const storage::UnknownFound found, storage::TakerTx(tx).note(said));
+    return found.worth == storage::UnknownWorth::believed;
 }
 
 // "mx.far.example [192.0.2.1]: 250 ok"

@@ -9,16 +9,6 @@
 
 namespace posthouse::server {
 
-struct PageAnswer {
-    int status = 200;
-    std::string reason = "OK";
-    std::string html;
-
-    PageAnswer() = default;
-    PageAnswer(int code, std::string text, std::string page)
-        : status(code), reason(std::move(text)), html(std::move(page)) {}
-};
-
 /// `method` is GET, HEAD or POST; `peer` is kept as whence it came.
 net::Task<PageAnswer> answer_unsubscribe(const WebDeps& deps, std::string method, std::string token, std::string peer);
 

@@ -8,8 +8,10 @@
 #include "protocols/base/cursor.h"
 #include "protocols/base/log.h"
 #include "protocols/net/buffered_stream.h"
+#include "protocols/policy/incident_page.h"
 #include "protocols/policy/mta_sts.h"
 #include "protocols/policy/one_click.h"
+#include "server/web/incident.h"
 #include "server/web/unsubscribe.h"
 #include "storage/await.h"
 #include "storage/transport.h"
@@ -99,10 +101,24 @@ net::Task<Result<WebRequest>> read_request(net::BufferedStream& stream, WebLimit
     co_return Error(Errc::too_large, "too many fields");
 }
 
+// What stands behind these is a secret of its reader.
+std::string_view shown(std::string_view target) {
+    for (const std::string_view prefix : {policy::kUnsubscribeTarget, policy::kIncidentTarget}) {
+        if (target.starts_with(prefix)) return prefix;
+    }
+    return target;
+}
+
 net::Task<WebAnswer> answer(const WebDeps& deps, const WebRequest& request, std::string peer) {
     const auto token = policy::token_of_target(request.target);
-    if (token && (request.method == "GET" || request.method == "HEAD" || request.method == "POST")) {
-        PageAnswer page = co_await answer_unsubscribe(deps, request.method, *token, std::move(peer));
+    const auto incident = policy::token_behind(policy::kIncidentTarget, request.target);
+    if ((token || incident) && (request.method == "GET" || request.method == "HEAD" || request.method == "POST")) {
+        PageAnswer page;
+        if (token) {
+            page = co_await answer_unsubscribe(deps, request.method, *token, std::move(peer));
+        } else {
+            page = co_await answer_incident(deps, request.method, *incident, std::move(peer));
+        }
         WebAnswer out(page.status, "", "");
         out.reason = page.reason;
         out.body = std::move(page.html);
@@ -155,9 +171,7 @@ net::Task<void> serve_web(std::unique_ptr<net::Stream> stream, WebDeps deps) {
         ->counter("web_requests_total", "Requests to the https service", fmt::format("status=\"{}\"", said.status))
         .add();
     if (request) {
-        const bool is_secret = policy::token_of_target(request->target).has_value();
-        log::info("web", "{} {} of {}: {}", request->method, is_secret ? policy::kUnsubscribeTarget : request->target,
-                  request->host, said.status);
+        log::info("web", "{} {} of {}: {}", request->method, shown(request->target), request->host, said.status);
     }
     std::string octets = fmt::format(
         "HTTP/1.1 {} {}\r\nContent-Type: {}; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n"

@@ -3,6 +3,7 @@
 ///   the MTA-STS policies of the domains here. RFC 8461 3.2, 3.3: GET /.well-known/mta-sts.txt of the host
 ///   mta-sts.DOMAIN; text/plain, no redirects
 ///   the page behind List-Unsubscribe (RFC 8058): GET, POST /unsubscribe/TOKEN (server/web/unsubscribe)
+///   the page behind the link in the mail about an incident: GET, POST /incident/TOKEN (server/web/incident)
 /// One request a connection: who comes here comes once a day. The API and all else stay on loopback (admin/http).
 /// Invariants  1. Nothing that was sent is echoed.   2. A body is passed over, up to body_octets_max: what is said
 ///                in it counts for nothing, and the connection ends after the answer.
@@ -38,6 +39,16 @@ struct WebDeps {
     Metrics* metrics;
     std::string hostname;  ///< the MX of a policy that names none
     WebLimits limits;
+};
+
+struct PageAnswer {
+    int status = 200;
+    std::string reason = "OK";
+    std::string html;
+
+    PageAnswer() = default;
+    PageAnswer(int code, std::string text, std::string page)
+        : status(code), reason(std::move(text)), html(std::move(page)) {}
 };
 
 net::ListenLimits web_listen_limits();

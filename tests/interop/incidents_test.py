@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
 """Mail that is refused for a fault of ours, on a real server: held under an incident that queue, trace, doctor and the
-API tell of; kill -9 loses nothing of it; "fixed" (command and API) lets it go at once, each message once; the postmaster
-gets one mail of the beginning and one of the end.
+API tell of; kill -9 loses nothing of it; "fixed" (command, API, and the button behind the link in the mail) lets it go at
+once, each message once; the postmaster gets one mail of the beginning and one of the end.
 """
 import json
 import pathlib
+import re
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from house import house  # noqa: E402
-from outside import Reader, api, submit, trace, until  # noqa: E402
+from outside import Reader, api, over_https, submit, trace, until  # noqa: E402
 from remote import Remote  # noqa: E402
 
 BLOCKED = "550 5.7.1 Service unavailable; client host [192.0.2.77] blocked using zen.spamhaus.org"
@@ -116,9 +117,34 @@ def check_fixed(home, remote):
         assert len(reader.client.uid("SEARCH", "SUBJECT", '"Incident 1 is over"')[1][0].split()) == 1
 
 
+def check_button(home, remote):
+    """The mail's link is good for the incident, also when it has come back."""
+    with Reader(home) as reader:
+        mail = reader.find("SUBJECT", '"Incident 1:"').decode().replace("\r\n", "\n")
+    [link] = re.findall(r"https://mail\.home\.example/incident/[0-9a-f]+", mail)
+    status, page, _ = over_https(home, "POST", link, b"")
+    assert status == 200 and "Nothing needs to be done" in page, page  # it is over
+    remote.refusal = BLOCKED
+    submit(home, "five", "bob@far.example")
+    trace(home, "five").wait("held")
+    remote.refusal = ""
+    status, page, fields = over_https(home, "GET", link)
+    assert status == 200 and BLOCKED in page and "<button" in page and "<script" not in page, page
+    assert fields["Referrer-Policy"] == "no-referrer" and fields["Cache-Control"] == "no-store", fields
+    assert "default-src 'none'" in fields["Content-Security-Policy"], fields
+    assert over_https(home, "POST", link[:-1] + ("0" if link[-1] != "0" else "1"), b"")[0] == 404
+    assert incidents(home)[0]["held"] == 1, incidents(home)
+    status, page, _ = over_https(home, "POST", link, b"")
+    assert status == 200 and "1 recipients are released" in page, page
+    trace(home, "five").wait("delivered")
+    arrived(remote, ("five",))
+    assert incidents(home) == []
+    assert link.rsplit("/", 1)[1] not in home.log_file.read_text()
+
+
 def main():
     remote = Refusing()
-    with house(relay=f"smtp+plain://127.0.0.1:{remote.port}") as home:
+    with house(relay=f"smtp+plain://127.0.0.1:{remote.port}", config={"listen": {"https": '["127.0.0.1:0"]'}}) as home:
         check_held(home, remote)
         print("held: good", flush=True)
         check_resolver(home)
@@ -127,6 +153,8 @@ def main():
         print("killed: good", flush=True)
         check_fixed(home, remote)
         print("fixed: good", flush=True)
+        check_button(home, remote)
+        print("button: good", flush=True)
 
 
 main()

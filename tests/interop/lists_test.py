@@ -4,7 +4,6 @@ its own, covered by the DKIM signature (RFC 8058); some leave by POST over https
 mail, some only look; the next issue skips those who left and the sender is told, over HTTP and over SMTP; undone, they are
 back. A forged address changes nothing.
 """
-import http.client
 import json
 import pathlib
 import re
@@ -15,7 +14,7 @@ import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from house import House, watched  # noqa: E402
-from outside import loose, until  # noqa: E402
+from outside import over_https, until  # noqa: E402
 from send_test import Api, Sink, make_token  # noqa: E402
 try:
     import dkim  # noqa: F401
@@ -67,14 +66,6 @@ def keys_of(home):
         if " TXT " in line and "_domainkey" in line:
             out[line.split()[0].rstrip(".").encode()] = "".join(re.findall(r'"([^"]*)"', line)).encode()
     return out
-
-
-def over_https(home, method, url, body=None):
-    client = http.client.HTTPSConnection("localhost", home.port("https"), context=loose(home), timeout=20)
-    kind = {"Content-Type": "application/x-www-form-urlencoded"} if body is not None else {}
-    client.request(method, url[url.index("/unsubscribe"):], body, kind)
-    answer = client.getresponse()
-    return answer.status, answer.read().decode(), answer.headers
 
 
 def over_proxy(home, url):

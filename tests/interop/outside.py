@@ -2,12 +2,14 @@
 
 Waiting is always for a state, told by `posthouse trace` or IMAP, with WAIT_SECONDS_MAX as the end of patience.
 """
+import http.client
 import imaplib
 import json
 import pathlib
 import smtplib
 import sys
 import time
+import urllib.parse
 import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -45,6 +47,15 @@ def loose(home):
     context = home.tls()
     context.check_hostname = False
     return context
+
+
+def over_https(home, method, url, body=None):
+    """Asks the https service for the page of a link, whatever host it names: status, page, fields."""
+    client = http.client.HTTPSConnection("localhost", home.port("https"), context=loose(home), timeout=20)
+    kind = {"Content-Type": "application/x-www-form-urlencoded"} if body is not None else {}
+    client.request(method, urllib.parse.urlsplit(url).path, body, kind)
+    answer = client.getresponse()
+    return answer.status, answer.read().decode(), answer.headers
 
 
 def make_message(home, name, to):

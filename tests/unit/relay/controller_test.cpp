@@ -221,14 +221,14 @@ TEST_CASE("retry by cause: what follows from what was said") {
 TEST_CASE("a host that failed is asked last, for longer each time, until it answers") {
     HostHealth health;
     std::vector<MxHost> hosts{{"a", {}, 10}, {"b", {}, 10}};
-    health.failed("a", kStart);
+    health.failed("a", HostTrouble::unreached, kStart);
     health.order(hosts, kStart);
     CHECK(hosts.front().name == "b");
     CHECK(health.is_quarantined("a", kStart + std::chrono::minutes(4)));
     CHECK_FALSE(health.is_quarantined("a", kStart + std::chrono::minutes(5)));
-    health.failed("a", kStart);
+    health.failed("a", HostTrouble::unreached, kStart);
     CHECK(health.is_quarantined("a", kStart + std::chrono::minutes(9)));
-    health.answered("a");
+    health.served("a");
     CHECK_FALSE(health.is_quarantined("a", kStart));
 }
 

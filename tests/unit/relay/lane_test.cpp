@@ -27,11 +27,6 @@ net::Task<void> hang_up(std::unique_ptr<net::Stream> stream, net::Event* let_go)
     stream->close();
 }
 
-// Turns the loop, whose events are all that can bring it about.
-void until(House& house, const std::function<bool()>& done) {
-    while (!done()) house.loop.poll();
-}
-
 // Knows nothing of "slow.example" before the gate opens.
 class GatedResolver final : public dns::Resolver {
  public:
@@ -133,10 +128,10 @@ TEST_CASE("while the DNS keeps silent about a domain, little of what waits for i
     for (int i = 0; i < 25; ++i) house.submit(many);
     const auto& unrouted = house.metrics.gauge("relay_unrouted", "Recipients whose domain the DNS is asked for");
     house.relay->wake();
-    until(house, [&] { return unrouted.get() >= 10'000; });
+    test::run_until(house.loop, [&] { return unrouted.get() >= 10'000; });
     const auto id = house.submit({"bob@b.example"});
     house.relay->wake();
-    until(house, [&] { return house.events(id, EventKind::delivered) == 1; });
+    test::run_until(house.loop, [&] { return house.events(id, EventKind::delivered) == 1; });
     CHECK(unrouted.get() <= 21'000);
     gate.set();
     house.settle();
@@ -164,6 +159,57 @@ TEST_CASE("at the start the newest mail is taken up with the oldest, however muc
     house.settle();
 }
 
+TEST_CASE("a look that a commit began is not the last one, where another commit came before it was taken in") {
+    House house;
+    house.settle();
+    Core core(house.kept);
+    Feed feed(core);
+    const auto next = [&] {
+        return test::run_task(house.loop, feed.next([](storage::RecipientId) { return false; }, false)).value();
+    };
+    const auto looked = [&] {  // the pool has one thread: what was asked of it before is done
+        std::promise<void> done;
+        REQUIRE(house.pool.submit([&] { done.set_value(); }));
+        done.get_future().wait();
+    };
+    static_cast<void>(next());
+    REQUIRE(feed.is_exhausted());
+    for (const bool adds : {true, false}) {
+        CAPTURE(adds);
+        feed.expect();
+        const auto first = house.submit({"bob@b.example"});
+        feed.committed();
+        looked();
+        std::optional<storage::QueueId> second;
+        if (adds) second = house.submit({"carol@b.example"});
+        adds ? feed.committed() : feed.overtaken();
+        const auto seen = next();
+        REQUIRE(seen.recipients.size() == 1);
+        CHECK(seen.recipients.front().queue == first);
+        CHECK_FALSE(feed.is_exhausted());
+        const auto rest = next();
+        if (adds) {
+            const auto is_second = [&](const auto& one) { return one.queue == *second; };
+            CHECK(std::ranges::any_of(rest.recipients, is_second));
+        }
+        CHECK(feed.is_exhausted());
+        house.settle();
+    }
+    // What came due since it was begun is not passed over either.
+    house.remote.once("RCPT", "450 4.2.0 Greylisted, come back later");
+    house.submit({"dora@b.example"});
+    house.settle();
+    static_cast<void>(next());
+    feed.expect();
+    house.submit({"emil@b.example"});
+    feed.committed();
+    looked();
+    house.clock.advance(std::chrono::hours(1));
+    static_cast<void>(next());
+    CHECK_FALSE(feed.is_exhausted());
+    house.settle();
+}
+
 TEST_CASE("a changed route is followed by what waits already") {
     test::ScriptedRemote smarthost;
     House house;
@@ -172,18 +218,7 @@ TEST_CASE("a changed route is followed by what waits already") {
     house.settle();
     CHECK(house.waiting() == 10);
     house.serve("10.0.0.9", smarthost);
-    REQUIRE(house.store->write({}, [](storage::Tx& tx) -> Result<> {
-        storage::RouteTx routes(tx);
-        storage::Way way;
-        way.name = "relay";
-        way.kind = storage::WayKind::smarthost;
-        way.url = "smtp+plain://10.0.0.9:25";
-        TRY_VOID(routes.add_way(way));
-        storage::Route route;
-        route.name = "all";
-        TRY(route.steps, storage::parse_steps("relay"));
-        return routes.add_route(route);
-    }));
+    REQUIRE(house.store->write({}, [](storage::Tx& tx) { return add_relay_to(tx, "relay"); }));
     house.settle_after(std::chrono::seconds(5));
     house.settle_after(std::chrono::seconds(5));
     CHECK(house.waiting() == 0);
@@ -329,14 +364,14 @@ TEST_CASE("a closed lane is probed, and goes on, while another connection of it 
     // All but the first have been heard of: the lane is closed.
     const auto& unreached =
         house.metrics.counter("relay_lane_refusals_total", "What slowed lanes", "kind=\"unreachable\"");
-    until(house, [&] {
+    test::run_until(house.loop, [&] {
         return connections >= 2 && static_cast<std::size_t>(unreached.get()) + 1 == connections &&
                house.waiting() == 19;
     });
     answers = true;
     house.clock.advance(std::chrono::seconds(61));
     house.relay->wake();
-    until(house, [&] { return back.messages.size() == 19; });
+    test::run_until(house.loop, [&] { return back.messages.size() == 19; });
     let_go.set();
     house.settle();
     house.settle_after(std::chrono::minutes(10));
@@ -387,49 +422,6 @@ TEST_CASE("a server that takes few recipients at a time is given as many message
     CHECK(house.events(id, EventKind::bounced) == 0);
     CHECK(house.events(id, EventKind::attempted) == 0);
     CHECK(house.remote.messages.size() >= 2);
-}
-
-TEST_CASE("the whole relay against stand-in sites: each recipient ends in one way, whatever they do") {
-    for (std::uint64_t seed = 1; seed <= 6; ++seed) {
-        CAPTURE(seed);
-        std::vector<std::unique_ptr<test::StandInSite>> sites;
-        std::vector<std::unique_ptr<test::StandInServer>> servers;
-        House house([](RelayOptions& options) { options.timeouts.data_end = std::chrono::milliseconds(30); });
-        test::SeededRandom dice(seed);
-        std::vector<storage::QueueId> queued;
-        for (std::size_t i = 0; i < 4; ++i) {
-            test::StandInTraits traits;
-            if (dice.chance(0.4)) traits.connections_max = 1;
-            if (dice.chance(0.4)) traits.rate = 0.2;
-            traits.names_a_time = dice.chance(0.5);
-            if (dice.chance(0.4)) traits.greylist = std::chrono::minutes(4);
-            if (dice.chance(0.4)) traits.drop_in_data = 0.3;
-            if (dice.chance(0.3)) traits.silent_after_data = 0.3;
-            traits.unknown = 0.2;
-            traits.hosts = 2;
-            traits.bad_hosts = dice.below(2);
-            sites.push_back(std::make_unique<test::StandInSite>(traits, seed));
-            servers.push_back(std::make_unique<test::StandInServer>(*sites.back(), house.clock));
-            const std::string domain = "s" + std::to_string(i) + ".example";
-            for (std::size_t host = 0; host < traits.hosts; ++host) {
-                const std::string name = "mx" + std::to_string(host) + "." + domain;
-                const std::string address = "198.51.100." + std::to_string(i * 10 + host);
-                house.resolver.add_mx(domain, 10, name);
-                house.resolver.add_a(name, address);
-                house.dialer.serve(net::Endpoint(net::IpAddress::parse(address).value(), 25),
-                                   [server = servers.back().get(), host](std::unique_ptr<net::Stream> stream) {
-                                       return server->serve(std::move(stream), host);
-                                   });
-            }
-            for (int j = 0; j < 6; ++j) queued.push_back(house.submit({"r" + std::to_string(j) + "@" + domain}));
-        }
-        house.settle();
-        for (int step = 0; step < 400 && house.waiting() > 0; ++step) house.settle_after(std::chrono::minutes(2));
-        CHECK(house.waiting() == 0);
-        for (const auto id : queued) {
-            CHECK(house.events(id, EventKind::delivered) + house.events(id, EventKind::bounced) == 1);
-        }
-    }
 }
 
 }  // namespace posthouse::relay

@@ -75,14 +75,6 @@ std::string http_text(std::string_view status, std::string_view type, std::strin
            "\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + std::string(body);
 }
 
-template <class Done>
-void run_until(TlsHouse& house, Done done) {
-    for (int i = 0; i < 2000 && !done(); ++i) {
-        test::run_task(house.loop, net::sleep_for(house.loop, std::chrono::milliseconds(5), nullptr));
-    }
-    REQUIRE(done());
-}
-
 void sign_for_home(TlsHouse& house) {
     REQUIRE(house.store->write({}, [&](storage::Tx& tx) -> Result<> {
         TRY(const auto made, crypto::SigningKey::generate(crypto::SigningAlgorithm::ed25519_sha256));
@@ -262,6 +254,41 @@ TEST_CASE("MTA-STS in testing mode: told in the report, delivered all the same")
     CHECK(sessions[0].result == static_cast<int>(policy::TlsResult::starttls_not_supported));
 }
 
+TEST_CASE("RFC 8460 4.3: a connection that is used for several domains is a session of each, under its own policy") {
+    TlsHouse house;
+    for (const char* const domain : {"c.example", "d.example"}) {
+        house.add_mx(domain, "mx.b.example", "192.0.2.1", house.remote);
+    }
+    house.sign_b();
+    house.resolver.set_secure("d.example");
+    house.keep_policy("c.example", "testing", "mx.other.example", std::chrono::hours(20));
+    house.open([](RelayOptions& options) {
+        options.connections_per_lane_max = 1;
+        options.idle = std::chrono::milliseconds(5'000);
+    });
+    for (const char* const to : {"b@b.example", "c1@c.example", "d@d.example", "c2@c.example", "b2@b.example"}) {
+        house.submit(to);
+    }
+    house.settle();
+    CHECK(house.remote.messages.size() == 5);
+    CHECK(house.remote.connections == 1);
+    house.close();
+    const auto b = house.sessions("b.example");
+    REQUIRE(b.size() == 1);
+    CHECK(b[0].sessions == 1);
+    CHECK(b[0].policy == static_cast<int>(policy::ReportedPolicy::tlsa));
+    const auto c = house.sessions("c.example");
+    REQUIRE(c.size() == 1);
+    CHECK(c[0].sessions == 1);
+    CHECK(c[0].policy == static_cast<int>(policy::ReportedPolicy::sts));
+    CHECK(c[0].result == static_cast<int>(policy::TlsResult::validation_failure));
+    CHECK(c[0].mx_host == "mx.b.example");
+    const auto d = house.sessions("d.example");
+    REQUIRE(d.size() == 1);
+    CHECK(d[0].sessions == 1);
+    CHECK(d[0].policy == static_cast<int>(policy::ReportedPolicy::tlsa));
+}
+
 TEST_CASE("REQUIRETLS: handed on with the keyword, or back with 5.7.30 and without its text (RFC 8689 4.2.1, 5)") {
     TlsHouse house;
     house.sign_b();
@@ -384,9 +411,7 @@ TEST_CASE("a report goes to who asks for it the day after, once; it is mail that
     house.close();
     house.clock.advance(std::chrono::hours(30));
     house.open();
-    while (reports.messages.empty()) {
-        test::run_task(house.loop, net::sleep_for(house.loop, std::chrono::milliseconds(5), nullptr));
-    }
+    test::run_until(house.loop, [&] { return !reports.messages.empty(); });
     house.settle();
     REQUIRE(reports.messages.size() == 1);
     const std::string& mail = reports.messages[0];
@@ -430,8 +455,8 @@ TEST_CASE("a report over HTTPS (RFC 8460 3); where nobody takes it there, by sig
     house.close();
     house.clock.advance(std::chrono::hours(30));
     house.open();
-    if (by_mail) run_until(house, [&] { return !reports.messages.empty(); });
-    run_until(house, [&] { return !web.heard.empty(); });
+    if (by_mail) test::run_until(house.loop, [&] { return !reports.messages.empty(); });
+    test::run_until(house.loop, [&] { return !web.heard.empty(); });
     house.settle();
     house.close();
     REQUIRE(web.heard.size() == 1);
@@ -467,7 +492,7 @@ TEST_CASE("MTA-STS: policies are fetched anew in the background, at half of a sh
     CHECK(web.heard.empty());  // not yet
     house.clock.advance(std::chrono::minutes(11));
     house.open();
-    run_until(house, [&] { return policy_kept(house, "b.example")->id == "2"; });
+    test::run_until(house.loop, [&] { return policy_kept(house, "b.example")->id == "2"; });
     house.close();
     CHECK(web.heard.size() == 1);
     CHECK(policy_kept(house, "b.example")->policy.contains("*.b.example"));
@@ -491,7 +516,7 @@ TEST_CASE("MTA-STS: a refresh that fails leaves the policy in force: redirect, w
     SUBCASE("no policy") { web.answer = http_text("200 OK", "text/plain", "hello\r\n"); }
     house.clock.advance(std::chrono::hours(25));
     house.open();
-    run_until(house, [&] { return !web.heard.empty(); });
+    test::run_until(house.loop, [&] { return !web.heard.empty(); });
     house.submit("bob@b.example");
     house.settle();
     house.close();

@@ -5,11 +5,11 @@
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
-#include <atomic>
 
 #include "storage/incidents.h"
 #include "storage/suppression.h"
 #include "tests/support/temp_store.h"
+#include "tests/support/turned_clock.h"
 
 using namespace posthouse;
 using namespace posthouse::storage;
@@ -20,19 +20,11 @@ constexpr std::chrono::hours kDay{24};
 using std::chrono::hours;
 using std::chrono::minutes;
 
-class TurnedClock final : public Clock {
- public:
-    Time now() const override { return from_unix_ms(ms_.load()); }
-    void advance(Milliseconds by) { ms_ += by.count(); }
-
- private:
-    std::atomic<std::int64_t> ms_{1'764'000'000'000};
-};
-
 struct House {
-    TurnedClock clock;
+    test::TurnedClock clock;
     test::TempStore store{[this](StoreOptions& o) { o.clock = &clock; }};
     std::string site = "b.example";
+    UnknownWorth worth = UnknownWorth::doubted;  ///< of the last that was refused
 
     void took(std::string_view address) {
         REQUIRE(store->write({}, [&](Tx& tx) { return TakerTx(tx).took(site, address); }));
@@ -43,8 +35,9 @@ struct House {
             ->write_value({},
                           [&](Tx& tx) -> Result<bool> {
                               const UnknownSaid said(site, "home.example", address, "550 5.1.1 unknown", "mx");
-                              TRY(const bool is_believed, TakerTx(tx).is_believed(said));
-                              if (!is_believed) return false;
+                              TRY(const UnknownFound found, TakerTx(tx).note(said));
+                              worth = found.worth;
+                              if (found.worth != UnknownWorth::believed) return false;
                               const SuppressionProof proof(SuppressionReason::recipient_unknown, said.reply, "mx");
                               TRY_VOID(SuppressionTx(tx).add(said.scope, address, proof));
                               return true;

@@ -7,6 +7,7 @@
 #include "protocols/crypto/crypto.h"
 #include "protocols/mime/encoded_word.h"
 #include "protocols/mime/header.h"
+#include "storage/incident_link.h"
 #include "storage/streams.h"
 #include "storage/suppression.h"
 #include "tests/support/temp_store.h"
@@ -324,6 +325,28 @@ TEST_CASE("RFC 8058 through a proxy: a form of any type unsubscribes, without a 
     CHECK(done.status == 200);
     CHECK(done.type == "text/html; charset=utf-8");
     CHECK(rows() == 1);
+}
+
+TEST_CASE("the link in the mail about an incident, through a proxy: without a token of the API, and only POST acts") {
+    Fixture f;
+    storage::IncidentKey key;
+    key.kind = storage::IncidentKind::warning;
+    const auto one = f.store->write_value(
+        {}, [&](storage::Tx& tx) { return storage::IncidentTx(tx).note(key, storage::Refusal()); });
+    REQUIRE(one);
+    const std::string target =
+        "/incident/" + storage::incident_token(*one, f.store->sealing_key(), system_clock().now());
+    const auto is_open = [&] {
+        return f.store->read([&](const storage::Snapshot& s) { return storage::IncidentView(s).by_id(one->id); })->open;
+    };
+    CHECK(says(f.get(target, ""), "<button"));
+    CHECK(f.get("/incident/0", "").status == 404);
+    CHECK(f.ask("/incident/" + std::string(48, '1'), "", "text/plain").status == 404);
+    CHECK(is_open());
+    const HttpAnswer done = f.ask(target, "", "application/x-www-form-urlencoded");
+    CHECK(done.status == 200);
+    CHECK(done.fields.at(0).second.starts_with("default-src 'none'"));
+    CHECK_FALSE(is_open());
 }
 
 TEST_CASE("the life of a message is for who sent it, and for the server's own tokens") {

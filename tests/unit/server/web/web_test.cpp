@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include "protocols/net/memory.h"
+#include "storage/incident_link.h"
 #include "storage/streams.h"
 #include "storage/suppression.h"
 #include "storage/transport.h"
@@ -116,6 +117,76 @@ TEST_CASE(
     CHECK(unsubscribed());
     CHECK(post(target, "").starts_with("HTTP/1.1 200"));  // again is the same
     CHECK(web.send("PUT " + target + " HTTP/1.1\r\nHost: a\r\n\r\n").starts_with("HTTP/1.1 405"));
+}
+
+TEST_CASE("the link in the mail about an incident: GET shows it and changes nothing, POST says that it is mended") {
+    Web web;
+    using storage::Incident;
+    using storage::IncidentKind;
+    const auto open = [&](IncidentKind kind, const std::string& domain) {
+        storage::IncidentKey key;
+        key.kind = kind;
+        key.site = "google";
+        key.domain = domain;
+        storage::Refusal refusal;
+        refusal.reply = "550 5.7.26 <script>alert(1)</script> & \"no\"";
+        return web.store->write_value({}, [&](storage::Tx& tx) { return storage::IncidentTx(tx).note(key, refusal); })
+            .value();
+    };
+    const auto is_open = [&](storage::IncidentId id) {
+        return web.store->read([&](const storage::Snapshot& s) { return storage::IncidentView(s).by_id(id); })
+            .value()
+            .open;
+    };
+    const auto target = [&](const Incident& one, Time made) {
+        return "/incident/" + storage::incident_token(one, web.store->sealing_key(), made);
+    };
+    const auto post = [&](const std::string& at) {
+        return web.send("POST " + at + " HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nx=y");
+    };
+    const Time now = system_clock().now();
+    const Incident one = open(IncidentKind::sender_auth, "a.example");
+    const Incident other = open(IncidentKind::sender_auth, "b.example");
+    const std::string page = web.get(target(one, now), "a");
+    CHECK(page.starts_with("HTTP/1.1 200 OK\r\nContent-Type: text/html"));
+    CHECK(page.contains("google does not believe that mail from a.example is yours"));
+    CHECK(page.contains("550 5.7.26 &lt;script&gt;alert(1)&lt;/script&gt; &amp; &quot;no&quot;"));
+    CHECK(page.contains("posthouse incident fixed 1"));
+    CHECK(page.contains("<form method=\"post\">"));
+    CHECK(page.contains("Content-Security-Policy: default-src 'none'"));
+    CHECK(page.contains("Referrer-Policy: no-referrer\r\n"));
+    CHECK(page.contains("Cache-Control: no-store\r\n"));
+    CHECK_FALSE(page.contains("<script"));
+    CHECK_FALSE(page.contains("Set-Cookie"));
+    CHECK(web.send("HEAD " + target(one, now) + " HTTP/1.1\r\nHost: a\r\n\r\n").starts_with("HTTP/1.1 200"));
+    CHECK(is_open(one.id));
+
+    // Forged in any digit, of another incident, too old, or of an account: nobody's.
+    const std::string good = target(one, now);
+    for (std::size_t i = good.rfind('/') + 1; i < good.size(); ++i) {
+        CAPTURE(i);
+        std::string forged = good;
+        forged[i] = forged[i] == '0' ? '1' : '0';
+        CHECK(post(forged).starts_with("HTTP/1.1 404"));
+    }
+    std::string swapped = target(other, now);
+    swapped.replace(swapped.size() - 24, 24, good.substr(good.size() - 24));
+    CHECK(post(swapped).starts_with("HTTP/1.1 404"));
+    CHECK(post(target(one, now - storage::kIncidentLinkLasts - std::chrono::hours(2))).starts_with("HTTP/1.1 404"));
+    CHECK(storage::incident_token(open(IncidentKind::account, "eve@a.example"), web.store->sealing_key(), now).empty());
+    CHECK(is_open(one.id));
+    CHECK(is_open(other.id));
+
+    const std::string done = post(good);
+    CHECK(done.starts_with("HTTP/1.1 200 OK"));
+    CHECK(done.contains("It is over."));
+    CHECK_FALSE(is_open(one.id));
+    CHECK(is_open(other.id));
+    const std::string again = post(good);
+    CHECK(again.starts_with("HTTP/1.1 200"));
+    CHECK(again.contains("Nothing needs to be done"));
+    CHECK_FALSE(again.contains("<form"));
+    CHECK(web.send("PUT " + good + " HTTP/1.1\r\nHost: a\r\n\r\n").starts_with("HTTP/1.1 405"));
 }
 
 TEST_CASE("https: what is no request, or too much of one, is told so and ends") {
