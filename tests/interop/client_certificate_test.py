@@ -23,8 +23,21 @@ class Connector(Remote):
         context.load_cert_chain(files["smtpd_tls_cert_file"], files["smtpd_tls_key_file"])
         context.load_verify_locations(authority.certificate)
         context.verify_mode = ssl.CERT_REQUIRED
-        self.clients = []
+        self.clients, self.open = [], 0
         super().__init__(tls=context)
+
+    def talk(self, *ends):
+        with self.lock:
+            self.open += 1
+        try:
+            super().talk(*ends)
+        finally:
+            with self.lock:
+                self.open -= 1
+
+    def wait_alone(self):
+        """Until no connection is left that the next message could go over."""
+        until("the idle connection to end", lambda: self.open == 0)
 
     def showed(self, certificate):
         self.clients.append(dict(pair for group in certificate["subject"] for pair in group)["commonName"])
@@ -70,6 +83,7 @@ def check_renewed(home, remote, files):
     """The files change under a running server; half of a pair leaves the old one."""
     good_key = files["key"].read_text()
     files["key"].write_text("no key at all")
+    remote.wait_alone()
     submit(home, "half", "bob@far.example")
     trace(home, "half").wait("delivered")
     until("the log to name the key", lambda: f"cannot use the key in {files['key']}" in home.log())
@@ -77,6 +91,7 @@ def check_renewed(home, remote, files):
     renewed = files["authority"].issue("renewed.home.example")
     files["cert"].write_text(renewed["smtpd_tls_cert_file"].read_text())
     files["key"].write_text(renewed["smtpd_tls_key_file"].read_text())
+    remote.wait_alone()
     submit(home, "renewed", "bob@far.example")
     trace(home, "renewed").wait("delivered")
     assert remote.clients[-1] == "renewed.home.example", remote.clients
