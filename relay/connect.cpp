@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "protocols/base/ascii.h"
+#include "protocols/base/log.h"
 #include "protocols/bounce/reply_class.h"
 #include "relay/family.h"
 #include "relay/retry.h"
@@ -105,16 +106,25 @@ Verdict under_wish(const Attempt& attempt, Verdict verdict) {
                    "The sender requires TLS all the way (REQUIRETLS), which cannot be had: " + verdict.reply);
 }
 
-void tell_how_tls_went(Attempt& attempt, const HostTls& asked, const std::string& host, Client& client) {
-    if (attempt.to.plan == nullptr || host.empty() || !client.tls_tried()) return;
-    if (attempt.to.wish == storage::TlsWish::best_effort) return;  // RFC 8460 3: reports do not report on themselves
+bool counts_for_report(const Destination& to, const std::string& host, const Client& client) {
+    if (to.plan == nullptr || host.empty() || !client.tls_tried()) return false;
+    return to.wish != storage::TlsWish::best_effort;  // RFC 8460 3: reports do not report on themselves
+}
+
+TlsSession session_of(const Destination& to, const HostTls& asked, const std::string& host, Client& client) {
     TlsSession session;
-    session.domain = attempt.to.plan->domain;
+    session.domain = to.plan->domain;
     session.mx_host = host;
     session.receiving_ip = client.stream().peer().address.to_string();
     session.sending_ip = client.stream().local().address.to_string();
     session.judgement = judge(asked, client.tls_started(), client.stream().tls(), client.tls_error());
-    attempt.core.tally.add(asked, session);
+    return session;
+}
+
+void tell_how_tls_went(Attempt& attempt, const HostTls& asked, const std::string& host, Connection& connection) {
+    if (!counts_for_report(attempt.to, host, connection.client())) return;
+    connection.begin_for(attempt.to.plan->domain);
+    attempt.core.tally.add(asked, session_of(attempt.to, asked, host, connection.client()));
 }
 
 // For good, and for what it thinks of our address: a host that takes no mail from anybody is another matter.
@@ -163,7 +173,7 @@ net::Task<bool> try_address(Attempt& attempt, Hop hop, ClientOptions options, Ho
                                      attempt.result.remote, hop, asked);
     auto failed = co_await connection->client().open(attempt.dialogue);
     const bool again_whole = failed && failed->retry_whole && attempt.dials < kDialsMax;
-    if (!again_whole) tell_how_tls_went(attempt, asked, host, connection->client());
+    if (!again_whole) tell_how_tls_went(attempt, asked, host, *connection);
     if (!failed) {
         if (auto refused = refuse_require_tls(attempt, connection->client())) {
             attempt.dialogue.note(refused->reply);
@@ -317,12 +327,25 @@ net::Task<void> connect_mx(Attempt& attempt) {
     }
 }
 
-Result<net::TlsClientContext*> context_for(Core& core, const std::string& ca_file) {
-    if (ca_file.empty()) return core.deps.verified_tls;
-    auto& slot = core.contexts_by_ca[ca_file];
+// With the anchors of the way, and the certificate that it shows. Where a file of that was written anew it is read
+// again; as long as it cannot be, the one of before is shown.
+Result<net::TlsClientContext*> context_for(Core& core, const Target& target) {
+    const std::string& ca_file = target.way.ca_file;
+    net::TlsIdentity identity;
+    identity.certificate_file = target.url.certificate_file;
+    identity.key_file = target.url.key_file;
+    if (ca_file.empty() && identity.certificate_file.empty()) return core.deps.verified_tls;
+    auto& slot =
+        core.contexts_by_files[fmt::format("{}\n{}\n{}", ca_file, identity.certificate_file, identity.key_file)];
     if (!slot) {
-        TRY(slot, net::TlsClientContext::make(net::Verify::required, ca_file));
+        const bool own_anchors = !ca_file.empty();
+        TRY(slot, net::TlsClientContext::make(net::Verify::required, own_anchors ? ca_file : core.deps.ca_file,
+                                              own_anchors ? net::Anchors::instead : net::Anchors::besides,
+                                              std::move(identity)));
+        return slot.get();
     }
+    const auto refreshed = slot->refresh();
+    if (!refreshed) log::error("relay", "way {}: {}", target.way.name, refreshed.error().context);
     return slot.get();
 }
 
@@ -336,7 +359,7 @@ Result<ClientOptions> relay_options(Core& core, const Target& target) {
         case smtp::RelayUrl::Security::implicit_tls: out.tls = TlsUse::implicit; break;
     }
     if (out.tls != TlsUse::never) {
-        TRY(out.context, context_for(core, target.way.ca_file));
+        TRY(out.context, context_for(core, target));
     }
     // With XOAUTH2 a token takes the place of the password; it is fetched before each connection.
     if (target.url.needs_password() && target.way.oauth.token_url.empty()) {
@@ -421,6 +444,20 @@ net::Task<Connected> connect(Core& core, const Destination& to, Dialogue& dialog
     if (verdict.fate == Fate::failed && !may_fail) verdict.fate = Fate::deferred;
     if (verdict.fate == Fate::delivered) verdict.fate = Fate::deferred;
     co_return std::move(attempt.result);
+}
+
+net::Task<void> count_reuse(Core& core, Connection& connection, Destination to) {
+    const std::string host = connection.hop().host;
+    if (!counts_for_report(to, host, connection.client())) co_return;
+    if (!connection.begin_for(to.plan->domain)) co_return;
+    std::optional<dns::Answer<net::IpAddress>> answer;
+    if (to.plan->demand.mx_secure) {
+        auto found = co_await core.deps.resolver->addresses(host);
+        if (found) answer = *std::move(found);
+    }
+    const HostTls asked = co_await find_host_tls(*core.deps.resolver, to.plan->demand, to.wish, to.plan->domain, host,
+                                                 connection.hop().at.port, std::move(answer));
+    core.tally.add_again(asked, session_of(to, asked, host, connection.client()));
 }
 
 bool has_other_hop(const Core& core, const Destination& to, const Hop& hop) {

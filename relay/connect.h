@@ -8,6 +8,7 @@
 /// Hosts and addresses in quarantine (relay/host_health) come last; by way of a relay host its addresses likewise.
 /// Limits: kDialsMax.   Threads: the loop's.
 #include <memory>
+#include <set>
 #include <string>
 
 #include "relay/core.h"
@@ -49,13 +50,16 @@ class Connection {
     const Hop& hop() const { return hop_; }
     /// Whether mail for `to` may go over this connection too.
     bool serves(const Destination& to) const;
+    /// It is used for this policy domain. True the first time.
+    bool begin_for(const std::string& domain) { return domains_.insert(domain).second; }
 
  private:
     Core& core_;
     std::unique_ptr<Client> client_;
     std::string remote_;
     Hop hop_;
-    HostTls tls_;  ///< what it had to meet when it was opened
+    HostTls tls_;                    ///< what it had to meet when it was opened
+    std::set<std::string> domains_;  ///< that it has been used for
 };
 
 struct Connected {
@@ -68,6 +72,10 @@ struct Connected {
 
 /// Whatever the plan refuses is the verdict. `to` must outlive the call.
 net::Task<Connected> connect(Core& core, const Destination& to, Dialogue& dialogue);
+
+/// An open connection is used for another domain: for that domain's report it is a session, too, once, judged by that
+/// domain's policy (RFC 8460 4.2, 4.3).
+net::Task<void> count_reuse(Core& core, Connection& connection, Destination to);
 
 /// Whether a host or an address that is not in quarantine is left beside `hop`.
 bool has_other_hop(const Core& core, const Destination& to, const Hop& hop);

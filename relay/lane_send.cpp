@@ -84,6 +84,7 @@ net::Task<std::optional<Verdict>> Lane::ensure_connection(Worker& worker, const 
         const std::uint64_t most = std::min<std::uint64_t>(offered, few);
         if (client.usable() && client.messages_sent() < most && worker.connection->serves(to)) {
             dialogue.note(fmt::format("connection to {} used again", worker.connection->remote()));
+            co_await count_reuse(core_, *worker.connection, to);
             co_return std::nullopt;
         }
         co_await close(worker);

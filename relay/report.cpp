@@ -112,11 +112,27 @@ std::string first_line(const Report& report) {
     return "";
 }
 
+// "24 hours", "5 days"
+std::string span_text(Milliseconds span) {
+    const auto hours = std::chrono::round<std::chrono::hours>(span).count();
+    if (hours >= 48 && hours % 24 == 0) return fmt::format("{} days", hours / 24);
+    return fmt::format("{} hours", hours);
+}
+
+// For how long it was tried, and why no longer.
+std::string tried_text(const storage::QueueItem& item, Time now) {
+    const bool is_bulk = item.mail_class == static_cast<std::uint8_t>(storage::QueueClass::bulk);
+    const std::string tried = fmt::format("It was tried for {}; ", span_text(now - item.created));
+    if (!is_bulk) return tried + "then it is given up.";
+    return tried + fmt::format("mail to many is given up after {}.", span_text(item.expires - item.created));
+}
+
 std::string recipient_text(const Report& report, const ReportedRecipient& recipient) {
     std::string out = fmt::format("{}\r\n", recipient.address);
     const Explanation why = explain_status(status_of(report.kind, recipient));
     if (report.kind == ReportKind::failed) {
         out += fmt::format("  What happened: {}.\r\n  What to do:    {}\r\n", why.cause, why.advice);
+        if (recipient.expired) out += fmt::format("  {}\r\n", tried_text(report.item, report.now));
     } else if (report.kind == ReportKind::delayed) {
         out += fmt::format("  It will be tried again until {}.\r\n", mime::format_rfc5322(report.item.expires));
     }

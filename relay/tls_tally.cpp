@@ -31,13 +31,17 @@ void TlsTally::count(storage::TlsSessions one) {
 void TlsTally::add(const HostTls& asked, const TlsSession& session) {
     const bool success = session.judgement.result == policy::TlsResult::success;
     (success ? verified_ : failed_).add();
+    add_again(asked, session);
+}
+
+void TlsTally::add_again(const HostTls& asked, const TlsSession& session) {
     storage::TlsSessions one;
     one.domain = session.domain;
     one.policy = static_cast<int>(asked.reported);
     one.result = static_cast<int>(session.judgement.result);
     one.policy_text = asked.policy_text;
     one.mx_patterns = asked.mx_patterns;
-    if (!success) {
+    if (session.judgement.result != policy::TlsResult::success) {
         one.mx_host = session.mx_host;
         one.receiving_ip = session.receiving_ip;
         one.sending_ip = session.sending_ip;

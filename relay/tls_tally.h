@@ -30,6 +30,8 @@ class TlsTally {
  public:
     explicit TlsTally(const RelayDeps& deps);
     void add(const HostTls& asked, const TlsSession& session);
+    /// The same session for another domain's report: the metrics know it already.
+    void add_again(const HostTls& asked, const TlsSession& session);
     /// A fault of the MTA-STS policy itself, once a plan.
     void add_policy_trouble(const std::string& domain, policy::TlsResult result, const std::string& reason);
     /// Writes what was counted.

@@ -163,6 +163,8 @@ struct Note {
     std::uint64_t delivered = 0;
     bool probe_over = false;        // the block is: somebody was answered for what he is
     bool probe_later = false;       // the probe told nothing: the next one is a day off
+    std::vector<storage::RecipientId> put_off;   // as probes: they come back
+    std::vector<storage::RecipientId> answered;  // no more to be kept in mind, whoever was
     bool is_early_silence = false;  // written down, so that a restart does not begin to count anew
     bool has_answered = false;      // silence that was written down is over
 };
@@ -220,10 +222,34 @@ Result<> put_probe_off(storage::Tx& tx, const std::string& way, const std::strin
     return {};
 }
 
+// Who comes back as a probe, and who need not any more; those whose day is over are forgotten.
+Result<> keep_probes(storage::RouteTx& routes, const Note& note, Time now) {
+    storage::Memory one;
+    one.way = note.target.way.name;
+    one.source = source_text(note.target);
+    one.since = now;
+    one.probe = now + kRefusedRest;
+    for (const storage::RecipientId id : note.answered) {
+        TRY_VOID(routes.forget(one.way, one.source, storage::probed_site(id)));
+    }
+    if (note.put_off.empty()) return {};
+    TRY(const auto known, routes.memory());
+    for (const storage::Memory& old : known) {
+        const bool is_over = old.site.starts_with(storage::kProbedSite) && old.probe <= now;
+        if (is_over) TRY_VOID(routes.forget(old.way, old.source, old.site));
+    }
+    for (const storage::RecipientId id : note.put_off) {
+        one.site = storage::probed_site(id);
+        TRY_VOID(routes.remember(one));
+    }
+    return {};
+}
+
 Result<> write_note(storage::Tx& tx, const Note& note) {
     storage::RouteTx routes(tx);
     const std::string& way = note.target.way.name;
     const std::string source = source_text(note.target);
+    TRY_VOID(keep_probes(routes, note, tx.now()));
     if (note.delivered > 0) {
         if (note.target.way.limits.day_max != 0) {
             TRY_VOID(routes.add_use(way, storage::day_number(tx.now()), note.delivered));
@@ -281,14 +307,15 @@ void WayBook::apply(storage::RoutePicture& picture, Time now) {
             if (memory.probe > now) keep_off_ipv6(memory);
             continue;
         }
-        if (memory.site == storage::kCheckSite) continue;  // says nothing against it
+        if (!knows_past_) recall_probe(memory);
+        if (!storage::counts_against(memory)) continue;
         suspects_.emplace(memory.way, memory.source);
-        if (!knows_silence_ && memory.site.starts_with(storage::kSilentSite)) {
+        if (!knows_past_ && memory.site.starts_with(storage::kSilentSite)) {
             silent_[memory.way + "/" + memory.source].emplace(memory.site.substr(storage::kSilentSite.size()),
                                                               memory.since);
         }
     }
-    knows_silence_ = true;
+    knows_past_ = true;
     for (const auto& [way, recipients] : under_way_) picture.used_today[way] += recipients;
     apply_claims(picture);
 }
@@ -377,6 +404,16 @@ void WayBook::keep_probing(storage::RecipientId recipient, const Target& target,
     kept.until = until;
 }
 
+// From before the start.
+void WayBook::recall_probe(const storage::Memory& memory) {
+    if (!memory.site.starts_with(storage::kProbedSite) || probed_.size() >= kProbedMax) return;
+    const auto id = ascii::parse_number(std::string_view(memory.site).substr(storage::kProbedSite.size()));
+    if (!id) return;
+    Probed& kept = probed_[static_cast<storage::RecipientId>(*id)];
+    kept.by = std::pair(memory.way, memory.source);
+    kept.until = memory.probe;
+}
+
 const std::pair<std::string, std::string>* WayBook::probing(storage::RecipientId recipient, Time now) const {
     const auto found = probed_.find(recipient);
     return found == probed_.end() || found->second.until <= now ? nullptr : &found->second.by;
@@ -412,6 +449,7 @@ bool end_probe(Core& core, Note& note, const Tried& one) {
         case ProbeEnd::comes_back:
             note.probe_later = true;
             core.ways.keep_probing(one.recipient, note.target, core.now() + kRefusedRest);
+            note.put_off.push_back(one.recipient);
             return false;
         case ProbeEnd::says_nothing: note.probe_later = true; break;
     }
@@ -449,6 +487,8 @@ net::Task<std::vector<bool>> keep_lessons(Core& core, Target target, std::string
         if (by_mx && note.target.probe && learned.kind == Lesson::Kind::nothing) {
             again[i] = end_probe(core, note, tried[i]);
         }
+        const bool comes_back = std::ranges::find(note.put_off, tried[i].recipient) != note.put_off.end();
+        if (note.target.probe && !comes_back) note.answered.push_back(tried[i].recipient);
         // That a service does not know a sender is told to who hands in the next message (server/judge).
         const bool is_sender = learned.kind == Lesson::Kind::sender;
         if (!learned.is_trouble() || (!is_sender && !has_answer(note.target, learned, verdict))) continue;

@@ -15,7 +15,7 @@
 ///             2. A probe is one message: it is claimed when it is chosen, not when it has failed.
 ///             3. One message a day probes a site that refused us, whatever comes of it: an answer that is not about
 ///                us ends the refusal, one that says nothing puts the next probe off; who was greylisted as a probe
-///                comes back the same way.
+///                comes back the same way, over a restart too.
 /// Threads: the loop's; learn() is pure.
 #include <map>
 #include <optional>
@@ -96,6 +96,7 @@ class WayBook {
     void keep_off_ipv6(const storage::Memory& memory) { off_ipv6_.emplace(memory.way, memory.site); }
 
  private:
+    void recall_probe(const storage::Memory& memory);
     using Key = std::tuple<std::string, std::string, std::string>;  // way, source, site
     std::map<Key, Time> claims_;
     std::set<std::pair<std::string, std::string>> suspects_;  // way and source
@@ -110,7 +111,7 @@ class WayBook {
     std::set<std::string, std::less<>> has_answered_;                                      // since the start
     std::map<storage::RecipientId, Probed> probed_;
     std::map<std::string, Time, std::less<>> last_good_;  // by way
-    bool knows_silence_ = false;                          // what was written down before the start was read
+    bool knows_past_ = false;                             // what was written down before the start was read
 };
 
 /// One recipient of an attempt.

@@ -77,7 +77,7 @@ struct NewQueueItem {
     std::uint8_t mail_class = 0;          ///< 0 interactive 1 transactional 2 bulk
     std::string forwarded_by;             ///< domain of ours that passes it on for a sender outside; "" where none does
     std::string stream;                   ///< that it is of (storage/streams.h), or ""
-    Time expires{};
+    Time expires{};  ///< of mail to many no later than the setting queue.bulk_hours allows; none: see the relay
     std::vector<NewRecipient> recipients;
 };
 
@@ -146,7 +146,11 @@ struct LaneRecord {
     std::uint64_t rate_milli = 0;  ///< thousandths of a transaction a second; 0: no limit
     std::uint64_t learned_window = 0;
     std::uint64_t learned_rate_milli = 0;
-    std::uint64_t spacing = 0;
+    std::uint64_t spacing = 0;          ///< up to 255
+    Time careful_until{};               ///< to the minute: up to then the window is no wider than this
+    std::uint64_t careful_window = 0;   ///< up to 255; 0: no such limit
+    bool few_messages = false;          ///< and few on each connection
+    Milliseconds rest{0};               ///< the last long pause, to the minute
     Time next{};  ///< when it may send again; the past: now
     Time updated{};
 };

@@ -7,6 +7,7 @@
 #include "protocols/base/ascii.h"
 #include "storage/catalog_impl.h"
 #include "storage/queue_impl.h"
+#include "storage/settings.h"
 
 namespace posthouse::storage {
 namespace {
@@ -18,6 +19,14 @@ EventKind kind_of(RecipientState state) {
         case RecipientState::held: return EventKind::held;
         default: return EventKind::attempted;
     }
+}
+
+// A newsletter of yesterday is worth less than the room it takes in the queue.
+Result<Time> expiry_of(Context& context, const NewQueueItem& item) {
+    if (item.mail_class != static_cast<std::uint8_t>(QueueClass::bulk)) return item.expires;
+    TRY(const std::int64_t hours, setting_number(CatalogImpl(context), "queue.bulk_hours"));
+    const Time most = context.write->now + std::chrono::hours(hours);
+    return item.expires == Time{} ? most : std::min(item.expires, most);
 }
 
 }  // namespace
@@ -42,11 +51,12 @@ Result<QueueId> QueueImpl::add(MessageId message, const NewQueueItem& item, Time
 Result<QueueId> QueueImpl::insert(MessageId message, std::string_view message_id, std::uint64_t size_octets,
                                   const NewQueueItem& item, Time first_attempt) {
     if (item.recipients.empty()) return Error(Errc::invalid, "a queued message needs a recipient");
+    TRY(const Time expires, expiry_of(context_, item));
     TRY_VOID(db_.query("INSERT INTO queue_items (message, message_id, reverse_path, envid, ret, smtputf8, eight_bit, "
                        "account, size_octets, created_ms, expires_ms, class, client, tls, forwarded_by, stream) "
                        "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)")
                  .bind(message, message_id, item.reverse_path, item.envid, item.ret, item.smtputf8, item.eight_bit,
-                       item.account, size_octets, context_.write->now, item.expires, item.mail_class, item.client,
+                       item.account, size_octets, context_.write->now, expires, item.mail_class, item.client,
                        item.tls, item.forwarded_by, item.stream)
                  .run());
     const auto id = static_cast<QueueId>(db_.last_id());

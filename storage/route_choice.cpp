@@ -430,6 +430,12 @@ std::string sender_site(std::string_view sender) { return "from:" + address_doma
 
 std::string silent_site(std::string_view site) { return std::string(kSilentSite) + std::string(site); }
 
+std::string probed_site(RecipientId recipient) { return fmt::format("{}{}", kProbedSite, raw(recipient)); }
+
+bool counts_against(const Memory& memory) {
+    return memory.site != kCheckSite && !memory.site.starts_with(kProbedSite);
+}
+
 std::string describe(const Memory& memory) {
     const std::string_view site = ascii::trim(memory.site);
     if (site.empty()) return "does not work";

@@ -87,6 +87,12 @@ std::string silent_site(std::string_view site);
 inline constexpr std::string_view kSilentSite = "silent:";
 /// The site under which it is written when a way was tried without mail (relay/way_check); choices do not look at it.
 inline constexpr std::string_view kCheckSite = "check:";
+/// The site under which it is written that this recipient was put off as a probe, and goes the same way again until
+/// Memory::probe: "probed:123". It says nothing against the way.
+std::string probed_site(RecipientId recipient);
+inline constexpr std::string_view kProbedSite = "probed:";
+/// Whether it says something against its way: "" and the sites do, what is only kept in mind does not.
+bool counts_against(const Memory& memory);
 /// In words, what is remembered: "is refused at mx.b.example", "does not work".
 std::string describe(const Memory& memory);
 

@@ -53,6 +53,8 @@ constexpr SettingRow kRows[] = {
     {"oidc.issuer", Kind::text, "", 0, 0, "URL of the OpenID provider whose tokens log in; empty: none do"},
     {"oidc.jwks_url", Kind::text, "", 0, 0, "where its keys are; empty: as the provider's own metadata says"},
     {"purge.messages_per_second", Kind::number, "1000", 1, 1000000, "how fast messages past undelete are dropped"},
+    {"queue.bulk_hours", Kind::number, "24", 1, 120,
+     "hours that mail to many is tried before it is returned; other mail is tried for five days"},
     {"report.days", Kind::number, "400", 1, 3650, "days that the figures of posthouse report are kept"},
     {"reports.mailboxes", Kind::text, "", 0, 0,
      "accounts that collect reports of others (complaints, bounces, DMARC, TLS), divided by blanks; empty: none"},

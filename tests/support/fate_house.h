@@ -43,7 +43,6 @@ struct FateWorld {
     std::string steps;
     std::string way(char letter) const { return fmt::format("{}{}", letter, number); }
     std::string domain(char letter) const { return fmt::format("{}.w{}.example", letter, number); }
-    bool may_hold() const { return steps.contains("hold"); }
     std::size_t taken(const std::string& address) const {
         std::size_t sum = 0;
         for (const auto& site : sites) sum += site->taken(address);

@@ -30,18 +30,19 @@ void SeededRandom::fill(std::span<unsigned char> out) {
 }
 
 std::string StandInSite::connect(std::size_t host) {
-    if (host < traits.bad_hosts) return "";
+    if (fault(host) == BadHost::dead) return "";
+    if (fault(host) == BadHost::turns_away) return "421 4.3.2 Service not available, closing transmission channel";
     ++asked_;
     if (traits.connections_max > 0 && connections_ >= traits.connections_max) {
         ++refused_;
-        return traits.refuses_at_banner ? "421 4.7.0 Too many concurrent SMTP connections; please try again later."
-                                        : "";
+        return traits.refuses_at_banner ? traits.cap_reply : "";
     }
     ++connections_;
     return "220 mx.stand-in.example ESMTP";
 }
 
-std::string StandInSite::mail(Time now) {
+std::string StandInSite::mail(Time now, std::size_t sent) {
+    if (traits.messages_max > 0 && sent >= traits.messages_max) return traits.full_reply;
     ++asked_;
     if (!traits.block.empty()) return traits.block;
     if (traits.rate <= 0) return "250 2.1.0 Ok";
@@ -51,11 +52,11 @@ std::string StandInSite::mail(Time now) {
     if (wait > 0) {
         ++refused_;
         const auto seconds = static_cast<std::int64_t>(wait / 1000.0) + 1;
-        if (traits.names_a_time) {
+        if (!traits.names_a_time) return traits.rate_reply;
+        if (!traits.rate_reply.contains("{}")) {
             return fmt::format("451 4.7.1 Rate limit exceeded, please try again in {} seconds", seconds);
         }
-        return "421 4.7.28 Our system has detected an unusual rate of mail from your address; it has been temporarily "
-               "rate limited.";
+        return fmt::format(fmt::runtime(traits.rate_reply), seconds);
     }
     tat_ms_ = std::max(tat_ms_, now_ms) + step;
     return "250 2.1.0 Ok";
@@ -66,7 +67,7 @@ std::string StandInSite::rcpt(std::string_view address, Time now) {
         return "550 5.1.1 The email account that you tried to reach does not exist";
     if (traits.greylist.count() > 0) {
         const auto [seen, is_new] = first_seen_.try_emplace(std::string(address), now);
-        if (is_new || now - seen->second < traits.greylist) return "450 4.2.0 Greylisted, please try again later";
+        if (is_new || now - seen->second < traits.greylist) return traits.greylist_reply;
     }
     const auto hour = static_cast<std::uint64_t>(to_unix_ms(now) / 3'600'000);
     if (place_of(address, hour) < traits.full) return "452 4.2.2 The recipient's mailbox is full";

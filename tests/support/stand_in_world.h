@@ -36,6 +36,7 @@ class StandInLane {
         Milliseconds dial_max{30'000};
         Milliseconds lifetime{4 * 24 * 3'600'000LL};
         std::size_t messages_per_connection = 100;
+        std::string host = "mx.stand-in.example";  ///< whose words they are
         Options() = default;
     };
 
@@ -110,7 +111,7 @@ class StandInLane {
 
     void dial(ParcelPtr parcel, std::size_t first, std::size_t tried) {
         const std::size_t host = (first + tried) % site_.traits.hosts;
-        const bool dead = host < site_.traits.bad_hosts;
+        const bool dead = site_.fault(host) == BadHost::dead;
         const Milliseconds takes = dead ? options_.dial_max : options_.latency * 2 + site_.traits.tarpit;
         time_.in(takes, [this, parcel, first, host, tried] {
             const std::string banner = site_.connect(host);
@@ -128,8 +129,15 @@ class StandInLane {
     void hang_up() { --connections_; }
 
     void transact(ParcelPtr parcel, std::size_t sent) {
-        time_.in(options_.latency + site_.traits.service, [this, parcel, sent] {
-            std::vector<std::string> replies = dialogue(*parcel);
+        const Milliseconds tarpit = sent > 0 ? site_.traits.reuse_tarpit : Milliseconds(0);
+        time_.in(options_.latency + site_.traits.service + tarpit, [this, parcel, sent] {
+            const std::string mail = site_.mail(time_.now(), sent);
+            if (mail.empty()) {  // it hung up on a connection that was used before: a new one is tried at once
+                site_.disconnect();
+                schedule_.closed();
+                return dial(parcel, first_host_++, 0);
+            }
+            std::vector<std::string> replies = dialogue(*parcel, mail);
             bool broken = false;
             for (const std::string& reply : replies) broken = broken || reply.empty() || reply.starts_with("421");
             const bool silent = broken && replies.front().empty();
@@ -148,8 +156,7 @@ class StandInLane {
         });
     }
 
-    std::vector<std::string> dialogue(const relay::Parcel& parcel) {
-        const std::string mail = site_.mail(time_.now());
+    std::vector<std::string> dialogue(const relay::Parcel& parcel, const std::string& mail) {
         std::vector<std::string> out;
         for (const auto& entry : parcel.entries) {
             const std::string& address = book(entry).address;
@@ -166,7 +173,9 @@ class StandInLane {
     void go_on(std::size_t sent) {
         std::optional<relay::Parcel> next;
         // A worker stays as long as the window has room for it.
-        if (sent < options_.messages_per_connection && connections_ <= schedule_.controller().window()) {
+        const std::size_t most = std::min(options_.messages_per_connection,
+                                          schedule_.controller().messages_max(time_.now()));
+        if (sent < most && connections_ <= schedule_.controller().window()) {
             next = schedule_.take(time_.now(), recipients_max);
         }
         if (next) return transact(std::make_shared<relay::Parcel>(*std::move(next)), sent);
@@ -183,7 +192,7 @@ class StandInLane {
             one.attempts = book(parcel->entries[i]).attempts;
             said.push_back(std::move(one));
         }
-        const auto after = schedule_.settle(said, "mx.stand-in.example", stage, time_.now(), random_);
+        const auto after = schedule_.settle(said, options_.host, stage, time_.now(), random_);
         schedule_.done();
         relay::Parcel back = *parcel;
         back.entries.clear();

@@ -228,6 +228,7 @@ TEST_CASE("the addresses of a smarthost are judged one by one") {
 
 TEST_CASE("a connection that falls silent when it is used again: a new one for each message from then on") {
     SiteHouse house;
+    house.remote.keywords = {"8BITMIME"};
     house.kept.options.messages_per_connection_max = 100;
     house.kept.options.connections_per_lane_max = 1;
     house.restart();

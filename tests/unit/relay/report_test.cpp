@@ -73,6 +73,20 @@ TEST_CASE("RFC 3464 2.3: delayed and relayed reports, RFC 6533 for UTF-8 address
     CHECK_FALSE(format_report(evil, system_random()).contains("\r\nX-Injected"));
 }
 
+TEST_CASE("what was given up since its time is over says how long it was tried; mail to many is given up sooner") {
+    Report report = sample();
+    report.recipients[0].status = "4.4.1";
+    report.recipients[0].expired = true;
+    report.now = report.item.expires;
+    CHECK(format_report(report, system_random()).contains("\r\n  It was tried for 5 days; then it is given up.\r\n"));
+    report.item.mail_class = 2;
+    report.item.expires = report.now = report.item.created + std::chrono::hours(24);
+    CHECK(format_report(report, system_random())
+              .contains("\r\n  It was tried for 24 hours; mail to many is given up after 24 hours.\r\n"));
+    report.recipients[0].expired = false;
+    CHECK_FALSE(format_report(report, system_random()).contains("It was tried for"));
+}
+
 TEST_CASE("RFC 3461 4.1, RFC 5321 6.1: who is told of what") {
     struct Case {
         std::string sender;

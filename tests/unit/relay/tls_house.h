@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <atomic>
+#include <functional>
 
 #include "protocols/crypto/crypto.h"
 #include "protocols/mime/facts.h"
@@ -52,7 +53,7 @@ struct TlsHouse {
     }
 
     /// After the DNS is written: the relay may begin to ask at once.
-    void open() {
+    void open(const std::function<void(RelayOptions&)>& adjust = {}) {
         RelayDeps deps;
         deps.store = &*store;
         deps.loop = &loop;
@@ -68,6 +69,7 @@ struct TlsHouse {
         deps.options.refill_interval = std::chrono::milliseconds(1);
         deps.options.idle = std::chrono::milliseconds(1);
         deps.options.stop_patience = std::chrono::milliseconds(1);
+        if (adjust) adjust(deps.options);
         relay = std::make_unique<Relay>(std::move(deps));
         relay->start();
     }

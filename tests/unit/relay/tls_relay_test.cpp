@@ -254,6 +254,41 @@ TEST_CASE("MTA-STS in testing mode: told in the report, delivered all the same")
     CHECK(sessions[0].result == static_cast<int>(policy::TlsResult::starttls_not_supported));
 }
 
+TEST_CASE("RFC 8460 4.3: a connection that is used for several domains is a session of each, under its own policy") {
+    TlsHouse house;
+    for (const char* const domain : {"c.example", "d.example"}) {
+        house.add_mx(domain, "mx.b.example", "192.0.2.1", house.remote);
+    }
+    house.sign_b();
+    house.resolver.set_secure("d.example");
+    house.keep_policy("c.example", "testing", "mx.other.example", std::chrono::hours(20));
+    house.open([](RelayOptions& options) {
+        options.connections_per_lane_max = 1;
+        options.idle = std::chrono::milliseconds(5'000);
+    });
+    for (const char* const to : {"b@b.example", "c1@c.example", "d@d.example", "c2@c.example", "b2@b.example"}) {
+        house.submit(to);
+    }
+    house.settle();
+    CHECK(house.remote.messages.size() == 5);
+    CHECK(house.remote.connections == 1);
+    house.close();
+    const auto b = house.sessions("b.example");
+    REQUIRE(b.size() == 1);
+    CHECK(b[0].sessions == 1);
+    CHECK(b[0].policy == static_cast<int>(policy::ReportedPolicy::tlsa));
+    const auto c = house.sessions("c.example");
+    REQUIRE(c.size() == 1);
+    CHECK(c[0].sessions == 1);
+    CHECK(c[0].policy == static_cast<int>(policy::ReportedPolicy::sts));
+    CHECK(c[0].result == static_cast<int>(policy::TlsResult::validation_failure));
+    CHECK(c[0].mx_host == "mx.b.example");
+    const auto d = house.sessions("d.example");
+    REQUIRE(d.size() == 1);
+    CHECK(d[0].sessions == 1);
+    CHECK(d[0].policy == static_cast<int>(policy::ReportedPolicy::tlsa));
+}
+
 TEST_CASE("REQUIRETLS: handed on with the keyword, or back with 5.7.30 and without its text (RFC 8689 4.2.1, 5)") {
     TlsHouse house;
     house.sign_b();

@@ -275,6 +275,8 @@ TEST_CASE("a probe to a site that refused us is one a day, whatever comes of it"
         CHECK(house.remote.count("RCPT") == 2);
         CHECK(house.smarthost.messages.size() == 4);
         CHECK(house.events(probe, EventKind::delivered) == 0);
+        SUBCASE("as long as we run") {}
+        SUBCASE("after a restart, too") { house.restart(); }
         house.remote.always("RCPT", "250 2.1.5 welcome");
         house.settle_after(std::chrono::minutes(12));
         CHECK(house.events(probe, EventKind::delivered) == 1);

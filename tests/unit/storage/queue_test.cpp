@@ -17,7 +17,8 @@ namespace {
 const Time kStart = from_unix_ms(1'800'000'000'000);
 
 struct Fixture {
-    QueueId add(std::vector<std::string> addresses, Time first = kStart) {
+    QueueId add(std::vector<std::string> addresses, Time first = kStart,
+                QueueClass priority = QueueClass::interactive) {
         const StagedBodyPtr body = store.stage("queued body");
         const auto accepted = store->write_value({body}, [&](Tx& tx) -> Result<Accepted> {
             Delivery delivery;
@@ -29,6 +30,7 @@ struct Fixture {
             delivery.outgoing->reverse_path = "alice@a.example";
             delivery.outgoing->envid = "env";
             delivery.outgoing->ret = Ret::headers;
+            delivery.outgoing->mail_class = static_cast<std::uint8_t>(priority);
             delivery.outgoing->expires = kStart + std::chrono::hours(120);
             for (const std::string& address : addresses) {
                 NewRecipient recipient;
@@ -281,4 +283,18 @@ TEST_CASE("hold, release, retry and cancel do what they say and leave an event")
     CHECK_FALSE(f.exists(id));
     CHECK(f.kinds(id) == Kinds{"queued", "hurried", "held", "released", "held", "cancelled"});
     CHECK(f.write([&](QueueTx& queue) { return queue.cancel(id); }).error().code == Errc::not_found);
+}
+
+TEST_CASE("mail to many is given up after the hours of queue.bulk_hours, other mail when it says itself") {
+    Fixture fixture;
+    const auto life = [&](QueueId id) {
+        const QueueItem item = fixture.store->read([&](const Snapshot& s) { return s.queue().item(id); }).value();
+        return item.expires - item.created;
+    };
+    const auto add = [&](QueueClass priority) { return fixture.add({"bob@b.example"}, kStart, priority); };
+    CHECK(life(add(QueueClass::bulk)) == std::chrono::hours(24));
+    CHECK(life(add(QueueClass::transactional)) > std::chrono::hours(24));
+    CHECK(life(add(QueueClass::interactive)) > std::chrono::hours(24));
+    REQUIRE(fixture.store->write({}, [](Tx& tx) { return tx.catalog().set_setting("queue.bulk_hours", "6"); }));
+    CHECK(life(add(QueueClass::bulk)) == std::chrono::hours(6));
 }
