@@ -160,7 +160,12 @@ net::Task<bool> Lane::ask_another(Worker& worker, const Job& job, std::vector<Se
     const auto broke = [&](const Settled& one) { return broke_off(one.verdict, hop.host, job); };
     const auto found = std::ranges::find_if(settled, broke);
     if (found == settled.end()) {
-        hop_served(core_, hop);
+        const auto is_pace = [&](const Settled& one) { return names_our_pace(one.verdict, hop.host); };
+        if (std::ranges::all_of(settled, is_pace)) {
+            hop_spoke_of_pace(core_, hop);
+        } else {
+            hop_served(core_, hop);
+        }
         co_return false;
     }
     const Verdict why = found->verdict;
