@@ -1,15 +1,16 @@
 #pragma once
-/// relay/host_health: which mail servers are asked last for a while, so that one bad MX of several costs its site neither
-/// time nor window. Kept by host name and by endpoint: where a name has several addresses, the one is quarantined that is
-/// bad.
+/// relay/host_health: which mail servers are asked last for a while, so that one bad MX of several costs its site
+/// neither time nor window. Kept by host name and by endpoint: where a name has several addresses, the one is
+/// quarantined that is bad.
 ///
 ///   unreached   no connection, no greeting                             5 min
-///   held_up     it keeps us waiting until we give up                   7 min: longer than what waits for its next try
+///   held_up     it keeps us waiting until we give up                   7 min, so that the next try goes elsewhere
 ///   broke_off   421 without a word why, or a drop in the middle, where another of the site carried it through   1 min
 ///
-/// Twice as long for each further time, 1 h at most, until it has served again. Whoever is in quarantine comes behind all
-/// others and is never left out. What a server says about our pace it says for its whole site: that is an event of the
-/// lane (relay/controller), not of the host. Only where it says nothing else, kPaceMax times, another is asked first.
+/// Twice as long for each further time, 1 h at most, until it has served again. Whoever is in quarantine comes behind
+/// all others and is never left out. What a server says about our pace it says for its whole site: that is an event
+/// of the lane (relay/controller), not of the host. Only where it says nothing else, kPaceMax times, another is asked
+/// first.
 /// Pure.   Limits: kHostsMax, the one that was free longest goes first.
 #include <cstdint>
 #include <map>
