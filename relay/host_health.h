@@ -4,7 +4,8 @@
 /// quarantined that is bad.
 ///
 ///   unreached   no connection, no greeting                             5 min
-///   held_up     it keeps us waiting until we give up                   7 min, so that the next try goes elsewhere
+///   held_up     it keeps us waiting until we give up, or leaves us in doubt whether a message was taken
+///                                                                      7 min, so that the next try goes elsewhere
 ///   broke_off   421 without a word why, or a drop in the middle, where another of the site carried it through   1 min
 ///
 /// Twice as long for each further time, 1 h at most, until it has served again. Whoever is in quarantine comes behind

@@ -172,8 +172,8 @@ net::Task<bool> Lane::ask_another(Worker& worker, const Job& job, std::vector<Se
     const HostTrouble trouble = why.cut == Cut::stalled ? HostTrouble::held_up : HostTrouble::broke_off;
     if (!has_other_hop(core_, destination(job), hop)) co_return false;
     if (why.in_doubt) {
-        // It may have been taken: sent again at once it would arrive twice.
-        hop_failed(core_, hop, trouble);
+        // It may have been taken: sent again at once it would arrive twice. Its next try goes elsewhere.
+        hop_failed(core_, hop, HostTrouble::held_up);
         co_return false;
     }
     std::vector<std::size_t> open;  // who has no answer of his own

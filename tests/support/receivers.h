@@ -62,7 +62,7 @@ inline std::vector<Receiver> rates() {
     Receiver gmail = receiver("Gmail 4.7.28", "google", {"gmail-smtp-in.l.google.com"}, BadHost::silent_reuse);
     gmail.traits.rate = 0.5;
     gmail.traits.burst = 400;  // then the whole group rests
-    gmail.within = std::chrono::hours(30);
+    gmail.within = std::chrono::hours(60);
     Receiver outlook = receiver("Outlook.com RP-001", "microsoft-consumer", {"eur.olc.protection.outlook.com"},
                                 BadHost::goes_silent);
     outlook.traits.rate = 2;
@@ -89,12 +89,13 @@ inline std::vector<Receiver> rates() {
     apple.traits.names_a_time = true;
     Receiver gmx = receiver("GMX, WEB.DE: rate", "united-internet", {"mx-ha02.web.de", "mx-ha03.web.de"},
                             BadHost::turns_away);
+    gmx.within = std::chrono::hours(2);
     gmx.traits.rate = 2;
     gmx.traits.burst = 20;
     gmx.traits.rate_reply = "421 gmx.net (mxgmx101) Nemesis ESMTP Service not available, Rate limit reached. Please "
                             "try again later";
     std::vector<Receiver> out{gmail, outlook, exchange, yahoo, apple, gmx};
-    for (Receiver& one : out) one.mails = 4'000;
+    for (Receiver& one : out) one.mails = 6'000;
     return out;
 }
 
