@@ -62,9 +62,11 @@ void Feed::Early::begin() {
     LookWish wanted;
     {
         const std::lock_guard lock(mutex);
+        overtaken = overtaken || under_way;
         if (!wish || ended) return;
         wanted = *std::exchange(wish, std::nullopt);
         under_way = true;
+        overtaken = false;
     }
     auto look = [self = shared_from_this(), wanted] {
         auto result = std::make_shared<Result<Look>>(self->store->read(
@@ -75,6 +77,11 @@ void Feed::Early::begin() {
         });
     };
     if (!pool->submit(std::move(look))) loop->post([self = shared_from_this()] { self->done.set(); });
+}
+
+void Feed::Early::overtake() {
+    const std::lock_guard lock(mutex);
+    overtaken = overtaken || under_way;
 }
 
 void Feed::Early::end() {
@@ -91,7 +98,7 @@ void Feed::expect() {
 }
 
 // What a commit has begun to look at; none where it has not.
-net::Task<std::optional<Result<Feed::Look>>> Feed::early_look() {
+net::Task<std::optional<Feed::EarlyLook>> Feed::early_look() {
     {
         const std::lock_guard lock(early_->mutex);
         early_->wish.reset();
@@ -100,7 +107,9 @@ net::Task<std::optional<Result<Feed::Look>>> Feed::early_look() {
     co_await early_->done.wait();
     const std::lock_guard lock(early_->mutex);
     early_->under_way = false;
-    co_return std::exchange(early_->found, std::nullopt);
+    auto found = std::exchange(early_->found, std::nullopt);
+    if (!found) co_return std::nullopt;
+    co_return EarlyLook(*std::move(found), early_->overtaken);
 }
 
 std::vector<storage::RecipientId> Feed::ids_of(const Look& look) {
@@ -158,8 +167,11 @@ net::Task<Result<Feed::Slice>> Feed::next(const std::function<bool(storage::Reci
     }
     looked_ = now;
     Result<Look> found = Look();
+    // What was committed or came due since is for the next look.
+    bool is_behind = false;
     if (early) {
-        found = *std::move(early);
+        found = std::move(early->look);
+        is_behind = early->overtaken || (found && found->next_due && *found->next_due <= now);
         added_only = false;
     } else {
         found = co_await look(added_only);
@@ -172,7 +184,7 @@ net::Task<Result<Feed::Slice>> Feed::next(const std::function<bool(storage::Reci
     if (!added_only) {
         const bool more_due = found->due.size() >= kSlice;
         cursor_ = more_due ? found->due.back() : storage::DueRecipient{std::max(found->at - kOverlap, Time{}), {}};
-        exhausted_ = !more_due && !more_added;
+        exhausted_ = !more_due && !more_added && !is_behind;
     } else {
         exhausted_ = false;
     }

@@ -4,7 +4,8 @@
 /// read again that was read, but for a short overlap: a row may be committed later than its time says.
 /// While the runner waits for work, the look is begun by the commit that brings some: it is done beside the answer to
 /// whoever submitted it, and a letter has not to wait until the loop has come round to it.
-/// Threads: the loop's; committed() any.   Limits: kSlice recipients at a time; a whole look anew every kRescan.
+/// Threads: the loop's; committed() and overtaken() any.
+/// Limits: kSlice recipients at a time; a whole look anew every kRescan.
 #include <functional>
 #include <map>
 #include <memory>
@@ -45,6 +46,8 @@ class Feed {
     void expect();
     /// On the commit thread, after a commit that brought some, while the Relay lives.
     void committed() { early_->begin(); }
+    /// So too after a commit that changed what may be sent, though it added nothing that is due.
+    void overtaken() { early_->overtake(); }
     /// The next look begins at the front.
     void rescan() { rescan_at_ = Time{}; }
     /// The last slice reached the end of what is due.
@@ -73,20 +76,26 @@ class Feed {
     struct Early : std::enable_shared_from_this<Early> {
         explicit Early(Core& core);
         void begin();
+        void overtake();
         void end();
         storage::Store* store;
         net::ThreadPool* pool;
         net::Loop* loop;
         const Clock* clock;
-        std::mutex mutex;              // of the next three
+        std::mutex mutex;              // of the next four
         std::optional<LookWish> wish;  // one is wanted
         bool under_way = false;
+        bool overtaken = false;  // a commit came after it began: it may not have seen that
         bool ended = false;  // nobody waits for it any more
         net::Event done;
         std::optional<Result<Look>> found;  // the loop's
     };
     static Result<Look> look_at(const storage::Snapshot& snapshot, const LookWish& wish, Time now);
-    net::Task<std::optional<Result<Look>>> early_look();
+    struct EarlyLook {
+        Result<Look> look;
+        bool overtaken = false;
+    };
+    net::Task<std::optional<EarlyLook>> early_look();
     /// Of all that was found, each once.
     static std::vector<storage::RecipientId> ids_of(const Look& look);
     static Result<Slice> rows_of(const storage::Snapshot& snapshot, const std::vector<storage::RecipientId>& ids,

@@ -338,14 +338,7 @@ void Runner::refuse(const storage::Choice& choice, const storage::QueueItem& ite
 
 net::Task<void> Runner::hold_under(storage::Incident incident, std::vector<storage::RecipientId> ids) {
     std::vector<storage::StagedBodyPtr> no_bodies;
-    auto write = [ids, incident](storage::Tx& tx) -> Result<bool> {
-        storage::IncidentTx incidents(tx);
-        TRY(const auto open, incidents.open());
-        // It may have been closed since it was seen: nobody would release what it held.
-        if (std::ranges::find(open, incident.id, &storage::Incident::id) == open.end()) return false;
-        TRY_VOID(incidents.hold(ids, incident));
-        return true;
-    };
+    auto write = [ids, incident](storage::Tx& tx) { return storage::IncidentTx(tx).hold(ids, incident); };
     const auto held =
         co_await storage::commit(*core_.deps.store, *core_.deps.loop, std::move(no_bodies), std::move(write));
     if (!held) log::error("relay", "mail cannot be held: {}", held.error().context);

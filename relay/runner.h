@@ -33,6 +33,8 @@ class Runner final : public LaneHost {
     void wake();
     /// On the commit thread: a commit brought something to send.
     void committed() { feed_.committed(); }
+    /// So too after one that changed what may be sent, and where.
+    void overtaken() { feed_.overtaken(); }
     net::Task<void> drained();
 
     void released(const std::vector<storage::RecipientId>& ids) override;

@@ -41,6 +41,7 @@ Relay::Relay(RelayDeps deps) : impl_(std::make_shared<Impl>(std::move(deps))) {
         const std::lock_guard lock(gate->mutex);
         if (gate->loop == nullptr) return;
         if (notice.due) gate->runner->committed();
+        if (catalog && !notice.due) gate->runner->overtaken();
         gate->loop->post([weak, catalog, due] {
             const auto impl = weak.lock();
             if (!impl) return;

@@ -33,7 +33,8 @@ Result<> hold_item(Tx& tx, QueueId queue, const Incident& incident) {
     for (const QueueRecipient& one : recipients) {
         if (one.state == RecipientState::waiting) ids.push_back(one.id);
     }
-    return IncidentTx(tx).hold(ids, incident);
+    TRY_VOID(IncidentTx(tx).hold(ids, incident));  // it was read as open in this commit
+    return {};
 }
 
 }  // namespace

@@ -356,7 +356,9 @@ Result<Incident> IncidentTx::note(const IncidentKey& key, const Refusal& refusal
     return out;
 }
 
-Result<> IncidentTx::hold(std::span<const RecipientId> recipients, const Incident& incident) {
+Result<bool> IncidentTx::hold(std::span<const RecipientId> recipients, const Incident& incident) {
+    TRY(const bool open, db_.query("SELECT 1 FROM incidents WHERE id = ?1 AND state = 0").bind(incident.id).row());
+    if (!open) return false;
     const std::string why =
         fmt::format("{} {}: {} ({})", kHeldByIncident, raw(incident.id), describe(incident), incident.reply);
     TRY_VOID(tx_.queue().hold_recipients(recipients, why));
@@ -367,7 +369,7 @@ Result<> IncidentTx::hold(std::span<const RecipientId> recipients, const Inciden
         q.reset();
         TRY_VOID(q.bind(id, incident.id, tx_.now()).run());
     }
-    return {};
+    return true;
 }
 
 Result<> IncidentTx::release(std::span<const RecipientId> recipients, std::string_view why) {
@@ -493,7 +495,7 @@ Result<Mended> IncidentTx::mended(IncidentId id, std::string_view who) {
         if (why) {
             out.is_over = false;
             out.why = *why;
-            context_of(tx_).write->notice.queue = true;  // the relay looks
+            context_of(tx_).write->queue_is_due();  // the relay looks
             TRY_VOID(tell(fmt::format("incident {} stays open, though {}: {}", raw(id), who, *why)));
             return out;
         }

@@ -135,8 +135,9 @@ class IncidentTx final : public IncidentView {
     explicit IncidentTx(Tx& tx);
     /// Opens it, or counts another refusal.
     Result<Incident> note(const IncidentKey& key, const Refusal& refusal);
-    /// waiting or sending -> held under it, without an attempt counted.
-    Result<> hold(std::span<const RecipientId> recipients, const Incident& incident);
+    /// waiting or sending -> held under it, without an attempt counted. False where it was closed meanwhile: nobody
+    /// would release what it held, and nothing is changed.
+    Result<bool> hold(std::span<const RecipientId> recipients, const Incident& incident);
     /// It is over: what it holds, and what waits for its end, is due at once. Gives back how many; Errc::not_found,
     /// conflict where it is over.
     Result<std::uint64_t> clear(IncidentId id, std::string_view why);

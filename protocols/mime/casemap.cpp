@@ -58,7 +58,7 @@ class Table {
  public:
     explicit Table(const icu::Normalizer2& decompose) {
         for (UChar32 c = 0; c < kEnd; ++c) {
-            if (U_IS_SURROGATE(c)) continue;
+            if (U_IS_SURROGATE(c) || (u_totitle(c) == c && decompose.isInert(c))) continue;
             const std::size_t before = octets_.size();
             Mapped mapped = map_character(decompose, c, octets_);
             std::string same;

@@ -387,13 +387,13 @@ class Fetcher {
             wire::append_flags(out, source.system_flags, source.keywords,
                                source.recent ? wire::Recent::yes : wire::Recent::no);
         }
-        if (message.tell_flags && session_.has(Enabled::condstore)) tell_modseq(out, source);
+        if (message.tell_flags) tell_changed(out, source);
         out += ")\r\n";
     }
 
-    // Whose flags changed tells its mod-sequence too, and its UID (RFC 7162 3.1, 3.2.4).
-    void tell_modseq(std::string& out, const wire::FetchSource& source) {
-        if (!program_.has("MODSEQ")) {
+    // Whose flags changed tells its mod-sequence too, and its UID (RFC 7162 3.1, 3.2.4; RFC 9051 7.5.2).
+    void tell_changed(std::string& out, const wire::FetchSource& source) {
+        if (session_.has(Enabled::condstore) && !program_.has("MODSEQ")) {
             out += " MODSEQ (";
             wire::append_number(out, source.modseq);
             out += ')';

@@ -156,6 +156,10 @@ std::vector<Uid> deleted_uids(const Selected& selected, std::span<const std::uin
 // The EXPUNGE responses come from what tell() reads afterwards, together with those of other sessions.
 net::Task<Result<>> expunge(Session& session, std::optional<wire::SequenceSet> uids) {
     CO_TRY_VOID(co_await session.refresh());
+    // RFC 4314 4, also where nothing is to be removed: who may not is told so.
+    if (!has(session.selected().mailbox().rights, storage::Right::expunge)) {
+        co_return Error(Errc::denied, "the right to expunge is missing");
+    }
     wire::SequenceSet set;
     if (uids)
         set = *std::move(uids);
@@ -201,7 +205,8 @@ net::Task<Reply> on_close(Session& session, Cursor args) {
     if (session.selected().mode() == Mode::read_write && allowed) {
         const std::optional<wire::SequenceSet> all;
         const auto done = co_await expunge(session, all);
-        if (!done && done.error().code != Errc::not_found) co_return reply_for(done.error());
+        const bool lost = !done && (done.error().code == Errc::not_found || done.error().code == Errc::denied);
+        if (!done && !lost) co_return reply_for(done.error());
     }
     session.unselect();
     co_return Reply::ok("Mailbox closed");

@@ -109,8 +109,8 @@ bool Session::set_client(std::string_view name) {
     return capabilities() != before;
 }
 
-// RFC 5161 knows no way back from ENABLE, and what a mailbox was told by (VANISHED, numbers or none) cannot change while
-// it is selected: what is off by now ends where none is.
+// RFC 5161 knows no way back from ENABLE, and what a mailbox was told by (VANISHED, numbers or none) cannot change
+// while it is selected: what is off by now ends where none is.
 void Session::end_unoffered() {
     unsigned kept = 0;
     for (const Enabling& row : enablings()) {

@@ -100,9 +100,9 @@ class Session {
     /// Whether nobody switched it off for this account and client.
     bool offers(std::string_view capability) const;
     bool offers(const Command& row) const;
-    /// The name in the client's ID; "": it gave none, and stays who it was. True where that changes what is offered. From
-    /// the next command on that counts for what is announced and understood; what the client enabled, or asked to be
-    /// notified of, before ends with the selected mailbox, or at once where there is none. Compression goes on.
+    /// The name in the client's ID; "": it gave none, and stays who it was. True where that changes what is offered.
+    /// From the next command on that counts for what is announced and understood; what the client enabled, or asked to
+    /// be notified of, before ends with the selected mailbox, or at once where there is none. Compression goes on.
     bool set_client(std::string_view name);
     /// Takes the identity; false where the account has too many sessions.
     bool log_in(const Identity& identity);

@@ -1,21 +1,16 @@
 """Exim as a smarthost or as a mail exchanger, run from where tests/interop/unpack_exim put it: TLS, AUTH, every recipient in one Maildir. It
 changes user, so it needs root; callers print "skipped: why".
 """
-import errno
 import os
 import pathlib
 import pwd
 import shutil
-import socket
-import subprocess
-import tempfile
-import time
 
 from peers import free_port
+from unpacked_mta import UnpackedMta
 
 PLACE = pathlib.Path(os.environ.get("POSTHOUSE_EXIM", "/opt/exim-unpacked"))
 USER = "nobody"
-START_SECONDS_MAX = 30
 
 
 def why_no_exim():
@@ -89,17 +84,14 @@ AUTHENTICATORS = {
 }
 
 
-class Exim:
+class Exim(UnpackedMta):
     """`files`: settings of peers.Authority.issue(); `mechanisms`: which logins it offers; `takes_all`: from anybody."""
 
     def __init__(self, files, user, password, mechanisms=("PLAIN", "LOGIN", "CRAM-MD5"), takes_all=False):
-        self.root = pathlib.Path(tempfile.mkdtemp(prefix="posthouse-exim-"))
-        os.chmod(self.root, 0o755)
-        self.port, self.process = free_port(), None
-        self.mailbox, self.log_file, self.config = self.root / "mail", self.root / "log", self.root / "exim.conf"
-        for folder in (self.mailbox, self.root / "spool"):
-            folder.mkdir()
-            shutil.chown(folder, USER)
+        super().__init__("Exim", USER, "127.0.0.1", free_port())
+        self.config = self.root / "exim.conf"
+        (self.root / "spool").mkdir()
+        shutil.chown(self.root / "spool", USER)
         shutil.chown(self.root, USER)
         self.user, self.password, self.takes_all = user, password, takes_all
         self.keys = [self.readable(files[name]) for name in ("smtpd_tls_cert_file", "smtpd_tls_key_file")]
@@ -125,48 +117,8 @@ class Exim:
         if was_running:
             self.start()
 
-    def start(self):
-        self.wait_for_port()
-        with open(self.log_file, "ab") as log:
-            self.process = subprocess.Popen([str(PLACE / "usr/sbin/exim4"), "-C", str(self.config), "-bdf", "-q1h"],
-                                            stdout=log, stderr=log, start_new_session=True)
-        end = time.monotonic() + START_SECONDS_MAX
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port)).close()
-                return self
-            except ConnectionRefusedError:
-                if time.monotonic() > end or self.process.poll() is not None:
-                    raise RuntimeError("Exim did not start:\n" + self.log()) from None
-                time.sleep(0.02)
+    def command(self):
+        return [str(PLACE / "usr/sbin/exim4"), "-C", str(self.config), "-bdf", "-q1h"]
 
-    def wait_for_port(self):
-        """Until nobody listens there: a child of the Exim before may hold its socket a moment longer than its parent."""
-        end = time.monotonic() + START_SECONDS_MAX
-        while True:
-            with socket.socket() as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                try:
-                    probe.bind(("127.0.0.1", self.port))
-                    return probe.listen()
-                except OSError as error:
-                    if error.errno != errno.EADDRINUSE or time.monotonic() > end:
-                        raise
-                    time.sleep(0.02)
-
-    def stop(self):
-        if self.process is not None:
-            os.killpg(self.process.pid, 15)
-            self.process.wait(timeout=30)
-            self.process = None
-
-    def remove(self):
-        self.stop()
-        shutil.rmtree(self.root, ignore_errors=True)
-
-    def log(self):
-        files = [self.log_file, *self.root.glob("exim-*log")]
-        return "".join(path.read_text(errors="replace") for path in files if path.exists())
-
-    def mail(self):
-        return [path.read_bytes() for path in sorted(self.mailbox.glob("**/new/*"))]
+    def log_files(self):
+        return [self.log_file, *self.root.glob("exim-*log")]

@@ -37,6 +37,12 @@ inline net::Task<void> keep_end(net::Loop& loop, net::Task<void> task, std::exce
 
 }  // namespace detail
 
+/// Turns `loop` until `done` holds: its events are all that can bring that about.
+template <class Done>
+void run_until(net::Loop& loop, const Done& done) {
+    while (!done()) loop.poll();
+}
+
 /// Runs `loop` on the calling thread until `task` has ended; returns what it returned.
 template <class T>
 T run_task(net::Loop& loop, net::Task<T> task) {

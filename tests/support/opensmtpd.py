@@ -10,16 +10,12 @@ import os
 import pathlib
 import pwd
 import shutil
-import signal
-import socket
 import subprocess
-import tempfile
-import time
 
 from peers import free_port
+from unpacked_mta import UnpackedMta
 
 PLACE = pathlib.Path(os.environ.get("POSTHOUSE_OPENSMTPD", "/opt/opensmtpd-unpacked"))
-START_SECONDS_MAX = 30
 COMPILERS = ("cc", "clang-19", "clang", "gcc")
 SHIM = pathlib.Path(__file__).resolve().parent / "opensmtpd_key.c"
 
@@ -64,18 +60,14 @@ exec "$1/usr/sbin/smtpd" -d -f "$2"
 """
 
 
-class OpenSmtpd:
+class OpenSmtpd(UnpackedMta):
     """`files`: settings of peers.Authority.issue(). On `port` anybody may hand mail in; on `auth_port` (STARTTLS) and
     `smtps_port` only `user` with `password`."""
 
     def __init__(self, files, user="house", password="a password", broken=False, address="127.0.0.1", port=None):
-        self.root = pathlib.Path(tempfile.mkdtemp(prefix="posthouse-opensmtpd-"))
-        os.chmod(self.root, 0o755)
-        self.address, self.port, self.process = address, port or free_port(), None
+        super().__init__("OpenSMTPD", "nobody", address, port or free_port())
+        self.config = self.root / "smtpd.conf"
         self.auth_port, self.smtps_port = free_port(), free_port()
-        self.mailbox, self.log_file, self.config = self.root / "mail", self.root / "log", self.root / "smtpd.conf"
-        self.mailbox.mkdir()
-        shutil.chown(self.mailbox, "nobody")
         names = ("smtpd_tls_cert_file", "smtpd_tls_key_file")
         keys = [pathlib.Path(shutil.copy(files[name], self.root)) for name in names]
         os.chmod(keys[1], 0o600)
@@ -92,29 +84,5 @@ class OpenSmtpd:
             subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", self.shim, str(SHIM), "-lssl", "-lcrypto", "-ldl"],
                            check=True)
 
-    def start(self):
-        with open(self.log_file, "ab") as log:
-            self.process = subprocess.Popen(["unshare", "-m", "bash", "-c", START, "start", str(PLACE), str(self.config),
-                                             self.shim, self.key],
-                                            stdout=log, stderr=log, start_new_session=True)
-        end = time.monotonic() + START_SECONDS_MAX
-        while True:
-            try:
-                socket.create_connection((self.address, self.port)).close()
-                return self
-            except ConnectionRefusedError:
-                if time.monotonic() > end or self.process.poll() is not None:
-                    raise RuntimeError("OpenSMTPD did not start:\n" + self.log()) from None
-                time.sleep(0.02)
-
-    def remove(self):
-        if self.process is not None:
-            os.killpg(self.process.pid, signal.SIGTERM)
-            self.process.wait(timeout=30)
-        shutil.rmtree(self.root, ignore_errors=True)
-
-    def log(self):
-        return self.log_file.read_text(errors="replace").replace("\0", "") if self.log_file.exists() else ""
-
-    def mail(self):
-        return [path.read_bytes() for path in sorted(self.mailbox.glob("**/new/*"))]
+    def command(self):
+        return ["unshare", "-m", "bash", "-c", START, "start", str(PLACE), str(self.config), self.shim, self.key]

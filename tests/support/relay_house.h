@@ -3,7 +3,6 @@
 /// the test turns.
 #include <doctest/doctest.h>
 
-#include <atomic>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -12,29 +11,36 @@
 
 #include "protocols/mime/facts.h"
 #include "relay/service.h"
+#include "storage/routes.h"
 #include "tests/support/fake_resolver.h"
 #include "tests/support/loop_runner.h"
 #include "tests/support/memory_dialer.h"
 #include "tests/support/scripted_remote.h"
 #include "tests/support/temp_store.h"
+#include "tests/support/turned_clock.h"
 
 namespace posthouse::relay {
 
 using storage::EventKind;
 using test::kHangUp;
 
-class TurnedClock final : public Clock {
- public:
-    Time now() const override { return from_unix_ms(ms_.load()); }
-    void advance(Milliseconds by) { ms_ += by.count(); }
-
- private:
-    std::atomic<std::int64_t> ms_{1'764'000'000'000};
-};
-
 inline constexpr std::string_view kMessage =
     "Return-Path: <alice@home.example>\r\nFrom: alice@home.example\r\nTo: bob@b.example\r\n"
     "Message-ID: <m1@home.example>\r\nSubject: hello\r\n\r\nbody\r\n";
+
+/// A smarthost "relay" at 10.0.0.9, and a route for all mail with these steps.
+inline Result<> add_relay_to(storage::Tx& tx, std::string_view steps) {
+    storage::RouteTx routes(tx);
+    storage::Way way;
+    way.name = "relay";
+    way.kind = storage::WayKind::smarthost;
+    way.url = "smtp+plain://10.0.0.9:25";
+    TRY_VOID(routes.add_way(way));
+    storage::Route route;
+    route.name = "all";
+    TRY(route.steps, storage::parse_steps(steps));
+    return routes.add_route(route);
+}
 
 struct House {
     explicit House(const std::function<void(RelayOptions&)>& adjust = {})
@@ -139,7 +145,7 @@ struct House {
             .value();
     }
 
-    TurnedClock clock;
+    test::TurnedClock clock;
     net::Loop loop;
     test::TempStore store;
     storage::AccountId alice;

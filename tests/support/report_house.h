@@ -14,6 +14,7 @@
 #include "storage/report.h"
 #include "storage/store.h"
 #include "tests/support/temp_store.h"
+#include "tests/support/turned_clock.h"
 
 namespace posthouse::storage {
 
@@ -22,16 +23,11 @@ using test::TempStore;
 
 inline constexpr std::int64_t kDayMs = 86'400'000;
 
-class TurnedClock final : public Clock {
- public:
-    Time now() const override { return at; }
-    Time at = from_unix_ms(20'000 * kDayMs + 3'600'000);
-};
-
 /// A house that sends: seeded, so that a failure can be had again.
 class Sender {
  public:
-    explicit Sender(Store& store, TurnedClock& clock, unsigned seed) : store_(store), clock_(clock), random_(seed) {}
+    explicit Sender(Store& store, test::TurnedClock& clock, unsigned seed)
+        : store_(store), clock_(clock), random_(seed) {}
 
     std::uint64_t pick(std::uint64_t below) { return random_() % below; }
 
@@ -95,7 +91,7 @@ class Sender {
 
     /// One thing that may happen.
     void step() {
-        clock_.at += Milliseconds(static_cast<std::int64_t>(pick(7'200'000)));
+        clock_.advance(Milliseconds(static_cast<std::int64_t>(pick(7'200'000))));
         const auto waiting = open();
         if (waiting.size() < 3 || pick(3) == 0) {
             std::vector<std::string> to;
@@ -128,7 +124,7 @@ class Sender {
         const bool fails = pick(6) == 0;
         const auto ends = [&](RecipientState state, const std::string& meaning) {
             Outcome said = outcome(state, meaning, way);
-            said.next_attempt = clock_.at + Milliseconds(static_cast<std::int64_t>(pick(9'000'000)));
+            said.next_attempt = clock_.now() + Milliseconds(static_cast<std::int64_t>(pick(9'000'000)));
             said.uses_attempt = pick(4) != 0;
             CHECK(finish(one.id, said, fails).has_value() == !fails);
         };
@@ -181,12 +177,13 @@ class Sender {
             refusal.reply = "550 blocked";
             IncidentTx incidents(tx);
             TRY(const Incident incident, incidents.note(key, refusal));
-            return incidents.hold(ids, incident);
+            TRY_VOID(incidents.hold(ids, incident));
+            return {};
         }));
     }
 
     Store& store_;
-    TurnedClock& clock_;
+    test::TurnedClock& clock_;
     std::minstd_rand random_;
 };
 
@@ -228,7 +225,7 @@ struct ReportHouse {
         }
         return out;
     }
-    TurnedClock clock;
+    test::TurnedClock clock{20'000 * kDayMs + 3'600'000};
     TempStore store{[this](StoreOptions& options) { options.clock = &clock; }};
     AccountId alice = store.add_account("alice@a.example");
     AccountId carol = store.add_account("carol@c.example");

@@ -8,6 +8,7 @@
 /// "(greeting)", "(message)" (in the middle of DATA) and "." can be written down too. CRLF is added where it is
 /// missing.
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -31,6 +32,7 @@ class ScriptedRemote {
     std::vector<std::string> lines;     ///< all that was said, but for message contents
     std::vector<std::string> messages;  ///< with dots taken off
     std::size_t connections = 0;
+    std::function<void()> on_message;  ///< one more is in `messages`
 
     void once(std::string key, std::string reply) { once_[std::move(key)].push_back(std::move(reply)); }
     void always(std::string key, std::string reply) { always_[std::move(key)] = std::move(reply); }
@@ -78,6 +80,7 @@ class ScriptedRemote {
             message += std::string(line->substr(line->starts_with('.') ? 1 : 0)) + "\r\n";
         }
         messages.push_back(std::move(message));
+        if (on_message) on_message();
         co_return co_await answer(io, ".", "250 2.0.0 queued");
     }
 

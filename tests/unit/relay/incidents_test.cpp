@@ -30,6 +30,7 @@ struct HeldHouse : Smarthost, House {
         remote.keywords = {"8BITMIME", "DSN"};
         smarthost.keywords = {"8BITMIME", "AUTH PLAIN"};
         serve("10.0.0.9", smarthost);
+        settle();  // the first look at our own addresses is over
     }
     std::vector<Incident> all() {
         return store->read([](const storage::Snapshot& s) { return IncidentView(s).list(true, 100); }).value();
@@ -50,18 +51,7 @@ struct HeldHouse : Smarthost, House {
         return count;
     }
     void add_relay(std::string_view steps) {
-        REQUIRE(store->write({}, [&](storage::Tx& tx) -> Result<> {
-            storage::RouteTx routes(tx);
-            storage::Way way;
-            way.name = "relay";
-            way.kind = storage::WayKind::smarthost;
-            way.url = "smtp+plain://10.0.0.9:25";
-            TRY_VOID(routes.add_way(way));
-            storage::Route route;
-            route.name = "all";
-            TRY(route.steps, storage::parse_steps(steps));
-            return routes.add_route(route);
-        }));
+        REQUIRE(store->write({}, [&](storage::Tx& tx) { return add_relay_to(tx, steps); }));
     }
     // As in a minute of real time: the watch comes round every ten seconds.
     void settle_slowly(Milliseconds span) {
@@ -184,6 +174,24 @@ TEST_CASE("held for 72 hours, then returned with the very words; the sender hear
     CHECK(house.inbox_with("blocked using") >= 1);
     CHECK(house.waiting() == 0);
     CHECK(house.all().front().open);  // the fault is there still
+}
+
+TEST_CASE("nothing is held under an incident that is over") {
+    HeldHouse house;
+    house.remote.always("RCPT", std::string(kBlocked));
+    const auto id = house.submit({"bob@b.example"});
+    house.settle();
+    const Incident incident = house.all().front();
+    house.remote.always("RCPT", "250 2.1.5 welcome back");
+    const auto closed = house.store->write_value({}, [&](storage::Tx& tx) -> Result<bool> {
+        TRY_VOID(IncidentTx(tx).clear(incident.id, "by the test"));
+        const std::vector<storage::RecipientId> ids{house.row(id).id};
+        return IncidentTx(tx).hold(ids, incident);
+    });
+    CHECK(closed.value() == false);
+    CHECK(house.row(id).state == RecipientState::waiting);
+    house.settle();
+    CHECK(house.events(id, EventKind::delivered) == 1);
 }
 
 TEST_CASE("a way that is added takes what is held at once") {

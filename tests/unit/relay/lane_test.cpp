@@ -27,11 +27,6 @@ net::Task<void> hang_up(std::unique_ptr<net::Stream> stream, net::Event* let_go)
     stream->close();
 }
 
-// Turns the loop, whose events are all that can bring it about.
-void until(House& house, const std::function<bool()>& done) {
-    while (!done()) house.loop.poll();
-}
-
 // Knows nothing of "slow.example" before the gate opens.
 class GatedResolver final : public dns::Resolver {
  public:
@@ -133,10 +128,10 @@ TEST_CASE("while the DNS keeps silent about a domain, little of what waits for i
     for (int i = 0; i < 25; ++i) house.submit(many);
     const auto& unrouted = house.metrics.gauge("relay_unrouted", "Recipients whose domain the DNS is asked for");
     house.relay->wake();
-    until(house, [&] { return unrouted.get() >= 10'000; });
+    test::run_until(house.loop, [&] { return unrouted.get() >= 10'000; });
     const auto id = house.submit({"bob@b.example"});
     house.relay->wake();
-    until(house, [&] { return house.events(id, EventKind::delivered) == 1; });
+    test::run_until(house.loop, [&] { return house.events(id, EventKind::delivered) == 1; });
     CHECK(unrouted.get() <= 21'000);
     gate.set();
     house.settle();
@@ -164,6 +159,57 @@ TEST_CASE("at the start the newest mail is taken up with the oldest, however muc
     house.settle();
 }
 
+TEST_CASE("a look that a commit began is not the last one, where another commit came before it was taken in") {
+    House house;
+    house.settle();
+    Core core(house.kept);
+    Feed feed(core);
+    const auto next = [&] {
+        return test::run_task(house.loop, feed.next([](storage::RecipientId) { return false; }, false)).value();
+    };
+    const auto looked = [&] {  // the pool has one thread: what was asked of it before is done
+        std::promise<void> done;
+        REQUIRE(house.pool.submit([&] { done.set_value(); }));
+        done.get_future().wait();
+    };
+    static_cast<void>(next());
+    REQUIRE(feed.is_exhausted());
+    for (const bool adds : {true, false}) {
+        CAPTURE(adds);
+        feed.expect();
+        const auto first = house.submit({"bob@b.example"});
+        feed.committed();
+        looked();
+        std::optional<storage::QueueId> second;
+        if (adds) second = house.submit({"carol@b.example"});
+        adds ? feed.committed() : feed.overtaken();
+        const auto seen = next();
+        REQUIRE(seen.recipients.size() == 1);
+        CHECK(seen.recipients.front().queue == first);
+        CHECK_FALSE(feed.is_exhausted());
+        const auto rest = next();
+        if (adds) {
+            const auto is_second = [&](const auto& one) { return one.queue == *second; };
+            CHECK(std::ranges::any_of(rest.recipients, is_second));
+        }
+        CHECK(feed.is_exhausted());
+        house.settle();
+    }
+    // What came due since it was begun is not passed over either.
+    house.remote.once("RCPT", "450 4.2.0 Greylisted, come back later");
+    house.submit({"dora@b.example"});
+    house.settle();
+    static_cast<void>(next());
+    feed.expect();
+    house.submit({"emil@b.example"});
+    feed.committed();
+    looked();
+    house.clock.advance(std::chrono::hours(1));
+    static_cast<void>(next());
+    CHECK_FALSE(feed.is_exhausted());
+    house.settle();
+}
+
 TEST_CASE("a changed route is followed by what waits already") {
     test::ScriptedRemote smarthost;
     House house;
@@ -172,18 +218,7 @@ TEST_CASE("a changed route is followed by what waits already") {
     house.settle();
     CHECK(house.waiting() == 10);
     house.serve("10.0.0.9", smarthost);
-    REQUIRE(house.store->write({}, [](storage::Tx& tx) -> Result<> {
-        storage::RouteTx routes(tx);
-        storage::Way way;
-        way.name = "relay";
-        way.kind = storage::WayKind::smarthost;
-        way.url = "smtp+plain://10.0.0.9:25";
-        TRY_VOID(routes.add_way(way));
-        storage::Route route;
-        route.name = "all";
-        TRY(route.steps, storage::parse_steps("relay"));
-        return routes.add_route(route);
-    }));
+    REQUIRE(house.store->write({}, [](storage::Tx& tx) { return add_relay_to(tx, "relay"); }));
     house.settle_after(std::chrono::seconds(5));
     house.settle_after(std::chrono::seconds(5));
     CHECK(house.waiting() == 0);
@@ -329,14 +364,14 @@ TEST_CASE("a closed lane is probed, and goes on, while another connection of it 
     // All but the first have been heard of: the lane is closed.
     const auto& unreached =
         house.metrics.counter("relay_lane_refusals_total", "What slowed lanes", "kind=\"unreachable\"");
-    until(house, [&] {
+    test::run_until(house.loop, [&] {
         return connections >= 2 && static_cast<std::size_t>(unreached.get()) + 1 == connections &&
                house.waiting() == 19;
     });
     answers = true;
     house.clock.advance(std::chrono::seconds(61));
     house.relay->wake();
-    until(house, [&] { return back.messages.size() == 19; });
+    test::run_until(house.loop, [&] { return back.messages.size() == 19; });
     let_go.set();
     house.settle();
     house.settle_after(std::chrono::minutes(10));

@@ -47,15 +47,7 @@ struct PoolHouse : Remotes, House {
             way.name = "pool";
             way.pool = "p";
             TRY_VOID(routes.add_way(way));
-            way = storage::Way();
-            way.name = "relay";
-            way.kind = storage::WayKind::smarthost;
-            way.url = "smtp+plain://10.0.0.9:25";
-            TRY_VOID(routes.add_way(way));
-            storage::Route route;
-            route.name = "all";
-            TRY(route.steps, storage::parse_steps(steps));
-            return routes.add_route(route);
+            return add_relay_to(tx, steps);
         }));
         for (const std::string_view list : {"one.list.example", "two.list.example"}) {
             resolver.add_a("2.0.0.127." + std::string(list), "127.0.0.2");

@@ -61,9 +61,10 @@ struct ProbeHouse : Smarthost, House {
 
 // What the smarthost took comes back into the mailbox here.
 net::Task<void> bring_back(ProbeHouse& house) {
-    while (house.smarthost.messages.empty()) {
-        static_cast<void>(co_await net::sleep_for(house.loop, std::chrono::milliseconds(2), nullptr));
-    }
+    net::Event taken(house.loop);
+    house.smarthost.on_message = [&] { taken.set(); };
+    co_await taken.wait();
+    house.smarthost.on_message = nullptr;
     const auto body = house.store.stage(house.smarthost.messages.front());
     const auto facts = mime::compute_facts(house.smarthost.messages.front());
     const auto done = house.store->write({body}, [&](storage::Tx& tx) -> Result<> {

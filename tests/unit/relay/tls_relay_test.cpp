@@ -75,14 +75,6 @@ std::string http_text(std::string_view status, std::string_view type, std::strin
            "\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + std::string(body);
 }
 
-template <class Done>
-void run_until(TlsHouse& house, Done done) {
-    for (int i = 0; i < 2000 && !done(); ++i) {
-        test::run_task(house.loop, net::sleep_for(house.loop, std::chrono::milliseconds(5), nullptr));
-    }
-    REQUIRE(done());
-}
-
 void sign_for_home(TlsHouse& house) {
     REQUIRE(house.store->write({}, [&](storage::Tx& tx) -> Result<> {
         TRY(const auto made, crypto::SigningKey::generate(crypto::SigningAlgorithm::ed25519_sha256));
@@ -419,9 +411,7 @@ TEST_CASE("a report goes to who asks for it the day after, once; it is mail that
     house.close();
     house.clock.advance(std::chrono::hours(30));
     house.open();
-    while (reports.messages.empty()) {
-        test::run_task(house.loop, net::sleep_for(house.loop, std::chrono::milliseconds(5), nullptr));
-    }
+    test::run_until(house.loop, [&] { return !reports.messages.empty(); });
     house.settle();
     REQUIRE(reports.messages.size() == 1);
     const std::string& mail = reports.messages[0];
@@ -465,8 +455,8 @@ TEST_CASE("a report over HTTPS (RFC 8460 3); where nobody takes it there, by sig
     house.close();
     house.clock.advance(std::chrono::hours(30));
     house.open();
-    if (by_mail) run_until(house, [&] { return !reports.messages.empty(); });
-    run_until(house, [&] { return !web.heard.empty(); });
+    if (by_mail) test::run_until(house.loop, [&] { return !reports.messages.empty(); });
+    test::run_until(house.loop, [&] { return !web.heard.empty(); });
     house.settle();
     house.close();
     REQUIRE(web.heard.size() == 1);
@@ -502,7 +492,7 @@ TEST_CASE("MTA-STS: policies are fetched anew in the background, at half of a sh
     CHECK(web.heard.empty());  // not yet
     house.clock.advance(std::chrono::minutes(11));
     house.open();
-    run_until(house, [&] { return policy_kept(house, "b.example")->id == "2"; });
+    test::run_until(house.loop, [&] { return policy_kept(house, "b.example")->id == "2"; });
     house.close();
     CHECK(web.heard.size() == 1);
     CHECK(policy_kept(house, "b.example")->policy.contains("*.b.example"));
@@ -526,7 +516,7 @@ TEST_CASE("MTA-STS: a refresh that fails leaves the policy in force: redirect, w
     SUBCASE("no policy") { web.answer = http_text("200 OK", "text/plain", "hello\r\n"); }
     house.clock.advance(std::chrono::hours(25));
     house.open();
-    run_until(house, [&] { return !web.heard.empty(); });
+    test::run_until(house.loop, [&] { return !web.heard.empty(); });
     house.submit("bob@b.example");
     house.settle();
     house.close();

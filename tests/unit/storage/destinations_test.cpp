@@ -11,6 +11,7 @@
 #include "storage/incidents.h"
 #include "storage/report_tally.h"
 #include "tests/support/temp_store.h"
+#include "tests/support/turned_clock.h"
 
 using namespace posthouse;
 using namespace posthouse::storage;
@@ -21,15 +22,9 @@ namespace {
 using std::chrono::hours;
 using std::chrono::minutes;
 
-class TurnedClock final : public Clock {
- public:
-    Time now() const override { return at; }
-    Time at = from_unix_ms(20'002LL * 86'400'000);  // a Sunday
-};
-
 /// A small office: mail from eight to six, from Monday to Friday.
 struct Office {
-    TurnedClock clock;
+    test::TurnedClock clock{20'002LL * 86'400'000};  // a Sunday
     TempStore store{[this](StoreOptions& options) { options.clock = &clock; }};
     std::minstd_rand random{7};
     std::uint64_t stopped = 0;
@@ -38,8 +33,8 @@ struct Office {
     std::vector<std::string> dead;     ///< domains that nothing gets through to
     std::vector<std::string> pending;  ///< what they did not take: tried again each hour
 
-    int hour() const { return static_cast<int>(to_unix_ms(clock.at) / 3'600'000 % 24); }
-    int weekday() const { return static_cast<int>((to_unix_ms(clock.at) / 86'400'000 + 4) % 7); }  // 0: Sunday
+    int hour() const { return static_cast<int>(to_unix_ms(clock.now()) / 3'600'000 % 24); }
+    int weekday() const { return static_cast<int>((to_unix_ms(clock.now()) / 86'400'000 + 4) % 7); }  // 0: Sunday
     bool is_open() const { return weekday() >= 1 && weekday() <= 5 && hour() >= 8 && hour() < 18; }
 
     /// Written with the others of its hour: see pass_hour().
@@ -94,8 +89,8 @@ struct Office {
         if (hour() % 6 == 0) event(EventKind::attempted, "full@gmail.com", "mailbox-full");
         if (hour() == 12) event(EventKind::bounced, "gone@d0.example", "recipient-unknown");
         write_hour();
-        clock.at += hours(1);
-        const auto due = destinations_due(*store, clock.at);
+        clock.advance(hours(1));
+        const auto due = destinations_due(*store, clock.now());
         REQUIRE(due);
         if (!due->any()) return;
         const auto seen = store->write_value({}, [&](Tx& tx) { return watch_destinations(tx, *due); });
@@ -212,7 +207,7 @@ TEST_CASE("a place that the figures of full days count among the others has its 
                     "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?2) INSERT INTO "
                     "report_rows (day, who, domain, destination, provider, way, source) SELECT ?1, '', '', 'f' || i, "
                     "'other', 'direct', '' FROM n")
-                .bind(to_unix_ms(office.clock.at) / 86'400'000, kReportRowsADay)
+                .bind(to_unix_ms(office.clock.now()) / 86'400'000, kReportRowsADay)
                 .run();
         }));
     };
@@ -251,7 +246,7 @@ TEST_CASE("no more places are kept than have room: those that were written to le
                 "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?2) INSERT INTO "
                 "destinations (place, ok_ms, failing_ms, tries, recipients) SELECT 'old' || i, ?1 + i, 0, 0, x'' FROM "
                 "n")
-            .bind(office.clock.at - std::chrono::hours(500), kPlacesMax)
+            .bind(office.clock.now() - std::chrono::hours(500), kPlacesMax)
             .run();
     }));
     office.pass(24);

@@ -34,11 +34,11 @@ TEST_CASE("each recipient is counted as what became of it, on the day of each ev
     const QueueId id = sender.submit({"x@B.example", "y@b.example", "z@d.example"}, f.alice, "alice@a.example");
     const auto to = sender.open();
     REQUIRE(to.size() == 3);
-    f.clock.at += Milliseconds(4'000);
+    f.clock.advance(Milliseconds(4'000));
     REQUIRE(sender.finish(to[0].id, Sender::outcome(RecipientState::delivered, "delivered")));
     REQUIRE(sender.finish(to[1].id, Sender::outcome(RecipientState::waiting, "throttled")));
     REQUIRE(sender.finish(to[1].id, Sender::outcome(RecipientState::waiting, "throttled")));
-    f.clock.at += Milliseconds(kDayMs);
+    f.clock.advance(Milliseconds(kDayMs));
     REQUIRE(sender.finish(to[1].id, Sender::outcome(RecipientState::failed, "mailbox-full", "relay", "")));
     REQUIRE(f.store->write({}, [&](Tx& tx) { return tx.queue().hold(id); }));
     const auto days = f.lines(ReportBy::day);
@@ -321,7 +321,7 @@ TEST_CASE("a day with more destinations than are told apart counts the rest as o
         const std::string to = fmt::format("x@d{}.example", i);
         CountedEvent event;
         event.kind = EventKind::queued;
-        event.at = f.clock.at;
+        event.at = f.clock.now();
         event.recipient = to;
         EventFacts facts;
         facts.who = "a1";

@@ -1,7 +1,6 @@
 // Ways, routes, addresses and what is remembered of them; the choice of a way; relay clients and their limits.
 #include <doctest/doctest.h>
 
-#include <atomic>
 #include <map>
 #include <set>
 
@@ -9,6 +8,7 @@
 #include "storage/relay_clients.h"
 #include "storage/route_choice.h"
 #include "tests/support/temp_store.h"
+#include "tests/support/turned_clock.h"
 
 using namespace posthouse;
 using namespace posthouse::storage;
@@ -32,15 +32,6 @@ Route route(std::string name, std::string_view steps, std::int64_t priority = 10
 }
 
 const Time kNow = from_unix_ms(1'764'000'000'000);
-
-class TurnedClock final : public Clock {
- public:
-    Time now() const override { return from_unix_ms(ms_.load()); }
-    void advance(Milliseconds by) { ms_ += by.count(); }
-
- private:
-    std::atomic<std::int64_t> ms_{1'764'000'000'000};
-};
 
 ChoiceInput input(std::string_view to = "bob@b.example", std::string_view site = "mx.b.example ") {
     ChoiceInput out;
@@ -454,7 +445,7 @@ TEST_CASE("what is remembered and used survives, and goes with its way") {
 }
 
 TEST_CASE("relay clients: a limit holds in the minute and in the day, and over a restart") {
-    TurnedClock clock;
+    test::TurnedClock clock;
     test::TempStore store([&](StoreOptions& o) { o.clock = &clock; });
     RelayClient client;
     client.name = "NAS";

@@ -3,10 +3,10 @@
 
 #include <doctest/doctest.h>
 
-#include <atomic>
 
 #include "protocols/base/clock.h"
 #include "tests/support/temp_store.h"
+#include "tests/support/turned_clock.h"
 
 using namespace posthouse;
 using namespace posthouse::storage;
@@ -16,17 +16,8 @@ namespace {
 using Reason = SuppressionReason;
 constexpr std::chrono::hours kDay{24};
 
-class TurnedClock final : public Clock {
- public:
-    Time now() const override { return from_unix_ms(ms_.load()); }
-    void advance(Milliseconds by) { ms_ += by.count(); }
-
- private:
-    std::atomic<std::int64_t> ms_{1'700'000'000'000};
-};
-
 struct House {
-    TurnedClock clock;
+    test::TurnedClock clock{1'700'000'000'000};
     test::TempStore store{[this](StoreOptions& o) { o.clock = &clock; }};
 
     Suppression add(std::string_view scope, std::string_view address, Reason reason, std::string words = "550 no") {

@@ -5,11 +5,11 @@
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
-#include <atomic>
 
 #include "storage/incidents.h"
 #include "storage/suppression.h"
 #include "tests/support/temp_store.h"
+#include "tests/support/turned_clock.h"
 
 using namespace posthouse;
 using namespace posthouse::storage;
@@ -20,17 +20,8 @@ constexpr std::chrono::hours kDay{24};
 using std::chrono::hours;
 using std::chrono::minutes;
 
-class TurnedClock final : public Clock {
- public:
-    Time now() const override { return from_unix_ms(ms_.load()); }
-    void advance(Milliseconds by) { ms_ += by.count(); }
-
- private:
-    std::atomic<std::int64_t> ms_{1'764'000'000'000};
-};
-
 struct House {
-    TurnedClock clock;
+    test::TurnedClock clock;
     test::TempStore store{[this](StoreOptions& o) { o.clock = &clock; }};
     std::string site = "b.example";
     UnknownWorth worth = UnknownWorth::doubted;  ///< of the last that was refused

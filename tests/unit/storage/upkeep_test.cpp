@@ -16,18 +16,13 @@
 #include "storage/takers.h"
 #include "storage/upkeep/retention.h"
 #include "tests/support/temp_store.h"
+#include "tests/support/turned_clock.h"
 
 using namespace posthouse;
 using namespace posthouse::storage;
 using posthouse::test::TempStore;
 
 namespace {
-
-class TurnedClock final : public Clock {
- public:
-    Time now() const override { return at; }
-    Time at = from_unix_ms(1'800'000'000'000);
-};
 
 /// Words, so that it packs; the number makes each another.
 std::string text_of(int number, std::size_t octets) {
@@ -71,7 +66,7 @@ struct Fixture {
     void purge() { run(*make_purge_job(*store, metrics, clock, {})); }
     /// When undelete has run out for all that was expunged so far.
     void purge_later() {
-        clock.at += std::chrono::hours(24 * 15);
+        clock.advance(std::chrono::hours(24 * 15));
         purge();
     }
     void compact() { run(*make_compact_job(*store, metrics)); }
@@ -103,7 +98,7 @@ struct Fixture {
         CHECK(ask("SELECT count(*) FROM messages WHERE segment NOT IN (SELECT id FROM segments)") == 0);
     }
 
-    TurnedClock clock;
+    test::TurnedClock clock{1'800'000'000'000};
     Metrics metrics;
     TempStore store;
     AccountId alice = store.add_account("alice@a.example");
@@ -123,9 +118,9 @@ TEST_CASE("purge takes what undelete no longer covers, and only that") {
     f.fill(6);
     f.expunge("INBOX", {1, 2});
     REQUIRE(f.store->write({}, [&](Tx& tx) { return tx.mail(f.alice).remove("Junk"); }));
-    f.clock.at += std::chrono::hours(24 * 10);
+    f.clock.advance(std::chrono::hours(24 * 10));
     f.expunge("INBOX", {3});
-    f.clock.at += std::chrono::hours(24 * 5);
+    f.clock.advance(std::chrono::hours(24 * 5));
     f.purge();
     CHECK(f.ask("SELECT count(*) FROM deleted_entries") == 1);
     CHECK(f.ask("SELECT count(*) FROM deleted_mailboxes") == 0);
@@ -133,7 +128,7 @@ TEST_CASE("purge takes what undelete no longer covers, and only that") {
     CHECK(f.metrics.counter("purged_messages_total", "").get() == 2);
     f.check_rows();
     f.set("undelete.days", "0");
-    f.clock.at += Milliseconds(1);
+    f.clock.advance(Milliseconds(1));
     f.purge();
     CHECK(f.ask("SELECT count(*) FROM messages") == 3);
     f.check_rows();
@@ -173,7 +168,7 @@ TEST_CASE("retention expunges what is old, by the ordinary way, and nothing with
     Fixture f;
     f.fill(3, 100, "Junk");
     f.fill(2, 100);
-    f.clock.at += std::chrono::hours(24 * 31);
+    f.clock.advance(std::chrono::hours(24 * 31));
     f.fill(1, 100, "Junk");
     f.purge();
     CHECK(f.store.mailbox(f.alice, "Junk").messages == 4);
@@ -187,7 +182,7 @@ TEST_CASE("retention expunges what is old, by the ordinary way, and nothing with
     CHECK(f.ask("SELECT count(*) FROM deleted_entries") == 3);  // undelete covers them
     // A rule of zero days for an account keeps its mail for ever.
     REQUIRE(f.store->write({}, [](Tx& tx) { return tx.catalog().set_retention({"alice@a.example", "\\Junk", 0}); }));
-    f.clock.at += std::chrono::hours(24 * 40);
+    f.clock.advance(std::chrono::hours(24 * 40));
     f.set("undelete.days", "3650");
     f.purge();
     CHECK(f.store.mailbox(f.alice, "Junk").messages == 1);
@@ -434,10 +429,10 @@ TEST_CASE("the life of a message is forgotten after events.days, but not while i
         event.detail = "said of the server";
         return tx.events().append(event);
     }));
-    f.clock.at += std::chrono::hours(24 * 9);
+    f.clock.advance(std::chrono::hours(24 * 9));
     f.purge();
     CHECK(events_of(f, over) == 2);
-    f.clock.at += std::chrono::hours(24 * 3);
+    f.clock.advance(std::chrono::hours(24 * 3));
     const QueueId young = submit(f, "z@b.example");
     f.purge();
     CHECK(events_of(f, over) == 0);
@@ -451,7 +446,7 @@ TEST_CASE("the life of a message is forgotten after events.days, but not while i
     CHECK(f.ask("SELECT sum(n) FROM report_counts") == figures);
     REQUIRE(cancel(f, waits));
     REQUIRE(cancel(f, young));
-    f.clock.at += std::chrono::hours(24 * 30);
+    f.clock.advance(std::chrono::hours(24 * 30));
     f.set("report.days", "20");
     f.purge();
     CHECK(f.ask("SELECT count(*) FROM events") == 0);
@@ -475,7 +470,7 @@ TEST_CASE("what hangs off the log goes with it: notes, recipients of lists, take
     f.purge();
     CHECK(f.ask("SELECT count(*) FROM submission_notes") == 1);
     REQUIRE(cancel(f, over));
-    f.clock.at += std::chrono::hours(24 * 100);
+    f.clock.advance(std::chrono::hours(24 * 100));
     REQUIRE(f.store->write({}, [&](Tx& tx) -> Result<> {
         TRY_VOID(StreamTx(tx).subscribe("news", "kept@b.example"));
         return TakerTx(tx).took("b.example", "kept@b.example");
@@ -483,11 +478,11 @@ TEST_CASE("what hangs off the log goes with it: notes, recipients of lists, take
     f.purge();
     CHECK(f.ask("SELECT count(*) FROM submission_notes") == 0);
     CHECK(f.ask("SELECT count(*) FROM takers") == 2);
-    f.clock.at += std::chrono::hours(24 * 100);
+    f.clock.advance(std::chrono::hours(24 * 100));
     f.purge();
     CHECK(f.ask("SELECT count(*) FROM takers") == 1);
     CHECK(f.ask("SELECT count(*) FROM stream_recipients") == 2);
-    f.clock.at += std::chrono::hours(24 * (kTokenDays - 190));
+    f.clock.advance(std::chrono::hours(24 * (kTokenDays - 190)));
     f.purge();
     CHECK(f.ask("SELECT count(*) FROM stream_recipients") == 1);
     CHECK(f.ask("SELECT count(*) FROM stream_recipients WHERE address = 'kept@b.example'") == 1);

@@ -5,7 +5,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <atomic>
 
 #include "storage/account_guard.h"
 #include "storage/report.h"
@@ -13,6 +12,7 @@
 #include "storage/takers.h"
 #include "storage/webhooks.h"
 #include "tests/support/temp_store.h"
+#include "tests/support/turned_clock.h"
 
 using namespace posthouse;
 using namespace posthouse::server;
@@ -20,17 +20,8 @@ using storage::EventKind;
 
 namespace {
 
-class TurnedClock final : public Clock {
- public:
-    Time now() const override { return from_unix_ms(ms_.load()); }
-    void advance(Milliseconds by) { ms_ += by.count(); }
-
- private:
-    std::atomic<std::int64_t> ms_{1'764'000'000'000};
-};
-
 struct House {
-    TurnedClock clock;
+    test::TurnedClock clock;
     test::TempStore store{[this](storage::StoreOptions& o) { o.clock = &clock; }};
     std::string provider = "google";
 

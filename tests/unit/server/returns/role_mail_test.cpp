@@ -6,7 +6,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <atomic>
 
 #include "protocols/mime/facts.h"
 #include "storage/dmarc_origins.h"
@@ -14,21 +13,13 @@
 #include "storage/reputation.h"
 #include "storage/role_mail.h"
 #include "tests/support/temp_store.h"
+#include "tests/support/turned_clock.h"
 
 using namespace posthouse;
 using namespace posthouse::server;
 using storage::EventKind;
 
 namespace {
-
-class TurnedClock final : public Clock {
- public:
-    Time now() const override { return from_unix_ms(ms_.load()); }
-    void advance(Milliseconds by) { ms_ += by.count(); }
-
- private:
-    std::atomic<std::int64_t> ms_{1'764'000'000'000};
-};
 
 constexpr std::string_view kDmarc =
     "<?xml version=\"1.0\"?><feedback><report_metadata><org_name>far.example</org_name><report_id>r1</report_id>"
@@ -145,7 +136,7 @@ struct House {
             .value();
     }
 
-    TurnedClock clock;
+    test::TurnedClock clock;
     test::TempStore store{[this](storage::StoreOptions& o) { o.clock = &clock; }};
     Metrics metrics;
     storage::AccountId abuse{};
