@@ -66,6 +66,17 @@ Verdict broken(std::string_view during, const Error& error) {
     return Verdict(Fate::deferred, "4.4.2", fmt::format("The connection broke {}: {}", during, error.context));
 }
 
+// In TLS 1.3 a server judges our certificate after the handshake: what it thinks of it comes as an alert in the place
+// of its next word.
+Error about_certificate(const net::Stream& stream, Error error) {
+    const auto& facts = stream.tls();
+    if (!facts || !facts->asked_for_ours || !error.context.contains("alert")) return error;
+    error.context += facts->shown.empty()
+                         ? "; it asks for a certificate of ours, and the way has none (--client-cert)"
+                         : fmt::format("; it was shown our certificate {}", facts->shown);
+    return error;
+}
+
 constexpr std::size_t kScramNonceOctets = 18;
 
 // 454, 502 and the like: STARTTLS did not happen, the dialogue goes on. 421 and 221 end it, 2xx and 3xx make no sense.
@@ -94,7 +105,7 @@ net::Task<std::optional<OpenFailure>> Client::open(Dialogue& dialogue) {
 net::Task<std::optional<OpenFailure>> Client::greet() {
     const auto reply = co_await hear(options_.timeouts.greeting);
     if (!reply) {
-        Verdict verdict = broken("before the greeting", reply.error());
+        Verdict verdict = broken("before the greeting", about_certificate(stream_.raw(), reply.error()));
         verdict.no_greeting = true;
         co_return failure(std::move(verdict));
     }
@@ -116,7 +127,7 @@ net::Task<std::optional<OpenFailure>> Client::introduce() {
         reply = co_await hear(options_.timeouts.command);
         if (reply && reply->is_success()) co_return std::nullopt;
     }
-    if (!reply) co_return failure(broken("at EHLO", reply.error()));
+    if (!reply) co_return failure(broken("at EHLO", about_certificate(stream_.raw(), reply.error())));
     Verdict verdict = Verdict::of(*reply);
     if (verdict.fate == Fate::delivered) verdict.fate = Fate::deferred;
     co_return failure(std::move(verdict));
@@ -173,13 +184,14 @@ OpenFailure Client::refuse_clear(std::string_view why, Fate fate) {
 std::string Client::describe_tls(const net::TlsFacts& facts) const {
     std::string out =
         fmt::format("{} {}{}, certificate ", facts.version, facts.cipher, facts.resumed ? ", session resumed" : "");
-    if (facts.dane) return out + "verified by DANE";
+    const std::string shown = facts.shown.empty() ? "" : fmt::format(", ours was shown: {}", facts.shown);
+    if (facts.dane) return out + "verified by DANE" + shown;
     if (facts.peer_verified) {
-        return out + (options_.demanded_by.empty() ? "verified" : "verified for " + options_.demanded_by);
+        return out + (options_.demanded_by.empty() ? "verified" : "verified for " + options_.demanded_by) + shown;
     }
     out += "not verified";
     if (!facts.verify_error.empty()) out += fmt::format(" ({})", facts.verify_error);
-    return out;
+    return out + shown;
 }
 
 net::Task<std::optional<OpenFailure>> Client::handshake() {

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "protocols/base/ascii.h"
+#include "protocols/base/log.h"
 #include "protocols/bounce/reply_class.h"
 #include "relay/family.h"
 #include "relay/retry.h"
@@ -142,6 +143,7 @@ void blame_for(Attempt& attempt, const Hop& hop, const Verdict& verdict) {
     if (names_our_pace(verdict, hop.host)) {
         const smtp::Provider* const provider = attempt.to.plan ? attempt.to.plan->provider : nullptr;
         attempt.said_for_all = provider != nullptr && provider->any_host;
+        hop_spoke_of_pace(attempt.core, hop);
     } else if (verdict.said.empty()) {  // a login that was refused is ours to mend
         attempt.blame(hop, turns_away(verdict, hop.host) ? HostTrouble::broke_off : HostTrouble::unreached);
     }
@@ -326,12 +328,25 @@ net::Task<void> connect_mx(Attempt& attempt) {
     }
 }
 
-Result<net::TlsClientContext*> context_for(Core& core, const std::string& ca_file) {
-    if (ca_file.empty()) return core.deps.verified_tls;
-    auto& slot = core.contexts_by_ca[ca_file];
+// With the anchors of the way, and the certificate that it shows. Where a file of that was written anew it is read
+// again; as long as it cannot be, the one of before is shown.
+Result<net::TlsClientContext*> context_for(Core& core, const Target& target) {
+    const std::string& ca_file = target.way.ca_file;
+    net::TlsIdentity identity;
+    identity.certificate_file = target.url.certificate_file;
+    identity.key_file = target.url.key_file;
+    if (ca_file.empty() && identity.certificate_file.empty()) return core.deps.verified_tls;
+    auto& slot =
+        core.contexts_by_files[fmt::format("{}\n{}\n{}", ca_file, identity.certificate_file, identity.key_file)];
     if (!slot) {
-        TRY(slot, net::TlsClientContext::make(net::Verify::required, ca_file));
+        const bool own_anchors = !ca_file.empty();
+        TRY(slot, net::TlsClientContext::make(net::Verify::required, own_anchors ? ca_file : core.deps.ca_file,
+                                              own_anchors ? net::Anchors::instead : net::Anchors::besides,
+                                              std::move(identity)));
+        return slot.get();
     }
+    const auto refreshed = slot->refresh();
+    if (!refreshed) log::error("relay", "way {}: {}", target.way.name, refreshed.error().context);
     return slot.get();
 }
 
@@ -345,7 +360,7 @@ Result<ClientOptions> relay_options(Core& core, const Target& target) {
         case smtp::RelayUrl::Security::implicit_tls: out.tls = TlsUse::implicit; break;
     }
     if (out.tls != TlsUse::never) {
-        TRY(out.context, context_for(core, target.way.ca_file));
+        TRY(out.context, context_for(core, target));
     }
     // With XOAUTH2 a token takes the place of the password; it is fetched before each connection.
     if (target.url.needs_password() && target.way.oauth.token_url.empty()) {
@@ -464,6 +479,10 @@ void hop_failed(Core& core, const Hop& hop, HostTrouble trouble) {
         return core.hosts.is_quarantined(net::Endpoint(one, hop.at.port).to_string(), now);
     });
     if (all_bad && !hop.host.empty()) core.hosts.failed(hop.host, trouble, now);
+}
+
+void hop_spoke_of_pace(Core& core, const Hop& hop) {
+    if (core.hosts.spoke_of_pace(hop.at.to_string())) hop_failed(core, hop, HostTrouble::broke_off);
 }
 
 void hop_served(Core& core, const Hop& hop) {

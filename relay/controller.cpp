@@ -235,6 +235,7 @@ bool LaneController::unreachable(Time now, std::size_t others) {
     if (closed_ || others == 0 || failures_ >= std::max(kFailuresToClose, window_)) {
         close(now, kProbeFirst);
     } else {
+        had_event_ = true;  // others are let in: there is a bound, and every host keeps to it
         step_down();
     }
     return closed_;
@@ -289,13 +290,28 @@ Learned LaneController::learned(Time now) const {
     out.rate = ceiling_;
     out.spacing = spacing_;
     out.at = now;
+    if (now >= careful_until_) return out;
+    out.careful_until = careful_until_;
+    out.careful_window = careful_window_;
+    out.held_back = held_back_;
+    out.rest = rest_;
     return out;
+}
+
+void LaneController::recall_care(const Learned& learned, Time now) {
+    if (learned.careful_window == 0 || now >= learned.careful_until) return;
+    careful_until_ = std::min(learned.careful_until, now + kPauseMax + kCareful);
+    careful_window_ = learned.careful_window;
+    held_back_ = learned.held_back;
+    rest_ = std::min(learned.rest, kPauseMax);
+    window_ = std::min(window_, careful_window_);
+    window_safe_ = std::min(window_safe_, careful_window_);
 }
 
 // What was learned long ago binds less: half of the way to "no limit" in a half-life.
 void LaneController::recall(const Learned& learned, Time now) {
     const double age = std::max(0.0, seconds(now - learned.at) / seconds(kMemoryHalfLife));
-    if (age > 5) return;
+    if (age > 5) return;  // a day of care is over, too
     const double kept = std::exp2(-age);
     if (learned.window > 0) {
         had_event_ = true;
@@ -312,6 +328,7 @@ void LaneController::recall(const Learned& learned, Time now) {
         rate_ = ceiling_ * kRateNear;
         last_growth_ = now;
     }
+    recall_care(learned, now);
 }
 
 }  // namespace posthouse::relay

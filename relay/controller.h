@@ -11,7 +11,8 @@
 ///   back    a day after it was said last, one connection and kFewMessages on each
 ///
 /// Postfix probes in every window and so is refused once in 1 + W tries; with the spacing m it is once in 1 + m W.
-/// The ceiling is remembered over restarts (Learned) and fades with a half-life of 7 days.
+/// The ceiling is remembered over restarts (Learned) and fades with a half-life of 7 days; the day of care after a long
+/// pause is kept as it is.
 /// Pure: time comes in as a parameter.   Limits: the constants below.
 #include <algorithm>
 #include <array>
@@ -63,6 +64,10 @@ struct Learned {
     double rate = 0;         ///< ceiling; 0: likewise
     unsigned spacing = kSpacingMin;
     Time at{};
+    Time careful_until{};            ///< up to then no more than careful_window connections
+    std::size_t careful_window = 0;  ///< 0: as many as it bears
+    bool held_back = false;          ///< and kFewMessages on each
+    Milliseconds rest{0};            ///< the last long pause
     Learned() = default;
 };
 
@@ -154,6 +159,7 @@ class LaneController {
     void close(Time now, Milliseconds first);
     void rate_clean(Time now);
     void idle_day(Time now);
+    void recall_care(const Learned& learned, Time now);
 
     Shaping shaping_;
     std::size_t window_;

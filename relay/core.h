@@ -76,7 +76,7 @@ struct Core {
     TlsTally tally;
     Incidents incidents;
     ReputationBook reputation;
-    std::map<std::string, std::unique_ptr<net::TlsClientContext>> contexts_by_ca;
+    std::map<std::string, std::unique_ptr<net::TlsClientContext>> contexts_by_files;
     std::set<Client*> open;  ///< for the hard stop
     Metrics::Value& delivered;
     Metrics::Value& deferred;

@@ -494,6 +494,10 @@ storage::LaneRecord Lane::record(Time now) const {
     out.learned_window = learned.window;
     out.learned_rate_milli = milli(learned.rate);
     out.spacing = learned.spacing;
+    out.careful_until = learned.careful_until;
+    out.careful_window = learned.careful_window;
+    out.few_messages = learned.held_back;
+    out.rest = learned.rest;
     out.next = std::max(earliest(now), Time{});
     return out;
 }
@@ -504,6 +508,10 @@ void Lane::recall(const storage::LaneRecord& record, Time now) {
     learned.rate = static_cast<double>(record.learned_rate_milli) / 1000.0;
     learned.spacing = static_cast<unsigned>(std::min<std::uint64_t>(record.spacing, kSpacingMax));
     learned.at = record.updated;
+    learned.careful_until = record.careful_until;
+    learned.careful_window = record.careful_window;
+    learned.held_back = record.few_messages;
+    learned.rest = record.rest;
     schedule_.controller().recall(learned, now);
     // A rest outlives the process: whoever asked for it has not forgotten.
     if (record.state == to_string(LaneState::paused)) schedule_.controller().pause(now, record.next - now);

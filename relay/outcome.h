@@ -4,7 +4,7 @@
 /// The schedule is relay/retry's; the last try falls on the expiry. What stays in its lane is due at once and held by
 /// the lane. After delay_notice_after the sender is told once, at the expiry that it was given up (RFC 3464).
 /// What is refused for a fault of ours, and has no other way, is held under its incident for hold_max; then it fails.
-/// Whoever took mail before and is unknown to a site that knows nobody just now (storage/takers) waits for its directory.
+/// Whoever took mail before and is unknown to a site that knows nobody now (storage/takers) waits for its directory.
 /// NOTIFY (RFC 3461 4.1): never silences; without NOTIFY failures and delays are told; success only where asked for.
 /// Threads: plan is pure; record on the loop.
 #include <string>

@@ -34,6 +34,7 @@ struct Ground {
     storage::RoutePicture picture;
     OutgoingMessagePtr message;
     std::string reverse_path;
+    storage::QueueId under{};  // the number in a reverse-path that is a token; 0: it is none
     bool is_at_home = false;  // somebody here has the recipient's address
 };
 
@@ -94,10 +95,7 @@ class Probe {
         TRY(out.picture, storage::RouteView(snapshot).picture(storage::day_number(core_.now())));
         if (request_.to.empty()) return out;
         const std::string& sealing_key = core_.deps.store->sealing_key();
-        storage::QueueItem item;
-        item.reverse_path = request_.from;
-        out.reverse_path =
-            reverse_path_for(item, request_.way.return_path, mailauth::srs_keys(sealing_key), core_.now());
+        TRY_VOID(choose_path(snapshot, out));
         MessageWish wish;
         wish.edit.preset = request_.way.preset;
         wish.edit.headers = request_.way.headers;
@@ -112,6 +110,22 @@ class Probe {
         TRY(const SenderPlace place, find_sender(snapshot.catalog(), request_.to));
         out.is_at_home = !place.accounts.empty();
         return out;
+    }
+
+    // As mail of programs by this way. A token names a message of the queue: this one is none, and bears a number that
+    // none of those has; its event has the same, so that a late bounce finds who sent it.
+    Result<> choose_path(const storage::Snapshot& snapshot, Ground& out) {
+        storage::QueueItem item;
+        item.id = static_cast<storage::QueueId>(to_unix_ms(core_.now()));
+        item.created = core_.now();
+        item.reverse_path = request_.from;
+        item.mail_class = static_cast<std::uint8_t>(storage::QueueClass::transactional);
+        storage::QueueRecipient recipient;
+        recipient.address = request_.to;
+        TRY(out.reverse_path, choose_reverse_path(snapshot, item, {recipient}, PathWay(request_.way),
+                                                  core_.deps.store->sealing_key(), core_.now()));
+        if (bears_token(item, out.reverse_path)) out.under = item.id;
+        return {};
     }
 
     // From which address of its pool, as a route that names this way alone would choose. What stands in the way.
@@ -146,8 +160,22 @@ class Probe {
             say("{} with {}, the certificate is {}.", tls->version, tls->cipher,
                 tls->peer_verified ? "good" : "not checked (" + tls->verify_error + ")");
         }
-        if (to_.target.is_mx() || to_.target.url.user.empty()) return;
+        if (to_.target.is_mx()) return;
+        if (tls) tell_ours(*tls);
+        if (to_.target.url.user.empty()) return;
         say("The login of {} was accepted.", to_.target.url.user);
+    }
+
+    // Of the certificate by which a relay may know us.
+    void tell_ours(const net::TlsFacts& tls) {
+        const std::string& file = to_.target.url.certificate_file;
+        if (!tls.shown.empty()) {
+            say("It asked for a certificate of ours and was shown {} ({}).", tls.shown, file);
+        } else if (tls.asked_for_ours) {
+            say("It asks for a certificate of ours, and the way has none: --client-cert sets one.");
+        } else if (!file.empty()) {
+            say("It did not ask for our certificate ({}): it does not know us by it.", file);
+        }
     }
 
     void tell_limits() {
@@ -211,7 +239,9 @@ class Probe {
         const bool is_taken = verdict_.fate == Fate::delivered;
         event.kind = is_taken ? storage::EventKind::delivered : storage::EventKind::attempted;
         event.message_id = bare_id();
-        event.sender = ground_.reverse_path;
+        const bool has_token = storage::raw(ground_.under) != 0;
+        event.queue = ground_.under;
+        event.sender = has_token ? request_.from : ground_.reverse_path;
         event.recipient = request_.to;
         const std::string from = to_.target.source ? " from " + to_.target.source->to_string() : std::string();
         event.detail = fmt::format("route test by way {}{}: {} ({})", request_.way.name, from, verdict_.reply,

@@ -122,9 +122,9 @@ std::string span_text(Milliseconds span) {
 // For how long it was tried, and why no longer.
 std::string tried_text(const storage::QueueItem& item, Time now) {
     const bool is_bulk = item.mail_class == static_cast<std::uint8_t>(storage::QueueClass::bulk);
-    return fmt::format("It was tried for {}; {}", span_text(now - item.created),
-                       is_bulk ? fmt::format("mail to many is given up after {}.", span_text(item.expires - item.created))
-                               : "then it is given up.");
+    const std::string tried = fmt::format("It was tried for {}; ", span_text(now - item.created));
+    if (!is_bulk) return tried + "then it is given up.";
+    return tried + fmt::format("mail to many is given up after {}.", span_text(item.expires - item.created));
 }
 
 std::string recipient_text(const Report& report, const ReportedRecipient& recipient) {

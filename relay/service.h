@@ -76,6 +76,7 @@ struct RelayDeps {
     std::string hostname;
     std::vector<std::string> dns_servers;                ///< that the resolver asks; empty: it asks the root itself
     net::TlsClientContext* verified_tls = nullptr;       ///< Verify::required with the system's anchors
+    std::string ca_file;  ///< anchors beside the system's, as verified_tls has them; "": none
     net::TlsClientContext* opportunistic_tls = nullptr;  ///< Verify::opportunistic; null: MX delivery in clear
     TokenDoor* token_door = nullptr;                     ///< how tokens are asked for; null: over HTTPS
     RelayOptions options;

@@ -34,6 +34,7 @@ relay::RelayDeps relay_deps(storage::Store& store, net::Loop& loop, net::ThreadP
     out.metrics = &metrics;
     out.hostname = config.hostname;
     out.dns_servers = config.dns_servers;
+    out.ca_file = config.relay_ca_file;
     out.options.allow_loopback = config.relay_allow_loopback_mx;
     out.options.mx_port = config.relay_mx_port;
     out.options.sts_port = config.relay_sts_port;

@@ -501,6 +501,11 @@ Result<Mended> IncidentTx::mended(IncidentId id, std::string_view who) {
         }
     }
     TRY(out.released, clear(id, who));
+    // Of others than the big ones a standing is about all of them together.
+    const bool is_provider = !one.key.site.empty() && !one.key.site.ends_with(' ');
+    if (one.key.kind == IncidentKind::ip_blocked && is_provider) {
+        TRY_VOID(trust_address(tx_, one.key.source, one.key.site));
+    }
     return out;
 }
 

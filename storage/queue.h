@@ -146,7 +146,11 @@ struct LaneRecord {
     std::uint64_t rate_milli = 0;  ///< thousandths of a transaction a second; 0: no limit
     std::uint64_t learned_window = 0;
     std::uint64_t learned_rate_milli = 0;
-    std::uint64_t spacing = 0;
+    std::uint64_t spacing = 0;          ///< up to 255
+    Time careful_until{};               ///< to the minute: up to then the window is no wider than this
+    std::uint64_t careful_window = 0;   ///< up to 255; 0: no such limit
+    bool few_messages = false;          ///< and few on each connection
+    Milliseconds rest{0};               ///< the last long pause, to the minute
     Time next{};  ///< when it may send again; the past: now
     Time updated{};
 };

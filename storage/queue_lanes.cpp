@@ -69,6 +69,40 @@ Result<RecipientId> QueueImpl::last_recipient() const {
     return static_cast<RecipientId>(last);
 }
 
+namespace {
+
+// The column `spacing`, from the lowest bit: spacing 8, careful_window 8, few_messages 1, rest in minutes 9,
+// careful_until in minutes since 1970 32. A store of an older version has the first alone.
+constexpr std::int64_t kMinuteMs = 60'000;
+constexpr unsigned kWindowShift = 8;
+constexpr unsigned kFewShift = 16;
+constexpr unsigned kRestShift = 17;
+constexpr unsigned kUntilShift = 26;
+
+std::uint64_t minutes_of(std::int64_t ms, std::uint64_t most) {
+    return std::min(static_cast<std::uint64_t>(std::max<std::int64_t>(ms + kMinuteMs - 1, 0) / kMinuteMs), most);
+}
+
+std::uint64_t pack_pace(const LaneRecord& lane) {
+    std::uint64_t out = std::min<std::uint64_t>(lane.spacing, 0xff);
+    if (lane.careful_window == 0) return out;
+    out |= std::min<std::uint64_t>(lane.careful_window, 0xff) << kWindowShift;
+    out |= static_cast<std::uint64_t>(lane.few_messages) << kFewShift;
+    out |= minutes_of(lane.rest.count(), 0x1ff) << kRestShift;
+    return out | minutes_of(to_unix_ms(lane.careful_until), 0xffff'ffff) << kUntilShift;
+}
+
+void unpack_pace(std::uint64_t pace, LaneRecord& lane) {
+    lane.spacing = pace & 0xffU;
+    lane.careful_window = (pace >> kWindowShift) & 0xffU;
+    if (lane.careful_window == 0) return;
+    lane.few_messages = ((pace >> kFewShift) & 1U) != 0;
+    lane.rest = Milliseconds(static_cast<std::int64_t>((pace >> kRestShift) & 0x1ffU) * kMinuteMs);
+    lane.careful_until = from_unix_ms(static_cast<std::int64_t>((pace >> kUntilShift) & 0xffff'ffffU) * kMinuteMs);
+}
+
+}  // namespace
+
 Result<std::vector<LaneRecord>> QueueImpl::lanes() const {
     Query q = db_.query(
         "SELECT id, key, name, state, why, waiting, window, rate_milli, learned_window, "
@@ -88,7 +122,7 @@ Result<std::vector<LaneRecord>> QueueImpl::lanes() const {
         lane.rate_milli = q.u64(7);
         lane.learned_window = q.u64(8);
         lane.learned_rate_milli = q.u64(9);
-        lane.spacing = q.u64(10);
+        unpack_pace(q.u64(10), lane);
         lane.next = q.time(11);
         lane.updated = q.time(12);
         out.push_back(std::move(lane));
@@ -116,7 +150,7 @@ Result<LaneId> QueueImpl::save_lane(const LaneRecord& lane) {
                        "name = ?2, state = ?3, why = ?4, waiting = ?5, window = ?6, rate_milli = ?7, "
                        "learned_window = ?8, learned_rate_milli = ?9, spacing = ?10, next_ms = ?11, updated_ms = ?12")
                  .bind(lane.key, lane.name, lane.state, lane.why, lane.waiting, lane.window, lane.rate_milli,
-                       lane.learned_window, lane.learned_rate_milli, lane.spacing, lane.next, context_.write->now)
+                       lane.learned_window, lane.learned_rate_milli, pack_pace(lane), lane.next, context_.write->now)
                  .run());
     Query q = db_.query("SELECT id FROM lanes WHERE key = ?1");
     TRY([[maybe_unused]] const bool found, q.bind(lane.key).row());

@@ -301,6 +301,21 @@ Result<> restore_address(Tx& tx, const Reputation& reputation, std::string_view 
     return save_standing(tx, reputation, after, "");
 }
 
+Result<> trust_address(Tx& tx, std::string_view source, std::string_view provider) {
+    if (provider.empty()) return {};
+    TRY(const AddressBook book, ReputationView(tx).book());
+    const Reputation* const before = book.find(source, provider);
+    if (before == nullptr || before->standing != Standing::drained || before->by_hand) return {};
+    Reputation after = *before;
+    after.standing = Standing::probation;
+    after.step = static_cast<std::uint32_t>(kProbationPercent.size() - 1);
+    after.since = tx.now();
+    after.clean = 0;
+    after.from_day = day_of(tx.now()) + 1;  // what was said before was answered
+    after.why = "on probation: it is said to be mended";
+    return save_standing(tx, *before, after, "");
+}
+
 Result<> ReputationTx::forget(std::string_view source) {
     TRY_VOID(db_.query("DELETE FROM reputation WHERE source = ?1").bind(source).run());
     TRY_VOID(db_.query("DELETE FROM reputation_days WHERE source = ?1").bind(source).run());

@@ -158,5 +158,8 @@ Result<> save_standing(Tx& tx, const Reputation& before, const Reputation& after
 /// By hand: until restore_address.
 Result<> drain_address(Tx& tx, const Reputation& reputation, std::string_view why);
 Result<> restore_address(Tx& tx, const Reputation& reputation, std::string_view why);
+/// Somebody says that what a provider had against the address is mended. Drained for that, it takes its whole share at
+/// once, on the last step of the probation: the first refusal ends it. What lists say, or a hand, stays as it is.
+Result<> trust_address(Tx& tx, std::string_view source, std::string_view provider);
 
 }  // namespace posthouse::storage

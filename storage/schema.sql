@@ -570,7 +570,8 @@ CREATE TABLE lanes (
     rate_milli         INTEGER NOT NULL,                   -- thousandths of a transaction a second; 0: no limit
     learned_window     INTEGER NOT NULL,                   -- what the site bore; 0: never refused
     learned_rate_milli INTEGER NOT NULL,                   -- likewise, thousandths of a transaction a second
-    spacing            INTEGER NOT NULL,                   -- windows of clean deliveries between two probes
+    spacing            INTEGER NOT NULL,                   -- low 8 bits: windows of clean deliveries between two
+                                                           -- probes; above: a day of care (storage/queue_lanes.cpp)
     next_ms            INTEGER NOT NULL,                   -- when it may send again
     updated_ms         INTEGER NOT NULL                    -- when this was written
 );

@@ -208,6 +208,8 @@ constexpr Argument kRouteAdd[] = {
     {Kind::option, "--client", "only what this relay client hands in"},
     {Kind::option, "--priority", "lower is tried first [100]"},
     {Kind::option, "--ca-file", "PEM certificates to trust for this relay instead of the system's"},
+    {Kind::option, "--client-cert", "PEM certificate to show where the relay asks for one, with its chain"},
+    {Kind::option, "--client-key", "its key, PEM; without it the key is in the same file"},
     {Kind::option, "--password-file",
      "read the relay's password from the first line of a file, - for standard input; else POSTHOUSE_RELAY_PASSWORD, "
      "else a prompt"}};

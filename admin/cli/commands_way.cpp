@@ -8,6 +8,7 @@
 #include "protocols/net/address.h"
 #include "protocols/smtp/path.h"
 #include "protocols/smtp/presets.h"
+#include "protocols/smtp/relay_url.h"
 #include "storage/route_choice.h"
 #include "storage/settings.h"
 #include "storage/way_tokens.h"
@@ -127,6 +128,8 @@ Result<> way_show(Invocation& call) {
                      : way->oauth.sealed_refresh.empty() ? "XOAUTH2, client credentials from " + way->oauth.token_url
                                                          : "XOAUTH2, refresh token at " + way->oauth.token_url);
     row.add("return_path", way->return_path).add("tokens", tokens_text(*way, by_way));
+    const auto url = smtp::parse_relay_url(way->url);
+    row.add("client_cert", url ? url->certificate_file : std::string());
     row.add("ca_file", way->ca_file).add("headers", std::string(ascii::trim(way->headers)));
     const auto used = picture.used_today.find(name);
     row.add("used_today", used == picture.used_today.end() ? std::uint64_t{0} : used->second);
@@ -142,20 +145,48 @@ Result<> way_show(Invocation& call) {
     return {};
 }
 
-// way set NAME --tokens on|programs|off|default
+// Another certificate, and none where it is empty.
+Result<> set_certificate(storage::Tx& tx, const Invocation& call, Way way) {
+    if (way.kind != storage::WayKind::smarthost) {
+        return Error(Errc::invalid,
+                     fmt::format("the way {} leads to no relay that could ask for a certificate", way.name));
+    }
+    TRY(smtp::RelayUrl url, smtp::parse_relay_url(way.url));
+    TRY_VOID(read_client_certificate(call, url));
+    way.url = url.to_string();
+    return RouteTx(tx).set_way(way);
+}
+
+// way set NAME [--tokens on|programs|off|default] [--client-cert FILE [--client-key FILE]]
 Result<> way_set(Invocation& call) {
     const std::string name = call.get("NAME");
-    if (!call.has("--tokens")) return Error(Errc::invalid, "say what to set: --tokens on, programs, off or default");
+    const bool has_certificate = call.has("--client-cert") || call.has("--client-key");
+    if (!call.has("--tokens") && !has_certificate) {
+        return Error(Errc::invalid, "say what to set: --tokens on, programs, off or default; or --client-cert FILE");
+    }
     TRY(storage::Store* const store, call.store());
     TRY_VOID(store->write({}, [&](storage::Tx& tx) -> Result<> {
         TRY(const auto ways, RouteTx(tx).ways());
-        if (!find_way(ways, name)) {
+        const auto way = find_way(ways, name);
+        if (!way) {
             return Error(Errc::not_found, fmt::format("there is no way {}; posthouse way list shows them", name));
         }
-        return storage::set_tokens_of_way(tx, name, call.get("--tokens"));
+        if (has_certificate) TRY_VOID(set_certificate(tx, call, *way));
+        return call.has("--tokens") ? storage::set_tokens_of_way(tx, name, call.get("--tokens")) : Result<>();
     }));
-    if (call.out().json()) call.out().record(Record().add("set", name).add("tokens", call.get("--tokens")));
-    call.out().say(fmt::format("The way {}: return tokens {}.", name, call.get("--tokens")));
+    Record row;
+    row.add("set", name);
+    if (call.has("--tokens")) row.add("tokens", call.get("--tokens"));
+    if (has_certificate) row.add("client_cert", call.get("--client-cert"));
+    if (call.out().json()) call.out().record(row);
+    if (call.has("--tokens")) call.out().say(fmt::format("The way {}: return tokens {}.", name, call.get("--tokens")));
+    if (has_certificate) {
+        const std::string file = call.get("--client-cert");
+        const std::string shown =
+            fmt::format("The way {0} shows the certificate in {1} where the relay asks; try posthouse route test {0}.",
+                        name, file);
+        call.out().say(file.empty() ? fmt::format("The way {} shows no certificate.", name) : shown);
+    }
     return {};
 }
 
@@ -291,6 +322,8 @@ constexpr Argument kWayAdd[] = {
      "envelope senders that tell which message a late bounce is about: on, programs, off, default (the setting "
      "return_path.tokens)"},
     {Kind::option, "--ca-file", "PEM certificates to trust for this relay instead of the system's"},
+    {Kind::option, "--client-cert", "PEM certificate to show where the relay asks for one, with its chain"},
+    {Kind::option, "--client-key", "its key, PEM; without it the key is in the same file"},
     {Kind::option, "--oauth-client", "log in with XOAUTH2: the id of the application"},
     {Kind::option, "--oauth-refresh-file", "its refresh token, in a file; without one: client credentials"},
     {Kind::option, "--oauth-url", "where tokens are had; known for the presets of Microsoft and Google"},
@@ -303,7 +336,9 @@ constexpr Argument kWayName[] = {{Kind::positional, "NAME", "the way's name"}};
 constexpr Argument kWaySet[] = {
     {Kind::positional, "NAME", "the way's name"},
     {Kind::option, "--tokens",
-     "envelope senders that tell which message a late bounce is about: on, programs, off, default"}};
+     "envelope senders that tell which message a late bounce is about: on, programs, off, default"},
+    {Kind::option, "--client-cert", "PEM certificate to show where the relay asks for one, with its chain; \"\": none"},
+    {Kind::option, "--client-key", "its key, PEM; without it the key is in the same file"}};
 constexpr Argument kPreset[] = {{Kind::positional_optional, "NAME", "tell all about this one"}};
 
 constexpr Command kWayRows[] = {

@@ -9,6 +9,7 @@
 #include "admin/cli/secret.h"
 #include "protocols/base/ascii.h"
 #include "protocols/crypto/crypto.h"
+#include "protocols/net/tls.h"
 #include "protocols/smtp/presets.h"
 
 namespace posthouse::admin {
@@ -120,6 +121,29 @@ Result<std::uint32_t> read_count(const Invocation& call, const char* option, std
 
 bool is_relay_url(std::string_view text) { return text.contains("://") || ascii::starts_with_ci(text, "preset:"); }
 
+Result<> read_client_certificate(const Invocation& call, smtp::RelayUrl& url) {
+    const auto absolute = [](const std::string& file) { return std::filesystem::absolute(file).string(); };
+    if (call.has("--client-key") && !call.has("--client-cert")) {
+        return Error(Errc::invalid, "--client-key belongs to a --client-cert");
+    }
+    if (call.has("--client-cert")) {
+        const std::string file = call.get("--client-cert");
+        url.certificate_file = file.empty() ? "" : absolute(file);
+        url.key_file = call.has("--client-key") ? absolute(call.get("--client-key")) : url.certificate_file;
+    }
+    if (url.certificate_file.empty()) return {};
+    if (url.security == smtp::RelayUrl::Security::plain) {
+        return Error(Errc::invalid, "a certificate is shown over TLS only: use smtp:// or smtps://");
+    }
+    net::TlsIdentity identity;
+    identity.certificate_file = url.certificate_file;
+    identity.key_file = url.key_file;
+    const auto tried =
+        net::TlsClientContext::make(net::Verify::required, "", net::Anchors::instead, std::move(identity));
+    if (!tried) return Error(Errc::invalid, tried.error().context);
+    return {};
+}
+
 std::string limits_text(const storage::WayLimits& limits) {
     std::string out;
     const auto add = [&](std::uint64_t value, std::string text) {
@@ -147,7 +171,8 @@ void take_preset(storage::Way& way) {
 }
 
 Result<storage::Way> read_way(Invocation& call, const std::string& name, const std::string& text) {
-    TRY(const smtp::RelayUrl url, smtp::parse_relay_url(text));
+    TRY(smtp::RelayUrl url, smtp::parse_relay_url(text));
+    TRY_VOID(read_client_certificate(call, url));
     storage::Way way;
     way.name = name;
     way.kind = storage::WayKind::smarthost;

@@ -1,5 +1,5 @@
-// The page behind the link in the mail about an incident, for the reverse proxy that speaks HTTPS where this server does
-// not.
+// The page behind the link in the mail about an incident, for the reverse proxy that speaks HTTPS where this server
+// does not.
 //
 //   GET  /incident/{token}    what is held, and why; a button
 //   POST /incident/{token}    says that it is mended, whatever the body says

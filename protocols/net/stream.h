@@ -36,6 +36,8 @@ struct TlsFacts {
     std::string verify_error;    ///< client side: why peer_verified is false, "" where it is true
     CertificateFault fault = CertificateFault::none;  ///< the same for code
     std::string server_name;     ///< SNI, as sent or received
+    bool asked_for_ours = false;  ///< client side: the server asked for a certificate of ours
+    std::string shown;            ///< client side: the subject of ours that it was shown, "" none
     std::string alpn;            ///< "" where none was agreed
     bool resumed = false;        ///< a session of before: what was found of the certificate then holds
 };

@@ -7,9 +7,12 @@
 #include <openssl/rand.h>
 #include <openssl/x509v3.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <array>
 #include <cerrno>
+#include <cstring>
 #include <ctime>
 
 #include "protocols/net/tls_impl.h"
@@ -125,21 +128,34 @@ std::int64_t unix_time_of(const ASN1_TIME* time) {
 
 Error refuse(const std::string& what) { return Error(Errc::tls, fmt::format("{}: {}", what, take_tls_error())); }
 
+// The usual trouble with a file, in words that OpenSSL does not have for it.
+Result<> check_readable(const std::string& file, std::string_view what) {
+    if (::access(file.c_str(), R_OK) == 0) return {};
+    return Error(Errc::tls, fmt::format("cannot read the {} in {}: {}", what, file, std::strerror(errno)));
+}
+
+Result<> use_certificate(SSL_CTX* context, const std::string& certificate_file, const std::string& key_file) {
+    TRY_VOID(check_readable(certificate_file, "certificate"));
+    if (SSL_CTX_use_certificate_chain_file(context, certificate_file.c_str()) != 1) {
+        return refuse(fmt::format("cannot use the certificate in {}", certificate_file));
+    }
+    TRY_VOID(check_readable(key_file, "key"));
+    if (SSL_CTX_use_PrivateKey_file(context, key_file.c_str(), SSL_FILETYPE_PEM) != 1) {
+        return refuse(fmt::format("cannot use the key in {}", key_file));
+    }
+    if (SSL_CTX_check_private_key(context) != 1) {
+        return refuse(
+            fmt::format("the key in {} does not belong to the certificate in {}", key_file, certificate_file));
+    }
+    return {};
+}
+
 Result<SslContextPtr> make_server_context(TlsServerContext::Impl& impl) {
     SslContextPtr context(SSL_CTX_new(TLS_server_method()));
     if (!context) return refuse("no TLS context");
     set_common(context.get());
     if (SSL_CTX_set_cipher_list(context.get(), kServerCiphers) != 1) return refuse("no cipher is left");
-    if (SSL_CTX_use_certificate_chain_file(context.get(), impl.certificate_file.c_str()) != 1) {
-        return refuse(fmt::format("cannot use the certificate in {}", impl.certificate_file));
-    }
-    if (SSL_CTX_use_PrivateKey_file(context.get(), impl.key_file.c_str(), SSL_FILETYPE_PEM) != 1) {
-        return refuse(fmt::format("cannot use the key in {}", impl.key_file));
-    }
-    if (SSL_CTX_check_private_key(context.get()) != 1) {
-        return refuse(fmt::format("the key in {} does not belong to the certificate in {}", impl.key_file,
-                                  impl.certificate_file));
-    }
+    TRY_VOID(use_certificate(context.get(), impl.certificate_file, impl.key_file));
     // Ticket keys are random per SSL_CTX, and the session id context names the service: a ticket that one listener
     // gave is no good at another, so a session can never change its protocol under way.
     const std::string id = impl.name.substr(0, SSL_MAX_SID_CTX_LENGTH);
@@ -187,6 +203,38 @@ CertificateFault fault_of(long verdict) {
     }
 }
 
+// Where a connection keeps that its server asked for a certificate.
+int asked_index() {
+    static const int number = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
+    return number;
+}
+
+// Called when the server asks, before the certificate is chosen.
+int note_asked(SSL* ssl, void*) {
+    static char mark = 0;
+    return SSL_set_ex_data(ssl, asked_index(), &mark);
+}
+
+// "CN=mail.example.org" (RFC 4514)
+std::string subject_of(const X509* certificate) {
+    const std::unique_ptr<BIO, decltype(&BIO_free_all)> out(BIO_new(BIO_s_mem()), BIO_free_all);
+    if (!out || X509_NAME_print_ex(out.get(), X509_get_subject_name(certificate), 0, XN_FLAG_RFC2253) < 0) return "?";
+    char* octets = nullptr;
+    const long count = BIO_get_mem_data(out.get(), &octets);
+    return count > 0 ? std::string(octets, static_cast<std::size_t>(count)) : "?";
+}
+
+// What tells that a file was written anew.
+std::string state_of(const TlsIdentity& identity) {
+    std::string out;
+    for (const std::string& file : {identity.certificate_file, identity.key_file}) {
+        struct stat found{};
+        if (::stat(file.c_str(), &found) != 0) continue;
+        out += fmt::format("{}.{}.{}.{} ", found.st_mtim.tv_sec, found.st_mtim.tv_nsec, found.st_ino, found.st_size);
+    }
+    return out;
+}
+
 std::string without_final_dot(std::string name) {
     if (name.ends_with('.')) name.pop_back();  // a rooted DNS name: certificates and SNI leave the dot out
     return name;
@@ -232,6 +280,9 @@ TlsFacts server_facts(SSL* ssl) {
 TlsFacts client_facts(SSL* ssl, const TlsPeer& expected) {
     TlsFacts facts = common_facts(ssl);
     facts.server_name = expected.server_name;
+    facts.asked_for_ours = SSL_get_ex_data(ssl, asked_index()) != nullptr;
+    const X509* const ours = SSL_get_certificate(ssl);
+    if (facts.asked_for_ours && ours != nullptr) facts.shown = subject_of(ours);
     if (facts.resumed) return facts;  // TlsSessions::finished() knows what was found
     const long verdict = SSL_get_verify_result(ssl);
     if (SSL_get0_peer_certificate(ssl) == nullptr) {
@@ -322,7 +373,8 @@ SslPtr TlsServerContext::Impl::make_connection(int descriptor) {
 TlsClientContext::TlsClientContext() : impl_(std::make_unique<Impl>()) {}
 TlsClientContext::~TlsClientContext() = default;
 
-Result<std::unique_ptr<TlsClientContext>> TlsClientContext::make(Verify verify, std::string ca_file, Anchors anchors) {
+Result<std::unique_ptr<TlsClientContext>> TlsClientContext::make(Verify verify, std::string ca_file, Anchors anchors,
+                                                                 TlsIdentity identity) {
     ERR_clear_error();
     std::unique_ptr<TlsClientContext> out(new TlsClientContext());
     Impl& impl = *out->impl_;
@@ -342,7 +394,29 @@ Result<std::unique_ptr<TlsClientContext>> TlsClientContext::make(Verify verify, 
     if (loaded != 1) return refuse(fmt::format("cannot read the trust anchors in {}", ca_file));
     // SSL_VERIFY_NONE still runs the checks and remembers what they found: client_facts() reads it.
     SSL_CTX_set_verify(impl.context.get(), verify == Verify::required ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, nullptr);
+    SSL_CTX_set_cert_cb(impl.context.get(), note_asked, nullptr);
+    impl.identity = std::move(identity);
+    TRY_VOID(impl.show());
     return out;
+}
+
+Result<> TlsClientContext::Impl::show() {
+    if (identity.certificate_file.empty()) return {};
+    std::string seen = state_of(identity);
+    TRY_VOID(use_certificate(context.get(), identity.certificate_file, identity.key_file));
+    identity_seen = std::move(seen);
+    return {};
+}
+
+Result<> TlsClientContext::refresh() {
+    const TlsIdentity& identity = impl_->identity;
+    if (identity.certificate_file.empty() || state_of(identity) == impl_->identity_seen) return {};
+    ERR_clear_error();
+    // A pair that does not fit would leave half of it behind: it is tried elsewhere first.
+    const SslContextPtr trial(SSL_CTX_new(TLS_client_method()));
+    if (!trial) return refuse("no TLS context");
+    TRY_VOID(use_certificate(trial.get(), identity.certificate_file, identity.key_file));
+    return impl_->show();
 }
 
 namespace {
@@ -372,7 +446,8 @@ Result<SslPtr> TlsClientContext::Impl::make_connection(int descriptor, const Tls
     SslPtr ssl = make_ssl(context.get(), descriptor);
     if (!ssl) return refuse("no TLS connection");
     SSL_set_connect_state(ssl.get());
-    if (!expected.session_scope.empty()) sessions->prepare(ssl.get(), session_key(expected));
+    const bool may_resume = !expected.session_scope.empty() && identity.certificate_file.empty();
+    if (may_resume) sessions->prepare(ssl.get(), session_key(expected));
     X509_VERIFY_PARAM* checks = SSL_get0_param(ssl.get());
     X509_VERIFY_PARAM_set_hostflags(checks, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);  // RFC 9525 6.3
     if (name.empty()) return ssl;

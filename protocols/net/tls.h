@@ -40,12 +40,24 @@ enum class Verify {
 /// What a file of trust anchors is to the system's.
 enum class Anchors { instead, besides };
 
+/// What a client shows of itself where the server asks for it (RFC 8446 4.4.2): PEM files, the certificate with its
+/// chain. Empty: nothing.
+struct TlsIdentity {
+    std::string certificate_file;
+    std::string key_file;
+    TlsIdentity() = default;
+};
+
 class TlsClientContext {
  public:
-    /// `ca_file`: PEM trust anchors, or empty for the system's.
+    /// `ca_file`: PEM trust anchors, or empty for the system's. Connections with an identity resume no sessions: each
+    /// shows it anew.
     static Result<std::unique_ptr<TlsClientContext>> make(Verify verify, std::string ca_file,
-                                                          Anchors anchors = Anchors::instead);
+                                                          Anchors anchors = Anchors::instead,
+                                                          TlsIdentity identity = TlsIdentity());
     ~TlsClientContext();
+    /// Reads the identity again where its files are others than before, for new handshakes; on error the old one stays.
+    Result<> refresh();
     /// A handshake with this peer would offer a session of before. Where it fails, that may be why; the next is whole.
     bool has_session(const TlsPeer& expected) const;
 

@@ -39,7 +39,12 @@ struct TlsClientContext::Impl {
     /// A connection in connect state that checks whom it meets, or Errc::tls.
     Result<SslPtr> make_connection(int descriptor, const TlsPeer& expected);
 
+    /// Reads the identity's files into the context.
+    Result<> show();
+
     Verify verify = Verify::required;
+    TlsIdentity identity;
+    std::string identity_seen;  ///< the state of its files when they were read
     std::shared_ptr<TlsSessions> sessions;
     SslContextPtr context;
 };

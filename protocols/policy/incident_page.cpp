@@ -15,7 +15,7 @@ std::string title_of(const IncidentFacts& facts) { return fmt::format("Incident 
 std::string facts_of(const IncidentFacts& facts) {
     std::string out = fmt::format("<p>{}.</p>\n<dl>\n", escape_html(facts.what));
     out += row("Since", facts.since) + row("Said by", facts.remote) + row("Answer", facts.reply);
-    out += row("Held", fmt::format("{} recipients", facts.held));
+    if (facts.held) out += row("Held", fmt::format("{} recipients", *facts.held));
     if (facts.is_open) return out + row("What to do", facts.advice) + "</dl>\n";
     return out + row("Over since", facts.ended) + row("Because", facts.because) + "</dl>\n";
 }
@@ -24,9 +24,10 @@ std::string facts_of(const IncidentFacts& facts) {
 
 std::string incident_page(const IncidentFacts& facts) {
     std::string body = facts_of(facts);
-    body += facts.is_open ? "<p>When it is mended, say so: what is held goes out at once.</p>\n<form method=\"post\">"
-                            "<button type=\"submit\">It is fixed</button></form>"
-                          : "<p>Nothing needs to be done.</p>";
+    constexpr std::string_view kButton =
+        "<p>When it is mended, say so: what waits for it goes out at once.</p>\n<form method=\"post\">"
+        "<button type=\"submit\">It is fixed</button></form>";
+    body += facts.is_open ? kButton : std::string_view("<p>Nothing needs to be done.</p>");
     return html_page(title_of(facts), body);
 }
 

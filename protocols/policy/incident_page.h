@@ -1,6 +1,6 @@
 #pragma once
-/// protocols/policy/incident_page: the page behind the link in the mail about an incident: what is held, why, what to do,
-/// and a button that says it is mended. A GET changes nothing: link scanners follow every address in a mail. Pure.
+/// protocols/policy/incident_page: the page behind the link in the mail about an incident: what is held, why, what to
+/// do, and a button that says it is mended. A GET changes nothing: link scanners follow every address in a mail. Pure.
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -21,7 +21,7 @@ struct IncidentFacts {
     std::string remote;   ///< who said it, or ""
     std::string reply;    ///< in which words, or ""
     std::string advice;
-    std::uint64_t held = 0;  ///< recipients
+    std::optional<std::uint64_t> held;  ///< recipients; none: nothing is held for such
     bool is_open = true;
     std::string ended;    ///< where it is over: when
     std::string because;  ///< likewise: why

@@ -23,10 +23,12 @@ std::optional<std::string> token_of_target(std::string_view target) {
 }
 
 std::string unsubscribe_question_page(std::string_view list) {
-    return html_page("Unsubscribe", fmt::format("<p>Do you want no more mail of the list \"{}\"?</p>\n<form method=\"post\">"
-                                           "<input type=\"hidden\" name=\"List-Unsubscribe\" value=\"One-Click\">"
-                                           "<button type=\"submit\">Unsubscribe</button></form>",
-                                           list));
+    const std::string body = fmt::format(
+        "<p>Do you want no more mail of the list \"{}\"?</p>\n<form method=\"post\">"
+        "<input type=\"hidden\" name=\"List-Unsubscribe\" value=\"One-Click\">"
+        "<button type=\"submit\">Unsubscribe</button></form>",
+        list);
+    return html_page("Unsubscribe", body);
 }
 
 std::string unsubscribe_done_page(std::string_view list) {

@@ -319,7 +319,8 @@ constexpr Preset kPresets[] = {
      .recipients_max = 500,
      .records = kMicrosoftDns,
      .replies = kMicrosoftReplies,
-     .note = "TENANT is the domain with its dots turned into hyphens; port 25 must be open."},
+     .note = "TENANT is the domain with its dots turned into hyphens; port 25 must be open. --client-cert shows the "
+             "certificate that the connector names."},
     {.name = "azure",
      .title = "Azure Communication Services",
      .host = "smtp.azurecomm.net",

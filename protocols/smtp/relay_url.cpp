@@ -35,10 +35,10 @@ Error wrong(std::string_view text, std::string_view why) {
                              text, why));
 }
 
-std::string percent_encode(std::string_view text) {
+std::string percent_encode(std::string_view text, std::string_view plain = "-._~+@=!") {
     std::string out;
     for (const char c : text) {
-        if (ascii::is_alnum(c) || std::string_view("-._~+@=!").contains(c)) {
+        if (ascii::is_alnum(c) || plain.contains(c)) {
             out.push_back(c);
         } else {
             out += fmt::format("%{:02X}", static_cast<unsigned char>(c));
@@ -63,34 +63,83 @@ std::string preset_names() {
     return out;
 }
 
+struct Option {
+    std::string_view key;
+    std::string_view value;
+};
+
+// "region=eu-west-1&port=2525": the first, which is taken off.
+Option take_option(std::string_view& query) {
+    const std::size_t end = query.find('&');
+    const std::string_view item = query.substr(0, end);
+    query = end == std::string_view::npos ? std::string_view() : query.substr(end + 1);
+    const std::size_t equals = item.find('=');
+    const std::string_view value = equals == std::string_view::npos ? std::string_view() : item.substr(equals + 1);
+    return Option{item.substr(0, equals), value};
+}
+
+// ?certificate= and ?key=. False where it is another option.
+Result<bool> read_file_option(RelayUrl& url, const Option& option) {
+    if (option.key != "certificate" && option.key != "key") return false;
+    TRY(std::string file, net::percent_decode(option.value));
+    if (!file.starts_with('/') || std::ranges::any_of(file, ascii::is_control)) {
+        return Error(Errc::invalid, fmt::format("?{}= takes a file with its whole path, /etc/...", option.key));
+    }
+    (option.key == "key" ? url.key_file : url.certificate_file) = std::move(file);
+    return true;
+}
+
+Result<> check_files(RelayUrl& url) {
+    if (url.certificate_file.empty() && !url.key_file.empty()) {
+        return Error(Errc::invalid, "?key= belongs to a ?certificate=");
+    }
+    if (url.certificate_file.empty()) return {};
+    if (url.security == RelayUrl::Security::plain) return Error(Errc::invalid, "a certificate is shown over TLS only");
+    if (url.key_file.empty()) url.key_file = url.certificate_file;
+    return {};
+}
+
 struct PresetOptions {
     std::string region;
     std::string tenant;
     std::optional<std::uint16_t> port;
 };
 
-// "region=eu-west-1&port=2525"
-Result<PresetOptions> read_preset_options(std::string_view query) {
+Result<PresetOptions> read_preset_options(RelayUrl& url, std::string_view query) {
     PresetOptions out;
     while (!query.empty()) {
-        const std::size_t end = query.find('&');
-        const std::string_view item = query.substr(0, end);
-        query = end == std::string_view::npos ? std::string_view() : query.substr(end + 1);
-        const std::size_t equals = item.find('=');
-        const std::string_view key = item.substr(0, equals);
-        const std::string_view value = equals == std::string_view::npos ? std::string_view() : item.substr(equals + 1);
-        if (key == "port") {
-            const auto number = ascii::parse_number(value);
+        const Option option = take_option(query);
+        TRY(const bool is_file, read_file_option(url, option));
+        if (is_file) continue;
+        if (option.key == "port") {
+            const auto number = ascii::parse_number(option.value);
             if (!number || *number == 0 || *number > 65535) return Error(Errc::invalid, "the port is no port");
             out.port = static_cast<std::uint16_t>(*number);
             continue;
         }
-        if ((key != "region" && key != "tenant") || !is_domain(value)) {
-            return Error(Errc::invalid, "the options are ?region=NAME, ?tenant=NAME and ?port=NUMBER");
+        if ((option.key != "region" && option.key != "tenant") || !is_domain(option.value)) {
+            return Error(Errc::invalid,
+                         "the options are ?region=NAME, ?tenant=NAME, ?port=NUMBER, ?certificate=FILE and ?key=FILE");
         }
-        (key == "region" ? out.region : out.tenant) = ascii::to_lower(value);
+        (option.key == "region" ? out.region : out.tenant) = ascii::to_lower(option.value);
     }
     return out;
+}
+
+// ?name=, ?certificate=, ?key=
+Result<> read_options(RelayUrl& url, std::string_view query) {
+    while (!query.empty()) {
+        const Option option = take_option(query);
+        TRY(const bool is_file, read_file_option(url, option));
+        if (is_file) continue;
+        if (option.key != "name" || !is_domain(option.value)) {
+            return Error(Errc::invalid,
+                         "the options are ?name=HOST, the name on its certificate, and ?certificate=FILE with "
+                         "?key=FILE, what is shown of us");
+        }
+        url.tls_name = ascii::to_lower(option.value);
+    }
+    return {};
 }
 
 std::string fill_in(std::string_view text, std::string_view placeholder, std::string_view value) {
@@ -132,15 +181,15 @@ Result<> choose_port(RelayUrl& url, const Preset& preset, const PresetOptions& o
 
 // preset:NAME[:user][?region=..&tenant=..&port=..]
 Result<RelayUrl> parse_preset(std::string_view text, std::string_view rest) {
+    RelayUrl url;
     const std::size_t question = rest.find('?');
     const auto options =
-        read_preset_options(question == std::string_view::npos ? std::string_view() : rest.substr(question + 1));
+        read_preset_options(url, question == std::string_view::npos ? std::string_view() : rest.substr(question + 1));
     if (!options) return wrong(text, options.error().context);
     rest = rest.substr(0, question);
     const std::size_t colon = rest.find(':');
     const Preset* const found = find_preset(rest.substr(0, colon));
     if (found == nullptr) return wrong(text, fmt::format("the presets are {}", preset_names()));
-    RelayUrl url;
     auto host = preset_host(*found, *options);
     if (!host) return wrong(text, host.error().context);
     url.host = *std::move(host);
@@ -158,6 +207,7 @@ Result<RelayUrl> parse_preset(std::string_view text, std::string_view rest) {
     if (url.user.empty() && found->login && !found->login_optional) {
         return wrong(text, fmt::format("this service needs your user name: {}", found->example));
     }
+    if (const auto checked = check_files(url); !checked) return wrong(text, checked.error().context);
     return url;
 }
 
@@ -178,9 +228,15 @@ std::string RelayUrl::to_string() const {
     const auto scheme = std::ranges::find(kSchemes, security, &Scheme::security);
     const std::string at = user.empty() ? "" : percent_encode(user) + "@";
     const bool brackets = host.contains(':');
-    const std::string name = tls_name == host ? "" : "?name=" + tls_name;
+    std::string options;
+    const auto add = [&](std::string_view key, const std::string& value) {
+        options += fmt::format("{}{}={}", options.empty() ? '?' : '&', key, percent_encode(value, "-._~+@/"));
+    };
+    if (tls_name != host) add("name", tls_name);
+    if (!certificate_file.empty()) add("certificate", certificate_file);
+    if (!certificate_file.empty() && key_file != certificate_file) add("key", key_file);
     return fmt::format("{}{}{}{}{}:{}{}", scheme->prefix, at, brackets ? "[" : "", host, brackets ? "]" : "", port,
-                       name);
+                       options);
 }
 
 Result<RelayUrl> parse_relay_url(std::string_view text) {
@@ -198,11 +254,8 @@ Result<RelayUrl> parse_relay_url(std::string_view text) {
     url.port = scheme->port;
     std::string_view rest = text.substr(scheme->prefix.size());
     if (const std::size_t query = rest.find('?'); query != std::string_view::npos) {
-        const std::string_view option = rest.substr(query + 1);
-        if (!option.starts_with("name=") || !is_domain(option.substr(5))) {
-            return wrong(text, "the only option is ?name=HOST, the name on the certificate");
-        }
-        url.tls_name = ascii::to_lower(option.substr(5));
+        const auto read = read_options(url, rest.substr(query + 1));
+        if (!read) return wrong(text, read.error().context);
         rest = rest.substr(0, query);
     }
     if (rest.ends_with('/')) rest.remove_suffix(1);
@@ -221,6 +274,7 @@ Result<RelayUrl> parse_relay_url(std::string_view text) {
     if (url.security == RelayUrl::Security::plain) {
         if (auto checked = check_plain(url); !checked) return wrong(text, checked.error().context);
     }
+    if (auto checked = check_files(url); !checked) return wrong(text, checked.error().context);
     return url;
 }
 

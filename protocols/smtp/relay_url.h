@@ -6,8 +6,9 @@
 ///     smtp+plain://host:25        in clear; only to this machine or a private network, never with a user
 ///     preset:NAME[:user][?...]    a known service (presets.h); ?region=, ?tenant= and ?port= where it has them
 ///     direct                      no relay: by MX
-/// The user may hold '@' (the last one before the host counts) and %XX. "?name=mail.example.org" behind the port says
-/// which name the certificate must bear, where the host is an address.
+/// The user may hold '@' (the last one before the host counts) and %XX. Behind the port, or beside a preset's options:
+///     ?name=mail.example.org              which name the certificate must bear, where the host is an address
+///     ?certificate=/FILE.pem&key=/FILE    what is shown of us where the relay asks; the key may be in it
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -27,6 +28,8 @@ struct RelayUrl {
     std::string tls_name;  ///< what the certificate must say
     std::string preset;    ///< name of the preset it came from, or ""
     std::string tenant;    ///< its ?tenant=, for the place where tokens are had
+    std::string certificate_file;  ///< PEM, absolute; "" shows none
+    std::string key_file;          ///< likewise, where certificate_file is set
 
     RelayUrl() = default;
     /// "smtp://user@host:587": what was parsed, presets resolved.

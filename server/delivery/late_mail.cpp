@@ -20,8 +20,13 @@ LateDesk::LateDesk(storage::Store& store, net::Loop& loop, net::ThreadPool& pool
       forged_(metrics.counter("smtp_bad_tokens_total", "Bounce addresses refused: forged, too old, or unknown")) {}
 
 Result<smtp::RecipientKind> LateDesk::look_up_bounce(const wire::Path& address) const {
-    TRY(const wire::Path stands_for, directory_.bounces()->resolve(address, clock_.now()));
-    const Resolution found = directory_.picture()->resolve(stands_for);
+    const auto stands_for = directory_.bounces()->resolve(address, clock_.now());
+    if (!stands_for) {
+        if (stands_for.error().code == Errc::refused) forged_.add();
+        log::info("smtp", "a bounce address is refused: {}", stands_for.error().context);
+        return Error(stands_for.error());
+    }
+    const Resolution found = directory_.picture()->resolve(*stands_for);
     const bool nobody = found.kind == Resolution::Kind::unknown || found.kind == Resolution::Kind::too_many;
     if (nobody) return Error(Errc::not_found, "whom the bounce address stands for is not here any more");
     return smtp::RecipientKind::bounce;

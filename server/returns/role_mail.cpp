@@ -23,8 +23,6 @@ constexpr std::chrono::milliseconds kAtOnce{0};
 constexpr storage::Uid kWindow = 500;  // UIDs that are looked at together
 constexpr std::chrono::hours kDay{24};
 
-std::string_view local_of(std::string_view address) { return address.substr(0, address.rfind('@')); }
-
 std::vector<std::string> words_of(std::string_view text) {
     std::vector<std::string> out;
     while (!text.empty()) {
@@ -78,10 +76,9 @@ storage::DmarcEntry entry_of(const report::DmarcReport& report) {
 }  // namespace
 
 Result<std::optional<Complained>> find_complained(const storage::Snapshot& snapshot, const report::Complaint& complaint,
-                                                  const mailauth::ReturnKeys& keys, Time now) {
+                                                  const std::optional<mailauth::ReturnToken>& token,
+                                                  const std::vector<std::string>& vouching, Time now) {
     Complained out;
-    // By our token in the reverse-path, else by the Message-ID.
-    const auto token = mailauth::read_return_token(keys, local_of(complaint.mail_from), now);
     auto sent = token ? find_sent(snapshot, *token)
                       : find_sent_by_id(snapshot, complaint.original_message_id, now - kDay * kJoinDays);
     const bool is_unknown = !sent && (sent.error().code == Errc::refused || sent.error().code == Errc::unavailable);
@@ -98,6 +95,11 @@ Result<std::optional<Complained>> find_complained(const storage::Snapshot& snaps
     if (complaint.recipients.empty() && out.sent.recipients.size() == 1) out.recipients = out.sent.recipients;
     // Named, and nobody that we wrote to: about another's mail.
     if (!complaint.recipients.empty() && out.recipients.empty()) return std::optional<Complained>();
+    for (const std::string& address : out.recipients) {
+        const auto host = out.sent.hosts.find(address);
+        const bool by_host = host != out.sent.hosts.end() && vouches(vouching, host->second);
+        if (by_host || vouches(vouching, address)) out.vouched.insert(address);
+    }
     return std::optional(std::move(out));
 }
 
@@ -130,7 +132,8 @@ Result<bool> record_complaint(storage::Tx& tx, const Complained& about, const re
         }
         TRY_VOID(tx.events().append(event));
         if (recipient.empty()) continue;
-        TRY_VOID(note_evidence(tx, about.sent, recipient, Evidence::complained));
+        const bool is_proven = about.by_token || about.vouched.contains(recipient);
+        if (is_proven) TRY_VOID(note_evidence(tx, about.sent, recipient, Evidence::complained));
         storage::SuppressionProof proof(storage::SuppressionReason::complaint, words, who);
         if (!about.by_token) proof.until = tx.now() + kDay * kComplaintDays;
         const std::string_view domain = std::string_view(about.sent.sender).substr(about.sent.sender.rfind('@') + 1);
@@ -171,7 +174,7 @@ class RoleMailJob final : public storage::Job {
     Result<bool> read_place(const Place& place);
     Result<> read_one(const Place& place, storage::Uid uid);
     Result<Reading> understand(const std::string& message);
-    Result<Reading> complaint(const report::Complaint& complaint);
+    Result<Reading> complaint(const report::Complaint& complaint, const std::string& message);
     Result<Reading> bounce(const report::Bounce& bounce, const std::string& message);
     Result<> set_read(const Place& place, storage::Uid uid, const Reading& reading);
 
@@ -275,7 +278,7 @@ Result<> RoleMailJob::set_read(const Place& place, storage::Uid uid, const Readi
 }
 
 Result<RoleMailJob::Reading> RoleMailJob::understand(const std::string& message) {
-    if (const auto found = report::read_complaint(message)) return complaint(*found);
+    if (const auto found = report::read_complaint(message)) return complaint(*found, message);
     if (const auto found = report::read_dmarc_report(message)) {
         Reading out;
         out.kind = "dmarc";
@@ -299,13 +302,14 @@ Result<RoleMailJob::Reading> RoleMailJob::understand(const std::string& message)
     return Reading();
 }
 
-Result<RoleMailJob::Reading> RoleMailJob::complaint(const report::Complaint& complaint) {
+Result<RoleMailJob::Reading> RoleMailJob::complaint(const report::Complaint& complaint, const std::string& message) {
     Reading out;
     out.kind = is_complaint(complaint.type) ? "complaint-unknown" : "feedback";
     if (!is_complaint(complaint.type)) return out;
-    const auto keys = mailauth::return_keys(store_.sealing_key());
+    const auto token = find_token(message, mailauth::return_keys(store_.sealing_key()), clock_.now());
+    const auto vouching = vouching_domains(message, hostname_);
     TRY(const auto about, store_.read([&](const storage::Snapshot& snapshot) {
-        return find_complained(snapshot, complaint, keys, clock_.now());
+        return find_complained(snapshot, complaint, token, vouching, clock_.now());
     }));
     if (!about) return out;
     out.kind = "complaint";

@@ -15,11 +15,15 @@
 ///                mail system's report that the recipient's domain, or the host that took the message, vouches for
 ///                (report_proof.h). Other reports are noted with the message.
 /// Anybody who knows a Message-ID and its recipient can send a complaint; therefore it never stops a letter, and
-/// without a stream only mail to many.
+/// without a stream only mail to many; and it says nothing of our address unless it bears our token, or SPF or DKIM of
+/// the report passed for the recipient's domain or for the host that took the message.
 /// Threads: step() on the job's own.   Limits: below.
 #include <functional>
 #include <memory>
+#include <optional>
+#include <set>
 #include <string>
+#include <vector>
 
 #include "protocols/base/clock.h"
 #include "protocols/base/metrics.h"
@@ -44,11 +48,15 @@ struct Complained {
     SentMail sent;
     std::vector<std::string> recipients;  ///< of `sent` that complained; empty: nobody knows which
     bool by_token = false;                ///< it bears our token; else anybody may have made it
+    std::set<std::string, std::less<>> vouched;  ///< of `recipients`: their domain, or who took it, complains
 };
+/// `token`: ours, that the report bears; `vouching`: domains that its SPF or DKIM passed for (report_proof.h).
 Result<std::optional<Complained>> find_complained(const storage::Snapshot& snapshot, const report::Complaint& complaint,
-                                                  const mailauth::ReturnKeys& keys, Time now);
+                                                  const std::optional<mailauth::ReturnToken>& token,
+                                                  const std::vector<std::string>& vouching, Time now);
 /// Events and suppressions: for good where it bears our token, else for kComplaintDays; of the message's stream, or (it
-/// has none) of the sender's domain, where they stop mail to many alone (storage::stops). False where all is known.
+/// has none) of the sender's domain, where they stop mail to many alone (storage::stops). Against the address that sent
+/// it counts only by our token, or vouched for. False where all is known.
 Result<bool> record_complaint(storage::Tx& tx, const Complained& about, const report::Complaint& complaint);
 
 /// `hostname`: by which our own Authentication-Results are known.

@@ -17,7 +17,7 @@ policy::IncidentFacts facts_of(const Incident& one, std::uint64_t held) {
     out.remote = one.remote;
     out.reply = one.reply;
     out.advice = advice(one);
-    out.held = held;
+    if (holds_mail(one.key.kind)) out.held = held;
     out.is_open = one.open;
     if (one.open) return out;
     out.ended = format_rfc3339(one.cleared);

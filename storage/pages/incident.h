@@ -1,7 +1,7 @@
 #pragma once
-/// storage/pages/incident: the page behind the link in the mail about an incident (storage/incident_link), for the https
-/// service and for the API's. Showing it changes nothing: link scanners follow every address in a mail. Only a POST
-/// presses the button: without login or cookie, so that nobody's browser can be made to press it for him.
+/// storage/pages/incident: the page behind the link in the mail about an incident (storage/incident_link), for the
+/// https service and for the API's. Showing it changes nothing: link scanners follow every address in a mail. Only a
+/// POST presses the button: without login or cookie, so that nobody's browser can be made to press it for him.
 /// Threads: as Snapshot and Tx.
 #include <string>
 #include <string_view>

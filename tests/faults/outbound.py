@@ -2,28 +2,37 @@
 """kill -9 while mail goes out, hundreds of times: a recipient whose message was in flight gets it twice at most for each
 kill that it was in flight at, none gets none, and none that was recorded as delivered gets it again.
 
-  tests/faults/outbound.py [--kills 300] [--recipients 4000] [--seed N]
+  tests/faults/outbound.py [--form plain,tls,direct,fallback] [--kills 300] [--recipients 4000] [--seed N]
 
-The world outside is a server in this process that no kill reaches. It takes its time behind the final dot, so that most
+  plain     one smarthost in clear                   tls       one over TLS, with a login
+  direct    by MX to two domains (a real DNS), one of them over TLS as far as it goes
+  fallback  the same, and a smarthost behind it for who refuses our address; at times both do, and the mail is held
+
+The world outside are servers in this process that no kill reaches. They take their time behind the final dot, so that most
 kills find messages whose fate the server does not know yet; some recipients are refused, some put off at first. What was
 recorded is read from mail.db after each kill. POSTHOUSE_BINARY names the program, else the debug build.
 """
 import argparse
 import collections
+import contextlib
 import pathlib
 import random
 import sqlite3
+import ssl
 import sys
 import time
 
 sys.dont_write_bytecode = True
 sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent), str(pathlib.Path(__file__).resolve().parents[1] / "interop")]
-from house import House  # noqa: E402
+from house import House, need  # noqa: E402
 from oracle import check_database, open_database  # noqa: E402
-from outside import submit  # noqa: E402
+from outside import peers, submit  # noqa: E402
 from remote import Remote  # noqa: E402
 
-GOING_ON = (0, 1)  # waiting, sending
+GOING_ON = (0, 1, 4)  # waiting, sending, held for a fault of ours
+HELD = 4
+PATTERN = "r@far.example"  # stays held by its route: the others are copied from it
+USER, PASSWORD = "me@far.example", "a password of theirs"
 REFUSED, LATER, EACH = "refused", "later", 7  # of so many messages one is for several
 DRAIN_SECONDS_MAX = 240
 
@@ -35,10 +44,10 @@ class Violation(Exception):
 class Outside(Remote):
     """Counts what each recipient got."""
 
-    def __init__(self, seed):
-        super().__init__()
+    def __init__(self, seed, **options):
+        super().__init__(**options)
         self.random = random.Random(seed)
-        self.taken, self.put_off = collections.Counter(), collections.Counter()
+        self.taken, self.put_off, self.blocks = collections.Counter(), collections.Counter(), False
 
     def take(self, message):
         with self.lock:
@@ -48,6 +57,8 @@ class Outside(Remote):
         return "250 2.0.0 taken"
 
     def judge(self, sender, recipient):
+        if self.blocks:
+            return "550 5.7.1 Service unavailable; client host [192.0.2.77] blocked using zen.spamhaus.org"
         if recipient.startswith(REFUSED):
             return "550 5.1.1 nobody of that name"
         with self.lock:
@@ -61,13 +72,119 @@ class Outside(Remote):
             return collections.Counter(self.taken)
 
 
-def names(count, generator):
+class Plain:
+    """One smarthost in clear."""
+    DOMAINS = ("far.example",)
+
+    def __init__(self, seed, generator):
+        self.random, self.close_also = generator, contextlib.ExitStack()
+        self.remotes = self.listen(seed)
+
+    def listen(self, seed):
+        return [Outside(seed)]
+
+    def config(self):
+        return {}
+
+    def add_route(self, home):
+        home.cli("route", "add", "all", f"smtp+plain://127.0.0.1:{self.remotes[0].port}")
+
+    def change(self, home):
+        """What else happens while the server is down."""
+
+    def heal(self, home):
+        """Everything works from now on."""
+
+    def counts(self):
+        return sum((remote.counts() for remote in self.remotes), collections.Counter())
+
+    def close(self):
+        for remote in self.remotes:
+            remote.close()
+        self.close_also.close()
+
+
+class Tls(Plain):
+    """One smarthost over TLS, with a login."""
+
+    def listen(self, seed):
+        self.authority = peers.Authority()
+        self.close_also.callback(self.authority.remove)
+        return [Outside(seed, tls=server_tls(self.authority, "localhost"), login=(USER, PASSWORD))]
+
+    def add_route(self, home):
+        home.cli("route", "add", "all", f"smtp://{USER}@localhost:{self.remotes[0].port}", "--ca-file",
+                 str(self.authority.certificate), "--password-file", "-", stdin=PASSWORD + "\n")
+
+
+class Direct(Plain):
+    """By MX to two domains, one of them over TLS without a certificate that proves anything."""
+    DOMAINS = ("far.example", "wide.example")
+    ZONE = ("far.example. MX 10 mx.far.example.", "mx.far.example. A 127.0.0.1",
+            "wide.example. MX 10 mx.wide.example.", "mx.wide.example. A 127.0.0.2")
+
+    def listen(self, seed):
+        need("knotd", "openssl")
+        authority = peers.Authority()
+        self.close_also.callback(authority.remove)
+        far = Outside(seed)
+        wide = Outside(seed + 1, address="127.0.0.2", port=far.port, tls=server_tls(authority, "mx.wide.example"))
+        self.dns_port = self.close_also.enter_context(peers.knot(self.ZONE, peers.free_port()))
+        return [far, wide]
+
+    def config(self):
+        return {"dns": {"servers": f'["127.0.0.1@{self.dns_port}"]'},
+                "relay": {"mx_port": str(self.remotes[0].port), "allow_loopback_mx": "true"}}
+
+    def add_route(self, home):
+        home.cli("route", "add", "all", "direct")
+
+
+class Fallback(Direct):
+    """By MX, and by a smarthost where our address is refused."""
+
+    def listen(self, seed):
+        return [*super().listen(seed), Outside(seed + 2)]
+
+    def add_route(self, home):
+        home.cli("way", "add", "relay", f"smtp+plain://127.0.0.1:{self.remotes[2].port}")
+        home.cli("route", "add", "all", "direct,relay")
+
+    def change(self, home):
+        for remote, share in zip(self.remotes, (0.4, 0.4, 0.15)):
+            remote.blocks = self.random.random() < share
+        if self.random.random() < 0.5:
+            self.forget(home)
+
+    def heal(self, home):
+        for remote in self.remotes:
+            remote.blocks = False
+        self.forget(home)
+
+    @staticmethod
+    def forget(home):
+        """What is remembered against the ways; and what is held for it is let go."""
+        for way in ("direct", "relay"):
+            home.cli("way", "forget", way)
+
+
+FORMS = {"plain": Plain, "tls": Tls, "direct": Direct, "fallback": Fallback}
+
+
+def server_tls(authority, name):
+    files = authority.issue(name)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(files["smtpd_tls_cert_file"], files["smtpd_tls_key_file"])
+    return context
+
+
+def names(count, generator, domains):
     """Addresses by message: one, or several of one message."""
     out, number = [], 0
     while number < count:
         size = generator.randrange(2, 12) if generator.randrange(EACH) == 0 else 1
         kinds = [generator.choices(("r", REFUSED, LATER), (90, 5, 5))[0] for _ in range(size)]
-        out.append([f"{kind}{number + place}@far.example" for place, kind in enumerate(kinds)])
+        out.append([f"{kind}{number + place}@{generator.choice(domains)}" for place, kind in enumerate(kinds)])
         number += size
     return out
 
@@ -88,8 +205,12 @@ def fill(data, messages):
             queue = insert("queue_items", {k: v for k, v in item.items() if k != "id"})
             for address in addresses:
                 insert("queue_recipients", {**{k: v for k, v in row.items() if k != "id"}, "queue": queue, "state": 0,
-                                            "address": address, "domain": "far.example", "next_attempt_ms": 0})
+                                            "address": address, "domain": address.partition("@")[2], "next_attempt_ms": 0})
         database.execute("UPDATE messages SET refs = refs + ? WHERE id = ?", (len(messages), item["message"]))
+
+
+def going_on(rows):
+    return sum(1 for address, state in rows.items() if state in GOING_ON and address != PATTERN)
 
 
 def open_for_writing(data):
@@ -97,27 +218,28 @@ def open_for_writing(data):
 
 
 class Trial:
-    def __init__(self, wanted):
+    def __init__(self, wanted, form):
         self.random = random.Random(wanted.seed)
-        self.outside = Outside(wanted.seed)
-        self.home = House(relay=f"smtp+plain://127.0.0.1:{self.outside.port}")
-        self.messages = names(wanted.recipients, self.random)
+        self.outside = FORMS[form](wanted.seed, self.random)
+        self.home = House(config=self.outside.config())
+        self.form = form
+        self.messages = names(wanted.recipients, self.random, self.outside.DOMAINS)
         self.everybody = {address for message in self.messages for address in message}
         self.allowed = collections.Counter({address: 1 for address in self.everybody})
         self.recorded = {}  # address -> what it had got when the server knew of it
         self.in_flight = self.kills = 0
+        self.held = []
 
     def prepare(self):
         """One message through the front door, held so that it is there to be copied; then all the others."""
-        self.home.cli("route", "remove", "default")
-        self.home.cli("route", "add", "default", "hold")
+        self.home.cli("route", "add", "all", "hold")
         self.home.start()
-        submit(self.home, "one", "r@far.example")
-        self.wait(lambda rows: rows.get("r@far.example") == 4, 30)
+        submit(self.home, "one", PATTERN)
+        self.wait(lambda rows: rows.get(PATTERN) == HELD, 30)
         assert self.home.stop() == 0
         fill(self.home.data, self.messages)
-        self.home.cli("route", "remove", "default")
-        self.home.cli("route", "add", "default", f"smtp+plain://127.0.0.1:{self.outside.port}")
+        self.home.cli("route", "remove", "all")
+        self.outside.add_route(self.home)
 
     def rows(self):
         """State by address of all that the queue still knows."""
@@ -151,7 +273,8 @@ class Trial:
                 if not had and not address.startswith(REFUSED):
                     raise Violation(f"{address} left the queue and got nothing")
                 self.recorded[address] = had
-        return sum(1 for state in rows.values() if state in GOING_ON)
+        self.held.append(sum(1 for state in rows.values() if state == HELD) - 1)
+        return going_on(rows)
 
     def start(self):
         """Whoever was put off is due now: nothing waits for time to pass."""
@@ -170,11 +293,14 @@ class Trial:
         self.home.kill()
         self.kills += 1
         time.sleep(0.06)  # what was under way outside has been counted
-        return self.look()
+        left = self.look()
+        self.outside.change(self.home)
+        return left
 
     def finish(self):
+        self.outside.heal(self.home)
         self.start()
-        self.wait(lambda rows: not any(state in GOING_ON for state in rows.values()), DRAIN_SECONDS_MAX)
+        self.wait(lambda rows: not going_on(rows), DRAIN_SECONDS_MAX)
         assert self.home.stop() == 0, "the server did not stop cleanly"
         self.look()
         database = open_database(self.home.data / "mail.db")
@@ -185,24 +311,31 @@ class Trial:
         if none:
             raise Violation(f"{len(none)} got nothing, {none[0]} among them")
         twice = sum(1 for a in self.everybody if counts[a] > 1)
-        print(f"{self.kills} kills while mail went out, {len(self.everybody)} recipients: none lost, {twice} got it twice of "
+        held = max(self.held) if self.held else 0
+        print(f"{self.form}: {self.kills} kills while mail went out (up to {held} held at one), {len(self.everybody)} recipients: none lost, {twice} got it twice of "
               f"{self.in_flight} that were in flight at a kill, 0 again of those recorded as delivered", flush=True)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--form", default="plain,tls,direct,fallback", help="which of them, with commas between")
     parser.add_argument("--kills", type=int, default=300)
     parser.add_argument("--recipients", type=int, default=4000)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     wanted = parser.parse_args()
     print(f"seed {wanted.seed}", flush=True)
-    trial = Trial(wanted)
+    for form in wanted.form.split(","):
+        run(wanted, form)
+
+
+def run(wanted, form):
+    trial = Trial(wanted, form)
     try:
         trial.prepare()
         while trial.kills < wanted.kills:
             if trial.kill_once() == 0:
-                more = names(wanted.recipients, trial.random)
-                more = [[f"{a.partition('@')[0]}-{trial.kills}@far.example" for a in message] for message in more]
+                more = names(wanted.recipients, trial.random, trial.outside.DOMAINS)
+                more = [[a.replace("@", f"-{trial.kills}@") for a in message] for message in more]
                 fill(trial.home.data, more)
                 trial.everybody.update(a for message in more for a in message)
                 trial.allowed.update({a: 1 for message in more for a in message})
@@ -212,6 +345,7 @@ def main():
         raise
     finally:
         trial.home.remove()
+        trial.outside.close()
 
 
 main()

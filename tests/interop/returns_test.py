@@ -175,7 +175,9 @@ def check_tokens(home, remote):
     assert code == 550 and b"not made here" in words, (code, words)
     assert report_to(home, path, "bob@far.example", "named", "eve@far.example")[0] == 550
     assert trace(home, "seven").count("bounced") == 0 and suppressed(home) == []
-    assert metric(home, "smtp_late_bounces_total") == 0
+    assert metric(home, "smtp_late_bounces_total") == 0 and metric(home, "smtp_bad_tokens_total") == 1
+    code, words = report_to(home, "SRS0=AAAA=AA=far.example=bob@home.example", "bob@far.example", "forged-srs")
+    assert code == 550 and metric(home, "smtp_bad_tokens_total") == 2, (code, words)
     bounced_before = figure(home, "bounced")
     home.kill()
     home.start()

@@ -128,7 +128,7 @@ TEST_CASE("a directory that does not come back: at the end of its lifetime the m
               .empty());
 }
 
-TEST_CASE("a directory out of order: \"fixed\" tries all that waits at once; where it goes on the incident is open again") {
+TEST_CASE("a directory out of order: \"fixed\" tries all that waits; where it goes on the incident is open again") {
     DirectoryHouse house;
     const auto ids = house.write_to_all();
     const std::size_t asked = house.remote.count("RCPT");

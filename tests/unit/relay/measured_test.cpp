@@ -84,6 +84,39 @@ TEST_CASE("a listing whose incident was closed while it is still listed opens ag
     CHECK(house.open(IncidentKind::listing).size() == 1);
 }
 
+TEST_CASE("fixed on a refusal: addresses that were drained for it take all of the mail again, until the next refusal") {
+    MeasuredHouse house;
+    constexpr std::string_view kBlocked =
+        "550 5.7.1 Service unavailable; client host blocked using zen.spamhaus.org";
+    const std::vector<std::string> pool{"192.0.2.7", "192.0.2.8"};
+    for (const std::string& one : pool) house.google[one].always("RCPT", std::string(kBlocked));
+    const auto are = [&](Standing what) {
+        return std::ranges::all_of(pool, [&](const auto& one) { return house.standing(one, "google") == what; });
+    };
+    for (int hour = 0; hour < 48 && !are(Standing::drained); ++hour) {
+        house.send(3);
+        house.turn(minutes(61));
+    }
+    REQUIRE(are(Standing::drained));
+    const std::size_t sent = house.sent();
+    CHECK(house.at_google() == 0);
+    for (const std::string& one : pool) house.google[one].always("RCPT", "250 2.1.5 ok");
+    for (const Incident& one : house.open(IncidentKind::ip_blocked)) CHECK(house.fixed(one).is_over);
+    CHECK(are(Standing::probation));
+    house.settle();
+    CHECK(house.at_google() == sent);
+    house.send(30);
+    CHECK(house.at_google() == sent + 30);  // none of it slowly
+    for (const std::string& one : pool) CHECK(house.from(one) > 5);
+    CHECK(house.open(IncidentKind::address).size() == 2);  // until they are healthy
+
+    house.google[pool[0]].always("RCPT", std::string(kBlocked));
+    house.send(5);
+    house.turn(minutes(11));
+    CHECK(house.standing(pool[0], "google") == Standing::drained);
+    CHECK(house.standing(pool[1], "google") == Standing::probation);
+}
+
 TEST_CASE("fixed on a drained address: it stays open, and says what brings the address back") {
     MeasuredHouse house;
     house.resolver.add_a("7.2.0.192.one.list.example", "127.0.0.2");

@@ -1,7 +1,11 @@
 // posthouse route test: the mail that would leave by the way, followed to where it arrives.
 #include "relay/probe.h"
 
+#include <algorithm>
+
 #include "protocols/crypto/crypto.h"
+#include "protocols/mailauth/return_token.h"
+#include "storage/way_tokens.h"
 #include "tests/support/relay_house.h"
 
 namespace posthouse::relay {
@@ -117,6 +121,62 @@ TEST_CASE("the probe is the mail that would leave: signed, with the way's fields
     CHECK(events[0].recipient == "bob@b.example");
     CHECK(events[0].detail.starts_with("route test by way relay: 250"));
     CHECK(events[0].dialogue.contains("RCPT TO:<bob@b.example>"));
+}
+
+TEST_CASE("the probe bears a return token where mail of programs does; a bounce to it finds its sender") {
+    ProbeHouse house;
+    house.keep();
+    CHECK(house.probe("bob@b.example").good);
+    CHECK(house.smarthost.count("MAIL FROM:<postmaster@home.example>") == 1);
+    REQUIRE(house.store->write({}, [](storage::Tx& tx) {
+        return storage::set_tokens_of_way(tx, "relay", "programs");
+    }));
+    const ProbeResult result = house.probe("bob@b.example");
+    CHECK(result.good);
+    REQUIRE(house.smarthost.count("MAIL FROM:<PHT0=") == 1);
+    const auto events = house.events_of(result);
+    REQUIRE(events.size() == 1);
+    const auto line = std::ranges::find_if(house.smarthost.lines, [](const std::string& one) {
+        return one.starts_with("MAIL FROM:<PHT0=");
+    });
+    const std::string local = line->substr(11, line->find('@') - 11);
+    const auto token =
+        mailauth::read_return_token(mailauth::return_keys(house.store->sealing_key()), local, house.clock.now());
+    REQUIRE(token);
+    const auto found = house.store->read([&](const storage::Snapshot& s) {
+        return s.events().by_queue(static_cast<storage::QueueId>(token->queue));
+    });
+    REQUIRE(found->size() == 1);
+    CHECK(found->front().sender == "postmaster@home.example");
+    CHECK(token->recipient == mailauth::return_hash("bob@b.example"));
+}
+
+// Gives one token, and keeps what it was asked with.
+struct Door final : TokenDoor {
+    net::Task<Result<Answer>> post(std::string url, std::string form) override {
+        asked = url + " " + form;
+        Answer out;
+        out.status = 200;
+        out.body = R"({"access_token":"t0ken","token_type":"Bearer","expires_in":3600})";
+        co_return out;
+    }
+    std::string asked;
+};
+
+TEST_CASE("the probe logs in with the OAuth token that mail by this way would bear") {
+    ProbeHouse house;
+    Door door;
+    house.kept.token_door = &door;
+    house.way.url = "smtp://me@10.0.0.9:25";
+    house.way.oauth.token_url = "https://login.example/token";
+    house.way.oauth.client_id = "app";
+    house.way.oauth.scope = "send";
+    house.way.sealed_secret = crypto::seal(house.store->sealing_key(), "route", "s3cret");
+    house.keep();
+    const ProbeResult result = house.probe("");
+    CHECK_FALSE(result.good);  // no TLS between these two: the token stays at home
+    CHECK(door.asked == "https://login.example/token client_id=app&grant_type=client_credentials&client_secret=s3cret"
+                        "&scope=send");
 }
 
 TEST_CASE("a refused probe is written down, too") {

@@ -272,7 +272,7 @@ TEST_CASE("Gmail 4.7.28: all of Google rests, 15 minutes to 4 hours; then one co
     house.settle_after(minutes(6));
     CHECK(house.peer.count("DATA") == 2);
     std::size_t tries = 2;
-    for (const int rest : {15, 30, 60, 120, 240, 240}) {
+    for (const int rest : {30, 60, 120, 240, 240}) {  // the restart did not make it short again
         CAPTURE(rest);
         house.settle_after(minutes(rest) - seconds(40));
         CHECK(house.peer.count("DATA") == tries);
@@ -288,6 +288,15 @@ TEST_CASE("Gmail 4.7.28: all of Google rests, 15 minutes to 4 hours; then one co
     for (int i = 0; i < 20 && house.waiting() > 0; ++i) house.settle_after(seconds(30));
     CHECK(house.waiting() == 0);
     CHECK(house.peer.connections - before >= 31 / kFewMessages);
+    house.settle_after(seconds(3));
+    CHECK(house.lane().window == 1);
+    house.restart();  // nor does it end the day of care
+    const std::size_t restarted = house.peer.connections;
+    for (int i = 0; i < 31; ++i) house.send("y" + std::to_string(i) + "@there.example");
+    house.settle();
+    for (int i = 0; i < 20 && house.waiting() > 0; ++i) house.settle_after(seconds(30));
+    CHECK(house.waiting() == 0);
+    CHECK(house.peer.connections - restarted >= 31 / kFewMessages);
     house.settle_after(seconds(3));
     CHECK(house.lane().window == 1);
     CHECK(house.inbox_with("Subject: Incident 1: google finds fault with mail from our address") == 1);

@@ -123,6 +123,14 @@ struct House {
         const auto all = store->read([&](const storage::Snapshot& s) { return s.events().by_queue(queue); }).value();
         return static_cast<std::size_t>(std::ranges::count(all, kind, &storage::Event::kind));
     }
+    /// Against the addresses that sent.
+    std::uint64_t complaints() {
+        const auto days =
+            store->read([](const storage::Snapshot& s) { return storage::ReputationView(s).evidence(0); }).value();
+        std::uint64_t out = 0;
+        for (const storage::EvidenceDay& day : days) out += day.complained.count();
+        return out;
+    }
     std::vector<storage::Suppression> suppressed(std::string_view address) {
         return store->read([&](const storage::Snapshot& s) { return storage::SuppressionView(s).of_address(address); })
             .value();
@@ -136,22 +144,22 @@ struct House {
     int tls = 0;
 };
 
-std::string complaint(std::string_view id, std::string_view recipient, std::string_view type = "abuse",
-                      std::string_view mail_from = "alice@home.example") {
-    const std::string rcpt = recipient.empty() ? "" : fmt::format("Original-Rcpt-To: <{}>\r\n", recipient);
-    return fmt::format(
-        "From: fbl@far.example\r\nTo: abuse@home.example\r\nSubject: FW: x\r\nMIME-Version: 1.0\r\nContent-Type: "
-        "multipart/report; report-type=feedback-report; boundary=b\r\n\r\n--b\r\n\r\nAn abuse report.\r\n--b\r\n"
-        "Content-Type: message/feedback-report\r\n\r\nFeedback-Type: {}\r\nUser-Agent: far/1\r\nVersion: 1\r\n"
-        "Original-Mail-From: <{}>\r\n{}Reporting-MTA: dns; mx.far.example\r\n\r\n--b\r\nContent-Type: message/rfc822"
-        "\r\n\r\nFrom: alice@home.example\r\nMessage-ID: <{}@home.example>\r\nSubject: x\r\n\r\nx\r\n--b--\r\n",
-        type, mail_from, rcpt, id);
-}
-
 constexpr std::string_view kOfRecipient =
     "Authentication-Results: mx.home.example; spf=pass smtp.helo=out.far.example; dkim=none; dmarc=none\r\n";
 
 // `header` stands on top, where our own server writes.
+std::string complaint(std::string_view id, std::string_view recipient, std::string_view type = "abuse",
+                      std::string_view mail_from = "alice@home.example", std::string_view header = kOfRecipient) {
+    const std::string rcpt = recipient.empty() ? "" : fmt::format("Original-Rcpt-To: <{}>\r\n", recipient);
+    return fmt::format(
+        "{}From: fbl@far.example\r\nTo: abuse@home.example\r\nSubject: FW: x\r\nMIME-Version: 1.0\r\nContent-Type: "
+        "multipart/report; report-type=feedback-report; boundary=b\r\n\r\n--b\r\n\r\nAn abuse report.\r\n--b\r\n"
+        "Content-Type: message/feedback-report\r\n\r\nFeedback-Type: {}\r\nUser-Agent: far/1\r\nVersion: 1\r\n"
+        "Original-Mail-From: <{}>\r\n{}Reporting-MTA: dns; mx.far.example\r\n\r\n--b\r\nContent-Type: message/rfc822"
+        "\r\n\r\nFrom: alice@home.example\r\nMessage-ID: <{}@home.example>\r\nSubject: x\r\n\r\nx\r\n--b--\r\n",
+        header, type, mail_from, rcpt, id);
+}
+
 std::string bounced(std::string_view id, std::string_view recipient, std::string_view header = kOfRecipient) {
     return fmt::format(
         "Return-Path: <>\r\n{}From: MAILER-DAEMON@mx.far.example\r\nTo: abuse@home.example\r\nSubject: "
@@ -199,6 +207,40 @@ TEST_CASE("a complaint about a message that we sent to that recipient: an event,
     house.step();
     CHECK(house.events(queue, EventKind::complained) == 1);
     CHECK(house.suppressed("bob@far.example").front().times == 1);
+}
+
+TEST_CASE("a complaint that nobody vouches for, joined by a Message-ID alone, says nothing of the address that sent") {
+    constexpr std::string_view kForged[] = {
+        "",
+        "Authentication-Results: mx.home.example; spf=pass smtp.helo=evil.example; dkim=pass header.d=evil.example\r\n",
+        "Authentication-Results: mx.home.example; spf=fail smtp.mailfrom=far.example; dkim=fail "
+        "header.d=far.example\r\n",
+        // Of another server.
+        "Authentication-Results: mx.evil.example; dkim=pass header.d=far.example\r\n"};
+    for (const std::string_view header : kForged) {
+        CAPTURE(header);
+        House house;
+        const auto queue = house.sent({"bob@far.example"}, "m1");
+        house.arrives(complaint("m1", "bob@far.example", "abuse", "alice@home.example", header));
+        house.step();
+        CHECK(house.events(queue, EventKind::complained) == 1);
+        CHECK(house.suppressed("bob@far.example").size() == 1);
+        CHECK(house.complaints() == 0);
+    }
+    // The recipient's domain, or the host that took it, or our token.
+    House house;
+    house.sent({"bob@far.example"}, "m1");
+    house.arrives(complaint("m1", "bob@far.example", "abuse", "alice@home.example",
+                            "Authentication-Results: mx.home.example; dkim=pass header.d=mail-host.example\r\n"));
+    house.step();
+    CHECK(house.complaints() == 1);
+    const auto queue = house.sent({"carol@far.example"}, "m2");
+    const mailauth::ReturnToken token{static_cast<std::uint64_t>(storage::raw(queue)), std::nullopt};
+    const auto keys = mailauth::return_keys(house.store->sealing_key());
+    const std::string path = mailauth::make_return_token(keys, token, house.clock.now()) + "@home.example";
+    house.arrives(complaint("redacted", "carol@far.example", "abuse", path, ""));
+    house.step();
+    CHECK(house.complaints() == 2);
 }
 
 TEST_CASE("of what we never sent, sent to others, or long ago, nothing is believed") {
