@@ -48,7 +48,6 @@ ReportedRecipient reported(const Settled& one, bool expired) {
     out.from_remote = one.verdict.from_remote;
     out.expired = expired;
     out.remote = one.remote;
-    if (one.outage && !expired && out.status.starts_with('5')) out.status.front() = '4';  // it is not over
     return out;
 }
 

@@ -118,6 +118,7 @@ struct StepInput {
     std::set<ReputationBook::DayKey> bad_days;
     std::vector<storage::EvidenceDay> lost;  ///< by a crash, and made anew of events
     bool judges = false;
+    Time judged{};  ///< the last time; none: not since the start
     Time now{};
 };
 struct StepDone {
@@ -230,6 +231,9 @@ Result<std::size_t> judge_all(storage::Tx& tx, const StepInput& in) {
             facts.fresh_clean += tally.clean;
         }
         facts.fresh = counts_of(fresh);
+        // By hand since the last judgement: most of it was said before, and is answered (storage::trust_address).
+        const bool is_probation = before.standing == Standing::probation;
+        if (is_probation && in.judged != Time{} && before.since > in.judged) facts.fresh.blocked = 0;
         const Reputation after = judge_standing(before, facts, in.now);
         if (after == before) continue;
         const bool falls = after.standing == Standing::drained && before.standing != Standing::drained;
@@ -295,6 +299,7 @@ net::Task<void> ReputationBook::step(Core& core) {
         in.tallies = std::exchange(tallies_, {});
         in.lost = std::exchange(lost_, {});
         is_urgent_ = false;
+        if (judge_at_ != Time{}) in.judged = judge_at_ - kJudgeEvery;
         judge_at_ = in.now + kJudgeEvery;
     }
     const bool judged = in.judges;

@@ -169,8 +169,9 @@ Result<TakerTx::Site> TakerTx::site_now(const std::string& site) {
         out.incident = q.id<IncidentId>(5);
     }
     if (found && tx_.now() - out.since < Milliseconds(kOutageWindow)) return out;
-    // Few may try again within an hour: as long as nobody at all is taken it is the same trouble.
-    if (found && out.until > tx_.now() && out.taken == 0) return out;
+    // Few may try again within an hour: as long as nobody at all is taken it is the same trouble. Once somebody was,
+    // a few that really left do not add up to it, however often they are tried.
+    if (found && out.until > tx_.now() && out.taken == 0 && out.known >= kOutageKnown) return out;
     out.since = tx_.now();
     out.known = 0;
     out.taken = 0;

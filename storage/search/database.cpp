@@ -109,7 +109,10 @@ Result<std::string> origin_value(Connection& db, std::string_view name) {
     return found ? q.text(0) : std::string();
 }
 
-Result<std::unique_ptr<Connection>> open_existing(const Directory& directory, const Origin& origin) {
+// `octets`: of the file. Its last page may be cut without SQLite seeing it: what is missing is read as zeros.
+Result<std::unique_ptr<Connection>> open_existing(const Directory& directory, const Origin& origin,
+                                                  std::uint64_t octets) {
+    if (octets % kPageOctets != 0) return Error(Errc::corrupt, "search.db ends within a page");
     TRY(auto db, connect(directory, Connection::Mode::write, kWriterCacheOctets));
     TRY_VOID(check_origin(*db, origin));
     return db;
@@ -155,7 +158,7 @@ Result<Descriptor> take_search_lock(const Directory& directory) {
 Result<std::unique_ptr<Connection>> open_or_make(const Directory& directory, const Origin& origin) {
     struct stat known {};
     if (::fstatat(directory.root().get(), kSearchName, &known, AT_SYMLINK_NOFOLLOW) == 0) {
-        auto opened = open_existing(directory, origin);
+        auto opened = open_existing(directory, origin, static_cast<std::uint64_t>(known.st_size));
         if (opened) return opened;
         const Errc code = opened.error().code;
         if (code == Errc::no_space || code == Errc::denied || code == Errc::unsupported) return opened;

@@ -2,6 +2,7 @@
 // time to time, and goes at once when the fault is mended or another way is there.
 #include "relay/incidents.h"
 
+#include "storage/incident_link.h"
 #include "storage/routes.h"
 #include "tests/support/relay_house.h"
 
@@ -104,6 +105,31 @@ TEST_CASE("refused for our address with no other way: held, not lost; what follo
     CHECK(house.inbox_with("Subject: Incident 1 is over") == 1);
     CHECK(house.inbox_with("Subject: Incident 1: ") == 1);
     CHECK(house.told("incident 1 is over") == 1);
+}
+
+TEST_CASE("the mail about an incident has a link to the page with the button, where a service of ours shows it") {
+    for (const bool serves : {false, true}) {
+        CAPTURE(serves);
+        House house([&](RelayOptions& options) { options.serves_pages = serves; });
+        house.remote.always("RCPT", std::string(kBlocked));
+        house.submit({"bob@b.example"});
+        house.settle();
+        for (int i = 0; i < 4; ++i) house.settle_after(std::chrono::seconds(15));
+        const auto mails = house.inbox();
+        const auto mail = std::ranges::find_if(mails, [](const auto& one) { return one.contains("Incident 1:"); });
+        REQUIRE(mail != mails.end());
+        constexpr std::string_view kLink = "https://mail.home.example/incident/";
+        const std::size_t at = mail->find(kLink);
+        REQUIRE((at != std::string::npos) == serves);
+        if (!serves) continue;
+        const std::string token = mail->substr(at + kLink.size(), mail->find("\r\n", at) - at - kLink.size());
+        const auto opened = house.store->read([&](const storage::Snapshot& s) {
+            return storage::open_incident_token(IncidentView(s), token, house.store->sealing_key(), house.clock.now());
+        });
+        REQUIRE(opened);
+        REQUIRE(*opened);
+        CHECK((*opened)->id == storage::IncidentId{1});
+    }
 }
 
 TEST_CASE("\"fixed\" lets all of it go at once, whatever the probe's time") {

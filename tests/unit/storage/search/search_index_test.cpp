@@ -156,7 +156,7 @@ TEST_CASE("what is gone from the store is taken out") {
     auto db = open_reader(directory_of(*store));
     REQUIRE(db);
     CHECK((*db)->value("SELECT count(*) FROM texts").value() == 40);
-    CHECK((*db)->value("SELECT count(*) FROM header_words WHERE header_words MATCH '\"num\"'").value() == 40);
+    CHECK((*db)->value("SELECT count(*) FROM header_words WHERE header_words MATCH '\"NUM\"'").value() == 40);
 }
 
 TEST_CASE("a damaged, foreign or old file is thrown away and built anew") {
