@@ -185,8 +185,9 @@ net::Task<void> Client::envelope_pipelined(Transaction& t) {
 }
 
 net::Task<void> Client::hear_mail(Transaction& t) {
-    const ClientTimeouts& max = options_.timeouts;
-    const auto reply = co_await hear(messages_ > 0 ? std::min(max.reuse, max.command) : max.command);
+    auto max = options_.timeouts.command;
+    if (messages_ > 0) max = std::min(max, options_.timeouts.reuse);
+    const auto reply = co_await hear(max);
     if (!reply) {
         broke(t, reply.error());
     } else if (!reply->is_success()) {

@@ -143,6 +143,7 @@ void blame_for(Attempt& attempt, const Hop& hop, const Verdict& verdict) {
     if (names_our_pace(verdict, hop.host)) {
         const smtp::Provider* const provider = attempt.to.plan ? attempt.to.plan->provider : nullptr;
         attempt.said_for_all = provider != nullptr && provider->any_host;
+        hop_spoke_of_pace(attempt.core, hop);
     } else if (verdict.said.empty()) {  // a login that was refused is ours to mend
         attempt.blame(hop, turns_away(verdict, hop.host) ? HostTrouble::broke_off : HostTrouble::unreached);
     }
@@ -478,6 +479,10 @@ void hop_failed(Core& core, const Hop& hop, HostTrouble trouble) {
         return core.hosts.is_quarantined(net::Endpoint(one, hop.at.port).to_string(), now);
     });
     if (all_bad && !hop.host.empty()) core.hosts.failed(hop.host, trouble, now);
+}
+
+void hop_spoke_of_pace(Core& core, const Hop& hop) {
+    if (core.hosts.spoke_of_pace(hop.at.to_string())) hop_failed(core, hop, HostTrouble::broke_off);
 }
 
 void hop_served(Core& core, const Hop& hop) {

@@ -82,5 +82,7 @@ bool has_other_hop(const Core& core, const Destination& to, const Hop& hop);
 /// Quarantine for the address; for its host, too, where none of its addresses is any better.
 void hop_failed(Core& core, const Hop& hop, HostTrouble trouble);
 void hop_served(Core& core, const Hop& hop);
+/// It spoke of our pace (HostHealth::spoke_of_pace).
+void hop_spoke_of_pace(Core& core, const Hop& hop);
 
 }  // namespace posthouse::relay

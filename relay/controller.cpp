@@ -235,6 +235,7 @@ bool LaneController::unreachable(Time now, std::size_t others) {
     if (closed_ || others == 0 || failures_ >= std::max(kFailuresToClose, window_)) {
         close(now, kProbeFirst);
     } else {
+        had_event_ = true;  // others are let in: there is a bound, and every host keeps to it
         step_down();
     }
     return closed_;

@@ -5,15 +5,39 @@
 
 namespace posthouse::relay {
 
-void HostHealth::failed(std::string_view place, HostTrouble trouble, Time now) {
+namespace {
+
+Milliseconds first_span(HostTrouble trouble) {
+    switch (trouble) {
+        case HostTrouble::unreached: return HostHealth::kFirst;
+        case HostTrouble::held_up: return HostHealth::kFirstHeldUp;
+        case HostTrouble::broke_off: return HostHealth::kFirstBrokeOff;
+    }
+    return HostHealth::kFirst;
+}
+
+}  // namespace
+
+HostHealth::Bad& HostHealth::record(std::string_view place) {
     if (places_.size() >= kHostsMax && !places_.contains(place)) {
         places_.erase(std::ranges::min_element(places_, {}, [](const auto& one) { return one.second.until; }));
     }
-    Bad& bad = places_.try_emplace(std::string(place)).first->second;
+    return places_.try_emplace(std::string(place)).first->second;
+}
+
+void HostHealth::failed(std::string_view place, HostTrouble trouble, Time now) {
+    Bad& bad = record(place);
     const bool is_long_ago = now - bad.until > kMax;
-    const Milliseconds first = trouble == HostTrouble::broke_off ? kFirstBrokeOff : kFirst;
+    const Milliseconds first = first_span(trouble);
     bad.span = is_long_ago ? first : std::clamp(bad.span * 2, first, kMax);
     bad.until = now + bad.span;
+}
+
+bool HostHealth::spoke_of_pace(std::string_view place) {
+    Bad& bad = record(place);
+    if (++bad.pace < kPaceMax) return false;
+    bad.pace = 0;
+    return true;
 }
 
 void HostHealth::served(std::string_view place) {

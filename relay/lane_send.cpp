@@ -160,15 +160,20 @@ net::Task<bool> Lane::ask_another(Worker& worker, const Job& job, std::vector<Se
     const auto broke = [&](const Settled& one) { return broke_off(one.verdict, hop.host, job); };
     const auto found = std::ranges::find_if(settled, broke);
     if (found == settled.end()) {
-        hop_served(core_, hop);
+        const auto is_pace = [&](const Settled& one) { return names_our_pace(one.verdict, hop.host); };
+        if (std::ranges::all_of(settled, is_pace)) {
+            hop_spoke_of_pace(core_, hop);
+        } else {
+            hop_served(core_, hop);
+        }
         co_return false;
     }
     const Verdict why = found->verdict;
     const HostTrouble trouble = why.cut == Cut::stalled ? HostTrouble::held_up : HostTrouble::broke_off;
     if (!has_other_hop(core_, destination(job), hop)) co_return false;
     if (why.in_doubt) {
-        // It may have been taken: sent again at once it would arrive twice.
-        hop_failed(core_, hop, trouble);
+        // It may have been taken: sent again at once it would arrive twice. Its next try goes elsewhere.
+        hop_failed(core_, hop, HostTrouble::held_up);
         co_return false;
     }
     std::vector<std::size_t> open;  // who has no answer of his own

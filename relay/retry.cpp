@@ -99,6 +99,7 @@ Aftermath judge(const Verdict& verdict, std::string_view host, Stage stage, std:
     }
     if (is_throttled && found.pace == bounce::Pace::few) {
         out.signal = LaneSignal::few;
+        out.slower = stage == Stage::transaction && !speaks_of_connections(verdict.reply);
         out.cause = WaitCause::lane_window;
         out.stays_in_lane = true;
         return out;
@@ -111,7 +112,9 @@ Aftermath judge(const Verdict& verdict, std::string_view host, Stage stage, std:
         return out;
     }
     if (verdict.fate == Fate::failed) return out;
-    if (stage == Stage::opening && is_of_the_lane(found.what)) {
+    // A greeting that finds fault with our address for now is said to each connection: that is the lane's, too.
+    const bool for_now = found.what == ReplyClass::ip_blocked && verdict.from_remote && verdict.code < 500;
+    if (stage == Stage::opening && (for_now || is_of_the_lane(found.what))) {
         // 421 at the banner: they let nobody in just now, whatever they call it. Everything else closes the lane.
         out.signal = verdict.from_remote ? LaneSignal::window : LaneSignal::unreachable;
         out.cause = verdict.from_remote ? WaitCause::lane_window : WaitCause::network;

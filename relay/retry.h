@@ -50,6 +50,7 @@ struct Aftermath {
     bool stays_in_lane = false;  ///< waits there, without an attempt used up
     Milliseconds wait{0};        ///< until the next attempt, where it does not
     bool counts = true;          ///< as an attempt: somebody was asked
+    bool slower = false;         ///< of LaneSignal::few: and it was too fast
     Aftermath() = default;
 };
 

@@ -57,7 +57,10 @@ bool LaneSchedule::learn(const Aftermath& after, Stage stage, Time now) {
         case LaneSignal::window: controller_.refused_window(now, others); break;
         case LaneSignal::turned_away: controller_.turned_away(now, others); break;
         case LaneSignal::rate: controller_.refused_rate(now); break;
-        case LaneSignal::few: controller_.limit(now, others); break;
+        case LaneSignal::few:
+            if (after.slower) controller_.refused_rate(now);
+            controller_.limit(now, others);
+            break;
         case LaneSignal::hold_back: break;
         case LaneSignal::unreachable: return controller_.unreachable(now, others);
     }

@@ -135,7 +135,8 @@ constexpr ReplyRule kRules[] = {
     {"tonline-unknown-address", ip_blocked, 0, {}, "nowl|none bad reputation", {}},
     {"tonline-banner", ip_blocked, 554, {}, "ip", {}, tonline},
 
-    // GMX, WEB.DE, IONOS
+    // GMX, WEB.DE, IONOS: all begin with "Nemesis ESMTP Service not available"; the last line tells why.
+    {"ionos-rate", throttled, 4, {}, "rate limit|too many connections", {}, ionos},
     {"ionos-address",
      ip_blocked,
      0,

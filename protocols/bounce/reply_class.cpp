@@ -67,7 +67,8 @@ std::string_view status_in(std::string_view words) {
     for (int i = 0; i < kFirstWords && !in.at_end(); ++i) {
         in.skip_blanks();
         const std::string_view word = in.take_until(' ');
-        if (is_status_code(word)) return word;
+        // Yahoo numbers its replies likewise: "[#4.16.5]". No subject of RFC 3463 has two digits.
+        if (is_status_code(word) && word[3] == '.') return word;
     }
     return {};
 }

@@ -14,7 +14,7 @@ struct Receiver {
     std::string site;                ///< as in the shaping table
     std::vector<std::string> hosts;  ///< the n-th is host number n of the traits; one name: it has all the addresses
     StandInTraits traits;
-    std::size_t mails = 1'000;
+    std::size_t mails = 1'000;     ///< so many that what it costs to learn its limits is 2 % of them at most
     std::chrono::hours within{1};  ///< so long all of them may take
     Receiver() = default;
 };
@@ -43,7 +43,8 @@ inline std::vector<Receiver> connection_caps() {
     Receiver gmx = receiver("GMX, WEB.DE", "united-internet", {"mx00.emig.gmx.net", "mx01.emig.gmx.net"},
                             BadHost::turns_away);
     gmx.traits.connections_max = 4;
-    gmx.traits.cap_reply = "421 gmx.net (mxgmx101) Nemesis ESMTP Service not available, too many connections";
+    gmx.traits.cap_reply = "421 gmx.net (mxgmx101) Nemesis ESMTP Service not available, Service unavailable, Reject "
+                           "due to policy restrictions";
     Receiver telekom = receiver("T-Online", "t-online", {"mx00.t-online.de", "mx01.t-online.de", "mx02.t-online.de"},
                                 BadHost::goes_silent);
     telekom.traits.connections_max = 5;
@@ -61,7 +62,7 @@ inline std::vector<Receiver> rates() {
     Receiver gmail = receiver("Gmail 4.7.28", "google", {"gmail-smtp-in.l.google.com"}, BadHost::silent_reuse);
     gmail.traits.rate = 0.5;
     gmail.traits.burst = 400;  // then the whole group rests
-    gmail.within = std::chrono::hours(30);
+    gmail.within = std::chrono::hours(60);
     Receiver outlook = receiver("Outlook.com RP-001", "microsoft-consumer", {"eur.olc.protection.outlook.com"},
                                 BadHost::goes_silent);
     outlook.traits.rate = 2;
@@ -88,10 +89,14 @@ inline std::vector<Receiver> rates() {
     apple.traits.names_a_time = true;
     Receiver gmx = receiver("GMX, WEB.DE: rate", "united-internet", {"mx-ha02.web.de", "mx-ha03.web.de"},
                             BadHost::turns_away);
+    gmx.within = std::chrono::hours(2);
     gmx.traits.rate = 2;
     gmx.traits.burst = 20;
-    gmx.traits.rate_reply = "421 Rate limit reached. Please try again later";
-    return {gmail, outlook, exchange, yahoo, apple, gmx};
+    gmx.traits.rate_reply = "421 gmx.net (mxgmx101) Nemesis ESMTP Service not available, Rate limit reached. Please "
+                            "try again later";
+    std::vector<Receiver> out{gmail, outlook, exchange, yahoo, apple, gmx};
+    for (Receiver& one : out) one.mails = 6'000;
+    return out;
 }
 
 inline std::vector<Receiver> small_ones() {

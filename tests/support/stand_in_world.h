@@ -48,29 +48,15 @@ class StandInLane {
 
     std::size_t submit(const std::string& address, storage::QueueClass priority = storage::QueueClass::interactive,
                        const std::string& flow = "a") {
-        const std::size_t at = books_.size();
-        Fate fate;
-        fate.address = address;
-        fate.created = time_.now();
-        fate.expires = time_.now() + options_.lifetime;
-        books_.push_back(std::move(fate));
-        flows_.push_back({priority, flow});
-        enter(at);
-        return at;
+        enter(write_down(address, {priority, flow}));
+        return books_.size() - 1;
     }
     /// A message to many: they share a queue id, so a transaction takes up to a hundred.
     void submit_many(std::size_t count, storage::QueueClass priority, const std::string& flow) {
         ++messages_;
-        const std::uint64_t message = messages_;
         for (std::size_t i = 0; i < count; ++i) {
-            const std::size_t at = books_.size();
-            Fate fate;
-            fate.address = "r" + std::to_string(at);
-            fate.created = time_.now();
-            fate.expires = time_.now() + options_.lifetime;
-            books_.push_back(std::move(fate));
-            flows_.push_back({priority, flow});
-            schedule_.add(priority, flow, entry(at, message));
+            const std::string address = "r" + std::to_string(books_.size());
+            schedule_.add(priority, flow, entry(write_down(address, {priority, flow}), messages_));
         }
         pump();
     }
@@ -104,6 +90,14 @@ class StandInLane {
         out.queue = static_cast<storage::QueueId>(message);
         return out;
     }
+    std::size_t write_down(std::string address, Flow flow) {
+        Fate& fate = books_.emplace_back();
+        fate.address = std::move(address);
+        fate.created = time_.now();
+        fate.expires = time_.now() + options_.lifetime;
+        flows_.push_back(std::move(flow));
+        return books_.size() - 1;
+    }
     void enter(std::size_t at) {
         schedule_.add(flows_[at].priority, flows_[at].name, entry(at, ++messages_));
         pump();
@@ -127,21 +121,21 @@ class StandInLane {
         });
     }
     void hang_up() { --connections_; }
+    void dial_again(const ParcelPtr& parcel) {  // it had hung up while the connection was idle
+        site_.disconnect();
+        schedule_.closed();
+        dial(parcel, first_host_++, 0);
+    }
 
     void transact(ParcelPtr parcel, std::size_t sent) {
         const Milliseconds tarpit = sent > 0 ? site_.traits.reuse_tarpit : Milliseconds(0);
         time_.in(options_.latency + site_.traits.service + tarpit, [this, parcel, sent] {
             const std::string mail = site_.mail(time_.now(), sent);
-            if (mail.empty()) {  // it hung up on a connection that was used before: a new one is tried at once
-                site_.disconnect();
-                schedule_.closed();
-                return dial(parcel, first_host_++, 0);
-            }
+            if (mail.empty()) return dial_again(parcel);
             std::vector<std::string> replies = dialogue(*parcel, mail);
             bool broken = false;
             for (const std::string& reply : replies) broken = broken || reply.empty() || reply.starts_with("421");
-            const bool silent = broken && replies.front().empty();
-            const Milliseconds wait = silent ? options_.data_end_max : Milliseconds(0);
+            const Milliseconds wait = broken && replies.front().empty() ? options_.data_end_max : Milliseconds(0);
             time_.in(wait, [this, parcel, sent, broken, replies = std::move(replies)] {
                 if (broken) site_.disconnect();
                 finish(parcel, replies, relay::Stage::transaction);
@@ -223,10 +217,8 @@ class StandInLane {
     }
 
     static relay::Verdict verdict_of(const std::string& reply) {
+        if (reply.empty()) return {relay::Fate::deferred, "4.4.1", "No connection to mx.stand-in.example: refused"};
         relay::Verdict out;
-        if (reply.empty()) {
-            return relay::Verdict(relay::Fate::deferred, "4.4.1", "No connection to mx.stand-in.example: refused");
-        }
         out.fate = reply[0] == '2'   ? relay::Fate::delivered
                    : reply[0] == '5' ? relay::Fate::failed
                                      : relay::Fate::deferred;

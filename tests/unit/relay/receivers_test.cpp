@@ -15,7 +15,8 @@ using test::Receiver;
 
 // Under the virtual clock, with the connections played.
 struct Pace {
-    explicit Pace(const Receiver& receiver) : site(receiver.traits, 7), lane(time, site, shaping(receiver), random, options(receiver)) {}
+    explicit Pace(const Receiver& receiver)
+        : site(receiver.traits, 7), lane(time, site, shaping(receiver), random, options(receiver)) {}
 
     static Shaping shaping(const Receiver& receiver) {
         const RelayOptions usual;
@@ -51,8 +52,8 @@ struct ReceiverHouse : Site, House {
             const std::string address = fmt::format("198.51.100.{}", i + 1);
             if (i < receiver.hosts.size()) resolver.add_mx("there.example", 10, host);
             resolver.add_a(host, address);
-            dialer.serve(net::Endpoint(net::IpAddress::parse(address).value(), 25),
-                         [this, i](std::unique_ptr<net::Stream> stream) { return server->serve(std::move(stream), i); });
+            const net::Endpoint at(net::IpAddress::parse(address).value(), 25);
+            dialer.serve(at, [this, i](auto stream) { return server->serve(std::move(stream), i); });
         }
     }
 };
