@@ -14,7 +14,7 @@ import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from house import House, watched  # noqa: E402
-from outside import over_https, until  # noqa: E402
+from outside import loose, over_https, until  # noqa: E402
 from send_test import Api, Sink, make_token  # noqa: E402
 try:
     import dkim  # noqa: F401
