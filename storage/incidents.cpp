@@ -21,6 +21,8 @@ constexpr std::string_view kKinds[] = {"ip-blocked",  "sender-auth", "credential
 #define INCIDENT_COLUMNS                                                                                   \
     "id, kind, way, source, site, domain, since_ms, last_ms, refusals, reply, remote, state, cleared_ms, " \
     "cleared_why, probe_ms, probes, told"
+// A million may wait: no look at what is held passes by those.
+#define ONLY_HELD "INDEXED BY queue_recipients_by_incident"
 
 Incident incident_of(const Query& row) {
     Incident out;
@@ -268,14 +270,14 @@ Result<std::vector<RecipientId>> IncidentView::held(IncidentId id, RecipientId a
 
 // Mail under review waits for a person: no time is set to that.
 Result<std::vector<RecipientId>> IncidentView::overdue(Time before, std::size_t count_max) const {
-    return all_ids(db_.query("SELECT r.id FROM queue_recipients r JOIN incidents i ON i.id = r.incident "
+    return all_ids(db_.query("SELECT r.id FROM queue_recipients r " ONLY_HELD " JOIN incidents i ON i.id = r.incident "
                              "WHERE r.incident <> 0 AND r.state = 4 AND r.fault_ms <> 0 AND r.fault_ms <= ?1 "
                              "AND i.kind <> 'account' ORDER BY r.queue, r.id LIMIT ?2")
                        .bind(before, limit_of(count_max)));
 }
 
 Result<std::vector<RecipientId>> IncidentView::untold(Time told_before, std::size_t count_max) const {
-    return all_ids(db_.query("SELECT r.id FROM queue_recipients r JOIN queue_items q ON q.id = r.queue "
+    return all_ids(db_.query("SELECT r.id FROM queue_recipients r " ONLY_HELD " JOIN queue_items q ON q.id = r.queue "
                              "WHERE r.incident <> 0 AND r.state = 4 AND r.delay_told = 0 AND q.created_ms <= ?1 "
                              "AND q.reverse_path <> '' AND (r.notify = 0 OR r.notify & 8) "
                              "ORDER BY r.queue, r.id LIMIT ?2")
@@ -283,7 +285,8 @@ Result<std::vector<RecipientId>> IncidentView::untold(Time told_before, std::siz
 }
 
 Result<std::vector<RecipientId>> IncidentView::stranded(std::size_t count_max) const {
-    return all_ids(db_.query("SELECT r.id FROM queue_recipients r WHERE r.incident <> 0 AND r.state = 4 AND NOT EXISTS "
+    return all_ids(db_.query("SELECT r.id FROM queue_recipients r " ONLY_HELD
+                             " WHERE r.incident <> 0 AND r.state = 4 AND NOT EXISTS "
                              "(SELECT 1 FROM incidents i WHERE i.id = r.incident AND i.state = 0) "
                              "ORDER BY r.id LIMIT ?1")
                        .bind(limit_of(count_max)));
