@@ -332,7 +332,9 @@ Result<> QueueImpl::cancel(QueueId id) {
 Result<> QueueImpl::drop_finished() {
     for (const QueueId id : context_.write->touched_items) {
         {
-            Query q = db_.query("SELECT 1 FROM queue_recipients WHERE queue = ?1 AND state IN (0, 1, 4) LIMIT 1");
+            // From the end: a job to many is worked off from its beginning.
+            Query q = db_.query(
+                "SELECT 1 FROM queue_recipients WHERE queue = ?1 AND state IN (0, 1, 4) ORDER BY id DESC LIMIT 1");
             TRY(const bool open, q.bind(id).row());
             if (open) continue;
         }
