@@ -1,11 +1,16 @@
 posthouse_unit_test(NAME relay
-  SOURCES relay/client_test.cpp relay/controller_test.cpp relay/directory_test.cpp relay/dsn_test.cpp relay/fairness_test.cpp relay/family_test.cpp
-          relay/forward_test.cpp relay/host_quarantine_test.cpp relay/lane_test.cpp
-          relay/lost_mail_test.cpp relay/mx_test.cpp relay/places_test.cpp relay/probe_test.cpp relay/receipts_test.cpp
-          relay/receivers_test.cpp relay/relay_test.cpp relay/report_test.cpp relay/route_test.cpp
+  SOURCES relay/client_test.cpp relay/controller_test.cpp relay/dsn_test.cpp relay/fairness_test.cpp relay/family_test.cpp
+          relay/forward_test.cpp relay/lane_test.cpp relay/lost_mail_test.cpp
+          relay/mx_test.cpp relay/places_test.cpp relay/probe_test.cpp relay/receipts_test.cpp
+          relay/relay_test.cpp relay/report_test.cpp relay/route_test.cpp
           relay/schedule_test.cpp relay/site_test.cpp relay/standstill_test.cpp relay/starttls_conformance_test.cpp
           relay/suppression_test.cpp relay/tls_demand_test.cpp relay/tls_relay_test.cpp relay/tls_report_test.cpp
           relay/tokens_test.cpp relay/way_check_test.cpp relay/ways_test.cpp relay/webhooks_test.cpp
+  USES    relay protocols_report test_support test_json)
+
+# How the big receivers behave, one bad host of several, and directories out of order.
+posthouse_unit_test(NAME relay_receivers
+  SOURCES relay/directory_test.cpp relay/host_quarantine_test.cpp relay/receivers_test.cpp
   USES    relay protocols_report test_support test_json)
 
 # What addresses and accounts are worth: weeks of mail under the virtual clock.
