@@ -9,7 +9,8 @@ it all (Postfix), or when all of it is recorded as delivered too (Posthouse). Si
 RSA-2048 key at Postfix: opendkim as its milter knows no other. Postfix signs as it takes the mail and Posthouse as it sends
 it, so there smtp-source hands it to both of them by 20 connections while they send, and the clock runs from its first
 connection until the sink has all. Over TLS both speak to the same stunnel before the sink.
-POSTHOUSE_BINARY and POSTHOUSE_RELAY_BENCH name the programs (release and bench builds).
+POSTHOUSE_BINARY and POSTHOUSE_RELAY_BENCH name the programs (release and bench builds); deploy/install-build-deps --bench
+installs what it speaks to.
 """
 import argparse
 import contextlib
