@@ -30,7 +30,7 @@ struct NewEvent {
 
 /// Writes it; `keys` are the texts under which it shall be found (empty ones are passed over).
 Result<> write_event(Context& context, const NewEvent& event, std::span<const std::string_view> keys);
-/// `who` and `domain` of a queued message.
+/// Of a queued message: whose it is, and what it is of.
 EventFacts facts_of(const QueueItem& item);
 /// The column: tabs between, none at the end.
 std::string format_facts(const EventFacts& facts);

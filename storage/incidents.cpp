@@ -8,7 +8,7 @@
 #include "protocols/base/log.h"
 #include "storage/catalog_impl.h"
 #include "storage/context.h"
-#include "storage/events_impl.h"
+#include "storage/queue_impl.h"
 #include "storage/reputation.h"
 
 namespace posthouse::storage {
@@ -384,15 +384,7 @@ Result<> IncidentTx::release(std::span<const RecipientId> recipients, std::strin
                      .bind(row.id, tx_.now(), why)
                      .run());
         TRY(const QueueItem owner, tx_.queue().item(row.queue));
-        const EventFacts facts = facts_of(owner);
-        NewEvent event;
-        event.facts = &facts;
-        event.kind = EventKind::released;
-        event.message = owner.message;
-        event.queue = row.queue;
-        event.recipient = row.address;
-        event.detail = why;
-        TRY_VOID(write_event(context_of(tx_), event, {}));
+        TRY_VOID(tell_of(context_of(tx_), owner, row, EventKind::released, why));
     }
     if (!rows.empty()) context_of(tx_).write->queue_is_due();
     return {};
@@ -409,16 +401,8 @@ Result<std::uint64_t> IncidentTx::hurry(IncidentId id) {
                      .bind(row.id, tx_.now())
                      .run());
         TRY(const QueueItem owner, tx_.queue().item(row.queue));
-        const EventFacts facts = facts_of(owner);
         const std::string detail = fmt::format("to be tried at once: incident {} is over", raw(id));
-        NewEvent event;
-        event.facts = &facts;
-        event.kind = EventKind::hurried;
-        event.message = owner.message;
-        event.queue = row.queue;
-        event.recipient = row.address;
-        event.detail = detail;
-        TRY_VOID(write_event(context_of(tx_), event, {}));
+        TRY_VOID(tell_of(context_of(tx_), owner, row, EventKind::hurried, detail));
     }
     return static_cast<std::uint64_t>(rows.size());
 }

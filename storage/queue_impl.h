@@ -14,6 +14,10 @@ namespace posthouse::storage {
 /// Between the remote and our address in queue_recipients.last_remote.
 inline constexpr std::string_view kFromSource = " from ";
 
+/// Writes the event of a recipient that changes its state without an attempt.
+Result<> tell_of(Context& context, const QueueItem& owner, const QueueRecipient& recipient, EventKind kind,
+                 std::string_view detail, std::optional<std::uint32_t> tries = {});
+
 class QueueImpl final : public QueueTx {
  public:
     explicit QueueImpl(Context& context) : context_(context), db_(context.db) {}
@@ -67,8 +71,6 @@ class QueueImpl final : public QueueTx {
     Result<> shift(QueueId id, const Shift& shift);
     /// held under an incident -> waiting, but for an account's under review.
     Result<> let_try(const QueueItem& owner);
-    /// An event about one recipient.
-    Result<> tell(const QueueRecipient& recipient, EventKind kind, std::string_view detail, EventFacts facts);
     void touch(QueueId id);
     void note_touched(QueueId id);
 

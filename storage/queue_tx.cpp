@@ -31,6 +31,20 @@ Result<Time> expiry_of(Context& context, const NewQueueItem& item) {
 
 }  // namespace
 
+Result<> tell_of(Context& context, const QueueItem& owner, const QueueRecipient& recipient, EventKind kind,
+                 std::string_view detail, std::optional<std::uint32_t> tries) {
+    EventFacts facts = facts_of(owner);
+    facts.tries = tries;
+    NewEvent event;
+    event.kind = kind;
+    event.message = owner.message;
+    event.queue = owner.id;
+    event.recipient = recipient.address;
+    event.detail = detail;
+    event.facts = &facts;
+    return write_event(context, event, {});
+}
+
 void QueueImpl::touch(QueueId id) {
     context_.write->queue_is_due();
     note_touched(id);
@@ -193,28 +207,12 @@ Result<std::uint64_t> QueueImpl::recover() {
     TRY(const std::vector<QueueRecipient> rows, find(ids));
     for (const QueueRecipient& one : rows) {
         TRY_VOID(db_.query("UPDATE queue_recipients SET state = 0 WHERE id = ?1").bind(one.id).run());
-        EventFacts facts;
-        facts.tries = one.attempts;
-        TRY_VOID(tell(one, EventKind::interrupted,
-                      "the server ended while it was tried: it may have gone, and is tried again", facts));
+        TRY(const QueueItem owner, item(one.queue));
+        TRY_VOID(tell_of(context_, owner, one, EventKind::interrupted,
+                         "the server ended while it was tried: it may have gone, and is tried again", one.attempts));
     }
     if (!rows.empty()) context_.write->queue_is_due();
     return static_cast<std::uint64_t>(rows.size());
-}
-
-Result<> QueueImpl::tell(const QueueRecipient& recipient, EventKind kind, std::string_view detail, EventFacts facts) {
-    TRY(const QueueItem owner, item(recipient.queue));
-    const EventFacts whose = facts_of(owner);
-    facts.who = whose.who;
-    facts.domain = whose.domain;
-    NewEvent event;
-    event.kind = kind;
-    event.message = owner.message;
-    event.queue = recipient.queue;
-    event.recipient = recipient.address;
-    event.detail = detail;
-    event.facts = &facts;
-    return write_event(context_, event, {});
 }
 
 Result<> QueueImpl::retry_now(QueueId id) {
@@ -224,7 +222,7 @@ Result<> QueueImpl::retry_now(QueueId id) {
     TRY(const std::vector<QueueRecipient> all, recipients(id));
     for (const QueueRecipient& one : all) {
         const bool waits = one.state == RecipientState::waiting && one.next_attempt != context_.write->now;
-        if (waits) TRY_VOID(tell(one, EventKind::hurried, "to be tried at once, by hand", EventFacts()));
+        if (waits) TRY_VOID(tell_of(context_, owner, one, EventKind::hurried, "to be tried at once, by hand"));
     }
     TRY_VOID(db_.query("UPDATE queue_recipients SET next_attempt_ms = ?2 WHERE queue = ?1 AND state = 0")
                  .bind(id, context_.write->now)
@@ -236,7 +234,6 @@ Result<> QueueImpl::retry_now(QueueId id) {
 
 Result<> QueueImpl::let_try(const QueueItem& owner) {
     TRY(const std::vector<QueueRecipient> all, recipients(owner.id));
-    const EventFacts facts = facts_of(owner);
     for (const QueueRecipient& one : all) {
         if (one.state != RecipientState::held || raw(one.incident) == 0) continue;
         TRY_VOID(db_.query("UPDATE queue_recipients SET state = 0 WHERE id = ?1 AND EXISTS (SELECT 1 FROM incidents i "
@@ -244,14 +241,8 @@ Result<> QueueImpl::let_try(const QueueItem& owner) {
                      .bind(one.id)
                      .run());
         if (db_.changes() == 0) continue;
-        NewEvent event;
-        event.kind = EventKind::released;
-        event.message = owner.message;
-        event.queue = owner.id;
-        event.recipient = one.address;
-        event.detail = "to be tried by hand, though an incident holds it";
-        event.facts = &facts;
-        TRY_VOID(write_event(context_, event, {}));
+        TRY_VOID(tell_of(context_, owner, one, EventKind::released,
+                         "to be tried by hand, though an incident holds it"));
     }
     return {};
 }
@@ -259,7 +250,6 @@ Result<> QueueImpl::let_try(const QueueItem& owner) {
 Result<> QueueImpl::shift(QueueId id, const Shift& shift) {
     TRY(const QueueItem owner, item(id));
     TRY(const std::vector<QueueRecipient> all, recipients(id));
-    const EventFacts facts = facts_of(owner);
     std::size_t moved = 0;
     for (const QueueRecipient& one : all) {
         if (one.state != shift.from && one.state != shift.also_from) continue;
@@ -271,14 +261,7 @@ Result<> QueueImpl::shift(QueueId id, const Shift& shift) {
                            "WHERE id = ?1")
                      .bind(one.id, shift.to, next, released, incident)
                      .run());
-        NewEvent event;
-        event.kind = shift.kind;
-        event.message = owner.message;
-        event.queue = id;
-        event.recipient = one.address;
-        event.detail = shift.detail;
-        event.facts = &facts;
-        TRY_VOID(write_event(context_, event, {}));
+        TRY_VOID(tell_of(context_, owner, one, shift.kind, shift.detail));
         ++moved;
     }
     if (moved == 0) {
@@ -304,15 +287,7 @@ Result<> QueueImpl::hold_recipients(std::span<const RecipientId> recipients, std
                      .bind(id, RecipientState::held, begun, why)
                      .run());
         TRY(const QueueItem owner, item(before.queue));
-        const EventFacts facts = facts_of(owner);
-        NewEvent event;
-        event.facts = &facts;
-        event.kind = EventKind::held;
-        event.message = owner.message;
-        event.queue = before.queue;
-        event.recipient = before.address;
-        event.detail = why;
-        TRY_VOID(write_event(context_, event, {}));
+        TRY_VOID(tell_of(context_, owner, before, EventKind::held, why));
         touch(before.queue);
     }
     return {};

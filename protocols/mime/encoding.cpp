@@ -198,13 +198,18 @@ std::string TransferDecoder::feed(std::string_view piece) {
         damaged_ = damaged_ || encoding_ == TransferEncoding::unknown;
         return std::string(piece);
     }
+    // What was held has no line end, and once it is too long no place to cut: only the piece is searched.
+    const std::size_t before = held_.size();
     held_ += piece;
-    std::size_t cut = held_.rfind('\n') + 1;  // 0 where there is none
+    const std::size_t line_end = piece.rfind('\n');
+    std::size_t cut = line_end == std::string_view::npos ? 0 : before + line_end + 1;
     if (cut == 0 && held_.size() > kLineOctetsMax) {
-        // No line at all: anywhere but within "=XX" or a run of blanks, which may yet come before a line end.
+        // No line at all: anywhere but within "=XX", CRLF or a run of blanks, which may yet come before a line end.
+        const std::size_t floor = before > kLineOctetsMax ? before : 2;
         cut = held_.size();
-        while (cut > 2 && (ascii::is_space(held_[cut - 1]) || held_[cut - 1] == '=' || held_[cut - 2] == '=')) --cut;
-        if (cut <= 2) cut = 0;
+        const auto begins = [&](char c) { return ascii::is_space(c) || c == '=' || c == '\r'; };
+        while (cut > floor && (begins(held_[cut - 1]) || held_[cut - 2] == '=')) --cut;
+        if (cut <= floor) cut = 0;
     }
     Decoded decoded = decode_quoted_printable(std::string_view(held_).substr(0, cut));
     damaged_ = damaged_ || decoded.damaged;

@@ -10,7 +10,8 @@ kill that it was in flight at, none gets none, and none that was recorded as del
 
 The world outside are servers in this process that no kill reaches. They take their time behind the final dot, so that most
 kills find messages whose fate the server does not know yet; some recipients are refused, some put off at first. What was
-recorded is read from mail.db after each kill. POSTHOUSE_BINARY names the program, else the debug build.
+recorded is read from mail.db after each kill. In flight is what the last few messages of a connection held: what it took
+before those is recorded. POSTHOUSE_BINARY names the program, else the debug build.
 """
 import argparse
 import collections
@@ -20,6 +21,7 @@ import random
 import sqlite3
 import ssl
 import sys
+import threading
 import time
 
 sys.dont_write_bytecode = True
@@ -35,6 +37,8 @@ PATTERN = "r@far.example"  # stays held by its route: the others are copied from
 USER, PASSWORD = "me@far.example", "a password of theirs"
 REFUSED, LATER, EACH = "refused", "later", 7  # of so many messages one is for several
 DRAIN_SECONDS_MAX = 240
+UNRECORDED_MAX = 3  # messages of a connection: one that is being recorded, one answered behind it, one just taken
+DELIVERED, BOUNCED, SUPPRESSED = 5, 6, 18  # events.kind
 
 
 class Violation(Exception):
@@ -47,11 +51,35 @@ class Outside(Remote):
     def __init__(self, seed, **options):
         super().__init__(**options)
         self.random = random.Random(seed)
-        self.taken, self.put_off, self.blocks = collections.Counter(), collections.Counter(), False
+        self.taken, self.put_off = collections.Counter(), collections.Counter()
+        self.blocks = self.patient = False
+        self.here, self.quiet = threading.local(), threading.Condition(self.lock)
+        self.sessions, self.talking = [], 0  # since the last fall: what each connection took, in its order
+
+    def talk(self, *ends):
+        self.here.took = []
+        with self.quiet:
+            self.sessions.append(self.here.took)
+            self.talking += 1
+        try:
+            super().talk(*ends)
+        finally:
+            with self.quiet:
+                self.talking -= 1
+                self.quiet.notify_all()
+
+    def fallen(self):
+        """The sessions, once all have read to their end; the other side is gone."""
+        with self.quiet:
+            if not self.quiet.wait_for(lambda: self.talking == 0, 30):
+                raise Violation("a connection outlives the server")
+            sessions, self.sessions = self.sessions, []
+            return sessions
 
     def take(self, message):
         with self.lock:
             self.taken.update(message.recipients)
+            self.here.took.append(message.recipients)
             wait = self.random.choice((0, 0, 0.002, 0.01, 0.05))
         time.sleep(wait)  # it has it, and has not said so
         return "250 2.0.0 taken"
@@ -62,7 +90,7 @@ class Outside(Remote):
         if recipient.startswith(REFUSED):
             return "550 5.1.1 nobody of that name"
         with self.lock:
-            if recipient.startswith(LATER) and not self.put_off[recipient]:
+            if recipient.startswith(LATER) and not self.put_off[recipient] and not self.patient:
                 self.put_off[recipient] += 1
                 return "450 4.2.1 come back in 1 second"
         return "250 2.1.5 ok"
@@ -94,9 +122,14 @@ class Plain:
 
     def heal(self, home):
         """Everything works from now on."""
+        for remote in self.remotes:
+            remote.patient = True
 
     def counts(self):
         return sum((remote.counts() for remote in self.remotes), collections.Counter())
+
+    def fallen(self):
+        return [session for remote in self.remotes for session in remote.fallen()]
 
     def close(self):
         for remote in self.remotes:
@@ -157,6 +190,7 @@ class Fallback(Direct):
             self.forget(home)
 
     def heal(self, home):
+        super().heal(home)
         for remote in self.remotes:
             remote.blocks = False
         self.forget(home)
@@ -219,7 +253,7 @@ def open_for_writing(data):
 
 class Trial:
     def __init__(self, wanted, form):
-        self.random = random.Random(wanted.seed)
+        self.wanted, self.random = wanted, random.Random(wanted.seed)
         self.outside = FORMS[form](wanted.seed, self.random)
         self.home = House(config=self.outside.config())
         self.form = form
@@ -227,7 +261,7 @@ class Trial:
         self.everybody = {address for message in self.messages for address in message}
         self.allowed = collections.Counter({address: 1 for address in self.everybody})
         self.recorded = {}  # address -> what it had got when the server knew of it
-        self.in_flight = self.kills = 0
+        self.in_flight = self.kills = self.followed = self.batches = 0
         self.held = []
 
     def prepare(self):
@@ -258,7 +292,13 @@ class Trial:
 
     def look(self):
         """After a fall: what is recorded stays as it is; what was in flight may come once more."""
+        sessions = self.outside.fallen()
         rows, counts = self.rows(), self.outside.counts()
+        for session in sessions:
+            for address in (address for took in session[:-UNRECORDED_MAX] for address in took):
+                self.followed += 1
+                if rows.get(address) in GOING_ON:
+                    raise Violation(f"{address} was taken, {UNRECORDED_MAX} messages followed, and it is not recorded")
         for address in self.everybody:
             had = counts[address]
             if had > self.allowed[address]:
@@ -266,6 +306,8 @@ class Trial:
             if address in self.recorded and had != self.recorded[address]:
                 raise Violation(f"{address} was recorded as delivered and got it again")
             if rows.get(address) in GOING_ON:
+                if address in self.recorded:
+                    raise Violation(f"{address} was recorded as delivered and waits again")
                 if had:  # taken, and the server does not know it
                     self.in_flight += had == self.allowed[address]
                     self.allowed[address] = had + 1
@@ -284,20 +326,42 @@ class Trial:
         self.home.start()
 
     def kill_once(self):
-        before = sum(self.outside.counts().values())
+        # At the very beginning, or when every connection has carried many.
+        enough = sum(self.outside.counts().values()) + self.random.choice((1, 1, self.wanted.recipients // 5))
         self.start()
-        end = time.monotonic() + 2
-        while sum(self.outside.counts().values()) == before and time.monotonic() < end:
+        end = time.monotonic() + 4
+        while sum(self.outside.counts().values()) < enough and time.monotonic() < end:
             time.sleep(0.002)
         time.sleep(self.random.uniform(0, 0.08))
         self.home.kill()
         self.kills += 1
-        time.sleep(0.06)  # what was under way outside has been counted
         left = self.look()
         self.outside.change(self.home)
         return left
 
+    def add(self):
+        """As many again."""
+        more = names(self.wanted.recipients, self.random, self.outside.DOMAINS)
+        self.batches += 1
+        more = [[a.replace("@", f"-{self.batches}@") for a in message] for message in more]
+        fill(self.home.data, more)
+        self.everybody.update(a for message in more for a in message)
+        self.allowed.update({a: 1 for message in more for a in message})
+
+    def look_at_events(self, database):
+        """Each has one end, and one alone."""
+        ends = collections.defaultdict(list)
+        for address, kind in database.execute("SELECT recipient, kind FROM events WHERE kind IN (?, ?, ?)",
+                                              (DELIVERED, BOUNCED, SUPPRESSED)):
+            ends[address].append(kind)
+        for address in self.everybody:
+            wanted = (BOUNCED, SUPPRESSED) if address.startswith(REFUSED) else (DELIVERED,)
+            if len(ends[address]) != 1 or ends[address][0] not in wanted:
+                raise Violation(f"{address} ends with the events {ends[address]}, not one of {wanted}")
+
     def finish(self):
+        followed = self.followed
+        self.add()
         self.outside.heal(self.home)
         self.start()
         self.wait(lambda rows: not going_on(rows), DRAIN_SECONDS_MAX)
@@ -305,6 +369,7 @@ class Trial:
         self.look()
         database = open_database(self.home.data / "mail.db")
         check_database(database)
+        self.look_at_events(database)
         database.close()
         counts = self.outside.counts()
         none = [a for a in self.everybody if not a.startswith(REFUSED) and not counts[a]]
@@ -313,7 +378,8 @@ class Trial:
         twice = sum(1 for a in self.everybody if counts[a] > 1)
         held = max(self.held) if self.held else 0
         print(f"{self.form}: {self.kills} kills while mail went out (up to {held} held at one), {len(self.everybody)} recipients: none lost, {twice} got it twice of "
-              f"{self.in_flight} that were in flight at a kill, 0 again of those recorded as delivered", flush=True)
+              f"{self.in_flight} that were in flight at a kill, 0 again of those recorded as delivered; {followed} "
+              f"of killed connections, taken before their last {UNRECORDED_MAX} messages, were all recorded", flush=True)
 
 
 def main():
@@ -334,11 +400,7 @@ def run(wanted, form):
         trial.prepare()
         while trial.kills < wanted.kills:
             if trial.kill_once() == 0:
-                more = names(wanted.recipients, trial.random, trial.outside.DOMAINS)
-                more = [[a.replace("@", f"-{trial.kills}@") for a in message] for message in more]
-                fill(trial.home.data, more)
-                trial.everybody.update(a for message in more for a in message)
-                trial.allowed.update({a: 1 for message in more for a in message})
+                trial.add()
         trial.finish()
     except BaseException:
         print("the end of the server's log:\n" + trial.home.log()[-3000:])

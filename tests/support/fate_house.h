@@ -82,13 +82,11 @@ class FateHouse : public FateWorlds, public House {
             storage::Way way;
             way.name = world.way('d');
             TRY_VOID(routes.add_way(way));
-            way.kind = storage::WayKind::smarthost;
-            way.name = world.way('s');
-            way.url = "smtp+plain://" + address_of(world, 2, 0) + ":25";
-            TRY_VOID(routes.add_way(way));
-            way.name = world.way('t');
-            way.url = "smtp+plain://" + address_of(world, 3, 0) + ":25";
-            return routes.add_way(way);
+            const auto by_site = [&](char letter, std::size_t site) {
+                return smarthost_way(world.way(letter), "smtp+plain://" + address_of(world, site, 0) + ":25");
+            };
+            TRY_VOID(routes.add_way(by_site('s', 2)));
+            return routes.add_way(by_site('t', 3));
         }));
         return world;
     }

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "protocols/mime/facts.h"
@@ -28,14 +29,19 @@ inline constexpr std::string_view kMessage =
     "Return-Path: <alice@home.example>\r\nFrom: alice@home.example\r\nTo: bob@b.example\r\n"
     "Message-ID: <m1@home.example>\r\nSubject: hello\r\n\r\nbody\r\n";
 
-/// A smarthost "relay" at 10.0.0.9, and a route for all mail with these steps.
-inline Result<> add_relay_to(storage::Tx& tx, std::string_view steps) {
+/// A way to a smarthost, in clear where the URL says nothing else.
+inline storage::Way smarthost_way(std::string name = "relay", std::string url = "smtp+plain://10.0.0.9:25") {
+    storage::Way out;
+    out.name = std::move(name);
+    out.kind = storage::WayKind::smarthost;
+    out.url = std::move(url);
+    return out;
+}
+
+/// That way, and a route for all mail with these steps.
+inline Result<> add_relay_to(storage::Tx& tx, std::string_view steps, const storage::Way& relay = smarthost_way()) {
     storage::RouteTx routes(tx);
-    storage::Way way;
-    way.name = "relay";
-    way.kind = storage::WayKind::smarthost;
-    way.url = "smtp+plain://10.0.0.9:25";
-    TRY_VOID(routes.add_way(way));
+    TRY_VOID(routes.add_way(relay));
     storage::Route route;
     route.name = "all";
     TRY(route.steps, storage::parse_steps(steps));

@@ -32,11 +32,7 @@ storage::RoutePicture pool_of(std::size_t count, std::string_view steps = "pool"
     way.name = "pool";
     way.pool = "p";
     out.ways.push_back(way);
-    way = storage::Way();
-    way.name = "relay";
-    way.kind = storage::WayKind::smarthost;
-    way.url = "smtp+plain://10.0.0.9:25";
-    out.ways.push_back(way);
+    out.ways.push_back(smarthost_way());
     storage::Route route;
     route.name = "all";
     route.steps = storage::parse_steps(steps).value();

@@ -4,6 +4,7 @@
 //   POSTHOUSE_FATE_RUNS=100000 POSTHOUSE_FATE_SEED=1 unit_relay_fates     (quick: TMPDIR on a memory file system)
 #include <array>
 #include <cstdlib>
+#include <deque>
 #include <set>
 
 #include "protocols/base/log.h"
@@ -220,14 +221,16 @@ struct Batch {
             default: break;
         }
     }
-    enum class Restarts : std::uint8_t { may_be, none };
-    void turn(Milliseconds span, Restarts may) {
+    /// Whether the relay was started anew in it.
+    bool turn(Milliseconds span) {
         house.clock.advance(span);
-        if (may == Restarts::may_be && dice.chance(0.4)) {
+        const bool starts = dice.chance(0.4);
+        if (starts) {
             restarts += house.run_into_restart(1 + dice.below(40 * house.worlds.size() / kWorldsABatch + 5)) ? 1 : 0;
         }
         house.run();
         if (dice.chance(0.4)) house.settle_after(seconds(15));  // the watch over incidents comes round
+        return starts;
     }
     /// From now on everything works but in a few worlds, once and for all.
     void heal() {
@@ -285,19 +288,22 @@ struct Sums {
 std::string run_batch(std::uint64_t seed, std::size_t count, Sums& sums) {
     Batch batch(seed, count);
     for (int step = 0; step < 5; ++step) {
-        batch.turn(step == 0 ? Milliseconds(0) : kSpans[batch.dice.below(kSpans.size())], Batch::Restarts::may_be);
+        batch.turn(step == 0 ? Milliseconds(0) : kSpans[batch.dice.below(kSpans.size())]);
         std::string wrong = batch.look();
         if (!wrong.empty()) return wrong;
         for (FateWorld& world : batch.house.worlds) batch.act(world);
     }
     batch.heal();
-    // After the last start everything has its hour: what is over by then is told so.
-    for (const Milliseconds span : {Milliseconds(minutes(1)), Milliseconds(hours(26)), Milliseconds(hours(96)),
-                                    Milliseconds(hours(2))}) {
+    // A start gives all mail another hour, to the second and not more: turns of it follow until none has a start.
+    std::deque<Milliseconds> spans{minutes(1), hours(26), hours(96)};
+    const Milliseconds another_hour(batch.house.kept.options.patience_after_start);
+    while (!spans.empty()) {
         batch.release();
-        batch.turn(span, span == hours(2) ? Batch::Restarts::none : Batch::Restarts::may_be);
+        const bool started = batch.turn(spans.front());
         std::string wrong = batch.look();
         if (!wrong.empty()) return wrong;
+        spans.pop_front();
+        if (spans.empty() && started) spans.push_back(another_hour);
     }
     for (const Fated& one : batch.house.books) {
         if (!one.is_over) return one.address + " waits though its time is over: " + batch.why_it_waits(one);

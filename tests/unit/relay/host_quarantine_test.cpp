@@ -37,18 +37,8 @@ struct SiteHouse : Peers, House {
         serve(address, at);
     }
     void route_all_by(const std::string& url) {
-        REQUIRE(store->write({}, [&](storage::Tx& tx) -> Result<> {
-            storage::RouteTx routes(tx);
-            storage::Way way;
-            way.name = "relay";
-            way.kind = storage::WayKind::smarthost;
-            way.url = url;
-            TRY_VOID(routes.add_way(way));
-            storage::Route route;
-            route.name = "all";
-            TRY(route.steps, storage::parse_steps("relay"));
-            return routes.add_route(route);
-        }));
+        REQUIRE(store->write(
+            {}, [&](storage::Tx& tx) { return add_relay_to(tx, "relay", smarthost_way("relay", url)); }));
     }
     std::int64_t refusals() {
         std::int64_t out = 0;

@@ -19,9 +19,6 @@ struct Smarthost {
 struct ProbeHouse : Smarthost, House {
     ProbeHouse() {
         serve("10.0.0.9", smarthost);
-        way.name = "relay";
-        way.kind = storage::WayKind::smarthost;
-        way.url = "smtp+plain://10.0.0.9:25";
         REQUIRE(store->write({}, [&](storage::Tx& tx) -> Result<> {
             TRY(const auto made, crypto::SigningKey::generate(crypto::SigningAlgorithm::ed25519_sha256));
             TRY(const storage::Domain domain, tx.catalog().domain("home.example"));
@@ -60,7 +57,7 @@ struct ProbeHouse : Smarthost, House {
         return store->read([&](const storage::Snapshot& s) { return s.events().by_message_id(id); }).value();
     }
 
-    storage::Way way;
+    storage::Way way = smarthost_way();
 };
 
 // What the smarthost took comes back into the mailbox here.

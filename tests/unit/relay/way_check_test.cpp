@@ -4,6 +4,7 @@
 #include "protocols/crypto/crypto.h"
 #include "storage/incidents.h"
 #include "storage/route_choice.h"
+#include "tests/support/relay_house.h"
 #include "tests/unit/relay/tls_house.h"
 
 namespace posthouse::relay {
@@ -22,22 +23,10 @@ struct BackupHouse {
         house.dialer.serve(net::Endpoint(net::IpAddress::parse("192.0.2.9").value(), kPort),
                            [this](std::unique_ptr<net::Stream> stream) { return backup.serve(std::move(stream)); });
         REQUIRE(house.store->write({}, [&](storage::Tx& tx) -> Result<> {
-            storage::RouteTx routes(tx);
-            storage::Way way;
-            way.name = "backup";
-            way.kind = storage::WayKind::smarthost;
-            way.url = "smtp://house@relay.example:587";
+            TRY_VOID(storage::RouteTx(tx).add_way(smarthost_way("plain")));  // without a login: never tried
+            storage::Way way = smarthost_way("backup", "smtp://house@relay.example:587");
             way.sealed_secret = crypto::seal(house.store->sealing_key(), "route", "bridge");
-            TRY_VOID(routes.add_way(way));
-            storage::Way plain;  // without a login: never tried
-            plain.name = "plain";
-            plain.kind = storage::WayKind::smarthost;
-            plain.url = "smtp+plain://10.0.0.9:25";
-            TRY_VOID(routes.add_way(plain));
-            storage::Route route;
-            route.name = "all";
-            TRY(route.steps, storage::parse_steps("direct,backup"));
-            return routes.add_route(route);
+            return add_relay_to(tx, "direct,backup", way);
         }));
     }
     std::optional<storage::Memory> found() {

@@ -26,18 +26,10 @@ struct RoutedHouse : Others, House {
         for (test::ScriptedRemote* const one : {&remote, &smarthost, &other}) one->keywords = {"8BITMIME", "DSN"};
         serve("10.0.0.9", smarthost);
         REQUIRE(store->write({}, [&](storage::Tx& tx) -> Result<> {
-            storage::RouteTx routes(tx);
-            storage::Way way;
-            way.name = "relay";
-            way.kind = storage::WayKind::smarthost;
-            way.url = "smtp+plain://10.0.0.9:25";
+            for (const storage::Way& one : more) TRY_VOID(storage::RouteTx(tx).add_way(one));
+            storage::Way way = smarthost_way();
             way.preset = preset;
-            TRY_VOID(routes.add_way(way));
-            for (const storage::Way& one : more) TRY_VOID(routes.add_way(one));
-            storage::Route route;
-            route.name = "all";
-            TRY(route.steps, storage::parse_steps(steps));
-            return routes.add_route(route);
+            return add_relay_to(tx, steps, way);
         }));
     }
     std::vector<std::string> open_incidents() {
@@ -50,14 +42,6 @@ struct RoutedHouse : Others, House {
         return store->read([](const storage::Snapshot& s) { return storage::RouteView(s).memory(); }).value();
     }
 };
-
-storage::Way smarthost(std::string name, std::string url) {
-    storage::Way out;
-    out.name = std::move(name);
-    out.kind = storage::WayKind::smarthost;
-    out.url = std::move(url);
-    return out;
-}
 
 Verdict said(std::string_view reply) {
     Verdict out;
@@ -423,7 +407,7 @@ TEST_CASE("a way's rate: a burst of a second, then one after the other") {
 }
 
 TEST_CASE("what a way lets go in a minute is not taken before its turn: a single letter overtakes the job behind it") {
-    storage::Way slow = smarthost("slow", "smtp+plain://10.0.0.9:25");
+    storage::Way slow = smarthost_way("slow");
     slow.limits.minute_max = 60;
     RoutedHouse house("slow", "", {slow});
     std::vector<std::string> many;
@@ -463,7 +447,7 @@ TEST_CASE("fail and hold behind a way are for refusals; an outage is waited for"
     CHECK(down.smarthost.messages.size() == 1);
 
     // Two ways that are down, and "fail" behind them: the same.
-    RoutedHouse both("relay,second,fail", "", {smarthost("second", "smtp+plain://10.0.0.8:25")});
+    RoutedHouse both("relay,second,fail", "", {smarthost_way("second", "smtp+plain://10.0.0.8:25")});
     both.serve("10.0.0.8", both.other);
     for (test::ScriptedRemote* const one : {&both.smarthost, &both.other}) {
         one->always("(greeting)", std::string(kHangUp));

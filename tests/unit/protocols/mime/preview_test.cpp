@@ -53,6 +53,8 @@ TEST_CASE("a transfer encoding undone in pieces gives what it gives at once") {
                                  encode_quoted_printable(data),
                                  "blanks  \t \r\nand=\r\nsoft= \r\nbad=G1 end=",
                                  endless,
+                                 std::string(100'000, ' ') + "=41" + std::string(100'000, ' ') + "\r\nend",
+                                 std::string(65'534, 'a') + "  \r\n" + std::string(65'535, 'b') + "=\r\nend",
                                  ""};
     for (const std::string& text : texts) {
         for (const TransferEncoding encoding :

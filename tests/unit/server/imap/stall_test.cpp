@@ -30,17 +30,23 @@ struct House {
     test::ImapHost host{loop};
     net::TaskGroup sessions{loop};
 
-    std::unique_ptr<Client> connect() {
+    std::unique_ptr<Client> connect(net::Event& over) {
         const auto here = *net::IpAddress::parse("127.0.0.1");
         auto pair = net::make_memory_pair(loop, net::Endpoint(here, 143), net::Endpoint(here, 40000));
-        sessions.spawn("imap", server::imap::serve_connection(std::move(pair.first), host.deps));
+        sessions.spawn("imap", serve(std::move(pair.first), over));
         return std::make_unique<Client>(std::move(pair.second));
+    }
+    net::Task<void> serve(std::unique_ptr<net::Stream> stream, net::Event& over) {
+        co_await server::imap::serve_connection(std::move(stream), host.deps);
+        over.set();
     }
 };
 
 net::Task<void> play(House& house, std::string& other, std::string& stalled) {
-    const auto slow = house.connect();
-    const auto quick = house.connect();
+    net::Event slow_over(house.loop);
+    net::Event quick_over(house.loop);
+    const auto slow = house.connect(slow_over);
+    const auto quick = house.connect(quick_over);
     std::string login = "a1 LOGIN alice@a.test secret";
     std::string done = "a1 ";
     co_await slow->say(login, done);
@@ -53,7 +59,7 @@ net::Task<void> play(House& house, std::string& other, std::string& stalled) {
     static_cast<void>(co_await slow->stream.read_line(64UL * 1024));  // the answer has begun; no more of it is read
     other = co_await quick->say(select, selected);
     // What the session left behind is less than the message: it was cut.
-    while (house.sessions.size() > 1) co_await net::sleep_for(house.loop, std::chrono::milliseconds(20), nullptr);
+    co_await slow_over.wait();
     std::size_t octets = 0;
     for (;;) {
         const auto piece = co_await slow->stream.read_some(64UL * 1024);
@@ -61,7 +67,9 @@ net::Task<void> play(House& house, std::string& other, std::string& stalled) {
         octets += piece->size();
     }
     stalled = octets < kLargeOctets ? "cut" : "whole";
+    CHECK(!quick_over.is_set());
     quick->stream.raw().close();
+    co_await quick_over.wait();
 }
 
 net::Task<void> whole(House& house, std::string& other, std::string& stalled) {
