@@ -303,7 +303,7 @@ net::Task<bool> try_mx_host(Attempt& attempt, MxHost host) {
     attempt.core.hosts.order(addresses, options.mx_port, attempt.core.now());
     for (const net::IpAddress& address : addresses) {
         if (!attempt.may_dial()) co_return false;
-        if (is_ours(address) && !options.allow_loopback) {
+        if (!address.is_public() && !options.allow_loopback) {
             attempt.missed(Verdict(Fate::failed, "5.4.4",
                                    fmt::format("The mail server {} of {} has the address {}, which is not a public one",
                                                host.name, attempt.to.plan->domain, address.to_string())));
