@@ -315,6 +315,7 @@ net::Task<void> give_up(Core& core, std::vector<RecipientId> ids, Milliseconds h
             one.recipient = row;
             one.remote = row.last_remote;
             one.keeps_class = true;
+            one.only_under = row.incident;
             one.verdict = Verdict(Fate::failed, "5.7.1",
                                   fmt::format("Held for {} hours under incident {}, which is not over. The answer: {}",
                                               std::chrono::duration_cast<std::chrono::hours>(hold_max).count(),
@@ -335,6 +336,7 @@ net::Task<void> tell_senders(Core& core, std::vector<RecipientId> ids) {
             one.recipient = row;
             one.remote = row.last_remote;
             one.keeps_class = true;
+            one.only_under = row.incident;
             one.held_on = row.incident;
             one.verdict = Verdict(Fate::deferred, "4.7.1", words_of(row));
             settled.push_back(std::move(one));

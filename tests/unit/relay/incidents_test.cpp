@@ -194,6 +194,52 @@ TEST_CASE("nothing is held under an incident that is over") {
     CHECK(house.events(id, EventKind::delivered) == 1);
 }
 
+namespace {
+
+/// Somebody presses the button between the look at what is held too long and the commit that says so.
+struct LateRandom final : Random {
+    void fill(std::span<unsigned char> out) override {
+        if (const auto now = std::exchange(press, nullptr)) now();
+        system_random().fill(out);
+    }
+    std::function<void()> press;
+};
+
+}  // namespace
+
+TEST_CASE("\"fixed\" in the moment in which held mail is given up, or its sender told: it goes, and nobody is told") {
+    for (const bool is_end : {false, true}) {
+        CAPTURE(is_end);
+        HeldHouse house;
+        LateRandom random;
+        house.kept.random = &random;
+        house.restart();
+        house.remote.always("RCPT", std::string(kBlocked));
+        const auto id = house.submit({"bob@b.example"});
+        house.settle();
+        if (is_end) {
+            house.settle_slowly(hours(5));
+            for (int i = 0; i < 11; ++i) house.settle_slowly(hours(6));
+        }
+        REQUIRE(house.row(id).state == RecipientState::held);
+        const std::size_t mails = house.inbox_with("Subject: Delayed") + house.inbox_with("Subject: Undelivered");
+        std::uint64_t released = 0;
+        random.press = [&] {
+            house.remote.always("RCPT", "250 2.1.5 welcome back");
+            const auto done = house.store->write_value(
+                {}, [&](storage::Tx& tx) { return IncidentTx(tx).mended(storage::IncidentId{1}, "by the test"); });
+            if (done) released = done->released;
+        };
+        house.settle_slowly(hours(is_end ? 2 : 5));
+        CHECK_FALSE(random.press);
+        CHECK(released == 1);
+        CHECK(house.events(id, EventKind::bounced) == 0);
+        if (!is_end) CHECK(house.events(id, EventKind::held) == 1);  // not once more, for the notice
+        CHECK(house.events(id, EventKind::delivered) == 1);
+        CHECK(house.inbox_with("Subject: Delayed") + house.inbox_with("Subject: Undelivered") == mails);
+    }
+}
+
 TEST_CASE("a way that is added takes what is held at once") {
     HeldHouse house;
     house.remote.always("RCPT", std::string(kBlocked));
