@@ -324,6 +324,13 @@ Result<Written> write_plan(storage::Tx& tx, const storage::QueueItem& item, cons
             !healed && (healed.error().code == Errc::conflict || healed.error().code == Errc::not_found);
         if (!healed && !is_over) return Error(healed.error());
     }
+    if (item.account) {
+        std::vector<storage::RecipientId> waiting;
+        for (const OutcomePlan::Row& row : plan.rows) {
+            if (row.outcome.state == storage::RecipientState::waiting) waiting.push_back(row.id);
+        }
+        if (!waiting.empty()) TRY_VOID(of_others(storage::AccountGuardTx(tx).put_off(*item.account, waiting)));
+    }
     for (const StagedReport& report : reports) {
         TRY_VOID(of_others(deliver_report(tx, report, options, sealing_key)));
     }
