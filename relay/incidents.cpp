@@ -6,6 +6,7 @@
 #include <map>
 
 #include "protocols/base/log.h"
+#include "protocols/net/address.h"
 #include "relay/core.h"
 #include "relay/family.h"
 #include "relay/job.h"
@@ -172,6 +173,21 @@ void mark_faults(const Core& core, const Job& job, std::vector<Settled>& settled
     }
 }
 
+namespace {
+
+// "mx.b.example [192.0.2.1]"; "" where no address is named.
+std::string network_of(std::string_view remote) {
+    const std::size_t open = remote.rfind('[');
+    if (open == std::string_view::npos) return "";
+    std::string_view text = remote.substr(open + 1);
+    text = text.substr(0, text.find(']'));
+    const auto address = net::IpAddress::parse(text.starts_with("IPv6:") ? text.substr(5) : text);
+    if (!address) return "";
+    return address->masked(address->family() == net::IpAddress::Family::v4 ? 24 : 48).to_string();
+}
+
+}  // namespace
+
 void note_reputation(Core& core, const Job& job, const std::vector<Settled>& settled) {
     std::vector<SaidClass> said;
     for (const Settled& one : settled) {
@@ -181,7 +197,7 @@ void note_reputation(Core& core, const Job& job, const std::vector<Settled>& set
         // A mailbox that gets too much from everybody says nothing of us.
         const bool of_recipient = found.what == bounce::ReplyClass::throttled && found.pace == bounce::Pace::recipient;
         const bounce::ReplyClass what = of_recipient ? bounce::ReplyClass::other : found.what;
-        said.push_back(SaidClass{one.recipient.address, taken ? bounce::ReplyClass::delivered : what});
+        said.emplace_back(one.recipient.address, taken ? bounce::ReplyClass::delivered : what, network_of(one.remote));
     }
     if (!said.empty()) core.reputation.note(job.target, said, core.now());
 }
