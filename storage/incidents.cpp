@@ -488,6 +488,15 @@ Result<std::optional<std::string>> measured(Tx& tx, const Incident& one) {
                                      format_rfc3339(q.time(0))));
 }
 
+// One that was given up goes on where it stopped; one that somebody paused stays so.
+Result<> resume_webhook(Tx& tx, std::string_view name) {
+    context_of(tx).write->notice.catalog = true;
+    return context_of(tx)
+        .db.query("UPDATE webhooks SET state = 0, tries = 0, next_ms = 0, failing_ms = 0 WHERE name = ?1 AND state = 2")
+        .bind(name)
+        .run();
+}
+
 }  // namespace
 
 Result<Mended> IncidentTx::mended(IncidentId id, std::string_view who) {
@@ -504,6 +513,7 @@ Result<Mended> IncidentTx::mended(IncidentId id, std::string_view who) {
         }
     }
     TRY(out.released, clear(id, who));
+    if (one.key.kind == IncidentKind::webhook) TRY_VOID(resume_webhook(tx_, one.key.domain));
     // Of others than the big ones a standing is about all of them together.
     const bool is_provider = !one.key.site.empty() && !one.key.site.ends_with(' ');
     if (one.key.kind == IncidentKind::ip_blocked && is_provider) {

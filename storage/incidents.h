@@ -141,8 +141,9 @@ class IncidentTx final : public IncidentView {
     /// It is over: what it holds, and what waits for its end, is due at once. Gives back how many; Errc::not_found,
     /// conflict where it is over.
     Result<std::uint64_t> clear(IncidentId id, std::string_view why);
-    /// Somebody says that it is mended. What is believed is cleared; what is measured (a listing, the reverse DNS, a
-    /// drained address, a destination) is looked at anew and stays open as long as it is so.
+    /// Somebody says that it is mended. What is believed is cleared, and a webhook that was given up goes on; what is
+    /// measured (a listing, the reverse DNS, a drained address, a destination) is looked at anew and stays open as long
+    /// as it is so.
     Result<Mended> mended(IncidentId id, std::string_view who);
     /// It was looked at anew, and is still so: told as an event and counted.
     Result<> stays(IncidentId id, std::string_view why);
