@@ -213,6 +213,7 @@ struct Found {
     std::vector<std::pair<Incident, std::vector<RecipientId>>> probes;  ///< due, with who is to try
     std::vector<IncidentId> gone;                                       ///< about a way or an address that is no more
     std::vector<IncidentId> silent;                                     ///< warnings that nobody repeats
+    std::vector<IncidentId> idle;                                       ///< refusals that nobody meets any more
     bool asks = false;                                                  ///< a list is to be asked now
     std::vector<RecipientId> stranded;
     std::vector<RecipientId> overdue;
@@ -257,6 +258,11 @@ Result<Found> look(const storage::Snapshot& snapshot, Time now, Milliseconds del
         if (gone) out.gone.push_back(one.id);
         const bool is_silent = one.key.kind == IncidentKind::warning && one.last + kWarningEnds < now;
         if (is_silent && !gone) out.silent.push_back(one.id);
+        const bool of_site = one.key.kind == IncidentKind::ip_blocked || one.key.kind == IncidentKind::sender_auth;
+        if (of_site && !gone && one.last + kRefusalEnds < now) {
+            TRY(const std::uint64_t held, view.held_count(one.id));
+            if (held == 0) out.idle.push_back(one.id);
+        }
         if (one.probe == Time{} || one.probe > now || one.key.kind == IncidentKind::account) continue;
         TRY(auto who, view.held(one.id, RecipientId{}, 1));
         if (!who.empty()) out.probes.emplace_back(one, std::move(who));
@@ -278,6 +284,9 @@ Result<> let_try(storage::Tx& tx, const Found& found) {
     }
     for (const IncidentId id : found.gone) TRY_VOID(incidents.clear(id, "what it is about is not used any more"));
     for (const IncidentId id : found.silent) TRY_VOID(incidents.clear(id, "it was not said again for 7 days"));
+    for (const IncidentId id : found.idle) {
+        TRY_VOID(incidents.clear(id, "nothing is held for it, and it was not said again for 30 days"));
+    }
     TRY_VOID(incidents.release(found.stranded, "Released: its incident is over"));
     TRY_VOID(storage::AccountGuardTx(tx).forget_old());
     if (found.takers) TRY_VOID(storage::TakerTx(tx).watch());
@@ -427,7 +436,7 @@ net::Task<Watched> watch_incidents(Core& core) {
     out.drained = core.reputation.sees(found->book);
     out.asks = found->asks;
     out.is_due = !found->probes.empty() || !found->stranded.empty() || !found->gone.empty();
-    if (out.is_due || found->takers || !found->silent.empty()) {
+    if (out.is_due || found->takers || !found->silent.empty() || !found->idle.empty()) {
         std::vector<storage::StagedBodyPtr> no_bodies;
         auto write = [found = *found](storage::Tx& tx) { return let_try(tx, found); };
         const auto done =

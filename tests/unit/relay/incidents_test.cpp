@@ -174,6 +174,12 @@ TEST_CASE("held for 72 hours, then returned with the very words; the sender hear
     CHECK(house.inbox_with("blocked using") >= 1);
     CHECK(house.waiting() == 0);
     CHECK(house.all().front().open);  // the fault is there still
+    // As long as somebody may write there; nobody has for a month.
+    house.settle_slowly(hours(29 * 24));
+    CHECK(house.all().front().open);
+    house.settle_slowly(hours(2 * 24));
+    CHECK_FALSE(house.all().front().open);
+    CHECK(house.inbox_with("Subject: Incident 1 is over") == 1);
 }
 
 TEST_CASE("nothing is held under an incident that is over") {
