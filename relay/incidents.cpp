@@ -264,7 +264,7 @@ Result<Found> look(const storage::Snapshot& snapshot, Time now, Milliseconds del
             if (held == 0) out.idle.push_back(one.id);
         }
         if (one.probe == Time{} || one.probe > now || one.key.kind == IncidentKind::account) continue;
-        TRY(auto who, view.held(one.id, RecipientId{}, 1));
+        TRY(auto who, view.next_probe(one));
         if (!who.empty()) out.probes.emplace_back(one, std::move(who));
     }
     TRY(out.stranded, view.stranded(kStepMax));

@@ -268,6 +268,14 @@ Result<std::vector<RecipientId>> IncidentView::held(IncidentId id, RecipientId a
                        .bind(id, after, limit_of(count_max)));
 }
 
+Result<std::vector<RecipientId>> IncidentView::next_probe(const Incident& incident) const {
+    TRY(const std::uint64_t count, held_count(incident.id));
+    if (count == 0) return std::vector<RecipientId>();
+    return all_ids(db_.query("SELECT id FROM queue_recipients WHERE incident <> 0 AND incident = ?1 AND state = 4 "
+                             "ORDER BY id LIMIT 1 OFFSET ?2")
+                       .bind(incident.id, static_cast<std::int64_t>(incident.probes % count)));
+}
+
 // Mail under review waits for a person: no time is set to that.
 Result<std::vector<RecipientId>> IncidentView::overdue(Time before, std::size_t count_max) const {
     return all_ids(db_.query("SELECT r.id FROM queue_recipients r " ONLY_HELD " JOIN incidents i ON i.id = r.incident "

@@ -102,6 +102,9 @@ class IncidentView {
     Result<std::uint64_t> held_count(IncidentId id) const;
     /// Recipients that it holds, the oldest first, behind `after`.
     Result<std::vector<RecipientId>> held(IncidentId id, RecipientId after, std::size_t count_max) const;
+    /// Who tries next whether it is over: another each time, so that one who is refused for his own sake does not keep
+    /// the others. At most one; empty where nobody is held.
+    Result<std::vector<RecipientId>> next_probe(const Incident& incident) const;
     /// Held since `before` or longer; whose sender hears of a delay now (accepted before `told_before`, not told);
     /// whose incident is not open any more.
     Result<std::vector<RecipientId>> overdue(Time before, std::size_t count_max) const;

@@ -157,6 +157,24 @@ TEST_CASE("\"fixed\" lets all of it go at once, whatever the probe's time") {
         {}, [&](storage::Tx& tx) { return IncidentTx(tx).clear(house.all()[0].id, "again"); }));
 }
 
+TEST_CASE("one message that is refused for its own sake does not keep the others: each probe is another") {
+    HeldHouse house;
+    house.remote.always("RCPT", std::string(kBlocked));
+    const auto first = house.submit({"bob@b.example"});
+    house.settle();
+    const auto second = house.submit({"carol@b.example"});
+    house.settle();
+    house.remote.always("RCPT TO:<carol@", "250 2.1.5 ok");
+    house.settle_slowly(hours(1));
+    CHECK(house.events(second, EventKind::delivered) == 0);
+    house.settle_slowly(hours(2));
+    CHECK(house.events(second, EventKind::delivered) == 1);
+    // What is refused is held again, until its time is over.
+    house.settle_slowly(minutes(1));
+    CHECK(house.row(first).state == RecipientState::held);
+    CHECK(house.all().front().open);
+}
+
 TEST_CASE("held for 72 hours, then returned with the very words; the sender hears of the delay before") {
     HeldHouse house;
     house.remote.always("RCPT", std::string(kBlocked));
