@@ -370,49 +370,74 @@ net::Task<void> tell_senders(Core& core, std::vector<RecipientId> ids) {
     }
 }
 
-// Which of those that are held would meet no incident any more.
-Result<std::vector<RecipientId>> released_by_routes(const storage::Snapshot& snapshot,
-                                                    const std::vector<Incident>& open, Time now) {
-    std::vector<RecipientId> out;
+/// Some of those that an incident holds, and which of them would meet none any more.
+struct Page {
+    std::vector<RecipientId> free;
+    RecipientId last{};
+    bool has_more = false;
+    Page() = default;
+};
+
+Result<Page> released_by_routes(const storage::Snapshot& snapshot, const Incident& incident, RecipientId after,
+                                Time now) {
+    Page out;
     TRY(const auto picture, storage::RouteView(snapshot).picture(storage::day_number(now)));
-    for (const Incident& incident : open) {
-        if (incident.key.kind == IncidentKind::account) continue;
-        TRY(const auto ids, IncidentView(snapshot).held(incident.id, RecipientId{}, 10 * kStepMax));
-        TRY(const auto rows, snapshot.queue().find(ids));
-        std::map<storage::QueueId, storage::QueueItem> items;
-        for (const storage::QueueRecipient& row : rows) {
-            if (!items.contains(row.queue)) {
-                TRY(items[row.queue], snapshot.queue().item(row.queue));
-            }
-            const std::string& site = incident.key.site;
-            const std::string_view provider = site.ends_with(' ') ? std::string_view() : std::string_view(site);
-            storage::ChoiceInput input = choice_input(items[row.queue], row, site, provider, now);
-            input.tried = false;
-            const storage::Choice choice = storage::choose_way(picture, input);
-            const bool stays =
-                choice.kind == storage::Choice::Kind::incident || choice.kind == storage::Choice::Kind::wait;
-            // A route that is being replaced is not there for a moment: what no route fits does not leave for that.
-            const bool is_meant = !choice.route.empty() || incident.key.way == "direct";
-            if (!stays && is_meant) out.push_back(row.id);
+    TRY(const auto ids, IncidentView(snapshot).held(incident.id, after, kStepMax));
+    out.has_more = ids.size() >= kStepMax;
+    if (!ids.empty()) out.last = ids.back();
+    TRY(const auto rows, snapshot.queue().find(ids));
+    std::map<storage::QueueId, storage::QueueItem> items;
+    for (const storage::QueueRecipient& row : rows) {
+        if (!items.contains(row.queue)) {
+            TRY(items[row.queue], snapshot.queue().item(row.queue));
         }
+        const std::string& site = incident.key.site;
+        const std::string_view provider = site.ends_with(' ') ? std::string_view() : std::string_view(site);
+        storage::ChoiceInput input = choice_input(items[row.queue], row, site, provider, now);
+        input.tried = false;
+        const storage::Choice choice = storage::choose_way(picture, input);
+        const bool stays = choice.kind == storage::Choice::Kind::incident || choice.kind == storage::Choice::Kind::wait;
+        // A route that is being replaced is not there for a moment: what no route fits does not leave for that.
+        const bool is_meant = !choice.route.empty() || incident.key.way == "direct";
+        if (!stays && is_meant) out.free.push_back(row.id);
     }
     return out;
 }
 
+// One page after the other: a million may be held. True where anything was released.
+net::Task<bool> recheck_one(Core& core, Incident incident) {
+    bool any = false;
+    RecipientId after{};
+    while (!core.stopping.is_set()) {
+        auto read = [incident, after, now = core.now()](const storage::Snapshot& snapshot) {
+            return released_by_routes(snapshot, incident, after, now);
+        };
+        auto page = co_await storage::read(*core.deps.store, *core.deps.pool, *core.deps.loop, std::move(read));
+        if (!page) break;
+        if (!page->free.empty()) {
+            std::vector<storage::StagedBodyPtr> no_bodies;
+            auto write = [ids = page->free](storage::Tx& tx) {
+                return IncidentTx(tx).release(ids, "Released: another way can take it");
+            };
+            const auto done =
+                co_await storage::commit(*core.deps.store, *core.deps.loop, std::move(no_bodies), std::move(write));
+            if (!done) log::error("incident", "held mail cannot be released: {}", done.error().context);
+            any = true;
+        }
+        if (!page->has_more) break;
+        after = page->last;
+    }
+    co_return any;
+}
+
 net::Task<bool> recheck(Core& core, std::vector<Incident> open) {
-    auto read = [open = std::move(open), now = core.now()](const storage::Snapshot& snapshot) {
-        return released_by_routes(snapshot, open, now);
-    };
-    auto ids = co_await storage::read(*core.deps.store, *core.deps.pool, *core.deps.loop, std::move(read));
-    if (!ids || ids->empty()) co_return false;
-    std::vector<storage::StagedBodyPtr> no_bodies;
-    auto write = [ids = *std::move(ids)](storage::Tx& tx) {
-        return IncidentTx(tx).release(ids, "Released: another way can take it");
-    };
-    const auto done =
-        co_await storage::commit(*core.deps.store, *core.deps.loop, std::move(no_bodies), std::move(write));
-    if (!done) log::error("incident", "held mail cannot be released: {}", done.error().context);
-    co_return true;
+    bool any = false;
+    for (const Incident& incident : open) {
+        if (incident.key.kind == IncidentKind::account) continue;
+        const bool released = co_await recheck_one(core, incident);
+        any = any || released;
+    }
+    co_return any;
 }
 
 }  // namespace

@@ -278,6 +278,28 @@ TEST_CASE("a way that is added takes what is held at once") {
     CHECK(house.remote.count("RCPT") == 1);
 }
 
+TEST_CASE("a way that is added takes all that is held, however much it is") {
+    HeldHouse house;
+    house.remote.always("RCPT", std::string(kBlocked));
+    house.submit({"bob@b.example"});
+    house.settle();
+    std::vector<std::string> many;
+    for (std::size_t i = 0; i < kStepMax + 100; ++i) many.push_back("x" + std::to_string(i) + "@b.example");
+    const auto id = house.submit(many);
+    house.settle();
+    const auto held = [&] {
+        return house.store->read([](const storage::Snapshot& s) {
+            return IncidentView(s).held_count(storage::IncidentId{1});
+        });
+    };
+    REQUIRE(held().value() == many.size() + 1);
+    house.add_relay("direct,relay");
+    house.settle_slowly(std::chrono::seconds(15));
+    house.settle_slowly(std::chrono::seconds(15));
+    CHECK(held().value() == 0);
+    CHECK(house.events(id, EventKind::delivered) == many.size());
+}
+
 TEST_CASE("where the route names another way the mail goes there, and the incident is told all the same") {
     HeldHouse house;
     house.add_relay("direct,relay");
