@@ -67,7 +67,7 @@ std::string text_of(const Incident& one, std::uint64_t held, const std::string& 
         out +=
             "Nothing of it is lost: it goes out by itself as soon as a try gets through, or another way takes it.\r\n";
     } else {
-        out += "\r\nWhat was held is on its way again. Nothing needs to be done.\r\n";
+        out += "\r\nWhat it still held is on its way again. Nothing needs to be done.\r\n";
     }
     return out + link +
            fmt::format("\r\nThis was told by the mail server {}. posthouse incident show {} tells all of it.\r\n",

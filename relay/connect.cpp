@@ -58,6 +58,11 @@ struct Attempt {
         const bool is_alone = hop.addresses.size() < 2 && (to.plan == nullptr || to.plan->mx.hosts.size() < 2);
         if (!is_alone && !core.stopping.is_set()) core.hosts.failed(hop.at.to_string(), trouble, core.now());
     }
+    // It has not what this domain demands of it.
+    void blame_for_domain(HostTrouble trouble) {
+        at_fault = trouble;
+        is_of_domain = true;
+    }
     bool may_dial() const { return dials < kDialsMax && !core.stopping.is_set() && !said_for_all; }
 
     Core& core;
@@ -67,6 +72,7 @@ struct Attempt {
     Connected result;
     std::size_t dials = 0;
     std::optional<HostTrouble> at_fault;  // of the host whose turn it is
+    bool is_of_domain = false;            // that fault
     bool said_for_all = false;            // the other hosts of the site would say the same
     bool any = false;
     bool all_refused = true;
@@ -144,6 +150,8 @@ void blame_for(Attempt& attempt, const Hop& hop, const Verdict& verdict) {
         const smtp::Provider* const provider = attempt.to.plan ? attempt.to.plan->provider : nullptr;
         attempt.said_for_all = provider != nullptr && provider->any_host;
         hop_spoke_of_pace(attempt.core, hop);
+    } else if (attempt.to.plan != nullptr && verdict.no_tls) {
+        attempt.blame_for_domain(HostTrouble::unreached);
     } else if (verdict.said.empty()) {  // a login that was refused is ours to mend
         attempt.blame(hop, turns_away(verdict, hop.host) ? HostTrouble::broke_off : HostTrouble::unreached);
     }
@@ -295,7 +303,7 @@ net::Task<bool> try_mx_host(Attempt& attempt, MxHost host) {
     attempt.core.hosts.order(addresses, options.mx_port, attempt.core.now());
     for (const net::IpAddress& address : addresses) {
         if (!attempt.may_dial()) co_return false;
-        if (is_ours(address) && !options.allow_loopback) {
+        if (!address.is_public() && !options.allow_loopback) {
             attempt.missed(Verdict(Fate::failed, "5.4.4",
                                    fmt::format("The mail server {} of {} has the address {}, which is not a public one",
                                                host.name, attempt.to.plan->domain, address.to_string())));
@@ -318,13 +326,16 @@ net::Task<void> connect_mx(Attempt& attempt) {
         co_return;
     }
     std::vector<MxHost> hosts = dial_order(plan.mx, *core.deps.random);
-    core.hosts.order(hosts, core.now());
+    core.hosts.order(hosts, plan.domain, core.now());
     for (const MxHost& host : hosts) {
         if (!attempt.may_dial()) co_return;
         attempt.at_fault.reset();
+        attempt.is_of_domain = false;
         if (co_await try_mx_host(attempt, host)) co_return;
-        const bool is_bad = attempt.at_fault && hosts.size() > 1 && !core.stopping.is_set();
-        if (is_bad) core.hosts.failed(host.name, *attempt.at_fault, core.now());
+        if (!attempt.at_fault || hosts.size() < 2 || core.stopping.is_set()) continue;
+        const std::string place =
+            attempt.is_of_domain ? HostHealth::for_domain(host.name, plan.domain) : host.name;
+        core.hosts.failed(place, *attempt.at_fault, core.now());
     }
 }
 

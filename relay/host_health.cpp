@@ -1,5 +1,7 @@
 #include "relay/host_health.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <iterator>
 
@@ -62,9 +64,15 @@ void put_last(std::vector<T>& all, const auto& is_bad) {
 
 }  // namespace
 
-void HostHealth::order(std::vector<MxHost>& hosts, Time now) const {
+std::string HostHealth::for_domain(std::string_view host, std::string_view domain) {
+    return fmt::format("{} for {}", host, domain);
+}
+
+void HostHealth::order(std::vector<MxHost>& hosts, std::string_view domain, Time now) const {
     if (places_.empty()) return;
-    put_last(hosts, [&](const MxHost& host) { return is_quarantined(host.name, now); });
+    put_last(hosts, [&](const MxHost& host) {
+        return is_quarantined(host.name, now) || is_quarantined(for_domain(host.name, domain), now);
+    });
 }
 
 void HostHealth::order(std::vector<net::IpAddress>& addresses, std::uint16_t port, Time now) const {

@@ -11,7 +11,8 @@
 /// Twice as long for each further time, 1 h at most, until it has served again. Whoever is in quarantine comes behind
 /// all others and is never left out. What a server says about our pace it says for its whole site: that is an event
 /// of the lane (relay/controller), not of the host. Only where it says nothing else, kPaceMax times, another is asked
-/// first.
+/// first. A host that has not the TLS which the policy of a domain demands is asked last for that domain alone: anybody
+/// may name another's host, and demand of it what he likes.
 /// Pure.   Limits: kHostsMax, the one that was free longest goes first.
 #include <cstdint>
 #include <map>
@@ -42,8 +43,10 @@ class HostHealth {
     /// It answered in a transaction, whatever it said.
     void served(std::string_view place);
     bool is_quarantined(std::string_view place, Time now) const;
+    /// The place of a host for mail of one domain.
+    static std::string for_domain(std::string_view host, std::string_view domain);
     /// Those in quarantine behind all others; nobody is left out, for there may be nobody else.
-    void order(std::vector<MxHost>& hosts, Time now) const;
+    void order(std::vector<MxHost>& hosts, std::string_view domain, Time now) const;
     void order(std::vector<net::IpAddress>& addresses, std::uint16_t port, Time now) const;
 
  private:

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "protocols/base/log.h"
+#include "protocols/net/address.h"
 #include "relay/core.h"
 #include "relay/family.h"
 #include "relay/job.h"
@@ -172,6 +173,21 @@ void mark_faults(const Core& core, const Job& job, std::vector<Settled>& settled
     }
 }
 
+namespace {
+
+// "mx.b.example [192.0.2.1]"; "" where no address is named.
+std::string network_of(std::string_view remote) {
+    const std::size_t open = remote.rfind('[');
+    if (open == std::string_view::npos) return "";
+    std::string_view text = remote.substr(open + 1);
+    text = text.substr(0, text.find(']'));
+    const auto address = net::IpAddress::parse(text.starts_with("IPv6:") ? text.substr(5) : text);
+    if (!address) return "";
+    return address->masked(address->family() == net::IpAddress::Family::v4 ? 24 : 48).to_string();
+}
+
+}  // namespace
+
 void note_reputation(Core& core, const Job& job, const std::vector<Settled>& settled) {
     std::vector<SaidClass> said;
     for (const Settled& one : settled) {
@@ -181,7 +197,7 @@ void note_reputation(Core& core, const Job& job, const std::vector<Settled>& set
         // A mailbox that gets too much from everybody says nothing of us.
         const bool of_recipient = found.what == bounce::ReplyClass::throttled && found.pace == bounce::Pace::recipient;
         const bounce::ReplyClass what = of_recipient ? bounce::ReplyClass::other : found.what;
-        said.push_back(SaidClass{one.recipient.address, taken ? bounce::ReplyClass::delivered : what});
+        said.emplace_back(one.recipient.address, taken ? bounce::ReplyClass::delivered : what, network_of(one.remote));
     }
     if (!said.empty()) core.reputation.note(job.target, said, core.now());
 }
@@ -197,6 +213,7 @@ struct Found {
     std::vector<std::pair<Incident, std::vector<RecipientId>>> probes;  ///< due, with who is to try
     std::vector<IncidentId> gone;                                       ///< about a way or an address that is no more
     std::vector<IncidentId> silent;                                     ///< warnings that nobody repeats
+    std::vector<IncidentId> idle;                                       ///< refusals that nobody meets any more
     bool asks = false;                                                  ///< a list is to be asked now
     std::vector<RecipientId> stranded;
     std::vector<RecipientId> overdue;
@@ -241,8 +258,13 @@ Result<Found> look(const storage::Snapshot& snapshot, Time now, Milliseconds del
         if (gone) out.gone.push_back(one.id);
         const bool is_silent = one.key.kind == IncidentKind::warning && one.last + kWarningEnds < now;
         if (is_silent && !gone) out.silent.push_back(one.id);
+        const bool of_site = one.key.kind == IncidentKind::ip_blocked || one.key.kind == IncidentKind::sender_auth;
+        if (of_site && !gone && one.last + kRefusalEnds < now) {
+            TRY(const std::uint64_t held, view.held_count(one.id));
+            if (held == 0) out.idle.push_back(one.id);
+        }
         if (one.probe == Time{} || one.probe > now || one.key.kind == IncidentKind::account) continue;
-        TRY(auto who, view.held(one.id, RecipientId{}, 1));
+        TRY(auto who, view.next_probe(one));
         if (!who.empty()) out.probes.emplace_back(one, std::move(who));
     }
     TRY(out.stranded, view.stranded(kStepMax));
@@ -262,6 +284,9 @@ Result<> let_try(storage::Tx& tx, const Found& found) {
     }
     for (const IncidentId id : found.gone) TRY_VOID(incidents.clear(id, "what it is about is not used any more"));
     for (const IncidentId id : found.silent) TRY_VOID(incidents.clear(id, "it was not said again for 7 days"));
+    for (const IncidentId id : found.idle) {
+        TRY_VOID(incidents.clear(id, "nothing is held for it, and it was not said again for 30 days"));
+    }
     TRY_VOID(incidents.release(found.stranded, "Released: its incident is over"));
     TRY_VOID(storage::AccountGuardTx(tx).forget_old());
     if (found.takers) TRY_VOID(storage::TakerTx(tx).watch());
@@ -315,6 +340,7 @@ net::Task<void> give_up(Core& core, std::vector<RecipientId> ids, Milliseconds h
             one.recipient = row;
             one.remote = row.last_remote;
             one.keeps_class = true;
+            one.only_under = row.incident;
             one.verdict = Verdict(Fate::failed, "5.7.1",
                                   fmt::format("Held for {} hours under incident {}, which is not over. The answer: {}",
                                               std::chrono::duration_cast<std::chrono::hours>(hold_max).count(),
@@ -335,6 +361,7 @@ net::Task<void> tell_senders(Core& core, std::vector<RecipientId> ids) {
             one.recipient = row;
             one.remote = row.last_remote;
             one.keeps_class = true;
+            one.only_under = row.incident;
             one.held_on = row.incident;
             one.verdict = Verdict(Fate::deferred, "4.7.1", words_of(row));
             settled.push_back(std::move(one));
@@ -343,49 +370,74 @@ net::Task<void> tell_senders(Core& core, std::vector<RecipientId> ids) {
     }
 }
 
-// Which of those that are held would meet no incident any more.
-Result<std::vector<RecipientId>> released_by_routes(const storage::Snapshot& snapshot,
-                                                    const std::vector<Incident>& open, Time now) {
-    std::vector<RecipientId> out;
+/// Some of those that an incident holds, and which of them would meet none any more.
+struct Page {
+    std::vector<RecipientId> free;
+    RecipientId last{};
+    bool has_more = false;
+    Page() = default;
+};
+
+Result<Page> released_by_routes(const storage::Snapshot& snapshot, const Incident& incident, RecipientId after,
+                                Time now) {
+    Page out;
     TRY(const auto picture, storage::RouteView(snapshot).picture(storage::day_number(now)));
-    for (const Incident& incident : open) {
-        if (incident.key.kind == IncidentKind::account) continue;
-        TRY(const auto ids, IncidentView(snapshot).held(incident.id, RecipientId{}, 10 * kStepMax));
-        TRY(const auto rows, snapshot.queue().find(ids));
-        std::map<storage::QueueId, storage::QueueItem> items;
-        for (const storage::QueueRecipient& row : rows) {
-            if (!items.contains(row.queue)) {
-                TRY(items[row.queue], snapshot.queue().item(row.queue));
-            }
-            const std::string& site = incident.key.site;
-            const std::string_view provider = site.ends_with(' ') ? std::string_view() : std::string_view(site);
-            storage::ChoiceInput input = choice_input(items[row.queue], row, site, provider, now);
-            input.tried = false;
-            const storage::Choice choice = storage::choose_way(picture, input);
-            const bool stays =
-                choice.kind == storage::Choice::Kind::incident || choice.kind == storage::Choice::Kind::wait;
-            // A route that is being replaced is not there for a moment: what no route fits does not leave for that.
-            const bool is_meant = !choice.route.empty() || incident.key.way == "direct";
-            if (!stays && is_meant) out.push_back(row.id);
+    TRY(const auto ids, IncidentView(snapshot).held(incident.id, after, kStepMax));
+    out.has_more = ids.size() >= kStepMax;
+    if (!ids.empty()) out.last = ids.back();
+    TRY(const auto rows, snapshot.queue().find(ids));
+    std::map<storage::QueueId, storage::QueueItem> items;
+    for (const storage::QueueRecipient& row : rows) {
+        if (!items.contains(row.queue)) {
+            TRY(items[row.queue], snapshot.queue().item(row.queue));
         }
+        const std::string& site = incident.key.site;
+        const std::string_view provider = site.ends_with(' ') ? std::string_view() : std::string_view(site);
+        storage::ChoiceInput input = choice_input(items[row.queue], row, site, provider, now);
+        input.tried = false;
+        const storage::Choice choice = storage::choose_way(picture, input);
+        const bool stays = choice.kind == storage::Choice::Kind::incident || choice.kind == storage::Choice::Kind::wait;
+        // A route that is being replaced is not there for a moment: what no route fits does not leave for that.
+        const bool is_meant = !choice.route.empty() || incident.key.way == "direct";
+        if (!stays && is_meant) out.free.push_back(row.id);
     }
     return out;
 }
 
+// One page after the other: a million may be held. True where anything was released.
+net::Task<bool> recheck_one(Core& core, Incident incident) {
+    bool any = false;
+    RecipientId after{};
+    while (!core.stopping.is_set()) {
+        auto read = [incident, after, now = core.now()](const storage::Snapshot& snapshot) {
+            return released_by_routes(snapshot, incident, after, now);
+        };
+        auto page = co_await storage::read(*core.deps.store, *core.deps.pool, *core.deps.loop, std::move(read));
+        if (!page) break;
+        if (!page->free.empty()) {
+            std::vector<storage::StagedBodyPtr> no_bodies;
+            auto write = [ids = page->free](storage::Tx& tx) {
+                return IncidentTx(tx).release(ids, "Released: another way can take it");
+            };
+            const auto done =
+                co_await storage::commit(*core.deps.store, *core.deps.loop, std::move(no_bodies), std::move(write));
+            if (!done) log::error("incident", "held mail cannot be released: {}", done.error().context);
+            any = true;
+        }
+        if (!page->has_more) break;
+        after = page->last;
+    }
+    co_return any;
+}
+
 net::Task<bool> recheck(Core& core, std::vector<Incident> open) {
-    auto read = [open = std::move(open), now = core.now()](const storage::Snapshot& snapshot) {
-        return released_by_routes(snapshot, open, now);
-    };
-    auto ids = co_await storage::read(*core.deps.store, *core.deps.pool, *core.deps.loop, std::move(read));
-    if (!ids || ids->empty()) co_return false;
-    std::vector<storage::StagedBodyPtr> no_bodies;
-    auto write = [ids = *std::move(ids)](storage::Tx& tx) {
-        return IncidentTx(tx).release(ids, "Released: another way can take it");
-    };
-    const auto done =
-        co_await storage::commit(*core.deps.store, *core.deps.loop, std::move(no_bodies), std::move(write));
-    if (!done) log::error("incident", "held mail cannot be released: {}", done.error().context);
-    co_return true;
+    bool any = false;
+    for (const Incident& incident : open) {
+        if (incident.key.kind == IncidentKind::account) continue;
+        const bool released = co_await recheck_one(core, incident);
+        any = any || released;
+    }
+    co_return any;
 }
 
 }  // namespace
@@ -409,7 +461,7 @@ net::Task<Watched> watch_incidents(Core& core) {
     out.drained = core.reputation.sees(found->book);
     out.asks = found->asks;
     out.is_due = !found->probes.empty() || !found->stranded.empty() || !found->gone.empty();
-    if (out.is_due || found->takers || !found->silent.empty()) {
+    if (out.is_due || found->takers || !found->silent.empty() || !found->idle.empty()) {
         std::vector<storage::StagedBodyPtr> no_bodies;
         auto write = [found = *found](storage::Tx& tx) { return let_try(tx, found); };
         const auto done =

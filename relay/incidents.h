@@ -5,6 +5,7 @@
 ///   watch       every kWatchEvery: one held message tries again when its probe is due; what a changed route can take
 ///               is let go; senders hear of the delay; what was held too long fails with the words it was refused with;
 ///               the postmaster is told, once, of each beginning and each end
+///   nobody      writes there any more: where nothing is held, and nothing was said for kRefusalEnds, a refusal is over
 ///   a delivery  by a way that an open incident stops: it is over, and all it held is due at once
 ///   a warning   what a receiver says against us while it only puts mail off (4yz for our address, SPF, DKIM, DMARC; a
 ///               bad name; the same words for 48 h), or of what nothing is held for: told at once; over an hour after
@@ -35,6 +36,7 @@ inline constexpr std::size_t kStepMax = 1'000;
 inline constexpr std::chrono::hours kPutOffTold{48};  ///< so long put off as too fast: somebody must look
 inline constexpr std::chrono::hours kWarningHeals{1};
 inline constexpr std::chrono::hours kWarningEnds{7 * 24};
+inline constexpr std::chrono::hours kRefusalEnds{30 * 24};  ///< what holds nothing, and was not said since
 inline constexpr std::size_t kStoppedShown = 50;  ///< destinations with a metric of their own; the rest are "other"
 
 /// Those that are open, as of the last look, and what was counted.

@@ -97,6 +97,7 @@ OutcomePlan::Row begin_row(const storage::QueueItem& item, const Settled& one) {
     row.fault = one.fault;
     row.warnings = one.warnings;
     row.heals = one.heals;
+    row.only_under = one.only_under;
     return row;
 }
 
@@ -275,6 +276,16 @@ Result<T> of_others(Result<T> result) {
     return result;
 }
 
+// What was decided while it was held is void where somebody has let it go meanwhile.
+Result<> check_held(storage::Tx& tx, const OutcomePlan::Row& row) {
+    if (storage::raw(row.only_under) == 0) return {};
+    const std::vector<storage::RecipientId> ids{row.id};
+    TRY(const auto found, of_others(tx.queue().find(ids)));
+    const bool is_held = !found.empty() && found.front().state == storage::RecipientState::held &&
+                         found.front().incident == row.only_under;
+    return is_held ? Result<>() : Error(Errc::conflict, fmt::format("{} is not held any more", row.address));
+}
+
 /// What one commit did.
 struct Written {
     std::uint64_t suppressed = 0;  ///< recipients
@@ -287,6 +298,7 @@ Result<Written> write_plan(storage::Tx& tx, const storage::QueueItem& item, cons
                                  const std::vector<StagedReport>& reports, const RelayOptions& options,
                                  const std::string& sealing_key) {
     Written out;
+    for (const OutcomePlan::Row& row : plan.rows) TRY_VOID(check_held(tx, row));
     TRY(const Weighed weighed, of_others(weigh_unknown(tx, item, plan)));
     out.outages = weighed.outages;
     if (!out.outages.empty()) return out;
@@ -311,6 +323,13 @@ Result<Written> write_plan(storage::Tx& tx, const storage::QueueItem& item, cons
         const bool is_over =
             !healed && (healed.error().code == Errc::conflict || healed.error().code == Errc::not_found);
         if (!healed && !is_over) return Error(healed.error());
+    }
+    if (item.account) {
+        std::vector<storage::RecipientId> waiting;
+        for (const OutcomePlan::Row& row : plan.rows) {
+            if (row.outcome.state == storage::RecipientState::waiting) waiting.push_back(row.id);
+        }
+        if (!waiting.empty()) TRY_VOID(of_others(storage::AccountGuardTx(tx).put_off(*item.account, waiting)));
     }
     for (const StagedReport& report : reports) {
         TRY_VOID(of_others(deliver_report(tx, report, options, sealing_key)));
@@ -425,7 +444,7 @@ net::Task<std::optional<Written>> write_until_done(Core& core, const storage::Qu
         }
         if (written) co_return *written;
         const Error error = written.error();
-        // Cancelled or removed meanwhile.
+        // Cancelled, removed or let go meanwhile.
         if (error.code == Errc::not_found || error.code == Errc::conflict) co_return std::nullopt;
         log::error("relay", "the outcome of {} cannot be recorded: {}", storage::format_queue_id(item.id),
                    error.context);

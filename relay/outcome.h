@@ -38,6 +38,7 @@ struct Settled {
     bool another_way = false;    ///< the route names a way that may do better: due at once, whatever was said
     std::optional<storage::IncidentKey> fault;  ///< it was refused for a fault of ours: held, not bounced
     storage::IncidentId held_on{};              ///< it was not tried: it stays under this incident
+    storage::IncidentId only_under{};  ///< likewise: nothing is written unless it is held under this one still
     bool suppressed = false;                    ///< it was not tried: the recipient gets no mail for now
     std::optional<storage::IncidentId> outage;  ///< it is called unknown, but took mail before: it waits for the end of
                                                 ///< this incident
@@ -78,6 +79,7 @@ struct OutcomePlan {
         std::optional<storage::IncidentKey> fault;
         std::vector<Warning> warnings;
         storage::IncidentId heals{};
+        storage::IncidentId only_under{};
     };
     std::vector<Row> rows;
     std::vector<Report> reports;  ///< one per kind at most; without original_header

@@ -282,12 +282,15 @@ void ReputationBook::note(const Target& target, const std::vector<SaidClass>& sa
                 ++tally.clean;
                 ++everywhere.clean;
                 break;
-            case ReplyClass::ip_blocked:
-                tally.day.blocked.add(one.address);
-                everywhere.day.blocked.add(one.address);
+            case ReplyClass::ip_blocked: {
+                const bool is_one = target.provider != storage::kOtherProviders || one.network.empty();
+                const std::string& who = is_one ? one.address : one.network;
+                tally.day.blocked.add(who);
+                everywhere.day.blocked.add(who);
                 spoil();
                 is_urgent_ = true;
                 break;
+            }
             case ReplyClass::throttled:
                 tally.day.deferred.add(one.address);
                 spoil();

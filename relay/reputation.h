@@ -3,7 +3,8 @@
 ///
 ///   score      100 - what the worst of these takes - half of what the others take; different recipients, in windows of
 ///              1, 7 and 30 days, the worst window; windows with too few say nothing:
-///                refused for our address   a tenth: 60
+///                refused for our address   a tenth: 60; of receivers that are judged together ("other") each network
+///                                          counts once: no stranger speaks for all of them
 ///                complaints                watched at 0.1 % (two at least), drained at 0.3 % (three at least)
 ///                put off as too fast       watched at half, drained where it was half on three days of a week
 ///                nobody there              watched at a tenth, drained at three tenths (of kVolumeWindow at least)
@@ -68,6 +69,10 @@ struct StandingFacts {
 struct SaidClass {
     std::string address;
     bounce::ReplyClass what = bounce::ReplyClass::other;
+    std::string network;  ///< of the server that said it
+    SaidClass() = default;
+    SaidClass(std::string whom, bounce::ReplyClass said, std::string by = "")
+        : address(std::move(whom)), what(said), network(std::move(by)) {}
 };
 
 /// 100 where nothing is known. `why`: what weighs most, one sentence.

@@ -1,5 +1,8 @@
 #include "relay/reverse_path.h"
 
+#include <algorithm>
+#include <optional>
+
 #include "protocols/base/ascii.h"
 #include "protocols/base/log.h"
 #include "protocols/mailauth/return_token.h"
@@ -50,6 +53,17 @@ Result<std::string> token_domain(const storage::Snapshot& snapshot, const storag
     return home ? domain : std::string();
 }
 
+// The least that is true of all: one recipient, one domain; of several nothing.
+std::optional<std::uint32_t> whose_token(const std::vector<storage::QueueRecipient>& recipients) {
+    if (recipients.empty()) return std::nullopt;
+    const std::string& first = recipients.front().address;
+    if (recipients.size() == 1) return mailauth::return_hash(first);
+    const std::uint32_t domain = mailauth::return_hash_of_domain(first);
+    const bool is_one = std::ranges::all_of(
+        recipients, [&](const auto& one) { return mailauth::return_hash_of_domain(one.address) == domain; });
+    return is_one ? std::optional(domain) : std::nullopt;
+}
+
 }  // namespace
 
 Result<std::string> choose_reverse_path(const storage::Snapshot& snapshot, const storage::QueueItem& item,
@@ -63,7 +77,7 @@ Result<std::string> choose_reverse_path(const storage::Snapshot& snapshot, const
     }
     mailauth::ReturnToken token;
     token.queue = static_cast<std::uint64_t>(storage::raw(item.id));
-    if (recipients.size() == 1) token.recipient = mailauth::return_hash(recipients.front().address);
+    token.recipient = whose_token(recipients);
     return mailauth::make_return_token(mailauth::return_keys(sealing_key), token, item.created) + "@" + domain;
 }
 

@@ -1,7 +1,7 @@
 #include "relay/site.h"
 
 #include <algorithm>
-#include <tuple>
+#include <vector>
 
 #include "protocols/base/ascii.h"
 #include "relay/core.h"
@@ -25,12 +25,9 @@ DomainPlan make_plan(std::string domain, MxAnswer answer) {
         return out;
     }
     out.mx = std::get<MxPlan>(std::move(answer));
-    // The best hosts say whose domain it is: a stray backup elsewhere opens no lane of its own. Of two that are equally
-    // good the name decides, not the order of the day: the site stays the same from one look to the next.
-    const auto best = [&](const MxHost& a, const MxHost& b) {
-        return std::tie(a.preference, a.name) < std::tie(b.preference, b.name);
-    };
-    out.provider = smtp::provider_of(std::ranges::min_element(out.mx.hosts, best)->name);
+    std::vector<std::string> names;
+    for (const MxHost& host : out.mx.hosts) names.push_back(host.name);
+    out.provider = smtp::provider_of_all(names);
     out.site = out.provider != nullptr ? std::string(out.provider->name) : out.mx.site;
     return out;
 }

@@ -209,6 +209,20 @@ Result<> AccountGuardTx::bounced(AccountId account) {
     return held ? Result<>() : judge(account);
 }
 
+Result<> AccountGuardTx::put_off(AccountId account, std::span<const RecipientId> recipients) {
+    const auto owner = tx_.catalog().account(account);
+    if (!owner && owner.error().code == Errc::not_found) return {};
+    TRY(const auto held, held_under(tx_, account));
+    if (!held) return {};
+    TRY(const auto rows, tx_.queue().find(recipients));
+    std::vector<RecipientId> ids;
+    for (const QueueRecipient& one : rows) {
+        if (one.state == RecipientState::waiting && !one.released) ids.push_back(one.id);
+    }
+    TRY_VOID(IncidentTx(tx_).hold(ids, *held));
+    return {};
+}
+
 Result<> AccountGuardTx::judge(AccountId account) {
     TRY(const SendingFigures now, figures(account, tx_.now()));
     const auto why = judge_sending(now);

@@ -17,6 +17,7 @@
 /// Threads: as Tx and Snapshot, which these are made from and must outlive them.   Limits: below.
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -92,6 +93,9 @@ class AccountGuardTx final : public AccountGuardView {
     Result<> submitted(QueueId queue, const NewQueueItem& item);
     /// One of its recipients does not exist.
     Result<> bounced(AccountId account);
+    /// These wait again, and may have been tried while the account was held: they are held with the rest. What was let
+    /// go by hand is not.
+    Result<> put_off(AccountId account, std::span<const RecipientId> recipients);
     /// It was looked at and is all right: what is held is due at once. Errc::not_found where it is not held.
     Result<std::uint64_t> release(AccountId account);
     /// It was stolen: what is held goes nowhere. Gives back how many messages.

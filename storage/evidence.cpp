@@ -21,10 +21,14 @@ bool is_outcome(EventKind kind) {
            kind == EventKind::held;
 }
 
+std::string domain_of(const std::string& recipient) { return recipient.substr(recipient.rfind('@') + 1); }
+
 void count(EvidenceDay& day, EventKind kind, const std::string& recipient, std::string_view reply_class) {
     day.tried.add(recipient);
     if (kind == EventKind::delivered) return;
-    if (reply_class == "ip-blocked") day.blocked.add(recipient);
+    // Which of many receivers: by their domains, for their networks are not known any more.
+    const bool is_one = day.provider != kOtherProviders;
+    if (reply_class == "ip-blocked") day.blocked.add(is_one ? recipient : domain_of(recipient));
     if (reply_class == "throttled") day.deferred.add(recipient);
     if (reply_class == "recipient-unknown") day.bounced.add(recipient);
 }

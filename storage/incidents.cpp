@@ -268,6 +268,14 @@ Result<std::vector<RecipientId>> IncidentView::held(IncidentId id, RecipientId a
                        .bind(id, after, limit_of(count_max)));
 }
 
+Result<std::vector<RecipientId>> IncidentView::next_probe(const Incident& incident) const {
+    TRY(const std::uint64_t count, held_count(incident.id));
+    if (count == 0) return std::vector<RecipientId>();
+    return all_ids(db_.query("SELECT id FROM queue_recipients WHERE incident <> 0 AND incident = ?1 AND state = 4 "
+                             "ORDER BY id LIMIT 1 OFFSET ?2")
+                       .bind(incident.id, static_cast<std::int64_t>(incident.probes % count)));
+}
+
 // Mail under review waits for a person: no time is set to that.
 Result<std::vector<RecipientId>> IncidentView::overdue(Time before, std::size_t count_max) const {
     return all_ids(db_.query("SELECT r.id FROM queue_recipients r " ONLY_HELD " JOIN incidents i ON i.id = r.incident "
@@ -472,6 +480,15 @@ Result<std::optional<std::string>> measured(Tx& tx, const Incident& one) {
                                      format_rfc3339(q.time(0))));
 }
 
+// One that was given up goes on where it stopped; one that somebody paused stays so.
+Result<> resume_webhook(Tx& tx, std::string_view name) {
+    context_of(tx).write->notice.catalog = true;
+    return context_of(tx)
+        .db.query("UPDATE webhooks SET state = 0, tries = 0, next_ms = 0, failing_ms = 0 WHERE name = ?1 AND state = 2")
+        .bind(name)
+        .run();
+}
+
 }  // namespace
 
 Result<Mended> IncidentTx::mended(IncidentId id, std::string_view who) {
@@ -488,6 +505,7 @@ Result<Mended> IncidentTx::mended(IncidentId id, std::string_view who) {
         }
     }
     TRY(out.released, clear(id, who));
+    if (one.key.kind == IncidentKind::webhook) TRY_VOID(resume_webhook(tx_, one.key.domain));
     // Of others than the big ones a standing is about all of them together.
     const bool is_provider = !one.key.site.empty() && !one.key.site.ends_with(' ');
     if (one.key.kind == IncidentKind::ip_blocked && is_provider) {

@@ -102,6 +102,9 @@ class IncidentView {
     Result<std::uint64_t> held_count(IncidentId id) const;
     /// Recipients that it holds, the oldest first, behind `after`.
     Result<std::vector<RecipientId>> held(IncidentId id, RecipientId after, std::size_t count_max) const;
+    /// Who tries next whether it is over: another each time, so that one who is refused for his own sake does not keep
+    /// the others. At most one; empty where nobody is held.
+    Result<std::vector<RecipientId>> next_probe(const Incident& incident) const;
     /// Held since `before` or longer; whose sender hears of a delay now (accepted before `told_before`, not told);
     /// whose incident is not open any more.
     Result<std::vector<RecipientId>> overdue(Time before, std::size_t count_max) const;
@@ -141,8 +144,9 @@ class IncidentTx final : public IncidentView {
     /// It is over: what it holds, and what waits for its end, is due at once. Gives back how many; Errc::not_found,
     /// conflict where it is over.
     Result<std::uint64_t> clear(IncidentId id, std::string_view why);
-    /// Somebody says that it is mended. What is believed is cleared; what is measured (a listing, the reverse DNS, a
-    /// drained address, a destination) is looked at anew and stays open as long as it is so.
+    /// Somebody says that it is mended. What is believed is cleared, and a webhook that was given up goes on; what is
+    /// measured (a listing, the reverse DNS, a drained address, a destination) is looked at anew and stays open as long
+    /// as it is so.
     Result<Mended> mended(IncidentId id, std::string_view who);
     /// It was looked at anew, and is still so: told as an event and counted.
     Result<> stays(IncidentId id, std::string_view why);

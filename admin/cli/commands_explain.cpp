@@ -48,7 +48,7 @@ SiteFacts look_up(const Settings& settings, const std::string& domain) {
     std::vector<std::string> hosts;
     for (auto& [preference, host] : records) hosts.push_back(std::move(host));
     out.site = smtp::site_of(hosts);
-    if (const smtp::Provider* const provider = smtp::provider_of(hosts.front())) out.provider = provider->name;
+    if (const smtp::Provider* const provider = smtp::provider_of_all(hosts)) out.provider = provider->name;
     return out;
 }
 

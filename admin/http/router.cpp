@@ -11,8 +11,7 @@
 
 #include "protocols/base/ascii.h"
 #include "protocols/base/log.h"
-#include "protocols/policy/incident_page.h"
-#include "protocols/policy/one_click.h"
+#include "protocols/policy/page.h"
 
 namespace posthouse::admin {
 namespace {
@@ -159,10 +158,7 @@ int status_of(Errc code) {
 
 void log_answer(const Call& call, std::string_view path, const HttpAnswer& made) {
     const bool is_api = path.starts_with("/api/");
-    // What stands behind it is a secret of its reader.
-    for (const std::string_view tokens : {policy::kUnsubscribeTarget, policy::kIncidentTarget}) {
-        if (path.starts_with(tokens)) path = tokens;
-    }
+    path = policy::without_token(path);
     const auto line = [&] {
         return fmt::format("{} {} from {}{}: {}", call.request.method, path, call.request.client,
                            call.token ? " by " + call.token->name : std::string(), made.status);

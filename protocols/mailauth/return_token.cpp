@@ -93,6 +93,16 @@ std::uint32_t return_hash(std::string_view recipient) {
     return static_cast<std::uint32_t>((hash >> 40U ^ hash >> 20U ^ hash) & 0xfffffU);
 }
 
+std::uint32_t return_hash_of_domain(std::string_view recipient) {
+    const std::size_t at = recipient.rfind('@');
+    return return_hash(at == std::string_view::npos ? recipient : recipient.substr(at));
+}
+
+bool is_about(const ReturnToken& token, std::string_view recipient) {
+    return !token.recipient || *token.recipient == return_hash(recipient) ||
+           *token.recipient == return_hash_of_domain(recipient);
+}
+
 std::string make_return_token(const ReturnKeys& keys, const ReturnToken& token, Time accepted) {
     std::size_t letters = 1;
     while (letters < kQueueLettersMax && token.queue >> (5 * letters) != 0) ++letters;

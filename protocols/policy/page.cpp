@@ -42,4 +42,14 @@ std::optional<std::string> token_behind(std::string_view prefix, std::string_vie
     return is_page_token(token) ? std::optional(token) : std::nullopt;
 }
 
+std::string_view without_token(std::string_view target) {
+    constexpr std::size_t kDigitsMax = 31;
+    std::size_t digits = 0;
+    for (std::size_t at = 0; at < target.size(); ++at) {
+        digits = ascii::is_hex(target[at]) ? digits + 1 : 0;
+        if (digits > kDigitsMax) return target.substr(0, at - kDigitsMax);
+    }
+    return target;
+}
+
 }  // namespace posthouse::policy

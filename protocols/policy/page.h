@@ -17,6 +17,10 @@ bool is_page_token(std::string_view text);
 /// The token behind `prefix` ("/unsubscribe/"), lower case; nothing for any other target.
 std::optional<std::string> token_behind(std::string_view prefix, std::string_view target);
 
+/// For a log: what stands before the first long run of hexadecimal digits. Such may be a token, whatever its address
+/// has become on the way, and a token is a secret of its reader.
+std::string_view without_token(std::string_view target);
+
 /// Security fields that go with them, each with its CRLF.
 inline constexpr std::string_view kPagePolicy = "default-src 'none'; form-action 'self'; frame-ancestors 'none'";
 inline constexpr std::string_view kPageFields =

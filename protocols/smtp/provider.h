@@ -13,10 +13,14 @@ struct Provider {
     /// Any host takes mail for every domain. Where not, a connection serves only domains that name its host.
     bool any_host = false;
 };
-/// Null for all who are not in the table.
+/// Null for all who are not in the table. A name counts only where the provider alone gives out such names: what a
+/// customer of an access or hosting provider calls his machine says nothing.
 const Provider* provider_of(std::string_view host);
-/// The site of a domain with these mail servers, the best first: "google", or their names in alphabetical order, each
-/// followed by a blank. Who is best says whose domain it is: a stray backup elsewhere makes no site of its own.
+/// Of a domain with these mail servers: only where all of them are one provider's. With a host of his own behind them
+/// anybody could speak in the provider's name.
+const Provider* provider_of_all(std::span<const std::string> hosts);
+/// The site of a domain with these mail servers: "google", or their names in alphabetical order, each followed by a
+/// blank.
 std::string site_of(std::span<const std::string> hosts);
 
 }  // namespace posthouse::smtp

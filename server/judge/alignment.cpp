@@ -178,9 +178,10 @@ class StoreAlignment final : public smtp::AlignmentCheck {
         for (const std::string& domain : asked->domains) {
             auto mx = co_await deps_.resolver->mx(domain);
             if (!mx) co_return;  // nobody waits much longer
-            std::ranges::sort(mx->records, {}, &dns::MxRecord::preference);
-            const std::string& host = mx->records.empty() ? domain : mx->records.front().host;
-            const ::posthouse::smtp::Provider* const keeper = ::posthouse::smtp::provider_of(host);
+            std::vector<std::string> hosts;
+            for (const dns::MxRecord& record : mx->records) hosts.push_back(record.host);
+            if (hosts.empty()) hosts.push_back(domain);
+            const ::posthouse::smtp::Provider* const keeper = ::posthouse::smtp::provider_of_all(hosts);
             asked->found[domain] = keeper == nullptr ? std::string() : std::string(keeper->name);
         }
         asked->done.set();

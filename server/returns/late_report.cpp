@@ -58,7 +58,7 @@ Result<bool> is_under_way(const storage::Snapshot& snapshot, storage::QueueId qu
     return std::ranges::any_of(rows, [&](const storage::QueueRecipient& row) {
         const bool is_open =
             row.state == storage::RecipientState::sending || row.state == storage::RecipientState::waiting;
-        return is_open && (!token.recipient || mailauth::return_hash(row.address) == *token.recipient);
+        return is_open && mailauth::is_about(token, row.address);
     });
 }
 
@@ -98,7 +98,7 @@ Result<SentMail> find_sent(const storage::Snapshot& snapshot, const mailauth::Re
         out.facts.insert_or_assign(event.recipient, event.facts);
         out.taken.insert_or_assign(event.recipient, event.at);
         out.hosts.insert_or_assign(event.recipient, host_in(event.detail));
-        const bool is_meant = !token.recipient || mailauth::return_hash(event.recipient) == *token.recipient;
+        const bool is_meant = mailauth::is_about(token, event.recipient);
         if (is_meant && std::ranges::find(out.recipients, event.recipient) == out.recipients.end()) {
             out.recipients.push_back(event.recipient);
         }

@@ -101,14 +101,6 @@ net::Task<Result<WebRequest>> read_request(net::BufferedStream& stream, WebLimit
     co_return Error(Errc::too_large, "too many fields");
 }
 
-// What stands behind these is a secret of its reader.
-std::string_view shown(std::string_view target) {
-    for (const std::string_view prefix : {policy::kUnsubscribeTarget, policy::kIncidentTarget}) {
-        if (target.starts_with(prefix)) return prefix;
-    }
-    return target;
-}
-
 net::Task<WebAnswer> answer(const WebDeps& deps, const WebRequest& request, std::string peer) {
     const auto token = policy::token_of_target(request.target);
     const auto incident = policy::token_behind(policy::kIncidentTarget, request.target);
@@ -171,7 +163,8 @@ net::Task<void> serve_web(std::unique_ptr<net::Stream> stream, WebDeps deps) {
         ->counter("web_requests_total", "Requests to the https service", fmt::format("status=\"{}\"", said.status))
         .add();
     if (request) {
-        log::info("web", "{} {} of {}: {}", request->method, shown(request->target), request->host, said.status);
+        const std::string_view target = policy::without_token(request->target);
+        log::info("web", "{} {} of {}: {}", request->method, target, request->host, said.status);
     }
     std::string octets = fmt::format(
         "HTTP/1.1 {} {}\r\nContent-Type: {}; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n"

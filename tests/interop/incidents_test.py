@@ -139,7 +139,10 @@ def check_button(home, remote):
     trace(home, "five").wait("delivered")
     arrived(remote, ("five",))
     assert incidents(home) == []
-    assert link.rsplit("/", 1)[1] not in home.log_file.read_text()
+    token = link.rsplit("/", 1)[1]
+    for path in ("//incident/" + token, "/INCIDENT/" + token, "/mail/incident/" + token):
+        assert over_https(home, "GET", "https://mail.home.example" + path)[0] == 404, path
+    assert token not in home.log_file.read_text()
 
 
 def main():

@@ -222,8 +222,15 @@ TEST_CASE("a host that failed is asked last, for longer each time, until it answ
     HostHealth health;
     std::vector<MxHost> hosts{{"a", {}, 10}, {"b", {}, 10}};
     health.failed("a", HostTrouble::unreached, kStart);
-    health.order(hosts, kStart);
+    health.order(hosts, "c.example", kStart);
     CHECK(hosts.front().name == "b");
+    // For one domain alone.
+    hosts = {{"a2", {}, 10}, {"b2", {}, 10}};
+    health.failed(HostHealth::for_domain("a2", "c.example"), HostTrouble::unreached, kStart);
+    health.order(hosts, "d.example", kStart);
+    CHECK(hosts.front().name == "a2");
+    health.order(hosts, "c.example", kStart);
+    CHECK(hosts.front().name == "b2");
     CHECK(health.is_quarantined("a", kStart + std::chrono::minutes(4)));
     CHECK_FALSE(health.is_quarantined("a", kStart + std::chrono::minutes(5)));
     health.failed("a", HostTrouble::unreached, kStart);

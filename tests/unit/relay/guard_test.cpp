@@ -212,4 +212,39 @@ TEST_CASE("a stolen account is held within 50 messages in a simulated week, a ne
     }
 }
 
+TEST_CASE("what is being tried in the moment in which its account is held is held, too, when it must wait") {
+    Week week;
+    const AccountId bob = week.store.add_account("bob@home.example");
+    week.remote.always(".", "451 4.7.1 try again later");
+    week.remote.on_message = [&] {
+        REQUIRE(week.store->write({}, [](storage::Tx& tx) -> Result<> {
+            storage::IncidentKey key;
+            key.kind = storage::IncidentKind::account;
+            key.domain = "bob@home.example";
+            TRY_VOID(storage::IncidentTx(tx).note(key, storage::Refusal()));
+            return {};
+        }));
+    };
+    const auto row = [&](storage::QueueId id) {
+        return week.store->read([&](const storage::Snapshot& s) { return s.queue().recipients(id); }).value().front();
+    };
+    const auto id = week.hand_in(bob, {"victim@b.example"}, QueueClass::interactive);
+    week.settle();
+    CHECK(row(id).state == storage::RecipientState::held);
+    week.settle_after(hours(5));
+    CHECK(week.remote.messages.size() == 1);
+
+    // Let go by hand it is not held again, however often it is put off.
+    REQUIRE(week.store->write({}, [&](storage::Tx& tx) { return tx.queue().release(id); }));
+    week.settle();
+    CHECK(week.remote.messages.size() == 2);
+    CHECK(row(id).state == storage::RecipientState::waiting);
+
+    // Of an account that is gone nothing is held.
+    REQUIRE(week.store->write({}, [&](storage::Tx& tx) { return tx.catalog().remove_account(bob); }));
+    week.settle_after(hours(1));
+    CHECK(week.remote.messages.size() == 3);
+    CHECK(row(id).state == storage::RecipientState::waiting);
+}
+
 }  // namespace posthouse::relay

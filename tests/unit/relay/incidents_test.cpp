@@ -157,6 +157,24 @@ TEST_CASE("\"fixed\" lets all of it go at once, whatever the probe's time") {
         {}, [&](storage::Tx& tx) { return IncidentTx(tx).clear(house.all()[0].id, "again"); }));
 }
 
+TEST_CASE("one message that is refused for its own sake does not keep the others: each probe is another") {
+    HeldHouse house;
+    house.remote.always("RCPT", std::string(kBlocked));
+    const auto first = house.submit({"bob@b.example"});
+    house.settle();
+    const auto second = house.submit({"carol@b.example"});
+    house.settle();
+    house.remote.always("RCPT TO:<carol@", "250 2.1.5 ok");
+    house.settle_slowly(hours(1));
+    CHECK(house.events(second, EventKind::delivered) == 0);
+    house.settle_slowly(hours(2));
+    CHECK(house.events(second, EventKind::delivered) == 1);
+    // What is refused is held again, until its time is over.
+    house.settle_slowly(minutes(1));
+    CHECK(house.row(first).state == RecipientState::held);
+    CHECK(house.all().front().open);
+}
+
 TEST_CASE("held for 72 hours, then returned with the very words; the sender hears of the delay before") {
     HeldHouse house;
     house.remote.always("RCPT", std::string(kBlocked));
@@ -174,6 +192,12 @@ TEST_CASE("held for 72 hours, then returned with the very words; the sender hear
     CHECK(house.inbox_with("blocked using") >= 1);
     CHECK(house.waiting() == 0);
     CHECK(house.all().front().open);  // the fault is there still
+    // As long as somebody may write there; nobody has for a month.
+    house.settle_slowly(hours(29 * 24));
+    CHECK(house.all().front().open);
+    house.settle_slowly(hours(2 * 24));
+    CHECK_FALSE(house.all().front().open);
+    CHECK(house.inbox_with("Subject: Incident 1 is over") == 1);
 }
 
 TEST_CASE("nothing is held under an incident that is over") {
@@ -194,6 +218,52 @@ TEST_CASE("nothing is held under an incident that is over") {
     CHECK(house.events(id, EventKind::delivered) == 1);
 }
 
+namespace {
+
+/// Somebody presses the button between the look at what is held too long and the commit that says so.
+struct LateRandom final : Random {
+    void fill(std::span<unsigned char> out) override {
+        if (const auto now = std::exchange(press, nullptr)) now();
+        system_random().fill(out);
+    }
+    std::function<void()> press;
+};
+
+}  // namespace
+
+TEST_CASE("\"fixed\" in the moment in which held mail is given up, or its sender told: it goes, and nobody is told") {
+    for (const bool is_end : {false, true}) {
+        CAPTURE(is_end);
+        HeldHouse house;
+        LateRandom random;
+        house.kept.random = &random;
+        house.restart();
+        house.remote.always("RCPT", std::string(kBlocked));
+        const auto id = house.submit({"bob@b.example"});
+        house.settle();
+        if (is_end) {
+            house.settle_slowly(hours(5));
+            for (int i = 0; i < 11; ++i) house.settle_slowly(hours(6));
+        }
+        REQUIRE(house.row(id).state == RecipientState::held);
+        const std::size_t mails = house.inbox_with("Subject: Delayed") + house.inbox_with("Subject: Undelivered");
+        std::uint64_t released = 0;
+        random.press = [&] {
+            house.remote.always("RCPT", "250 2.1.5 welcome back");
+            const auto done = house.store->write_value(
+                {}, [&](storage::Tx& tx) { return IncidentTx(tx).mended(storage::IncidentId{1}, "by the test"); });
+            if (done) released = done->released;
+        };
+        house.settle_slowly(hours(is_end ? 2 : 5));
+        CHECK_FALSE(random.press);
+        CHECK(released == 1);
+        CHECK(house.events(id, EventKind::bounced) == 0);
+        if (!is_end) CHECK(house.events(id, EventKind::held) == 1);  // not once more, for the notice
+        CHECK(house.events(id, EventKind::delivered) == 1);
+        CHECK(house.inbox_with("Subject: Delayed") + house.inbox_with("Subject: Undelivered") == mails);
+    }
+}
+
 TEST_CASE("a way that is added takes what is held at once") {
     HeldHouse house;
     house.remote.always("RCPT", std::string(kBlocked));
@@ -206,6 +276,28 @@ TEST_CASE("a way that is added takes what is held at once") {
     CHECK(house.smarthost.messages.size() == 1);
     CHECK(house.events(id, EventKind::delivered) == 1);
     CHECK(house.remote.count("RCPT") == 1);
+}
+
+TEST_CASE("a way that is added takes all that is held, however much it is") {
+    HeldHouse house;
+    house.remote.always("RCPT", std::string(kBlocked));
+    house.submit({"bob@b.example"});
+    house.settle();
+    std::vector<std::string> many;
+    for (std::size_t i = 0; i < kStepMax + 100; ++i) many.push_back("x" + std::to_string(i) + "@b.example");
+    const auto id = house.submit(many);
+    house.settle();
+    const auto held = [&] {
+        return house.store->read([](const storage::Snapshot& s) {
+            return IncidentView(s).held_count(storage::IncidentId{1});
+        });
+    };
+    REQUIRE(held().value() == many.size() + 1);
+    house.add_relay("direct,relay");
+    house.settle_slowly(std::chrono::seconds(15));
+    house.settle_slowly(std::chrono::seconds(15));
+    CHECK(held().value() == 0);
+    CHECK(house.events(id, EventKind::delivered) == many.size());
 }
 
 TEST_CASE("where the route names another way the mail goes there, and the incident is told all the same") {

@@ -287,4 +287,20 @@ TEST_CASE("figures say by which way and to whose provider it went, how long it t
     CHECK(storage::report_rebuild(*house.store)->differed == 0);
 }
 
+TEST_CASE("a mail server whose address leads into our own house is none, in whichever form it is written") {
+    for (const char* const address : {"10.0.0.25", "127.0.0.1", "64:ff9b::a00:19", "2002:a00:19::1", "::ffff:10.0.0.25",
+                                      "224.0.0.1", "0.0.0.0", "fd00::25"}) {
+        CAPTURE(address);
+        test::ScriptedRemote inner;
+        House house;
+        house.resolver.add_mx("evil.example", 10, "mx.evil.example");
+        house.resolver.add_a("mx.evil.example", address);
+        house.serve(address, inner);
+        const auto id = house.submit({"mallory@evil.example"});
+        house.settle();
+        CHECK(inner.connections == 0);
+        CHECK(house.events(id, EventKind::bounced) == 1);
+    }
+}
+
 }  // namespace posthouse::relay

@@ -186,6 +186,30 @@ TEST_CASE("a list that fails its test, or refuses our resolver, lists nobody; wr
     CHECK(storage::describe(house.incidents()[0]) == "the reverse DNS of 192.0.2.9 is wrong");
 }
 
+TEST_CASE("among the many that are judged together one stranger does not speak for all, however many he is") {
+    test::ScriptedRemote mallory;
+    PoolHouse house({"192.0.2.7"});
+    mallory.always("RCPT", "450 4.7.1 client host [192.0.2.7] blocked using zen.spamhaus.org");
+    const auto refuse_at = [&](int number, const std::string& address) {
+        const std::string domain = "d" + std::to_string(number) + ".example";
+        house.resolver.add_mx(domain, 10, "mx." + domain);
+        house.resolver.add_a("mx." + domain, address);
+        house.serve(address, mallory);
+        house.submit({"a@" + domain, "b@" + domain, "c@" + domain, "d@" + domain, "e@" + domain});
+    };
+    house.turn(minutes(1));
+    for (int i = 0; i < 6; ++i) refuse_at(i, "198.51.100." + std::to_string(10 + i));
+    house.settle();
+    house.turn(minutes(30));
+    REQUIRE(mallory.count("RCPT") >= 30);
+    CHECK(house.standing("192.0.2.7", "other") != Standing::drained);
+
+    for (int i = 6; i < 12; ++i) refuse_at(i, "203.0." + std::to_string(100 + i) + ".1");
+    house.settle();
+    house.turn(minutes(30));
+    CHECK(house.standing("192.0.2.7", "other") == Standing::drained);
+}
+
 TEST_CASE("on probation everywhere the first refusal, by whomever, ends it") {
     PoolHouse house({"192.0.2.7", "192.0.2.8"});
     house.turn(minutes(1));

@@ -15,10 +15,8 @@ DomainPlan plan_of(std::string domain, std::vector<dns::MxRecord> records) {
 TEST_CASE("domains of one provider are one site, whatever their hosts are called") {
     const DomainPlan a = plan_of("a.example", {{1, "aspmx.l.google.com"}, {5, "alt1.aspmx.l.google.com"}});
     const DomainPlan b = plan_of("b.example", {{1, "SMTP.google.com"}});
-    const DomainPlan stray = plan_of("c.example", {{1, "aspmx.l.google.com"}, {50, "old.c.example"}});
     CHECK(a.site == "google");
     CHECK(b.site == a.site);
-    CHECK(stray.site == a.site);
     CHECK(b.takes("aspmx.l.google.com"));  // any of their hosts takes all their domains
     CHECK(smtp::provider_of("notgoogle.com") == nullptr);
     CHECK(smtp::provider_of("google.com.evil.example") == nullptr);
@@ -41,11 +39,46 @@ TEST_CASE("everybody else: the same hosts are the same site, in any order and pr
     CHECK(c.provider == nullptr);
 }
 
-TEST_CASE("of two hosts that are equally good the name decides, whatever order they come in") {
-    for (int i = 0; i < 20; ++i) {
-        CHECK(plan_of("a.example", {{10, "mx.own.example"}, {10, "aspmx.l.google.com"}}).site == "google");
-        CHECK(plan_of("a.example", {{10, "aa.own.example"}, {10, "aspmx.l.google.com"}}).provider == nullptr);
+TEST_CASE("who puts a host of his own beside a provider's does not speak for the provider") {
+    for (const std::uint16_t preference : std::initializer_list<std::uint16_t>{0, 1, 50}) {
+        const DomainPlan one =
+            plan_of("c.example", {{1, "aspmx.l.google.com"}, {preference, "mx.c.example"}, {60, "smtp.google.com"}});
+        CAPTURE(preference);
+        CHECK(one.provider == nullptr);
+        CHECK(one.site == "aspmx.l.google.com mx.c.example smtp.google.com ");
     }
+    const DomainPlan two = plan_of("d.example", {{1, "aspmx.l.google.com"}, {2, "mx00.t-online.de"}});
+    CHECK(two.provider == nullptr);
+}
+
+TEST_CASE("a customer's machine is not his provider's mail server: it gets no mail of the provider's other customers") {
+    struct Case {
+        std::string_view machine;  ///< its owner gets its address, and may name it as his MX
+        std::string server;
+        std::string_view provider;
+    };
+    const Case cases[] = {
+        {"vps-0a1b2c3d.vps.ovh.net", "mx1.mail.ovh.net", "ovh"},
+        {"ns3001234.ovh.net", "mx2.ovh.net", "ovh"},
+        {"c-203-0-113-9.hsd1.ca.comcast.net", "mx1.comcast.net", "comcast"},
+        {"attacker.hd.free.fr", "mx1.free.fr", "free"},
+        {"lfbn-1-2-3.w90-1.abo.wanadoo.fr", "smtp-in.orange.fr", "orange"},
+        {"www.google.com", "aspmx.l.google.com", "google"},  // answers nobody on port 25
+        {"ghs.l.google.com", "alt4.aspmx.l.google.com", "google"},
+    };
+    for (const Case& one : cases) {
+        CAPTURE(one.machine);
+        const DomainPlan plan = plan_of("a.example", {{10, one.server}});
+        REQUIRE(plan.provider != nullptr);
+        CHECK(plan.provider->name == one.provider);
+        CHECK(plan.takes(one.server));
+        CHECK(smtp::provider_of(one.machine) == nullptr);
+        CHECK_FALSE(plan.takes(one.machine));
+    }
+    CHECK(smtp::provider_of("mx1.evil.comcast.net") == nullptr);  // a star is within a label
+    CHECK(smtp::provider_of("mx.comcast.net") != nullptr);
+    CHECK(smtp::provider_of("MX00.EMIG.GMX.NET") != nullptr);
+    CHECK(smtp::provider_of("comcast.net") == nullptr);
 }
 
 TEST_CASE("the cache of plans forgets with time, and the oldest first where it is full") {

@@ -239,6 +239,29 @@ TEST_CASE("MTA-STS: a policy is fetched when the DNS tells of it, once an editio
     CHECK(house.last(refused).contains("does not name its mail server mx.b.example"));
 }
 
+TEST_CASE("what the policy of one domain demands of another's mail server puts that behind no other of its own") {
+    for (const char* const name : {"mx1.evil.example", "mx.b.example"}) {
+        CAPTURE(name);
+        test::ScriptedRemote backup;
+        TlsHouse house;
+        house.without_tls(house.remote);
+        house.without_tls(backup);
+        house.add_mx("b.example", "mx2.b.example", "192.0.2.2", backup, 20);
+        house.add_mx("evil.example", name, "192.0.2.1", house.remote, 10);
+        house.add_mx("evil.example", "mx2.evil.example", "192.0.2.2", backup, 20);
+        house.keep_policy("evil.example", "enforce", name, std::chrono::hours(20));
+        house.open();
+        house.submit("mallory@evil.example");
+        house.settle();
+        REQUIRE(house.remote.connections >= 1);
+        CHECK(house.remote.messages.empty());
+        house.submit("bob@b.example");
+        house.settle();
+        CHECK(house.remote.messages.size() == 1);
+        CHECK(backup.messages.empty());
+    }
+}
+
 TEST_CASE("MTA-STS in testing mode: told in the report, delivered all the same") {
     TlsHouse house;
     house.without_tls(house.remote);

@@ -231,6 +231,30 @@ TEST_CASE("who takes nothing for days is paused, and the postmaster told once; r
     CHECK(f.house.store->read([](const storage::Snapshot& s) { return storage::IncidentView(s).open(); })->empty());
 }
 
+TEST_CASE("\"fixed\" on the incident of a webhook lets it go on; one that somebody paused stays so") {
+    HookHouse f;
+    f.add("accepted");
+    f.listener.answers = {"410 Gone"};
+    f.house.submit({"a@b.example"});
+    f.tell();
+    REQUIRE(f.hook().state == WebhookState::given_up);
+    const auto fixed = [&] {
+        const auto done = f.house.store->write_value({}, [](storage::Tx& tx) {
+            return storage::IncidentTx(tx).mended(storage::IncidentId{1}, "it was said to be mended");
+        });
+        return done && done->is_over;
+    };
+    CHECK(fixed());
+    CHECK(f.hook().state == WebhookState::active);
+    f.tell();
+    REQUIRE(f.listener.requests.size() == 2);
+    CHECK(f.ids().back() == f.ids().front());
+
+    f.change([](WebhookTx& webhooks) { return webhooks.pause("panel"); });
+    CHECK_FALSE(fixed());  // it is over
+    CHECK(f.hook().state == WebhookState::paused);
+}
+
 TEST_CASE("410 is an answer for good; paused by hand nothing is sent; removed it is gone") {
     HookHouse f;
     f.add("accepted");

@@ -95,6 +95,18 @@ report::Bounce bounce_of(std::string_view recipient, std::string_view action, st
 
 }  // namespace
 
+TEST_CASE("a token of all recipients of one domain says nothing of the message's others") {
+    House house;
+    const auto queue = house.sent({"ann@far.example", "bob@far.example", "carol@other.example"});
+    const SentMail mail = house.find(queue, "@far.example").value();
+    CHECK(mail.recipients == std::vector<std::string>{"ann@far.example", "bob@far.example"});
+    const auto forged = bounce_of("carol@other.example", "failed", "5.1.1", "550 5.1.1 User unknown");
+    CHECK(news_of(mail, forged).empty());
+    CHECK(news_of(mail, bounce_of("bob@far.example", "failed", "5.1.1", "550 5.1.1 User unknown")).size() == 1);
+    // Of before, and of domains that one server takes mail for: all of it.
+    CHECK(house.find(queue, std::nullopt).value().recipients.size() == 3);
+}
+
 TEST_CASE("a late bounce is an event of the message, and suppresses where the address itself is dead") {
     House house;
     const auto queue = house.sent({"bob@far.example"});
