@@ -129,7 +129,12 @@ Result<UnknownFound> TakerTx::note(const UnknownSaid& said) {
         return UnknownFound(bursts ? UnknownWorth::doubted : UnknownWorth::believed, IncidentId{});
     }
     TRY(const Site site, note_known(said, is_new));
-    if (site.until > tx_.now()) return UnknownFound(UnknownWorth::outage, site.incident);
+    if (site.until > tx_.now()) {
+        TRY(const bool is_true, lasts_too_long(site.incident));
+        if (!is_true) return UnknownFound(UnknownWorth::outage, site.incident);
+        TRY_VOID(db_.query("DELETE FROM takers WHERE hash = ?1").bind(hash).run());
+        return UnknownFound();
+    }
     TRY(const bool is_enough, speaks(said, is_late));
     return UnknownFound(is_enough ? UnknownWorth::believed : UnknownWorth::doubted, IncidentId{});
 }
@@ -183,6 +188,12 @@ Result<bool> TakerTx::is_open(IncidentId id) const {
     const auto incident = IncidentView(tx_).by_id(id);
     if (!incident && incident.error().code != Errc::not_found) return Error(incident.error());
     return incident && incident->open;
+}
+
+Result<bool> TakerTx::lasts_too_long(IncidentId id) const {
+    const auto incident = IncidentView(tx_).by_id(id);
+    if (!incident && incident.error().code != Errc::not_found) return Error(incident.error());
+    return incident && incident->open && tx_.now() - incident->since >= Milliseconds(kOutageMost);
 }
 
 // The site with this counted, in a burst or not.

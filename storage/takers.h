@@ -9,7 +9,8 @@
 ///                   kOutageShare and kOutageFactor times its own usual one: its directory is out of order. Nothing of
 ///                   that hour and until kOutageCalm after the last of it suppresses anybody; an incident (directory)
 ///                   says so. Mail to who took some before waits for its end (relay/outcome); the last of it: where
-///                   nobody was taken since, any one of them that is unknown; else as many as it began with
+///                   nobody was taken since, any one of them that is unknown; else as many as it began with.
+///                   After kOutageMost it is believed: whoever is unknown still is a stranger until he takes mail again
 /// Invariants  1. What a burst suppressed before it was seen to be one is undone in the commit that sees it.
 ///             2. All of it stands in the store: a restart changes nothing.
 /// Threads: as Tx and Snapshot, which these are made from and must outlive them.   Limits: below; who took nothing for
@@ -36,6 +37,7 @@ inline constexpr std::uint64_t kOutageFactor = 4;   ///< times its usual share; 
 inline constexpr std::uint64_t kOutageShareMost = 900;
 inline constexpr std::chrono::hours kOutageWindow{1};
 inline constexpr std::chrono::hours kOutageCalm{6};
+inline constexpr std::chrono::hours kOutageMost{72};  ///< since its incident began: no administrator is away for longer
 inline constexpr std::chrono::hours kLateApart{30 *
                                                24};  ///< late refusals further apart have nothing to do with another
 
@@ -96,6 +98,7 @@ class TakerTx final : public TakerView {
     Result<Site> note_known(const UnknownSaid& said, bool is_new);
     Result<bool> speaks(const UnknownSaid& said, bool is_late);
     Result<bool> is_open(IncidentId id) const;
+    Result<bool> lasts_too_long(IncidentId id) const;
     Result<Site> site_now(const std::string& site);
     Result<> tell_burst(const UnknownSaid& said, Site& site);
     Result<> undo(const std::string& site);

@@ -5,6 +5,7 @@
 #include "storage/queue_text.h"
 #include "storage/report.h"
 #include "storage/suppression.h"
+#include "storage/takers.h"
 #include "tests/support/relay_house.h"
 
 namespace posthouse::relay {
@@ -111,15 +112,24 @@ TEST_CASE("a directory out of order: who took mail before waits and gets it; str
     CHECK_FALSE(house.incidents().front().open);
 }
 
-TEST_CASE("a directory that does not come back: at the end of its lifetime the message returns with the very words") {
+TEST_CASE("a directory that does not come back: after three days it is believed, and nobody waits for it any more") {
     DirectoryHouse house;
     const auto ids = house.write_to_all();
     CHECK(house.inbox_with("Action: failed") == 7);
-    house.wait(hours(24 * 5 + 1));
+    house.wait(storage::kOutageMost - hours(1));
+    CHECK(house.waiting() == kUsers - 7);
+    house.wait(hours(6));
     CHECK(house.waiting() == 0);
     CHECK(house.of_all(ids, EventKind::bounced) == kUsers);
-    CHECK(house.of_all(ids, EventKind::expired) == kUsers - 7);
+    CHECK(house.of_all(ids, EventKind::expired) == 0);
     CHECK(house.inbox_with("Action: failed") == kUsers);
+    CHECK(house.inbox_with(std::string(kUnknown)) >= kUsers);
+    // Nor does what is written now, to any of them.
+    const auto late = house.write_to_all();
+    CHECK(house.of_all(late, EventKind::bounced) == kUsers);
+    house.wait(hours(13));
+    REQUIRE(house.incidents().size() == 1);
+    CHECK_FALSE(house.incidents().front().open);
     CHECK(house.store->read([&](const storage::Snapshot& s) {
                           storage::SuppressionView::Wanted wanted;
                           wanted.now = house.clock.now();
