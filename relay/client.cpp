@@ -67,10 +67,11 @@ Verdict broken(std::string_view during, const Error& error) {
 }
 
 // In TLS 1.3 a server judges our certificate after the handshake: what it thinks of it comes as an alert in the place
-// of its next word.
+// of its next word, and where it closes at once often not even that, for our next word has crossed its end.
 Error about_certificate(const net::Stream& stream, Error error) {
     const auto& facts = stream.tls();
-    if (!facts || !facts->asked_for_ours || !error.context.contains("alert")) return error;
+    const bool has_ended = error.code != Errc::timeout && error.code != Errc::cancelled;
+    if (!facts || !facts->asked_for_ours || !has_ended) return error;
     error.context += facts->shown.empty()
                          ? "; it asks for a certificate of ours, and the way has none (--client-cert)"
                          : fmt::format("; it was shown our certificate {}", facts->shown);

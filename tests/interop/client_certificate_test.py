@@ -3,7 +3,9 @@
 where there is none or its files cannot be read, and that a renewed one is shown without a restart."""
 import json
 import pathlib
+import socket
 import ssl
+import struct
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
@@ -23,14 +25,16 @@ class Connector(Remote):
         context.load_cert_chain(files["smtpd_tls_cert_file"], files["smtpd_tls_key_file"])
         context.load_verify_locations(authority.certificate)
         context.verify_mode = ssl.CERT_REQUIRED
-        self.clients, self.open = [], 0
+        self.clients, self.open, self.is_harsh = [], 0, False
         super().__init__(tls=context)
 
-    def talk(self, *ends):
+    def talk(self, connection, *more):
+        if self.is_harsh:  # closing tears the connection down, and takes along the alert that the other has not read
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         with self.lock:
             self.open += 1
         try:
-            super().talk(*ends)
+            super().talk(connection, *more)
         finally:
             with self.lock:
                 self.open -= 1
@@ -58,9 +62,11 @@ def retry(home, message):
 def check_none(home, remote, files):
     good, said = try_way(home)
     assert not good and "asks for a certificate of ours, and the way has none (--client-cert)" in said, said
+    remote.is_harsh = True
     submit(home, "none", "bob@far.example")
     event = trace(home, "none").wait("attempted")
     assert "asks for a certificate of ours" in event["detail"], event
+    remote.is_harsh = False
     assert not remote.clients and not remote.messages
 
 
