@@ -74,9 +74,10 @@ Result<bool> TakerView::in_burst(std::string_view site, Time now) const {
 
 Result<UnknownFound> TakerView::weigh(std::string_view site, std::string_view address, Time now) const {
     Query q = db_.query(
-        "SELECT s.incident FROM unknown_sites s, takers t WHERE s.site = ?1 AND s.until_ms > ?2 AND t.hash = ?3 AND "
-        "t.last_day >= ?4");
-    TRY(const bool found, q.bind(site, now, address_hash(address), day_of_time(now) - kTakerDays).row());
+        "SELECT s.incident FROM unknown_sites s, takers t, incidents i WHERE s.site = ?1 AND s.until_ms > ?2 AND "
+        "t.hash = ?3 AND t.last_day >= ?4 AND i.id = s.incident AND (i.state <> 0 OR i.since_ms > ?5)");
+    q.bind(site, now, address_hash(address), day_of_time(now) - kTakerDays, now - Milliseconds(kOutageMost));
+    TRY(const bool found, q.row());
     return found ? UnknownFound(UnknownWorth::outage, q.id<IncidentId>(0)) : UnknownFound();
 }
 
@@ -130,10 +131,11 @@ Result<UnknownFound> TakerTx::note(const UnknownSaid& said) {
     }
     TRY(const Site site, note_known(said, is_new));
     if (site.until > tx_.now()) {
-        TRY(const bool is_true, lasts_too_long(site.incident));
-        if (!is_true) return UnknownFound(UnknownWorth::outage, site.incident);
-        TRY_VOID(db_.query("DELETE FROM takers WHERE hash = ?1").bind(hash).run());
-        return UnknownFound();
+        TRY(const UnknownFound found, weigh(said.site, said.address, tx_.now()));
+        if (found.worth != UnknownWorth::outage) {
+            TRY_VOID(db_.query("DELETE FROM takers WHERE hash = ?1").bind(hash).run());
+        }
+        return found;
     }
     TRY(const bool is_enough, speaks(said, is_late));
     return UnknownFound(is_enough ? UnknownWorth::believed : UnknownWorth::doubted, IncidentId{});
@@ -188,12 +190,6 @@ Result<bool> TakerTx::is_open(IncidentId id) const {
     const auto incident = IncidentView(tx_).by_id(id);
     if (!incident && incident.error().code != Errc::not_found) return Error(incident.error());
     return incident && incident->open;
-}
-
-Result<bool> TakerTx::lasts_too_long(IncidentId id) const {
-    const auto incident = IncidentView(tx_).by_id(id);
-    if (!incident && incident.error().code != Errc::not_found) return Error(incident.error());
-    return incident && incident->open && tx_.now() - incident->since >= Milliseconds(kOutageMost);
 }
 
 // The site with this counted, in a burst or not.

@@ -74,8 +74,8 @@ class TakerView {
     Result<bool> is_due(Time now) const;
     /// Whether nothing that the site says of its users is believed now.
     Result<bool> in_burst(std::string_view site, Time now) const;
-    /// For mail that proves nothing by itself: outage where the recipient took mail of ours and the site is in a burst,
-    /// else doubted.
+    /// For mail that proves nothing by itself, too: outage where the recipient took mail of ours and the site is in a
+    /// burst that has not lasted for kOutageMost, else doubted.
     Result<UnknownFound> weigh(std::string_view site, std::string_view address, Time now) const;
 
  protected:
@@ -98,7 +98,6 @@ class TakerTx final : public TakerView {
     Result<Site> note_known(const UnknownSaid& said, bool is_new);
     Result<bool> speaks(const UnknownSaid& said, bool is_late);
     Result<bool> is_open(IncidentId id) const;
-    Result<bool> lasts_too_long(IncidentId id) const;
     Result<Site> site_now(const std::string& site);
     Result<> tell_burst(const UnknownSaid& said, Site& site);
     Result<> undo(const std::string& site);

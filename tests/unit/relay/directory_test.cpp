@@ -139,6 +139,18 @@ TEST_CASE("a directory that does not come back: after three days it is believed,
               .empty());
 }
 
+TEST_CASE("a directory that does not come back: nor is it waited for where what it says is no evidence") {
+    DirectoryHouse house;
+    const auto ids = house.write_to_all();
+    house.wait(storage::kOutageMost - hours(1));
+    house.remote.always("RCPT", "250 2.1.5 ok");
+    house.remote.always(".", std::string(kUnknown));  // behind the message: a filter may have said it
+    house.wait(hours(5));
+    REQUIRE(house.incidents().front().open);
+    CHECK(house.waiting() == 0);
+    CHECK(house.of_all(ids, EventKind::bounced) == kUsers);
+}
+
 TEST_CASE("a directory out of order: \"fixed\" tries all that waits; where it goes on the incident is open again") {
     DirectoryHouse house;
     const auto ids = house.write_to_all();
