@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
-#include <algorithm>
+#include <map>
+#include <vector>
 
 #include "storage/context.h"
 
@@ -21,46 +22,72 @@ Result<> insert_message(Context& context, const PlacedBody& placed, const mime::
 
 void change_refs(Context& context, MessageId message, std::int64_t by) { context.write->ref_changes[message] += by; }
 
-Result<> note_dead(Connection& db, std::int64_t segment, std::uint64_t payload_octets) {
-    return db.query("UPDATE segments SET dead_octets = dead_octets + ?2 WHERE id = ?1")
-        .bind(segment, payload_octets + kRecordHeaderOctets)
-        .run();
+namespace {
+
+Result<> add_dead(Connection& db, std::int64_t segment, std::uint64_t octets) {
+    return db.query("UPDATE segments SET dead_octets = dead_octets + ?2 WHERE id = ?1").bind(segment, octets).run();
 }
 
-// Messages that came one after the other and are copied together have ids in a row: one statement for all of them.
-Result<> apply_ref_changes(Context& context) {
-    const auto& changes = context.write->ref_changes;
-    for (auto at = changes.begin(); at != changes.end();) {
-        const auto first = at++;
-        std::int64_t last = raw(first->first);
-        while (at != changes.end() && raw(at->first) == last + 1 && at->second == first->second) {
-            ++last;
-            ++at;
-        }
-        if (first->second == 0) continue;
-        TRY_VOID(context.db.query("UPDATE messages SET refs = refs + ?3 WHERE id BETWEEN ?1 AND ?2")
-                     .bind(first->first, last, first->second)
-                     .run());
-    }
-    return {};
+}  // namespace
+
+Result<> note_dead(Connection& db, std::int64_t segment, std::uint64_t payload_octets) {
+    return add_dead(db, segment, payload_octets + kRecordHeaderOctets);
 }
+
+namespace {
+
+/// Messages whose count of references changes alike and whose ids are in a row, as of those that came one after the
+/// other: one statement for all of them.
+struct RefRun {
+    std::int64_t first = 0;
+    std::int64_t last = 0;
+    std::int64_t by = 0;
+    bool may_go = false;  ///< one that this write has added may still be named by it
+};
+
+std::vector<RefRun> runs_of(const WriteState& write) {
+    std::vector<RefRun> out;
+    for (const auto& [message, by] : write.ref_changes) {
+        const bool may_go = by < 0 || (by == 0 && !write.is_added(message));
+        const bool goes_on =
+            !out.empty() && raw(message) == out.back().last + 1 && by == out.back().by && may_go == out.back().may_go;
+        if (goes_on) {
+            ++out.back().last;
+        } else {
+            out.push_back(RefRun(raw(message), raw(message), by, may_go));
+        }
+    }
+    return out;
+}
+
+// Those of a run that nothing names any more. Gives back how many; their octets are noted by segment.
+Result<std::int64_t> drop_unused(Connection& db, const RefRun& run, std::map<std::int64_t, std::uint64_t>& dead) {
+    Query q = db.query(
+        "DELETE FROM messages WHERE id BETWEEN ?1 AND ?2 AND refs + ?3 <= 0 RETURNING segment, stored_octets");
+    q.bind(run.first, run.last, run.by);
+    for (std::int64_t gone = 0;; ++gone) {
+        TRY(const bool more, q.row());
+        if (!more) return gone;
+        dead[q.i64(0)] += q.u64(1) + kRecordHeaderOctets;
+    }
+}
+
+}  // namespace
 
 Result<> settle_refs(Context& context) {
-    TRY_VOID(apply_ref_changes(context));
-    for (const auto& [message, by] : context.write->ref_changes) {
-        if (by > 0 || (by == 0 && context.write->is_added(message))) continue;
-        std::int64_t segment = 0;
-        std::uint64_t octets = 0;
-        {
-            Query q = context.db.query("SELECT segment, stored_octets FROM messages WHERE id = ?1 AND refs <= 0");
-            TRY(const bool unused, q.bind(message).row());
-            if (!unused) continue;
-            segment = q.i64(0);
-            octets = q.u64(1);
+    std::map<std::int64_t, std::uint64_t> dead;
+    for (const RefRun& run : runs_of(*context.write)) {
+        std::int64_t left = run.last - run.first + 1;
+        if (run.may_go) {
+            TRY(const std::int64_t gone, drop_unused(context.db, run, dead));
+            left -= gone;
         }
-        TRY_VOID(context.db.query("DELETE FROM messages WHERE id = ?1").bind(message).run());
-        TRY_VOID(note_dead(context.db, segment, octets));
+        if (run.by == 0 || left == 0) continue;
+        TRY_VOID(context.db.query("UPDATE messages SET refs = refs + ?3 WHERE id BETWEEN ?1 AND ?2")
+                     .bind(run.first, run.last, run.by)
+                     .run());
     }
+    for (const auto& [segment, octets] : dead) TRY_VOID(add_dead(context.db, segment, octets));
     context.write->ref_changes.clear();
     return {};
 }

@@ -282,8 +282,8 @@ Result<Rest> read_rest(Connection& db, const Anew& anew) {
     return out;
 }
 
-void take_rest(Anew& anew, const Rest& rest, ReportRebuild& out) {
-    anew.tally.merge(rest.tally);
+void take_rest(Anew& anew, Rest&& rest, ReportRebuild& out) {
+    anew.tally.merge(std::move(rest.tally));
     anew.seen = rest.seen;
     out.events += rest.events;
 }
@@ -337,7 +337,7 @@ Result<Rest> replace_day(Tx& tx, std::int64_t day, const Anew& anew) {
 Result<> make_right(Store& store, std::int64_t day, Anew& anew, ReportRebuild& out) {
     bool is_right = false;
     std::uint64_t figures = 0;
-    TRY(const Rest seen, store.read([&](const Snapshot& snapshot) -> Result<Rest> {
+    TRY(Rest seen, store.read([&](const Snapshot& snapshot) -> Result<Rest> {
         Connection& db = context_of(snapshot).db;
         TRY(Rest rest, read_rest(db, anew));
         const Rows is = rows_of(day, anew.tally, rest.tally);
@@ -346,12 +346,12 @@ Result<> make_right(Store& store, std::int64_t day, Anew& anew, ReportRebuild& o
         for (const auto& [key, cells] : is) figures += cells.size();
         return rest;
     }));
-    take_rest(anew, seen, out);
+    take_rest(anew, std::move(seen), out);
     out.figures += figures;
     if (is_right) return {};
-    TRY(const Rest written, store.write_value({}, [&](Tx& tx) { return replace_day(tx, day, anew); }));
-    take_rest(anew, written, out);
+    TRY(Rest written, store.write_value({}, [&](Tx& tx) { return replace_day(tx, day, anew); }));
     out.differed += written.differed;
+    take_rest(anew, std::move(written), out);
     return {};
 }
 

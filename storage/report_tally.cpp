@@ -213,12 +213,14 @@ void ReportTally::note_place(const CountedEvent& event, const EventFacts& facts,
     }
 }
 
-void ReportTally::merge(const ReportTally& other) {
+void ReportTally::merge(ReportTally&& other) {
+    rows_.merge(other.rows_);  // what is left there is known here
     for (const auto& [key, cells] : other.rows_) {
-        Cells& mine = rows_[key];
+        Cells& mine = rows_.at(key);
         for (const auto& [cell, n] : cells) mine[cell] += n;
     }
-    for (const auto& [place, passage] : other.places_) places_[place].follow(passage);
+    places_.merge(other.places_);
+    for (const auto& [place, passage] : other.places_) places_.at(place).follow(passage);
 }
 
 Result<> write_tally(Connection& db, const ReportTally& tally, ReportRowCount& known, Others others) {

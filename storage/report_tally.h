@@ -69,7 +69,7 @@ class ReportTally {
 
     /// Nothing for kinds that no figure is about.
     void count(const CountedEvent& event, const EventFacts& facts);
-    void merge(const ReportTally& other);
+    void merge(ReportTally&& other);
     /// A row as it is.
     void put(const ReportKey& key, const Cells& cells) { rows_[key] = cells; }
     const std::map<ReportKey, Cells>& rows() const { return rows_; }
