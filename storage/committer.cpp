@@ -101,8 +101,8 @@ void Committer::submit(std::vector<StagedBodyPtr> bodies, Store::WriteFn write, 
     bool was_empty = false;
     {
         const std::lock_guard lock(mutex_);
-        was_empty = pending_.empty();
-        pending_.push_back(std::move(pending));
+        was_empty = is_idle();
+        (durability == Durability::ordered ? quick_ : pending_).push_back(std::move(pending));
     }
     pending_count_.fetch_add(1, std::memory_order_relaxed);
     if (was_empty) wake_.notify_one();
@@ -121,8 +121,8 @@ void Committer::run() {
         bool rung = false;
         {
             std::unique_lock lock(mutex_);
-            wake_.wait_for(lock, kIdlePeriod, [this] { return stopping_ || rung_ || !pending_.empty(); });
-            if (stopping_ && pending_.empty()) return;  // nothing is left to do
+            wake_.wait_for(lock, kIdlePeriod, [this] { return stopping_ || rung_ || !is_idle(); });
+            if (stopping_ && is_idle()) return;  // nothing is left to do
             rung = std::exchange(rung_, false);
             batch = take_batch();
         }
@@ -143,14 +143,21 @@ void Committer::run() {
     }
 }
 
+// What needs no sync goes ahead of what does, alone: the disk then holds up nobody who does not wait for it. Never
+// twice in a row, and not where the last commit was without a sync: then this one has it, and everybody comes along.
 Committer::Batch Committer::take_batch() {
     Batch batch;
     std::uint64_t octets = 0;
-    while (!pending_.empty() && batch.size() < kBatchWritesMax && octets < kBatchOctetsMax) {
-        for (const StagedBodyPtr& body : pending_.front().bodies) octets += body ? body->size_octets() : 0;
-        batch.push_back(std::move(pending_.front()));
-        pending_.pop_front();
-    }
+    const auto take = [&](std::deque<Pending>& from) {
+        while (!from.empty() && batch.size() < kBatchWritesMax && octets < kBatchOctetsMax) {
+            for (const StagedBodyPtr& body : from.front().bodies) octets += body ? body->size_octets() : 0;
+            batch.push_back(std::move(from.front()));
+            from.pop_front();
+        }
+    };
+    was_quick_ = !quick_.empty() && !was_quick_ && !unsynced_;
+    if (!was_quick_) take(pending_);
+    take(quick_);
     return batch;
 }
 
@@ -170,6 +177,7 @@ void Committer::process(Batch& batch) {
     }
     // Bytes first (invariant 1 of storage/store.h): no row is written before its octets are synced.
     Result<> done = append_bodies(batch);
+    bodies_failed_ = bodies_failed_ || !done;
     if (done) done = transact(batch, notice);
     if (!done) {
         if (db_->in_transaction()) static_cast<void>(db_->exec("ROLLBACK"));
@@ -260,7 +268,12 @@ Result<> Committer::transact(Batch& batch, CommitNotice& notice) {
     writer_.committed();
     writer_.settle_doubts(*db_);
     commits_.fetch_add(1, std::memory_order_relaxed);
-    failures_ = 0;
+    // Only what has failed shows that it works again: without a sync, or without octets, others do not.
+    const auto has_bodies = [](const Pending& pending) { return !pending.failure && !pending.placed.empty(); };
+    if (syncs && (!bodies_failed_ || std::ranges::any_of(batch, has_bodies))) {
+        failures_ = 0;
+        bodies_failed_ = false;
+    }
     return {};
 }
 
@@ -316,7 +329,7 @@ Result<> Committer::run_one(Pending& pending, BatchState& batch) {
     }
     TRY_VOID(db_->query("RELEASE one").run());
     merge(batch.notice, state.notice);
-    batch.tally.merge(state.tally);
+    batch.tally.merge(std::move(state.tally));
     return {};
 }
 
@@ -371,6 +384,7 @@ void Committer::publish(const CommitNotice& notice) {
 
 Result<MessageId> Committer::next_message_id() {
     if (next_message_ == reserved_until_) {
+        TRY_VOID(db_->sync_commits(true));  // the commit before it may not have been (see transact)
         TRY_VOID(db_->query("BEGIN IMMEDIATE").run());
         Query q = db_->query("UPDATE counters SET value = value + ?1 WHERE name = 'message' RETURNING value");
         TRY(const bool found, q.bind(kMessageIdBlock).row());

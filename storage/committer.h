@@ -1,8 +1,9 @@
 #pragma once
 /// storage/committer (internal): the commit thread. It alone owns the writing connection and the open segment.
 ///
-///   submit -> pending_ -> take_batch -> append bodies -> one fdatasync -> BEGIN IMMEDIATE -> a savepoint a write
-///          -> COMMIT -> completions (one post a queue) -> listeners -> checkpoint when the WAL is long
+///   submit -> pending_ or quick_ -> take_batch -> append bodies -> one fdatasync -> BEGIN IMMEDIATE
+///          -> a savepoint a write -> COMMIT -> completions (one post a queue) -> listeners
+///          -> checkpoint when the WAL is long
 ///   COMMIT syncs the WAL, unless every write of the batch is content with its place in it (Durability::ordered) and
 ///   the commit before it was synced.
 ///
@@ -66,6 +67,7 @@ class Committer {
 
     void run();
     Batch take_batch();
+    bool is_idle() const { return pending_.empty() && quick_.empty(); }
     void process(Batch& batch);
     Result<> append_bodies(Batch& batch);
     Result<> transact(Batch& batch, CommitNotice& notice);
@@ -105,6 +107,7 @@ class Committer {
     std::int64_t reserved_until_ = 0;
     std::int64_t data_version_ = 0;
     int failures_ = 0;
+    bool bodies_failed_ = false;  ///< one of them was about the segments
     bool suspect_ = false;
     bool unsynced_ = false;  ///< the last commit was
     ReportRowCount report_rows_;
@@ -112,6 +115,8 @@ class Committer {
     std::mutex mutex_;
     std::condition_variable wake_;
     std::deque<Pending> pending_;
+    std::deque<Pending> quick_;  ///< Durability::ordered
+    bool was_quick_ = false;     ///< the last batch had those alone
     bool stopping_ = false;
     bool rung_ = false;  ///< another process says that it has committed
     std::mutex listeners_mutex_;

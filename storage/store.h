@@ -160,8 +160,9 @@ class Store {
     virtual std::unique_ptr<BodyWriter> stage() = 0;
     /// Queues a write. `done` is posted to `where` when it is durable or has failed.
     virtual void submit(std::vector<StagedBodyPtr> bodies, WriteFn write, CompletionQueue& where, Done done) = 0;
-    /// The same for what may be forgotten in a power cut, but not in a crash: when it is answered every reader and
-    /// every process sees it, and whatever is durable later makes it durable too. It waits for no disk.
+    /// The same for what may be forgotten in a power cut, but not in a crash: answered, it is seen by every reader and
+    /// every process, and whatever is durable later makes it durable too. It may overtake what was submitted before
+    /// with submit(), and itself waits for a sync in every second commit at most.
     virtual void submit_ordered(WriteFn write, CompletionQueue& where, Done done) = 0;
     /// submit(), waiting (command line, HTTP threads, tests). Never on a loop's thread.
     virtual Result<> write(std::vector<StagedBodyPtr> bodies, WriteFn write) = 0;

@@ -311,16 +311,13 @@ TEST_CASE("the remote is spoken to while the start is recorded, but no message l
 
 TEST_CASE("held at the last moment: nothing is handed over, and nothing is counted") {
     Stalled one;
-    std::thread admin([&] {
-        CHECK(one.house.store->write({}, [](storage::Tx& tx) -> Result<> {
-            TRY(const auto all, tx.queue().list(storage::QueueId{}, 1));
-            return tx.queue().hold(all.at(0).id);
-        }));
-    });
-    while (one.house.store->statistics().pending == 0) std::this_thread::yield();
-    one.poll_until_data();  // its start is recorded behind the hold
+    one.poll_until_data();  // its start waits to be recorded
+    const auto command = one.house.store.open_another();  // `queue hold`, from a process of its own
+    REQUIRE(command->write({}, [](storage::Tx& tx) -> Result<> {
+        TRY(const auto all, tx.queue().list(storage::QueueId{}, 1));
+        return tx.queue().hold(all.at(0).id);
+    }));
     one.resume();
-    admin.join();
     CHECK(one.house.remote.messages.empty());
     const auto rows =
         one.house.store->read([&](const storage::Snapshot& s) { return s.queue().recipients(one.id); }).value();

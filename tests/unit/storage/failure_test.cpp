@@ -1,5 +1,9 @@
 // What happens when the disk says no: nobody is told of a success that is none, and the store comes back by itself.
 #include <cerrno>
+#include <latch>
+#include <mutex>
+#include <string>
+#include <vector>
 
 #include "storage/fail_point.h"
 #include "storage/sqlite.h"
@@ -85,6 +89,42 @@ TEST_CASE("when it keeps failing the store is failed for good, and reading goes 
     check_whole(store, alice, 2);
 }
 
+TEST_CASE("commits that need no octets on the disk do not hide that those with octets keep failing") {
+    const Disarm disarm;
+    TempStore store;
+    HandQueue queue;
+    const AccountId alice = store.add_account("alice@a.example");
+    REQUIRE(store.deliver(alice, "0123456789"));
+    int count = 0;
+    const auto put = [&](Tx& tx) { return tx.catalog().set_setting("a", std::to_string(++count)); };
+    fail_point::arm_errno("sync", EIO, 1, 1'000'000);
+    for (int i = 0; i < 3; ++i) {
+        CHECK(store->health() == Health::good);
+        CHECK(deliver_code(store, alice) == Errc::io);
+        if (i == 2) break;
+        std::optional<Result<>> ordered;
+        store->submit_ordered(put, queue, [&](Result<> done) { ordered.emplace(std::move(done)); });
+        while (!ordered) queue.run(1);
+        CHECK(*ordered);
+        CHECK(store->write({}, put));
+    }
+    CHECK(store->health() == Health::failed);
+}
+
+TEST_CASE("ids for messages are taken with a sync, whatever the commit before did without") {
+    const Disarm disarm;
+    TempStore store;
+    HandQueue queue;
+    const AccountId alice = store.add_account("alice@a.example");
+    std::optional<Result<>> ordered;
+    store->submit_ordered([](Tx& tx) { return tx.catalog().set_setting("a", "b"); }, queue,
+                          [&](Result<> done) { ordered.emplace(std::move(done)); });
+    while (!ordered) queue.run(1);
+    CHECK(*ordered);
+    fail_point::arm_errno("db-sync", EIO, 2, 1);  // the first is that of the ids, the second that of the message
+    CHECK(deliver_code(store, alice) == Errc::io);
+}
+
 // Store::submit_ordered: the promise needs no sync for it, but what comes after is as sure as ever.
 TEST_CASE("an ordered write waits for no disk, two in a row are synced, and a durable one syncs what was before it") {
     const Disarm disarm;
@@ -112,6 +152,51 @@ TEST_CASE("an ordered write waits for no disk, two in a row are synced, and a du
     CHECK(durable());
     CHECK(ordered());
     CHECK(store->health() == Health::good);
+}
+
+TEST_CASE("ordered writes overtake durable ones that wait, and those come with the next commit all the same") {
+    TempStore store;
+    HandQueue queue;
+    std::latch begun(1);
+    std::latch all_submitted(1);
+    std::mutex mutex;
+    std::vector<std::string> order;
+    std::vector<std::uint64_t> commits_before;
+    const auto note = [&](const std::string& what) {
+        return [&, what](Tx&) -> Result<> {
+            const std::lock_guard lock(mutex);
+            order.push_back(what);
+            commits_before.push_back(store->statistics().commits);
+            return {};
+        };
+    };
+    std::size_t answered = 0;
+    const auto count = [&](Result<> done) {
+        CHECK(done);
+        ++answered;
+    };
+    const auto first = [&](Tx&) -> Result<> {
+        begun.count_down();
+        all_submitted.wait();
+        return {};
+    };
+    store->submit({}, first, queue, count);
+    begun.wait();  // the commit thread is at work: what comes now waits
+    store->submit({}, note("durable 1"), queue, count);
+    store->submit({}, note("durable 2"), queue, count);
+    store->submit_ordered(
+        [&](Tx& tx) {
+            store->submit_ordered(note("ordered 3"), queue, count);  // they may never end
+            return note("ordered 1")(tx);
+        },
+        queue, count);
+    store->submit_ordered(note("ordered 2"), queue, count);
+    all_submitted.count_down();
+    while (answered < 6) queue.run(1);
+    CHECK(order == std::vector<std::string>{"ordered 1", "ordered 2", "durable 1", "durable 2", "ordered 3"});
+    CHECK(commits_before[1] == commits_before[0]);      // one commit for both
+    CHECK(commits_before[2] == commits_before[0] + 1);  // and the next is everybody's
+    CHECK(commits_before[4] == commits_before[0] + 1);
 }
 
 TEST_CASE("a full disk refuses what adds, is no damage, and ends by itself") {
