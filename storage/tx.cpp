@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "storage/sent_copy.h"
 
 namespace posthouse::storage {
@@ -32,9 +34,9 @@ Result<Accepted> TxImpl::deliver(const Delivery& delivery) {
     if (state_.is_added(placed->message)) {
         change_refs(context_, placed->message, refs);
     } else {
-        TRY_VOID(insert_message(context_, *placed, delivery.facts, refs));
+        TRY_VOID(insert_message(context_, *placed, delivery.facts, std::max<std::int64_t>(refs, 1)));
         state_.added.push_back(placed->message);
-        if (refs == 0) change_refs(context_, placed->message, 0);  // unless it is filed as sent, it goes at the end
+        if (refs == 0) change_refs(context_, placed->message, -1);  // unless it is filed as sent, it goes at the end
     }
     TRY_VOID(write_received(delivery, placed->message));
     const std::uint64_t size = placed->body->size_octets();

@@ -385,3 +385,30 @@ TEST_CASE("what was acknowledged is there when the files are taken as a crash wo
     REQUIRE(TempStore::deliver_in(**opened, alice, "after"));
     CHECK(body_of(**opened, alice, "INBOX", 22) == "after");
 }
+
+TEST_CASE("a message that everybody gets in octets of his own does not stay behind without a reader") {
+    TempStore store;
+    const AccountId alice = store.add_account("alice@a.example");
+    auto own = std::make_shared<OwnOctets>();
+    own->body = store.stage("for alice alone");
+    own->facts = test::plain_facts("for alice alone");
+    const StagedBodyPtr body = store.stage("for the list");
+    REQUIRE(store->write({body, own->body}, [&](Tx& tx) -> Result<> {
+        Delivery delivery;
+        delivery.body = body;
+        delivery.facts = test::plain_facts("for the list");
+        delivery.sender = "bob@b.example";
+        LocalCopy copy;
+        copy.account = alice;
+        copy.recipient = "list@a.example";
+        copy.own = own;
+        delivery.local.push_back(copy);
+        TRY_VOID(tx.deliver(delivery));
+        return {};
+    }));
+    CHECK(body_of(*store, alice, "INBOX", store.entries(alice, "INBOX").front().uid) == "for alice alone");
+    auto db = Connection::open(store.path() + "/mail.db", Connection::Mode::read, 1 << 20);
+    REQUIRE(db);
+    CHECK((*db)->value("SELECT count(*) FROM messages").value() == 1);
+    CHECK((*db)->value("SELECT sum(dead_octets) FROM segments").value() > 0);
+}
