@@ -14,18 +14,30 @@ namespace posthouse::relay {
 
 namespace {
 
-// Each CR has its LF and each LF its CR, as in nearly all mail. Counted without branches: the compiler makes it wide.
+// Each CR has its LF and each LF its CR, as in nearly all mail. Counted without branches and in small numbers: the
+// compiler compares sixteen octets at once.
 bool has_clean_ends(std::string_view text) {
+    constexpr std::size_t kBlock = 255;
     std::size_t returns = 0;
     std::size_t feeds = 0;
     std::size_t both = 0;
-    const char* const at = text.data();
-    for (std::size_t i = 0; i + 1 < text.size(); ++i) {
-        const bool is_return = at[i] == '\r';
-        const bool feeds_next = at[i + 1] == '\n';
-        returns += is_return ? 1 : 0;
-        feeds += feeds_next ? 1 : 0;
-        both += is_return && feeds_next ? 1 : 0;
+    const std::size_t pairs = text.empty() ? 0 : text.size() - 1;
+    for (std::size_t from = 0; from < pairs; from += kBlock) {
+        const char* const at = text.data() + from;
+        const std::size_t count = std::min(kBlock, pairs - from);
+        std::uint8_t some_returns = 0;
+        std::uint8_t some_feeds = 0;
+        std::uint8_t some_both = 0;
+        for (std::size_t i = 0; i < count; ++i) {
+            const std::uint8_t is_return = at[i] == '\r' ? 1 : 0;
+            const std::uint8_t feeds_next = at[i + 1] == '\n' ? 1 : 0;
+            some_returns = static_cast<std::uint8_t>(some_returns + is_return);
+            some_feeds = static_cast<std::uint8_t>(some_feeds + feeds_next);
+            some_both = static_cast<std::uint8_t>(some_both + (is_return & feeds_next));
+        }
+        returns += some_returns;
+        feeds += some_feeds;
+        both += some_both;
     }
     return !text.empty() && text.front() != '\n' && text.back() != '\r' && returns == both && feeds == both;
 }

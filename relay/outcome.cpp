@@ -19,7 +19,6 @@ namespace posthouse::relay {
 
 namespace {
 
-
 constexpr std::string_view kSuppressedClass = "suppressed";
 constexpr Milliseconds kRetryWithoutRoom{5 * 60'000};
 constexpr std::size_t kRowsACommit = 25;  // of a transaction for many: some milliseconds
@@ -54,16 +53,18 @@ ReportedRecipient reported(const Settled& one, bool expired) {
 }  // namespace
 
 bounce::Classification classify(const Settled& settled) {
+    if (settled.verdict.fate == Fate::delivered) {  // our own sentences have no code; and words of thanks none to weigh
+        bounce::Classification taken;
+        taken.what = bounce::ReplyClass::delivered;
+        return taken;
+    }
     bounce::ReplyFacts facts;
     facts.code = settled.verdict.code;
     facts.enhanced = settled.verdict.enhanced;
     facts.text = settled.verdict.reply;
     facts.host = std::string_view(settled.remote).substr(0, settled.remote.find(' '));  // "mx.b.example [192.0.2.1]"
     facts.first_contact = settled.recipient.attempts == 0;
-    bounce::Classification found = bounce::classify(facts);
-    // Our own sentences have no code.
-    if (settled.verdict.fate == Fate::delivered) found.what = bounce::ReplyClass::delivered;
-    return found;
+    return bounce::classify(facts);
 }
 
 namespace {
@@ -83,12 +84,12 @@ OutcomePlan::Row begin_row(const storage::QueueItem& item, const Settled& one) {
     row.outcome.provider = one.provider;
     row.outcome.route = one.route;
     row.outcome.under_token = one.under_token;
-    row.outcome.reply_class =
-        one.keeps_class ? one.recipient.last_class : std::string(bounce::to_string(classify(one).what));
+    const bounce::ReplyClass what = classify(one).what;
+    row.outcome.reply_class = one.keeps_class ? one.recipient.last_class : std::string(bounce::to_string(what));
     if (one.suppressed) row.outcome.reply_class = kSuppressedClass;
     row.outcome.suppressed = one.suppressed;
     row.is_nobody = !one.suppressed && !one.outage && one.verdict.fate == Fate::failed &&
-                    bounce::fault_of(classify(one).what) == bounce::Fault::recipient;
+                    bounce::fault_of(what) == bounce::Fault::recipient;
     if (!one.outage) row.evidence = evidence_of(item, one);
     row.is_unknown = !one.outage && is_unknown(one);
     // A relay takes mail for anybody.
@@ -101,22 +102,32 @@ OutcomePlan::Row begin_row(const storage::QueueItem& item, const Settled& one) {
     return row;
 }
 
+/// Who is to be told of what.
+struct Told {
+    ReportKind kind;
+    std::vector<ReportedRecipient> recipients;
+};
+
+Report report_of(Told told, const std::string& hostname, const storage::QueueItem& item, Time expires, Time now) {
+    Report out;
+    out.kind = told.kind;
+    out.hostname = hostname;
+    out.item = item;
+    out.item.expires = expires;
+    out.recipients = std::move(told.recipients);
+    out.now = now;
+    return out;
+}
+
 }  // namespace
 
 OutcomePlan plan_outcome(const RelayOptions& options, const std::string& hostname, const storage::QueueItem& item,
                          const std::vector<Settled>& settled, storage::LaneId lane, Time now) {
     OutcomePlan plan;
-    Report base;
-    base.hostname = hostname;
-    base.item = item;
-    base.item.expires = expiry(options, item);
-    base.now = now;
-    Report failed = base;
-    Report delayed = base;
-    Report relayed = base;
-    failed.kind = ReportKind::failed;
-    delayed.kind = ReportKind::delayed;
-    relayed.kind = ReportKind::relayed;
+    const Time expires = expiry(options, item);
+    Told failed(ReportKind::failed, {});
+    Told delayed(ReportKind::delayed, {});
+    Told relayed(ReportKind::relayed, {});
     const auto note_delay = [&](OutcomePlan::Row& row, const Settled& one) {
         const bool late = now - item.created >= options.delay_notice_after;
         if (!late || one.recipient.delay_told || !wants(one.recipient.notify, storage::Notify::delay) ||
@@ -133,7 +144,7 @@ OutcomePlan plan_outcome(const RelayOptions& options, const std::string& hostnam
         const bool stays = one.after.stays_in_lane && !one.another_way;
         const bool put_off = stays || one.another_way || one.outage || one.verdict.fate == Fate::deferred ||
                              one.verdict.fate == Fate::again;
-        row.expired = put_off && now >= base.item.expires;
+        row.expired = put_off && now >= expires;
         const Time fault_since = one.recipient.fault_since == Time{} ? now : one.recipient.fault_since;
         const bool in_time = now - fault_since < options.hold_max || now < options.give_up_from;
         const bool is_ours = one.fault && !one.another_way;
@@ -156,7 +167,7 @@ OutcomePlan plan_outcome(const RelayOptions& options, const std::string& hostnam
         } else {
             row.outcome.state = storage::RecipientState::waiting;
             const Milliseconds wait = stays || one.another_way ? Milliseconds(0) : one.after.wait;
-            row.outcome.next_attempt = std::min(now + wait, base.item.expires);
+            row.outcome.next_attempt = std::min(now + wait, expires);
             row.outcome.cause = one.after.cause;
             row.outcome.uses_attempt = !stays && one.after.counts;
             if (one.outage) row.outcome.incident = *one.outage;
@@ -167,8 +178,9 @@ OutcomePlan plan_outcome(const RelayOptions& options, const std::string& hostnam
         plan.rows.push_back(std::move(row));
     }
     if (item.reverse_path.empty()) return plan;  // RFC 5321 6.1: no report about a report
-    for (Report* report : {&failed, &delayed, &relayed}) {
-        if (!report->recipients.empty()) plan.reports.push_back(std::move(*report));
+    for (Told* told : {&failed, &delayed, &relayed}) {
+        if (told->recipients.empty()) continue;
+        plan.reports.push_back(report_of(std::move(*told), hostname, item, expires, now));
     }
     return plan;
 }

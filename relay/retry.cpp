@@ -68,7 +68,7 @@ bool turns_away(const Verdict& verdict, std::string_view host) {
 }
 
 bool names_our_pace(const Verdict& verdict, std::string_view host) {
-    if (!verdict.from_remote) return false;
+    if (!verdict.from_remote || verdict.fate == Fate::delivered) return false;
     const bounce::Classification found = classify(verdict, host, 1);
     return found.what == ReplyClass::throttled && !found.permanent && !found.is_bare;
 }

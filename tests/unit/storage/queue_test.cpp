@@ -247,6 +247,32 @@ TEST_CASE("within the write that finishes the last recipient the item can still 
     CHECK_FALSE(f.exists(id));
 }
 
+TEST_CASE("what one write has finished is not finished by it again, be it the only recipient or one of two") {
+    for (const std::vector<std::string>& addresses :
+         {std::vector<std::string>{"bob@b.example"}, std::vector<std::string>{"bob@b.example", "carol@b.example"}}) {
+        CAPTURE(addresses.size());
+        Fixture f;
+        const QueueId id = f.add(addresses);
+        const RecipientId bob = f.recipients(id)[0].id;
+        Outcome outcome;
+        outcome.state = RecipientState::delivered;
+        for (const RecipientState then :
+             {RecipientState::delivered, RecipientState::failed, RecipientState::waiting, RecipientState::held}) {
+            const Result<> twice = f.store->write({}, [&](Tx& tx) -> Result<> {
+                TRY_VOID(tx.queue().finish(bob, outcome));
+                Outcome again;
+                again.state = then;
+                return tx.queue().finish(bob, again);
+            });
+            REQUIRE(!twice);
+            CHECK(twice.error().code == Errc::conflict);
+            CHECK(f.recipients(id)[0].state == RecipientState::waiting);  // all of that write is undone
+        }
+        REQUIRE(f.finish(bob, RecipientState::delivered));
+        CHECK(f.exists(id) == (addresses.size() == 2));
+    }
+}
+
 TEST_CASE("give_back counts no attempt; recover lets every sending row wait again, and says so") {
     Fixture f;
     const QueueId id = f.add({"bob@b.example", "carol@c.example"});
