@@ -68,12 +68,14 @@ class Sink:
         threading.Thread(target=self.read, daemon=True).start()
 
     def read(self):
+        # Not woken for each message: what this costs would be counted to whoever is measured.
         with contextlib.suppress(OSError):
             while data := os.read(self.master, 65536):
-                self.text = (self.text + data)[-4096:]
+                self.text = (self.text + data)[-128:]
                 found = re.findall(rb"mesg=(\d+)", self.text)
                 if found:
                     self.count = int(found[-1])
+                time.sleep(0.005)
 
     def wait(self, count, seconds=170):
         until = time.monotonic() + seconds
