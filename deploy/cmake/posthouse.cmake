@@ -33,16 +33,9 @@ find_package(EXPAT REQUIRED)
 find_package(Poco REQUIRED COMPONENTS Foundation Net NetSSL JSON)
 find_package(CLI11 REQUIRED)
 # libunbound.pc needs libevent.pc, which we do not use: the plain library is found by name.
-foreach(name sodium sqlite3 unbound zstd deflate icuuc icui18n icudata spdlog jemalloc)
+foreach(name sodium sqlite3 unbound zstd deflate icuuc icui18n icudata spdlog)
   find_library(POSTHOUSE_LIB_${name} ${name} REQUIRED)
 endforeach()
-
-# For the program itself, and the benchmarks that stand for it: a tenth less processor time a message than with the C
-# library's malloc, and a twentieth more memory an idle session. The sanitizers bring an allocator of their own.
-add_library(posthouse_allocator INTERFACE)
-if(NOT POSTHOUSE_SANITIZE)
-  target_link_libraries(posthouse_allocator INTERFACE ${POSTHOUSE_LIB_jemalloc})
-endif()
 
 # posthouse_module(NAME smtp SOURCES a.cpp b.cpp USES protocols_base ... LIBS OpenSSL::SSL ...)
 # A static library of one room. Headers are compiled alone by the target all_verify_interface_header_sets.
