@@ -1,4 +1,4 @@
-posthouse_unit_test(NAME protocols_imap
+posthouse_unit_test(NAME protocols_imap ONE_THREAD
   SOURCES
     protocols/imap/append_test.cpp
     protocols/imap/client_response_test.cpp

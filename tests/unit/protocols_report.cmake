@@ -1,4 +1,4 @@
-posthouse_unit_test(NAME protocols_report
+posthouse_unit_test(NAME protocols_report ONE_THREAD
   SOURCES protocols/report/bounce_conformance_test.cpp protocols/report/report_conformance_test.cpp
     protocols/report/report_test.cpp
   USES protocols_report test_json)
