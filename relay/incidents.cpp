@@ -305,7 +305,7 @@ Result<std::vector<Job>> load_held(const storage::Snapshot& snapshot, std::span<
             TRY(fresh.item, snapshot.queue().item(row.queue));
             MessageWish wish;
             wish.sender = fresh.item.reverse_path;
-            auto message = load_message(snapshot, row.queue, signing, core.now(), wish);
+            auto message = load_message(snapshot, fresh.item, signing, core.now(), wish);
             if (message) fresh.message = *std::move(message);
         }
         out.back().recipients.push_back(row);

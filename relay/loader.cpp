@@ -78,7 +78,7 @@ struct Loader::Batch {
         how.envelope.reverse_path = out.reverse_path;
         for (const storage::QueueRecipient& one : out.recipients) how.envelope.recipients.push_back(one.address);
         const Signing signing(*dkim_keys, core.keys, sealing_key);
-        auto message = load_message(snapshot, wish.queue, signing, now, how);
+        auto message = load_message(snapshot, out.item, signing, now, how);
         if (message) {
             out.message = *std::move(message);
         } else {

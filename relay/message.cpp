@@ -244,9 +244,9 @@ class Source final : public MessageSource {
 
 }  // namespace
 
-Result<OutgoingMessagePtr> load_message(const storage::Snapshot& snapshot, storage::QueueId id, const Signing& signing,
-                                        Time now, const MessageWish& wish) {
-    TRY(storage::BodyReader reader, snapshot.queue().body(id));
+Result<OutgoingMessagePtr> load_message(const storage::Snapshot& snapshot, const storage::QueueItem& item,
+                                        const Signing& signing, Time now, const MessageWish& wish) {
+    TRY(storage::BodyReader reader, snapshot.queue().body(item));
     const auto& [dkim_keys, keys, sealing_key] = signing;
     auto message = std::make_shared<OutgoingMessage>();
     const bool small = reader.size_octets() <= kWholeOctets;
@@ -265,8 +265,10 @@ Result<OutgoingMessagePtr> load_message(const storage::Snapshot& snapshot, stora
     if (!wish.arc.domain.empty()) {
         // The seal helps the next one to believe; without it the message goes all the same.
         auto fields = seal(*message, dkim_keys, wish.arc, keys, sealing_key, now);
-        if (!fields)
-            log::warn("relay", "{} leaves without a seal: {}", storage::format_queue_id(id), fields.error().context);
+        if (!fields) {
+            log::warn("relay", "{} leaves without a seal: {}", storage::format_queue_id(item.id),
+                      fields.error().context);
+        }
         if (fields) message->signatures.insert(0, *fields);
     }
     return OutgoingMessagePtr(std::move(message));

@@ -77,8 +77,8 @@ struct MessageWish {
 };
 
 /// Reads, edits the header, signs, and seals where that is wished.
-Result<OutgoingMessagePtr> load_message(const storage::Snapshot& snapshot, storage::QueueId id, const Signing& signing,
-                                        Time now, const MessageWish& wish);
+Result<OutgoingMessagePtr> load_message(const storage::Snapshot& snapshot, const storage::QueueItem& item,
+                                        const Signing& signing, Time now, const MessageWish& wish);
 /// The same for octets that are in no queue.
 Result<OutgoingMessagePtr> finish_message(std::string_view octets, const Signing& signing, Time now,
                                           const MessageWish& wish);

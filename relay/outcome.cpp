@@ -323,7 +323,7 @@ Result<Written> write_plan(storage::Tx& tx, const storage::QueueItem& item, cons
             outcome.reply =
                 fmt::format("{} {}: {}", storage::kHeldByIncident, storage::raw(outcome.incident), outcome.reply);
         }
-        TRY_VOID(tx.queue().finish(row.id, outcome));
+        TRY_VOID(tx.queue().finish(item, row.id, outcome));
         if (outcome.state == storage::RecipientState::failed && item.reverse_path.empty()) {
             TRY_VOID(of_others(note_lost(tx, item, row.orcpt, row.address, outcome.reply)));
         }

@@ -210,6 +210,8 @@ class QueueView {
     virtual Result<std::vector<QueueItem>> list(QueueId after, std::size_t count_max) const = 0;
     virtual Result<std::uint64_t> waiting_count() const = 0;
     virtual Result<BodyReader> body(QueueId id) const = 0;
+    /// The same, of one that has been read already.
+    virtual Result<BodyReader> body(const QueueItem& item) const = 0;
     virtual Result<mime::MessageFacts> facts(QueueId id) const = 0;
 };
 
@@ -220,6 +222,8 @@ class QueueTx : public QueueView {
     virtual Result<std::vector<StartedRecipient>> start(std::span<const RecipientId> recipients) = 0;
     /// Records the outcome and its event; when all recipients of the item are final the item goes.
     virtual Result<> finish(RecipientId recipient, const Outcome& outcome) = 0;
+    /// The same, of a recipient of this item, which has been read already: what it says of the sender never changes.
+    virtual Result<> finish(const QueueItem& owner, RecipientId recipient, const Outcome& outcome) = 0;
     /// sending -> waiting as before, without an attempt counted (it was not made); due when it was.
     virtual Result<> give_back(std::span<const RecipientId> recipients) = 0;
     /// Waiting recipients wait for this cause, in this lane.

@@ -35,11 +35,13 @@ class QueueImpl final : public QueueTx {
     Result<std::vector<QueueItem>> list(QueueId after, std::size_t count_max) const override;
     Result<std::uint64_t> waiting_count() const override;
     Result<BodyReader> body(QueueId id) const override;
+    Result<BodyReader> body(const QueueItem& item) const override;
     Result<mime::MessageFacts> facts(QueueId id) const override;
 
     Result<QueueId> add(MessageId message, const NewQueueItem& item, Time first_attempt) override;
     Result<std::vector<StartedRecipient>> start(std::span<const RecipientId> recipients) override;
     Result<> finish(RecipientId recipient, const Outcome& outcome) override;
+    Result<> finish(const QueueItem& owner, RecipientId recipient, const Outcome& outcome) override;
     Result<> give_back(std::span<const RecipientId> recipients) override;
     Result<> mark(std::span<const RecipientId> recipients, WaitCause cause, LaneId lane) override;
     Result<LaneId> save_lane(const LaneRecord& lane) override;

@@ -131,11 +131,18 @@ std::string remote_after(const QueueRecipient& before, const Outcome& outcome) {
 }  // namespace
 
 Result<> QueueImpl::finish(RecipientId id, const Outcome& outcome) {
+    TRY(const QueueRecipient one, recipient(id));
+    TRY(const QueueItem owner, item(one.queue));
+    return finish(owner, id, outcome);
+}
+
+Result<> QueueImpl::finish(const QueueItem& owner, RecipientId id, const Outcome& outcome) {
     if (outcome.state != RecipientState::delivered && outcome.state != RecipientState::failed &&
         outcome.state != RecipientState::waiting && outcome.state != RecipientState::held) {
         return Error(Errc::invalid, "an attempt ends as delivered, failed, waiting or held");
     }
     TRY(const QueueRecipient before, recipient(id));
+    if (before.queue != owner.id) return Error(Errc::invalid, "the recipient is another message's");
     // Held: the administrator may have held it while the attempt ran; what the remote said counts all the same.
     if (before.state != RecipientState::sending && before.state != RecipientState::waiting &&
         before.state != RecipientState::held) {
@@ -150,7 +157,6 @@ Result<> QueueImpl::finish(RecipientId id, const Outcome& outcome) {
                   outcome.reply_class, outcome.cause, outcome.lane, outcome.uses_attempt ? 0 : 1, outcome.incident,
                   outcome.fault_since)
             .run());
-    TRY(const QueueItem owner, item(before.queue));
     NewEvent event;
     event.kind = outcome.suppressed ? EventKind::suppressed : kind_of(outcome.state);
     event.message = owner.message;

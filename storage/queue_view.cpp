@@ -162,7 +162,11 @@ Result<std::uint64_t> QueueImpl::waiting_count() const {
 
 Result<BodyReader> QueueImpl::body(QueueId id) const {
     TRY(const QueueItem found, item(id));
-    return open_body(context_, found.message);
+    return body(found);
+}
+
+Result<BodyReader> QueueImpl::body(const QueueItem& item) const {
+    return open_body(context_, item.message);
 }
 
 Result<mime::MessageFacts> QueueImpl::facts(QueueId id) const {
