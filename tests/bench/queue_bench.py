@@ -22,50 +22,14 @@ import ssl
 import statistics
 import subprocess
 import sys
-import threading
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "support"), str(HERE.parent / "interop")]
+from arrivals import Arrivals  # noqa: E402
 from house import House  # noqa: E402
 
 BENCH = os.environ.get("POSTHOUSE_RELAY_BENCH", str(HERE.parents[1] / "build" / "bench" / "tests" / "bench" / "relay_bench"))
-
-
-class Remote:
-    """The idle destination: when the final dot of each message came, by its number."""
-
-    def __init__(self):
-        self.socket = socket.create_server(("127.0.0.1", 0))
-        self.port, self.arrived = self.socket.getsockname()[1], {}
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            client, _ = self.socket.accept()
-            threading.Thread(target=self.serve, args=(client,), daemon=True).start()
-
-    def serve(self, client):
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        lines = client.makefile("rwb")
-
-        def say(text):
-            lines.write(text + b"\r\n")
-            lines.flush()
-        say(b"220 idle.example ESMTP")
-        while line := lines.readline():
-            verb, number = line[:4].upper(), None
-            if verb == b"EHLO":
-                say(b"250-idle.example\r\n250 PIPELINING")
-            elif verb == b"DATA":
-                say(b"354 go")
-                while (row := lines.readline()) not in (b".\r\n", b""):
-                    if row.startswith(b"Subject: n"):
-                        number = int(row[10:])
-                self.arrived[number] = time.monotonic()
-                say(b"250 ok")
-            else:
-                say(b"250 ok")
 
 
 class SilentDns:
@@ -132,7 +96,7 @@ def main():
     parser.add_argument("--data", help="where the store is kept")
     parser.add_argument("--fill-only", action="store_true")
     wanted = parser.parse_args()
-    remote, dns = Remote(), SilentDns()
+    remote, dns = Arrivals(), SilentDns()
     home = House(config={"dns": {"servers": f'["127.0.0.1@{dns.port}"]'}}, parent=wanted.data)
     kept = pathlib.Path(wanted.data) / "filled" if wanted.data else None
     try:

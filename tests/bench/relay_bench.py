@@ -3,7 +3,7 @@
 
   tests/bench/relay_bench.py [--messages 20000] [--cases smarthost,domains,signed,tls,signed-tls,latency]
 
-Prints one JSON line a case. The remote is smtp-sink (Debian's postfix); for the latency a sink of this script, which sees
+Prints one JSON line a case. The remote is smtp-sink (Debian's postfix); for the latency tests/support/arrivals.py, which sees
 the final dot of both alike. Draining: the mail is queued first and nothing else runs; the clock stops when the sink has
 it all (Postfix), or when all of it is recorded as delivered too (Posthouse). Signed means both keys at Posthouse, and one
 RSA-2048 key at Postfix: opendkim as its milter knows no other. Postfix signs as it takes the mail and Posthouse as it sends
@@ -22,7 +22,6 @@ import re
 import shutil
 import smtplib
 import socket
-import socketserver
 import sqlite3
 import ssl
 import statistics
@@ -35,6 +34,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "support"), str(HERE.parent / "interop")]
 import peers  # noqa: E402
+from arrivals import Arrivals  # noqa: E402
 from house import House, house, need  # noqa: E402
 
 BENCH = os.environ.get("POSTHOUSE_RELAY_BENCH", str(HERE.parents[1] / "build" / "bench" / "tests" / "bench" / "relay_bench"))
@@ -251,39 +251,6 @@ def fill(port, messages, domains, sender="bench@sender.example"):
         thread.join()
 
 
-class Remote(socketserver.ThreadingTCPServer):
-    """A remote that notes when the final dot of each message came."""
-    daemon_threads, allow_reuse_address = True, True
-
-    class Handler(socketserver.StreamRequestHandler):
-        def handle(self):
-            self.connection.setsockopt(6, 1, 1)
-            say = lambda line: self.wfile.write(line + b"\r\n")  # noqa: E731
-            say(b"220 sink.example ESMTP")
-            while line := self.rfile.readline():
-                verb = line[:4].upper()
-                if verb == b"EHLO":
-                    say(b"250-sink.example\r\n250-PIPELINING\r\n250 8BITMIME")
-                elif verb == b"DATA":
-                    say(b"354 go")
-                    number = None
-                    while (row := self.rfile.readline()) != b".\r\n":
-                        if row.startswith(b"Subject: n"):
-                            number = int(row[10:])
-                    self.server.arrived[number] = time.monotonic()
-                    say(b"250 ok")
-                elif verb == b"QUIT":
-                    say(b"221 bye")
-                    return
-                else:
-                    say(b"250 ok")
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), self.Handler)
-        self.arrived = {}
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-
 def latency(server, client, remote, sender, rate, count):
     accepted = {}
     remote.arrived.clear()
@@ -304,8 +271,8 @@ def latency(server, client, remote, sender, rate, count):
 
 
 def latencies():
-    remote = Remote()
-    port = remote.server_address[1]
+    remote = Arrivals()
+    port = remote.port
     with house(relay=f"smtp+plain://127.0.0.1:{port}") as home:
         home.stop()
         unsign(home)
