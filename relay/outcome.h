@@ -14,6 +14,7 @@
 #include "relay/core.h"
 #include "relay/report.h"
 #include "relay/retry.h"
+#include "storage/address_walk.h"
 #include "storage/incidents.h"
 #include "storage/suppression.h"
 
@@ -111,11 +112,11 @@ Result<std::vector<StagedReport>> stage_reports(storage::Store& store, std::vect
 Result<> deliver_report(storage::Tx& tx, const StagedReport& staged, const RelayOptions& options,
                         const std::string& sealing_key);
 
-/// Where a report about `sender` goes: mailboxes here, or the queue. Follows aliases and "+tag".
+/// Where a report about `sender` goes: where mail to that address would go, into mailboxes here or the queue.
 struct SenderPlace {
     std::vector<storage::AccountId> accounts;
     std::vector<std::string> remote;
 };
-Result<SenderPlace> find_sender(const storage::CatalogView& catalog, std::string_view sender);
+Result<SenderPlace> find_sender(const storage::AddressView& addresses, std::string_view sender);
 
 }  // namespace posthouse::relay

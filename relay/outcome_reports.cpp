@@ -5,53 +5,33 @@
 #include "protocols/base/log.h"
 #include "protocols/mailauth/return_token.h"
 #include "protocols/mailauth/srs.h"
+#include "protocols/smtp/path.h"
 #include "relay/outcome.h"
-#include "storage/route_match.h"
 
 namespace posthouse::relay {
 
 namespace {
-constexpr std::size_t kAliasDepthMax = 8;
+constexpr std::size_t kRewritesMax = 8;  // of an address, by us, one around the other
 constexpr std::uint64_t kFullReturnOctetsMax = 10 * 1024 * 1024;  // RET=FULL beyond this gives the header only
 constexpr storage::NotifyBits kNever = static_cast<storage::NotifyBits>(storage::Notify::never);
 }  // namespace
 
-Result<SenderPlace> find_sender(const storage::CatalogView& catalog, std::string_view sender) {
+Result<SenderPlace> find_sender(const storage::AddressView& addresses, std::string_view sender) {
     SenderPlace out;
-    TRY(const auto aliases, catalog.aliases());
-    std::vector<std::string> todo{ascii::to_lower(sender)};
-    for (std::size_t depth = 0; depth < kAliasDepthMax && !todo.empty(); ++depth) {
-        std::vector<std::string> next;
-        for (const std::string& address : todo) {
-            const std::string domain = storage::address_domain(address);
-            const auto home = catalog.domain(domain);
-            if (!home && home.error().code != Errc::not_found) return Error(home.error());
-            if (!home) {
-                out.remote.push_back(address);
-                continue;
-            }
-            const std::string local = address.substr(0, address.rfind('@'));
-            const std::string plain = local.substr(0, local.find('+')) + "@" + domain;
-            const auto alias_of = [&](std::string_view name) {
-                return std::ranges::find_if(aliases, [&](const auto& a) { return ascii::equals_ci(a.address, name); });
-            };
-            // Exact before without "+tag" before the catch-all, as for mail that comes in.
-            bool found = false;
-            for (const std::string& name : {address, plain, "@" + domain}) {
-                if (const auto account = catalog.account(name); account && !found) {
-                    out.accounts.push_back(account->id);
-                    found = true;
-                } else if (const auto alias = alias_of(name); alias != aliases.end() && !found) {
-                    next.insert(next.end(), alias->targets.begin(), alias->targets.end());
-                    found = true;
-                }
-            }
-        }
-        todo = std::move(next);
+    const auto path = smtp::parse_mailbox(sender);
+    storage::Resolution found;
+    if (path) {
+        TRY(found, addresses.resolve(*path));
     }
-    std::ranges::sort(out.accounts);
-    const auto repeated = std::ranges::unique(out.accounts);
-    out.accounts.erase(repeated.begin(), repeated.end());
+    if (!path || found.kind == storage::Resolution::Kind::not_ours) {
+        out.remote.emplace_back(sender);
+    } else {
+        if (found.kind == storage::Resolution::Kind::too_many) {
+            log::warn("relay", "{} is an alias that leads too far or to too many: nobody there is told", sender);
+        }
+        out.accounts = std::move(found.accounts);
+        out.remote = std::move(found.remote);
+    }
     return out;
 }
 
@@ -59,7 +39,7 @@ namespace {
 
 // Mail that left under an address that we made, and came back: whoever it stands for. Others stay as they are.
 Result<std::string> stands_for(storage::Tx& tx, std::string address, const std::string& sealing_key) {
-    for (std::size_t depth = 0; depth < kAliasDepthMax; ++depth) {
+    for (std::size_t depth = 0; depth < kRewritesMax; ++depth) {
         const std::string local = address.substr(0, address.rfind('@'));
         if (mailauth::is_srs(local)) {
             const auto found = mailauth::srs_reverse(mailauth::srs_keys(sealing_key), local, tx.now());
@@ -82,7 +62,7 @@ Result<std::string> stands_for(storage::Tx& tx, std::string address, const std::
 // The address may be gone by now: then whoever submitted the message is told, if he is still here.
 Result<SenderPlace> find_told(storage::Tx& tx, const storage::QueueItem& item, const std::string& sealing_key) {
     TRY(const std::string sender, stands_for(tx, item.reverse_path, sealing_key));
-    TRY(SenderPlace place, find_sender(tx.catalog(), sender));
+    TRY(SenderPlace place, find_sender(storage::AddressView(tx), sender));
     if (!place.accounts.empty() || !place.remote.empty()) return place;
     if (item.account) {
         const auto account = tx.catalog().account(*item.account);

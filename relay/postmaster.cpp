@@ -25,7 +25,7 @@ Result<Postmaster> find_postmaster(const storage::Snapshot& snapshot) {
     std::ranges::sort(domains, {}, [](const auto& one) { return storage::raw(one.id); });
     if (out.address.empty() && !domains.empty()) out.address = "postmaster@" + domains.front().name;
     if (out.address.empty()) return out;
-    TRY(out.place, find_sender(catalog, out.address));
+    TRY(out.place, find_sender(storage::AddressView(snapshot), out.address));
     if (out.is_somebody()) return out;
     TRY(auto accounts, catalog.accounts());
     std::ranges::sort(accounts, {}, [](const auto& one) { return storage::raw(one.id); });

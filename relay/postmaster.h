@@ -10,11 +10,13 @@
 
 namespace posthouse::relay {
 
-/// The setting alarm.address, else the postmaster of the first domain; RFC 5321 4.5.1: where no alias says to whom that
-/// leads, the oldest account it is. `place` is empty where there is nobody at all.
+/// The setting alarm.address, else the postmaster of the first domain, who is found as for mail to that address
+/// (RFC 5321 4.5.1; storage/address_walk.h). Where the address leads nowhere, the oldest account it is; `place` is
+/// empty where there is nobody at all.
 struct Postmaster {
     std::string address;
     SenderPlace place;
+    Postmaster() = default;
     bool is_somebody() const { return !place.accounts.empty() || !place.remote.empty(); }
 };
 Result<Postmaster> find_postmaster(const storage::Snapshot& snapshot);

@@ -107,7 +107,7 @@ class Probe {
         const Signing signing(keys, core_.keys, sealing_key);
         TRY(out.message,
             finish_message(message_for(request_, core_.deps, out_.message_id), signing, core_.now(), wish));
-        TRY(const SenderPlace place, find_sender(snapshot.catalog(), request_.to));
+        TRY(const SenderPlace place, find_sender(storage::AddressView(snapshot), request_.to));
         out.is_at_home = !place.accounts.empty();
         return out;
     }

@@ -1,8 +1,6 @@
 #include "server/delivery/directory.h"
 
 #include <algorithm>
-#include <deque>
-#include <set>
 #include <unordered_set>
 
 #include "protocols/base/ascii.h"
@@ -11,17 +9,6 @@
 namespace posthouse::server {
 
 namespace {
-
-// "user+tag" -> "user"; nothing where there is no tag, or no user before it (RFC 5233 calls it the detail).
-std::string_view without_tag(std::string_view local) {
-    const std::size_t plus = local.find('+');
-    return plus == std::string_view::npos || plus == 0 ? std::string_view() : local.substr(0, plus);
-}
-
-// The key under which an address is kept: unquoted local part and domain in lower case.
-std::string key_of(std::string_view local, std::string_view domain) {
-    return ascii::to_lower(local) + "@" + ascii::to_lower(domain);
-}
 
 std::vector<std::string> words_of(std::string_view text) {
     std::vector<std::string> out;
@@ -33,91 +20,28 @@ std::vector<std::string> words_of(std::string_view text) {
     return out;
 }
 
-bool is_role(std::string_view local) {
-    return ascii::equals_ci(local, "postmaster") || ascii::equals_ci(local, "abuse");
-}
-
 }  // namespace
 
-// One expansion: breadth first, every alias entered once.
-class DirectoryPicture::Walk {
+class DirectoryPicture::Table final : public storage::AddressTable {
  public:
-    explicit Walk(const DirectoryPicture& picture) : picture_(picture) {}
+    explicit Table(const DirectoryPicture& picture) : picture_(picture) {}
 
-    Resolution run(const smtp::Path& start) {
-        visit(start.local_part, start.domain, 0);
-        while (!open_.empty() && !too_many_) {
-            const Target next = std::move(open_.front());
-            open_.pop_front();
-            const auto path = smtp::parse_mailbox(next.address);
-            if (path) visit(path->local_part, path->domain, next.depth);
-        }
-        Resolution out = std::move(found_);
-        if (too_many_) {
-            out = Resolution();
-            out.kind = Resolution::Kind::too_many;
-        } else if (!out.accounts.empty() || !out.remote.empty()) {
-            out.kind = Resolution::Kind::deliver;
-        }
-        return out;
+    Result<bool> is_ours(const std::string& domain) const override { return picture_.domains_.contains(domain); }
+    Result<std::optional<std::vector<std::string>>> alias(const std::string& address) const override {
+        const auto found = picture_.aliases_.find(address);
+        return found == picture_.aliases_.end() ? std::nullopt : std::optional(found->second);
+    }
+    Result<std::optional<storage::AccountId>> account(const std::string& address) const override {
+        const auto found = picture_.accounts_.find(address);
+        return found == picture_.accounts_.end() ? std::nullopt : std::optional(found->second.id);
+    }
+    Result<std::optional<storage::AccountId>> role_account(const std::string& domain) const override {
+        const auto found = picture_.domains_.find(domain);
+        return found == picture_.domains_.end() ? std::nullopt : found->second;
     }
 
  private:
-    struct Target {
-        std::string address;
-        std::size_t depth = 0;
-    };
-
-    bool enter(const std::string& key, std::size_t depth) {
-        const auto alias = picture_.aliases_.find(key);
-        if (alias == picture_.aliases_.end() || !entered_.insert(key).second) return false;
-        for (const std::string& target : alias->second) {
-            if (depth + 1 > kAliasDepthMax || ++targets_ > kAliasTargetsMax) {
-                too_many_ = true;
-                return true;
-            }
-            open_.push_back(Target{target, depth + 1});
-        }
-        return true;
-    }
-
-    bool deliver(const std::string& key) {
-        const auto account = picture_.accounts_.find(key);
-        if (account == picture_.accounts_.end()) return false;
-        if (seen_accounts_.insert(storage::raw(account->second.id)).second) {
-            found_.accounts.push_back(account->second.id);
-        }
-        return true;
-    }
-
-    // An alias comes before an account of the same name; an alias that names itself means that account.
-    bool find(std::string_view local, std::string_view domain, std::size_t depth) {
-        const std::string key = key_of(local, domain);
-        if (enter(key, depth)) return true;
-        return deliver(key) || entered_.contains(key);
-    }
-
-    void visit(std::string_view local, std::string_view domain, std::size_t depth) {
-        if (!picture_.is_ours(domain)) {
-            std::string address = smtp::Path(std::string(local), std::string(domain)).spec();
-            if (seen_remote_.insert(ascii::to_lower(address)).second) found_.remote.push_back(std::move(address));
-            return;
-        }
-        if (find(local, domain, depth)) return;
-        const std::string_view base = without_tag(local);
-        if (!base.empty() && find(base, domain, depth)) return;
-        if (is_role(local) && deliver(picture_.role_account(domain))) return;
-        enter("@" + ascii::to_lower(domain), depth);
-    }
-
     const DirectoryPicture& picture_;
-    Resolution found_;
-    std::deque<Target> open_;
-    std::unordered_set<std::string> entered_;
-    std::unordered_set<std::int64_t> seen_accounts_;
-    std::unordered_set<std::string> seen_remote_;
-    std::size_t targets_ = 0;
-    bool too_many_ = false;
 };
 
 Result<std::shared_ptr<const DirectoryPicture>> DirectoryPicture::load(const storage::CatalogView& catalog) {
@@ -133,7 +57,7 @@ Result<std::shared_ptr<const DirectoryPicture>> DirectoryPicture::load(const sto
     for (const storage::Domain& domain : domains) {
         if (domain.quota_octets > 0 || domain.quota_messages > 0) limited_domains.insert(storage::raw(domain.id));
     }
-    for (storage::Account& account : accounts) {
+    for (const storage::Account& account : accounts) {
         const bool limited = account.quota_octets > 0 || account.quota_messages > 0 ||
                              limited_domains.contains(storage::raw(account.domain));
         out->limited_[storage::raw(account.id)] = limited;
@@ -146,21 +70,11 @@ Result<std::shared_ptr<const DirectoryPicture>> DirectoryPicture::load(const sto
     for (const storage::Domain& domain : domains) {
         if (out->first_domain_.empty()) out->first_domain_ = domain.name;
         TRY(const std::optional<std::string> named, catalog.setting("postmaster." + domain.name));
-        std::string& role = out->domains_[domain.name];
-        if (named && out->accounts_.contains(*named)) role = *named;
-        if (role.empty() && any_postmaster && out->accounts_.contains(*any_postmaster)) role = *any_postmaster;
-        for (const storage::Account& account : accounts) {
-            if (role.empty() && account.domain == domain.id) role = account.address;
-        }
-        // A domain of aliases only: the first account of the house answers for it.
-        if (role.empty() && !accounts.empty()) role = accounts.front().address;
+        const std::optional<std::string> both[] = {named, any_postmaster};
+        const storage::Account* const role = storage::role_account(domain, both, accounts);
+        out->domains_[domain.name] = role == nullptr ? std::nullopt : std::optional(role->id);
     }
     return std::shared_ptr<const DirectoryPicture>(std::move(out));
-}
-
-std::string DirectoryPicture::role_account(std::string_view domain) const {
-    const auto found = domains_.find(ascii::to_lower(domain));
-    return found == domains_.end() ? std::string() : found->second;
 }
 
 bool DirectoryPicture::is_ours(std::string_view domain) const { return domains_.contains(ascii::to_lower(domain)); }
@@ -169,12 +83,7 @@ Resolution DirectoryPicture::resolve(const smtp::Path& path) const {
     smtp::Path start = path;
     // "<postmaster>" without a domain means this host's own (RFC 5321 4.1.1.3).
     if (start.domain.empty()) start.domain = first_domain_;
-    if (!is_ours(start.domain)) {
-        Resolution out;
-        out.kind = Resolution::Kind::not_ours;
-        return out;
-    }
-    return Walk(*this).run(start);
+    return storage::walk_addresses(Table(*this), start).value();  // a picture in memory has no errors
 }
 
 bool DirectoryPicture::owns(storage::AccountId account, const smtp::Path& path) const {

@@ -2,14 +2,13 @@
 /// server/delivery: where does mail for an address go, and taking it there.
 ///   directory.h: the addresses of this host as an immutable picture in memory; resolve() and owns() touch no disk
 ///   backend.h:   the door through which SMTP sessions reach the store
-/// Invariants  1. An address is looked up in its parsed form, in lower case; a quoted local part never names a host.
-///             2. Expansion of aliases is bounded in depth and count, and a loop ends by itself.
-///             3. postmaster@ and abuse@ of a domain of ours always lead to somebody (RFC 5321 4.5.1, RFC 2142).
+/// How an address is followed is storage/address_walk.h.
 /// Threads: a DirectoryPicture is immutable and may be read from any; Directory belongs to its loop.
 #include <chrono>
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -22,26 +21,14 @@
 #include "protocols/smtp/path.h"
 #include "server/delivery/bounce_addresses.h"
 #include "server/delivery/relay_clients.h"
+#include "storage/address_walk.h"
 #include "storage/store.h"
 
 namespace posthouse::server {
 
-inline constexpr std::size_t kAliasDepthMax = 10;
-inline constexpr std::size_t kAliasTargetsMax = 1000;
 inline constexpr std::chrono::milliseconds kFreshPause{100};
 
-/// Where an address leads.
-struct Resolution {
-    enum class Kind {
-        deliver,   ///< to the accounts and remote addresses below
-        unknown,   ///< our domain, but nobody there
-        not_ours,  ///< another host's address
-        too_many,  ///< an alias that leads too far or to too many
-    };
-    Kind kind = Kind::unknown;
-    std::vector<storage::AccountId> accounts;  ///< each once
-    std::vector<std::string> remote;           ///< targets of aliases on other hosts, each once
-};
+using storage::Resolution;
 
 /// Octet-wise hash and equality that take string_views.
 struct TextHash {
@@ -72,11 +59,10 @@ class DirectoryPicture {
     std::size_t account_count() const { return accounts_.size(); }
 
  private:
-    class Walk;
-    std::string role_account(std::string_view domain) const;
+    class Table;
 
     std::string first_domain_;
-    TextMap<std::string> domains_;  // name -> account that gets the mail of its roles, "" where there is none
+    TextMap<std::optional<storage::AccountId>> domains_;  // who gets the mail of its roles
     TextMap<AccountFacts> accounts_;
     TextMap<std::vector<std::string>> aliases_;
     std::unordered_map<std::int64_t, bool> limited_;

@@ -2,6 +2,8 @@
 // 5.2.5, 5.2.6).
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "tests/support/relay_house.h"
 
 namespace posthouse::relay {
@@ -135,6 +137,39 @@ TEST_CASE("5.2.5: a delay is told to whom it was not forbidden, and 6.2: RET=FUL
         CHECK(house.told() == "failed");
         CHECK(house.inbox().front().contains("\r\nbody\r\n") == has_text);
     }
+}
+
+TEST_CASE("a report goes where mail to the sender would go: aliases, tags, roles, catch-alls") {
+    House house;
+    house.store.add_account("bob@home.example");
+    REQUIRE(house.store->write({}, [](storage::Tx& tx) -> Result<> {
+        TRY_VOID(tx.catalog().add_alias("sales@home.example", {"shop@home.example"}));
+        TRY_VOID(tx.catalog().add_alias("shop@home.example", {"sales@home.example", "alice@home.example"}));
+        TRY_VOID(tx.catalog().add_alias("@home.example", {"bob@home.example"}));
+        return {};
+    }));
+    house.remote.always("RCPT", "550 5.1.1 No such user");
+    std::size_t told = 0;
+    const auto fail = [&](const std::string& sender) {
+        house.submit({"nobody@b.example"}, sender);
+        house.settle();
+    };
+    for (const std::string sender : {"Alice@home.example", "alice+shop@home.example", "sales@home.example",
+                                     "shop+tag@home.example", "Postmaster@home.example", "abuse@home.example"}) {
+        CAPTURE(sender);
+        fail(sender);
+        CHECK(house.inbox().size() == ++told);
+        CHECK(house.inbox().back().contains("nobody@b.example"));
+    }
+    for (const std::string sender : {"bob@home.example", "whoever@home.example", "whoever+tag@home.example"}) {
+        CAPTURE(sender);
+        fail(sender);
+        CHECK(house.inbox().size() == told);  // they are bob's
+    }
+    // The local part of somebody else's address is not ours to change (RFC 5321 2.4).
+    fail("Carol@b.example");
+    const auto is_to_carol = [](const std::string& line) { return line.starts_with("RCPT TO:<Carol@b.example>"); };
+    CHECK(std::ranges::count_if(house.remote.lines, is_to_carol) == 1);
 }
 
 }  // namespace posthouse::relay

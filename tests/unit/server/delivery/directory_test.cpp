@@ -38,9 +38,18 @@ struct Fixture {
         picture = *loaded;
     }
     server::Resolution resolve(std::string_view address) const {
-        return picture->resolve(*smtp::parse_mailbox(address));
+        const smtp::Path path = *smtp::parse_mailbox(address);
+        const server::Resolution out = picture->resolve(path);
+        // What reports about mail that went out go by, over the tables, says the same.
+        const auto by_tables =
+            store->read([&](const storage::Snapshot& s) { return storage::AddressView(s).resolve(path); });
+        REQUIRE(by_tables);
+        CHECK(by_tables->kind == out.kind);
+        CHECK(by_tables->accounts == out.accounts);
+        CHECK(by_tables->remote == out.remote);
+        return out;
     }
-    test::TempStore store;
+    mutable test::TempStore store;
     storage::AccountId alice{}, bob{}, carol{};
     std::shared_ptr<const server::DirectoryPicture> picture;
 };
@@ -64,6 +73,35 @@ TEST_CASE("addresses lead to accounts, aliases, catch-alls, roles, or nowhere") 
     CHECK(f.resolve("loop1@a.example").kind == Kind::unknown);
     CHECK(f.resolve("many@a.example").kind == Kind::too_many);
     CHECK(f.resolve("deep0@a.example").kind == Kind::too_many);
+}
+
+TEST_CASE("the roles of a domain: whom the settings name, else its first account, else the first of the house") {
+    Fixture f;
+    const auto read_again = [&] {
+        const auto loaded =
+            f.store->read([](const storage::Snapshot& s) { return server::DirectoryPicture::load(s.catalog()); });
+        REQUIRE(loaded);
+        f.picture = *loaded;
+    };
+    const auto set = [&](const std::string& key, const std::string& value) {
+        REQUIRE(f.store->write({}, [&](storage::Tx& tx) { return tx.catalog().set_setting(key, value); }));
+        read_again();
+    };
+    REQUIRE(f.store->write({}, [&](storage::Tx& tx) -> Result<> {
+        TRY_VOID(tx.catalog().add_domain("aliases.example"));
+        TRY_VOID(tx.catalog().add_alias("me@aliases.example", {"bob@a.example"}));
+        return {};
+    }));
+    read_again();
+    CHECK(f.resolve("abuse@a.example").accounts == std::vector{f.alice});
+    CHECK(f.resolve("abuse@aliases.example").accounts == std::vector{f.alice});
+    set("postmaster", "carol@b.example");
+    CHECK(f.resolve("abuse@a.example").accounts == std::vector{f.carol});
+    CHECK(f.resolve("postmaster@aliases.example").accounts == std::vector{f.carol});
+    set("postmaster.a.example", "bob@a.example");
+    CHECK(f.resolve("Postmaster@A.example").accounts == std::vector{f.bob});
+    set("postmaster.a.example", "gone@a.example");  // no account: as if it were not set
+    CHECK(f.resolve("postmaster@a.example").accounts == std::vector{f.carol});
 }
 
 TEST_CASE("who may write as whom") {
