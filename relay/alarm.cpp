@@ -1,6 +1,9 @@
 // Mails of what has begun and ended: the telling part of relay/incidents.h.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <deque>
+
 #include "protocols/base/log.h"
 #include "protocols/mime/build.h"
 #include "protocols/mime/date.h"
@@ -19,7 +22,9 @@ namespace {
 
 using storage::Incident;
 
-constexpr std::size_t kMailsAtOnce = 20;
+constexpr std::size_t kToldAtOnce = 100;
+constexpr std::size_t kAlone = 3;  // more at once share a mail
+constexpr std::chrono::minutes kMailsApart{10};  // beyond kMailsAtOnce in an hour
 
 /// What is to be told, and to whom.
 struct Telling {
@@ -32,7 +37,7 @@ struct Telling {
 Result<Telling> read_telling(const storage::Snapshot& snapshot, const RelayDeps& deps) {
     const storage::IncidentView view(snapshot);
     Telling out;
-    TRY(out.incidents, view.to_tell(kMailsAtOnce));
+    TRY(out.incidents, view.to_tell(kToldAtOnce));
     if (out.incidents.empty()) return out;
     for (const Incident& one : out.incidents) {
         TRY(const std::uint64_t held, view.held_count(one.id));
@@ -50,7 +55,7 @@ std::string subject_of(const Incident& one) {
                     : fmt::format("Incident {} is over: {}", storage::raw(one.id), storage::describe(one));
 }
 
-std::string text_of(const Incident& one, std::uint64_t held, const std::string& link, const std::string& hostname) {
+std::string text_of(const Incident& one, std::uint64_t held, const std::string& link) {
     std::string out =
         fmt::format("{}.\r\n\r\nSince:    {}\r\n", storage::describe(one), mime::format_rfc5322(one.since));
     if (!one.open) {
@@ -69,9 +74,7 @@ std::string text_of(const Incident& one, std::uint64_t held, const std::string& 
     } else {
         out += "\r\nWhat it still held is on its way again. Nothing needs to be done.\r\n";
     }
-    return out + link +
-           fmt::format("\r\nThis was told by the mail server {}. posthouse incident show {} tells all of it.\r\n",
-                             hostname, storage::raw(one.id));
+    return out + link;
 }
 
 // The button's address. Of what is over there is none.
@@ -86,16 +89,49 @@ std::string link_to(const Core& core, const Incident& one, const std::string& ur
         mime::format_rfc5322(storage::incident_token_ends(now)), url, policy::kIncidentTarget, token);
 }
 
+/// One mail, and what it is about.
+struct Letter {
+    std::vector<Incident> incidents;
+    std::string subject;
+    std::string text;
+    std::string detail;  ///< for the log
+    Letter() = default;
+};
+
+Letter letter_about(const Core& core, const Telling& telling, std::size_t at) {
+    const Incident& one = telling.incidents[at];
+    Letter out;
+    out.incidents = {one};
+    out.subject = subject_of(one);
+    out.text = text_of(one, telling.held[at], link_to(core, one, telling.url)) +
+               fmt::format("\r\nThis was told by the mail server {}. posthouse incident show {} tells all of it.\r\n",
+                           core.deps.hostname, storage::raw(one.id));
+    out.detail = fmt::format("about incident {}", storage::raw(one.id));
+    return out;
+}
+
+Letter letter_about_all(const Core& core, const Telling& telling) {
+    Letter out;
+    out.incidents = telling.incidents;
+    out.subject = fmt::format("{} incidents: {}, and others", out.incidents.size(), subject_of(out.incidents.front()));
+    for (std::size_t i = 0; i < out.incidents.size(); ++i) {
+        const Incident& one = out.incidents[i];
+        out.text += fmt::format("{}{}\r\n", i == 0 ? "" : "\r\n----\r\n\r\n", subject_of(one)) +
+                    text_of(one, telling.held[i], link_to(core, one, telling.url));
+    }
+    out.text += fmt::format("\r\nThis was told by the mail server {}. posthouse incident list tells what is open.\r\n",
+                            core.deps.hostname);
+    out.detail = fmt::format("about {} incidents", out.incidents.size());
+    return out;
+}
+
 // The mail and the note that it was sent are one commit: told once, whatever happens.
-net::Task<Result<>> tell_one(Core& core, Telling telling, std::size_t at) {
-    const Incident one = telling.incidents[at];
-    const std::string told =
-        text_of(one, telling.held[at], link_to(core, one, telling.url), core.deps.hostname);
-    const std::string text = postmaster_mail(core, telling.to, subject_of(one), told);
+net::Task<Result<>> tell(Core& core, Postmaster to, Letter letter) {
+    const std::string text = postmaster_mail(core, to, letter.subject, letter.text);
     storage::Store& store = *core.deps.store;
     std::vector<storage::StagedBodyPtr> bodies;
     std::optional<storage::Delivery> delivery;
-    if (telling.to.is_somebody()) {
+    if (to.is_somebody()) {
         auto stage = [&store, text]() -> Result<storage::StagedBodyPtr> {
             const auto writer = store.stage();
             TRY_VOID(writer->append(text));
@@ -104,26 +140,44 @@ net::Task<Result<>> tell_one(Core& core, Telling telling, std::size_t at) {
         CO_TRY(const storage::StagedBodyPtr body,
                co_await net::offload(*core.deps.pool, *core.deps.loop, std::move(stage)));
         bodies.push_back(body);
-        delivery = postmaster_delivery(telling.to, body, text, fmt::format("about incident {}", storage::raw(one.id)),
-                                       core.now());
+        delivery = postmaster_delivery(to, body, text, letter.detail, core.now());
     }
-    auto write = [one, delivery = std::move(delivery)](storage::Tx& tx) -> Result<> {
-        TRY_VOID(storage::IncidentTx(tx).set_told(one.id, one.open ? 1 : 2));
+    auto write = [about = std::move(letter.incidents), delivery = std::move(delivery)](storage::Tx& tx) -> Result<> {
+        for (const Incident& one : about) TRY_VOID(storage::IncidentTx(tx).set_told(one));
         if (delivery) TRY_VOID(tx.deliver(*delivery));
         return {};
     };
     co_return co_await storage::commit(store, *core.deps.loop, std::move(bodies), std::move(write));
 }
 
+// A hostile site that thinks of ever new refusals fills nobody's mailbox, and keeps nobody from hearing of the rest:
+// the first of an hour go at once, then there is time between two, and what has come together goes together.
+bool may_mail(std::deque<Time>& mails, Time now) {
+    const auto is_old = [now](Time sent) { return sent + std::chrono::hours(1) <= now || sent > now; };
+    while (!mails.empty() && is_old(mails.front())) mails.pop_front();
+    return mails.size() < kMailsAtOnce || mails.back() + kMailsApart <= now;
+}
+
 }  // namespace
 
 net::Task<void> tell_incidents(Core& core) {
+    std::deque<Time>& mails = core.incidents.mails;
+    if (!may_mail(mails, core.now())) co_return;
     auto read = [&core](const storage::Snapshot& snapshot) { return read_telling(snapshot, core.deps); };
     const auto telling = co_await storage::read(*core.deps.store, *core.deps.pool, *core.deps.loop, std::move(read));
     if (!telling) co_return;  // said by the next look at the queue
-    for (std::size_t i = 0; i < telling->incidents.size() && !core.stopping.is_set(); ++i) {
-        Telling what = *telling;
-        const auto told = co_await tell_one(core, std::move(what), i);
+    const std::size_t count = telling->incidents.size();
+    if (count == 0) co_return;
+    std::vector<Letter> letters;
+    if (count > kAlone || mails.size() + count > kMailsAtOnce) {
+        letters.push_back(count == 1 ? letter_about(core, *telling, 0) : letter_about_all(core, *telling));
+    } else {
+        for (std::size_t i = 0; i < count; ++i) letters.push_back(letter_about(core, *telling, i));
+    }
+    for (Letter& letter : letters) {
+        if (core.stopping.is_set()) co_return;
+        const auto told = co_await tell(core, telling->to, std::move(letter));
+        if (told && telling->to.is_somebody()) mails.push_back(core.now());
         if (!told) log::error("incident", "the mail about it waits: {}", told.error().context);
     }
 }

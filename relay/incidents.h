@@ -4,7 +4,8 @@
 ///   a refusal   -> fault_of(): our address, the proof of our domain, our login -> an incident in the outcome's commit
 ///   watch       every kWatchEvery: one held message tries again when its probe is due; what a changed route can take
 ///               is let go; senders hear of the delay; what was held too long fails with the words it was refused with;
-///               the postmaster is told, once, of each beginning and each end
+///               the postmaster is told, once, of each beginning and each end; of what began and ended before the
+///               mail went, of its end alone
 ///   nobody      writes there any more: where nothing is held, and nothing was said for kRefusalEnds, a refusal is over
 ///   a delivery  by a way that an open incident stops: it is over, and all it held is due at once
 ///   a warning   what a receiver says against us while it only puts mail off (4yz for our address, SPF, DKIM, DMARC; a
@@ -13,6 +14,7 @@
 /// Invariants  1. While an incident is open nothing but its probes (and what is let go by hand) meets it.
 ///             2. A restart loses nothing: all of it is read from the store.
 /// Threads: the loop's.   Limits: kStepMax recipients a step.
+#include <deque>
 #include <optional>
 #include <set>
 #include <string>
@@ -37,6 +39,7 @@ inline constexpr std::chrono::hours kPutOffTold{48};  ///< so long put off as to
 inline constexpr std::chrono::hours kWarningHeals{1};
 inline constexpr std::chrono::hours kWarningEnds{7 * 24};
 inline constexpr std::chrono::hours kRefusalEnds{30 * 24};  ///< what holds nothing, and was not said since
+inline constexpr std::size_t kMailsAtOnce = 6;  ///< about incidents, in an hour; then one in ten minutes
 inline constexpr std::size_t kStoppedShown = 50;  ///< destinations with a metric of their own; the rest are "other"
 
 /// Those that are open, as of the last look, and what was counted.
@@ -54,6 +57,7 @@ class Incidents {
 
     Metrics::Value& held;  ///< recipients
     bool recheck = false;  ///< routes or addresses have changed: what is held may go another way
+    std::deque<Time> mails;  ///< when those of the last hour were sent to the postmaster
 
  private:
     void tell_stopped();
@@ -79,7 +83,8 @@ struct Watched {
     bool asks = false;     ///< somebody says that a listing is mended: the lists are to be asked now
 };
 net::Task<Watched> watch_incidents(Core& core);
-/// Mails of what has begun and ended.
+/// Mails of what has begun and ended: each alone and soon, of many one, of ever more one in ten minutes. What was sent
+/// before a start is not counted.
 net::Task<void> tell_incidents(Core& core);
 
 }  // namespace posthouse::relay

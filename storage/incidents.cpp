@@ -340,8 +340,9 @@ Result<Incident> IncidentTx::note(const IncidentKey& key, const Refusal& refusal
         out.remote = refusal.remote;
         if (comes_back) out.probe = now + probe_wait(key.kind, out.probes);
         out.open = true;
+        // Whose beginning no mail told is told now; else what comes and goes is told once.
         TRY_VOID(db_.query("UPDATE incidents SET state = 0, last_ms = ?2, refusals = ?3, reply = ?4, remote = ?5, "
-                           "probe_ms = ?6 WHERE id = ?1")
+                           "probe_ms = ?6, told = CASE told WHEN 3 THEN 0 ELSE told END WHERE id = ?1")
                      .bind(out.id, out.last, out.refusals, out.reply, out.remote, out.probe)
                      .run());
         if (!comes_back) return out;
@@ -528,8 +529,12 @@ Result<> IncidentTx::set_probe(IncidentId id, Time probe, std::uint32_t probes) 
     return db_.query("UPDATE incidents SET probe_ms = ?2, probes = ?3 WHERE id = ?1").bind(id, probe, probes).run();
 }
 
-Result<> IncidentTx::set_told(IncidentId id, int told) {
-    return db_.query("UPDATE incidents SET told = ?2 WHERE id = ?1").bind(id, told).run();
+Result<> IncidentTx::set_told(const Incident& as_told) {
+    // Back again since it was read as over: that is told as if nothing had been, or when it ends the next time.
+    if (as_told.open) return db_.query("UPDATE incidents SET told = 1 WHERE id = ?1").bind(as_told.id).run();
+    return db_.query("UPDATE incidents SET told = CASE told WHEN 0 THEN 3 ELSE 2 END WHERE id = ?1 AND state = 1")
+        .bind(as_told.id)
+        .run();
 }
 
 Result<> IncidentTx::forget_old() {

@@ -77,7 +77,7 @@ struct Incident {
     std::string cleared_why;
     Time probe{};  ///< none: no message tries by itself
     std::uint32_t probes = 0;
-    int told = 0;
+    int told = 0;  ///< by mail: 1 its beginning, 2 its end, too, 3 its end alone
 };
 
 /// "google refuses mail from 192.0.2.7"
@@ -153,7 +153,8 @@ class IncidentTx final : public IncidentView {
     /// held -> waiting, due at once; it stays open. `why` is shown as the last reply.
     Result<> release(std::span<const RecipientId> recipients, std::string_view why);
     Result<> set_probe(IncidentId id, Time probe, std::uint32_t probes);
-    Result<> set_told(IncidentId id, int told);
+    /// A mail has told that it is open, or over; as it was read for that.
+    Result<> set_told(const Incident& as_told);
     /// Those that are over, but for the newest kIncidentsKept.
     Result<> forget_old();
 

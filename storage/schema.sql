@@ -490,7 +490,7 @@ CREATE TABLE incidents (
     cleared_why TEXT NOT NULL DEFAULT '',           -- how that was known: one plain sentence
     probe_ms    INTEGER NOT NULL DEFAULT 0,         -- when one held message tries again; 0: none does
     probes      INTEGER NOT NULL DEFAULT 0,         -- how many have
-    told        INTEGER NOT NULL DEFAULT 0          -- mail to the postmaster: 0 none yet 1 of its beginning 2 of its end as well
+    told        INTEGER NOT NULL DEFAULT 0          -- mail to the postmaster: 0 none yet 1 of its beginning 2 of its end as well 3 of its end alone
 );
 CREATE UNIQUE INDEX incidents_open ON incidents (kind, way, source, site, domain) WHERE state = 0;
 

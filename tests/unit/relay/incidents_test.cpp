@@ -2,6 +2,10 @@
 // time to time, and goes at once when the fault is mended or another way is there.
 #include "relay/incidents.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
+
 #include "storage/incident_link.h"
 #include "storage/routes.h"
 #include "tests/support/relay_house.h"
@@ -105,6 +109,76 @@ TEST_CASE("refused for our address with no other way: held, not lost; what follo
     CHECK(house.inbox_with("Subject: Incident 1 is over") == 1);
     CHECK(house.inbox_with("Subject: Incident 1: ") == 1);
     CHECK(house.told("incident 1 is over") == 1);
+}
+
+TEST_CASE("whoever thinks of ever new refusals fills nobody's mailbox: many share a mail, and mails have a pace") {
+    HeldHouse house;
+    int count = 0;
+    const auto refuse = [&](int more) {
+        REQUIRE(house.store->write({}, [&](storage::Tx& tx) -> Result<> {
+            for (int i = 0; i < more; ++i) {
+                storage::IncidentKey key;
+                key.kind = IncidentKind::ip_blocked;
+                key.way = "direct";
+                key.site = fmt::format("mx{}.world.example ", ++count);
+                TRY_VOID(IncidentTx(tx).note(key, storage::Refusal()));
+            }
+            return {};
+        }));
+        house.settle_after(std::chrono::seconds(15));
+    };
+    const auto mails = [&] { return house.inbox().size(); };
+    refuse(3);
+    CHECK(mails() == 3);
+    refuse(5);
+    REQUIRE(mails() == 4);
+    CHECK(house.inbox().back().contains("Subject: 5 incidents: Incident 4: mx4.world.example"));
+    refuse(1);
+    CHECK(mails() == 5);
+    refuse(2);
+    CHECK(mails() == kMailsAtOnce);  // one mail was left
+    for (int i = 0; i < 30; ++i) refuse(1);
+    CHECK(mails() == kMailsAtOnce);
+    house.settle_after(minutes(10));
+    CHECK(mails() == kMailsAtOnce + 1);
+    CHECK(house.inbox().back().contains("Subject: 30 incidents: "));
+    house.settle_after(minutes(15));
+    CHECK(mails() == kMailsAtOnce + 1);  // nothing is left to tell
+    for (int i = 1; i <= count; ++i) {
+        CAPTURE(i);
+        CHECK(house.inbox_with(fmt::format("Incident {}: mx{}.world.example refuses mail", i, i)) == 1);
+    }
+    house.settle_after(hours(1));
+    refuse(3);
+    CHECK(mails() == kMailsAtOnce + 4);  // as at first
+}
+
+TEST_CASE("an incident that comes back is told where no mail had told that it began") {
+    HeldHouse house;
+    storage::IncidentKey key;
+    key.kind = IncidentKind::ip_blocked;
+    key.way = "direct";
+    key.site = "mx.world.example ";
+    const auto note = [&] {
+        return house.store->write_value({}, [&](storage::Tx& tx) { return IncidentTx(tx).note(key, {}); }).value();
+    };
+    const auto begun = note();
+    const auto clear = [](const Incident& one) {
+        return [id = one.id](storage::Tx& tx) { return IncidentTx(tx).clear(id, "by the test"); };
+    };
+    REQUIRE(house.store->write_value({}, clear(begun)));
+    house.settle_after(std::chrono::seconds(15));
+    CHECK(house.inbox_with("Subject: Incident 1 is over") == 1);
+    CHECK(house.inbox_with("Subject: Incident 1: ") == 0);
+    note();
+    house.settle_after(std::chrono::seconds(15));
+    CHECK(house.inbox_with("Subject: Incident 1: ") == 1);
+    REQUIRE(house.store->write_value({}, clear(begun)));
+    house.settle_after(std::chrono::seconds(15));
+    CHECK(house.inbox_with("Subject: Incident 1 is over") == 2);
+    note();  // what comes and goes is told once
+    house.settle_after(std::chrono::seconds(15));
+    CHECK(house.inbox_with("Subject: Incident 1: ") == 1);
 }
 
 TEST_CASE("the mail about an incident has a link to the page with the button, where a service of ours shows it") {
