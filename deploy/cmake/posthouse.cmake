@@ -52,18 +52,21 @@ endfunction()
 
 # With POSTHOUSE_PCH every target below the given folder reads the standard library, fmt and Asio's awaitable from one
 # precompiled header: a quarter of the compiling of a sanitizer tree. The debug build goes without it, and so
-# still finds the file that forgot an include.
+# still finds the file that forgot an include (of the tests: only `tests/run fast` builds those there).
 option(POSTHOUSE_PCH "Precompile what nearly every file includes (the sanitizer presets)" OFF)
 if(POSTHOUSE_PCH)
   set(CMAKE_CXX_COMPILE_OPTIONS_PIE ${CMAKE_CXX_COMPILE_OPTIONS_PIC})  # programs and libraries share the header
   file(GENERATE OUTPUT ${CMAKE_BINARY_DIR}/precompiled.cpp CONTENT "")
-  add_library(posthouse_precompiled OBJECT ${CMAKE_BINARY_DIR}/precompiled.cpp)
-  target_link_libraries(posthouse_precompiled PRIVATE posthouse_flags fmt::fmt Poco::Foundation)  # for its definitions
-  target_precompile_headers(posthouse_precompiled PRIVATE
-    <algorithm> <array> <atomic> <charconv> <chrono> <condition_variable> <coroutine> <cstdint> <cstring> <deque>
-    <expected> <filesystem> <fstream> <functional> <map> <memory> <mutex> <optional> <random> <set> <span> <sstream>
-    <string> <string_view> <thread> <unordered_map> <unordered_set> <utility> <variant> <vector>
-    <fmt/chrono.h> <fmt/format.h> <boost/asio/any_io_executor.hpp> <boost/asio/awaitable.hpp>)
+  foreach(name posthouse_precompiled posthouse_precompiled_for_tests)
+    add_library(${name} OBJECT ${CMAKE_BINARY_DIR}/precompiled.cpp)
+    target_link_libraries(${name} PRIVATE posthouse_flags fmt::fmt Poco::Foundation)  # for its definitions
+    target_precompile_headers(${name} PRIVATE
+      <algorithm> <array> <atomic> <charconv> <chrono> <condition_variable> <coroutine> <cstdint> <cstring> <deque>
+      <expected> <filesystem> <fstream> <functional> <map> <memory> <mutex> <optional> <random> <set> <span> <sstream>
+      <string> <string_view> <thread> <unordered_map> <unordered_set> <utility> <variant> <vector>
+      <fmt/chrono.h> <fmt/format.h> <boost/asio/any_io_executor.hpp> <boost/asio/awaitable.hpp>)
+  endforeach()
+  target_compile_options(posthouse_precompiled_for_tests PRIVATE -O0)
   target_compile_options(posthouse_flags INTERFACE "SHELL:-Xclang -fno-pch-timestamp")  # for ccache
 endif()
 
@@ -71,8 +74,13 @@ function(posthouse_use_precompiled folder)
   get_property(targets DIRECTORY ${folder} PROPERTY BUILDSYSTEM_TARGETS)
   foreach(target ${targets})
     get_target_property(type ${target} TYPE)
-    if(type MATCHES "^(STATIC_LIBRARY|OBJECT_LIBRARY|EXECUTABLE)$" AND NOT target STREQUAL posthouse_precompiled)
-      target_precompile_headers(${target} REUSE_FROM posthouse_precompiled)
+    if(type MATCHES "^(STATIC_LIBRARY|OBJECT_LIBRARY|EXECUTABLE)$" AND NOT target MATCHES "^posthouse_precompiled")
+      get_target_property(options ${target} COMPILE_OPTIONS)
+      if("-O0" IN_LIST options)
+        target_precompile_headers(${target} REUSE_FROM posthouse_precompiled_for_tests)
+      else()
+        target_precompile_headers(${target} REUSE_FROM posthouse_precompiled)
+      endif()
       if(type STREQUAL "EXECUTABLE")
         target_link_libraries(${target} PRIVATE posthouse_protocols_net)  # holds what the header names of Asio
       endif()

@@ -9,6 +9,7 @@ import tidy  # noqa: E402
 
 LAYERS = """protocols/base:
 protocols/net: protocols/base
+protocols/mime: protocols/base
 storage: protocols/base
 storage/await.h: storage protocols/base protocols/net
 server/smtp: protocols/base
@@ -32,12 +33,14 @@ CLEAN = {
     "server/imap/commands.cpp": "const Row k[] = {\n    {\"UID FETCH\", kSelected, Expunges::told, \"\", f},\n};\n",
     "tests/transcripts/smtp/mail.txt": "S: 220 *\nC: mail FROM:<a@b.test>\n",
     "tests/transcripts/imap/fetch.txt": "C: a1 UID FETCH 1 FLAGS\n",
+    "tests/unit/protocols_mime.cmake": "posthouse_unit_test(NAME protocols_mime ONE_THREAD\n  SOURCES a.cpp)\n",
     "protocols/README.md": None,  # written by tidy
 }
 
 # (what is planted, in which file, what tidy must say, at which line)
 SINS = [
     ("unlisted edge", "protocols/base/a.h", "#pragma once\n#include \"protocols/net/task.h\"\n", "may not include", 2),
+    ("a thread where there is one", "protocols/mime/a.cpp", "\n#include <mutex>\n", "ONE_THREAD", 2),
     ("sibling", "relay/a.cpp", "#include \"server/smtp/x.h\"\n", "may not include", 1),
     ("exception for one file only", "storage/b.h", "#pragma once\n#include \"protocols/net/task.h\"\n", "may not", 2),
     ("relative include", "protocols/net/a.cpp", "#include \"task.h\"\n", "not a rooted include", 1),

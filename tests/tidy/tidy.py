@@ -227,6 +227,23 @@ class Tidy:
                     self.sin(source.path, source.line_of(match.start()),
                              "SQL is never put together from pieces: bind parameters.")
 
+    # --- rooms that say they have one thread ---
+
+    def check_threads(self):
+        said = set()
+        for path in find_files(self.root, ("tests/unit",), (".cmake",)):
+            with open(os.path.join(self.root, path), encoding="utf-8") as handle:
+                said.update(re.findall(r"posthouse_unit_test\(NAME protocols_(\w+) ONE_THREAD\b", handle.read()))
+        threads = re.compile(r"#\s*include\s*(?:<(?:thread|mutex|atomic|shared_mutex|condition_variable|future)>|"
+                             r"\"protocols/net/offload\.h\")")
+        for source in self.sources:
+            room = re.match(r"(?:tests/unit/)?protocols/(\w+)/", source.path)
+            if not room or room[1] not in said:
+                continue
+            for match in threads.finditer(source.text):
+                self.sin(source.path, source.line_of(match.start()),
+                         "A room whose tests are ONE_THREAD has no threads: ThreadSanitizer does not see it.")
+
     # --- transcripts ---
 
     def check_transcripts(self):
@@ -291,6 +308,7 @@ class Tidy:
         self.check_words()
         self.check_coroutines()
         self.check_sql()
+        self.check_threads()
         self.check_transcripts()
         self.check_readme(write_readme)
         return self.sins
