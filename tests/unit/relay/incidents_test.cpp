@@ -181,6 +181,35 @@ TEST_CASE("an incident that comes back is told where no mail had told that it be
     CHECK(house.inbox_with("Subject: Incident 1: ") == 1);
 }
 
+TEST_CASE("an incident that came back while the mail about its end was made is not taken for told") {
+    HeldHouse house;
+    storage::IncidentKey key;
+    key.kind = IncidentKind::ip_blocked;
+    key.way = "direct";
+    for (const bool is_told : {false, true}) {
+        CAPTURE(is_told);
+        const auto note = [&] {
+            return house.store->write_value({}, [&](storage::Tx& tx) { return IncidentTx(tx).note(key, {}); }).value();
+        };
+        const auto by_id = [&](storage::IncidentId id) {
+            return house.store->read([&](const storage::Snapshot& s) { return IncidentView(s).by_id(id); }).value();
+        };
+        const auto set_told = [&](const Incident& as_read) {
+            REQUIRE(house.store->write({}, [&](storage::Tx& tx) { return IncidentTx(tx).set_told(as_read); }));
+        };
+        key.site = is_told ? "mx2.world.example " : "mx1.world.example ";
+        const auto id = note().id;
+        if (is_told) set_told(by_id(id));
+        REQUIRE(house.store->write_value({}, [&](storage::Tx& tx) { return IncidentTx(tx).clear(id, "by the test"); }));
+        const Incident as_read = by_id(id);
+        REQUIRE_FALSE(as_read.open);
+        note();
+        set_told(as_read);
+        CHECK(by_id(id).open);
+        CHECK(by_id(id).told == (is_told ? 1 : 0));
+    }
+}
+
 TEST_CASE("the mail about an incident has a link to the page with the button, where a service of ours shows it") {
     for (const bool serves : {false, true}) {
         CAPTURE(serves);

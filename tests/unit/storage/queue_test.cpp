@@ -172,6 +172,15 @@ TEST_CASE("a recipient is given to one taker only, and delivered is for ever") {
     CHECK(f.recipients(id)[0].state == RecipientState::delivered);
     CHECK(f.finish(static_cast<RecipientId>(999), RecipientState::delivered).error().code == Errc::not_found);
     CHECK(f.finish(f.recipients(id)[1].id, RecipientState::sending).error().code == Errc::invalid);
+    // Of another message: whose sender would be told of it?
+    const QueueId other = f.add({"dave@d.example"});
+    const auto owner = f.store->read([&](const Snapshot& s) { return s.queue().item(other); });
+    Outcome outcome;
+    outcome.state = RecipientState::delivered;
+    const auto mixed_up =
+        f.write([&](QueueTx& queue) { return queue.finish(*owner, f.recipients(id)[1].id, outcome); });
+    CHECK(mixed_up.error().code == Errc::invalid);
+    CHECK(f.recipients(id)[1].state == RecipientState::waiting);
 }
 
 TEST_CASE("a commit tells whether something waits that did not, or for another time") {
