@@ -128,11 +128,11 @@ TEST_CASE("whoever thinks of ever new refusals fills nobody's mailbox: many shar
         house.settle_after(std::chrono::seconds(15));
     };
     const auto mails = [&] { return house.inbox().size(); };
+    refuse(4);
+    REQUIRE(mails() == 1);
+    CHECK(house.inbox().back().contains("Subject: 4 incidents: Incident 1: mx1.world.example"));
     refuse(3);
-    CHECK(mails() == 3);
-    refuse(5);
-    REQUIRE(mails() == 4);
-    CHECK(house.inbox().back().contains("Subject: 5 incidents: Incident 4: mx4.world.example"));
+    CHECK(mails() == 4);
     refuse(1);
     CHECK(mails() == 5);
     refuse(2);

@@ -67,6 +67,14 @@ TEST_CASE("nothing but line ends, and a cut through one") {
     CHECK(in_pieces(ends, ends.size()) == ends);
     CHECK(in_pieces(ends, 255) == ends);
     CHECK(in_pieces(std::string(600, '\n'), 600) == ends + ends.substr(0, 400));
+    // So many that what counts them could begin anew.
+    for (const char end : {'\r', '\n'}) {
+        for (const std::size_t count : {255U, 256U, 257U, 512U}) {
+            const std::string text = "a" + std::string(count, end) + "a" + std::string(400, 'a');
+            CAPTURE(count);
+            CHECK(in_pieces(text, text.size()) == slowly(text));
+        }
+    }
     const std::string text = "one\r\ntwo\nthree\rfour\r\n\r\r\n\n";
     for (std::size_t first = 0; first <= text.size(); ++first) {
         CAPTURE(first);
