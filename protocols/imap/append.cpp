@@ -1,14 +1,10 @@
 #include "protocols/imap/append.h"
 
+#include <algorithm>
+
 #include "protocols/base/ascii.h"
 
 namespace posthouse::imap {
-
-namespace {
-
-Error bad(std::string what) { return Error(Errc::invalid, std::move(what)); }
-
-}  // namespace
 
 Result<std::vector<AppendEvent>> AppendParser::take(std::string_view text, Follows follows) {
     Cursor in(text);

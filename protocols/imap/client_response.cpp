@@ -10,8 +10,6 @@ namespace posthouse::imap {
 
 namespace {
 
-Error bad(std::string what) { return Error(Errc::invalid, std::move(what)); }
-
 void skip_spaces(Cursor& in) {
     in.take_while([](char c) { return c == ' '; });
 }

@@ -11,8 +11,6 @@ namespace posthouse::imap {
 
 namespace {
 
-Error bad(std::string what) { return Error(Errc::invalid, std::move(what)); }
-
 void write_flags(std::string& out, const FetchSource& source) {
     append_flags(out, source.system_flags, source.keywords, source.recent ? Recent::yes : Recent::no);
 }

@@ -8,8 +8,6 @@ namespace posthouse::imap {
 
 namespace {
 
-Error bad(std::string what) { return Error(Errc::invalid, std::move(what)); }
-
 constexpr std::array<std::string_view, 12> kMonths = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
                                                       "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
 

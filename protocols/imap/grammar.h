@@ -13,6 +13,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "protocols/base/cursor.h"
@@ -20,6 +21,9 @@
 #include "protocols/imap/limits.h"
 
 namespace posthouse::imap {
+
+/// Why a line is refused: one sentence fit for a tagged BAD.
+inline Error bad(std::string what) { return Error(Errc::invalid, std::move(what)); }
 
 /// ATOM-CHAR: any CHAR but "(" ")" "{" SP CTL "%" "*" quoted-specials "]" (RFC 3501 9).
 bool is_atom_char(char c);

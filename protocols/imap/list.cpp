@@ -11,8 +11,6 @@ namespace posthouse::imap {
 
 namespace {
 
-Error bad(std::string what) { return Error(Errc::invalid, std::move(what)); }
-
 struct SelectRow {
     std::string_view name;
     ListSelect option;

@@ -9,8 +9,6 @@ namespace posthouse::imap {
 
 namespace {
 
-Error bad(std::string what) { return Error(Errc::invalid, std::move(what)); }
-
 // RFC 5464 3.2: below /private or /shared; no empty level, no "*" and "%", no controls, ASCII.
 Result<std::string> take_entry(Cursor& in) {
     constexpr std::size_t kEntryOctetsMax = 1000;

@@ -9,8 +9,6 @@ namespace posthouse::imap {
 
 namespace {
 
-Error bad(std::string what) { return Error(Errc::invalid, std::move(what)); }
-
 // All numbers of a set in their order, at most `most`.
 Result<std::vector<std::uint32_t>> numbers_of(const SequenceSet& set, std::size_t most) {
     std::vector<std::uint32_t> out;

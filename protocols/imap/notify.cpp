@@ -10,8 +10,6 @@ namespace posthouse::imap {
 
 namespace {
 
-Error bad(std::string what) { return Error(Errc::invalid, std::move(what)); }
-
 struct EventRow {
     std::string_view name;
     NotifyEvent event;

@@ -14,7 +14,6 @@ namespace posthouse::imap {
 
 namespace {
 
-Error bad(std::string what) { return Error(Errc::invalid, std::move(what)); }
 Match to_match(bool yes) { return yes ? Match::yes : Match::no; }
 
 template <std::uint8_t bits>
