@@ -5,13 +5,15 @@
 #include <algorithm>
 #include <charconv>
 
+#include "protocols/smtp/path.h"
+
 namespace posthouse::storage {
 namespace {
 
 using Kind = SettingRow::Kind;
 
 constexpr SettingRow kRows[] = {
-    {"alarm.address", Kind::text, "", 0, 0,
+    {"alarm.address", Kind::address, "", 0, 0,
      "who gets mail when an incident begins and ends; empty: the postmaster of the first domain"},
     {"arc.trusted", Kind::text, "google.com microsoft.com messagingengine.com", 0, 0,
      "domains that are believed when their ARC seal says that DMARC passed on its way, divided by blanks; empty: none"},
@@ -66,7 +68,7 @@ constexpr SettingRow kRows[] = {
      "the same for single ways, \"NAME=off NAME=programs NAME=all\"; posthouse way set NAME --tokens writes it"},
     {"search.generation", Kind::number, "0", 0, 1LL << 40, "any change of it has the search index built anew"},
     {"search.part_octets_max", Kind::octets, "2097152", 1024, 1LL << 30, "decoded text of a message that is indexed"},
-    {"srs.domain", Kind::text, "", 0, 0,
+    {"srs.domain", Kind::domain, "", 0, 0,
      "domain in the reverse-path of mail that is passed on for others; empty: the one of the alias that leads on"},
     {"submission.key_hours", Kind::number, "48", 24, 720,
      "hours that an idempotency key is remembered: a message with the same one is taken for the same message"},
@@ -133,7 +135,16 @@ Result<std::string> check_setting(std::string_view key, std::string_view value) 
     if (!row->choices.empty() && !is_choice(row->choices, value)) {
         return Error(Errc::invalid, fmt::format("{} takes one of: {}; not \"{}\"", key, row->choices, value));
     }
-    if (row->kind == Kind::text) return std::string(value);
+    const auto takes = [&](std::string_view what) {
+        return Error(Errc::invalid, fmt::format("{} takes {}, not \"{}\"", key, what, value));
+    };
+    if (row->kind == Kind::address && !value.empty() && !smtp::parse_mailbox(value)) {
+        return takes("an address like \"alice@example.org\"");
+    }
+    if (row->kind == Kind::domain && !value.empty() && !smtp::is_domain(value)) {
+        return takes("a domain like \"example.org\"");
+    }
+    if (row->kind != Kind::number && row->kind != Kind::octets) return std::string(value);
     std::int64_t number = 0;
     const bool read = row->kind == Kind::octets ? parse_octets(value, number) : parse_number(value, number);
     if (!read || number < row->least || number > row->most) {

@@ -15,7 +15,8 @@
 namespace posthouse::storage {
 
 struct SettingRow {
-    enum class Kind { number, octets, text };  ///< octets: "512M"; kept as a plain number
+    /// octets: "512M"; kept as a plain number. address, domain: of mail (RFC 5321 4.1.2), or empty.
+    enum class Kind { number, octets, text, address, domain };
     std::string_view key;                      ///< dotted, lower case
     Kind kind;
     std::string_view default_value;  ///< as it would be written

@@ -30,6 +30,22 @@ TEST_CASE("a value is checked before it is kept") {
     CHECK(check_setting("undelete.day", "1").error().context.find("there is no setting undelete.day") == 0);
 }
 
+TEST_CASE("an address or a domain is one, or nothing") {
+    for (const char* good : {"", "alice@example.org", "\"a b\"@example.org", "m\u00fcller@m\u00fcnchen.example"}) {
+        CHECK(check_setting("alarm.address", good).value() == good);
+    }
+    for (const char* bad : {"alice", "alice@", "@example.org", "a b@example.org", "<alice@example.org>",
+                            "alice@example.org, bob@example.org", "alice@example.org\r\nBcc: all@example.org"}) {
+        CAPTURE(bad);
+        const auto refused = check_setting("alarm.address", bad);
+        REQUIRE(!refused);
+        CHECK(refused.error().context.starts_with("alarm.address takes an address like"));
+    }
+    CHECK(check_setting("srs.domain", "fwd.example.org").value() == "fwd.example.org");
+    CHECK(check_setting("srs.domain", "").value().empty());
+    CHECK(check_setting("srs.domain", "a..b").error().context.starts_with("srs.domain takes a domain like"));
+}
+
 TEST_CASE("what was set counts, else the default") {
     test::TempStore store;
     const auto days = [&] {
