@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 """The relay beside Postfix in the same run: draining a queue, and how soon a letter is at the remote after its 250.
 
-  tests/bench/relay_bench.py [--messages 20000] [--cases smarthost,domains,signed,tls,signed-tls,latency]
+  tests/bench/relay_bench.py [--messages 20000] [--cases smarthost,domains,signed,tls,signed-tls,latency] [--rounds 1]
+                             [--postfix NAME=VALUE ...]
 
-Prints one JSON line a case. The remote is smtp-sink (Debian's postfix); for the latency tests/support/arrivals.py, which sees
+Prints one JSON line a case. Rounds alternate between the two; --postfix sets more in its main.cf than the defaults of its
+makers, to see what it can do at its best. The remote is smtp-sink (Debian's postfix); for the latency tests/support/arrivals.py, which sees
 the final dot of both alike. Draining: the mail is queued first and nothing else runs; the clock stops when the sink has
 it all (Postfix), or when all of it is recorded as delivered too (Posthouse). Signed means both keys at Posthouse, and one
 RSA-2048 key at Postfix: opendkim as its milter knows no other. Postfix signs as it takes the mail and Posthouse as it sends
@@ -39,6 +41,7 @@ from house import House, house, need  # noqa: E402
 
 BENCH = os.environ.get("POSTHOUSE_RELAY_BENCH", str(HERE.parents[1] / "build" / "bench" / "tests" / "bench" / "relay_bench"))
 OCTETS = 10240
+MORE = {}  # settings of main.cf, from the command line
 
 
 def tell(case, **more):
@@ -122,6 +125,22 @@ def tls_before(remote, wanted):
         authority.remove()
 
 
+def processor_seconds(server):
+    """What a Postfix has taken so far: its master, whom that has waited for, and who works for it now."""
+    ticks = os.sysconf("SC_CLK_TCK")
+    master = int((server.root / "queue" / "pid" / "master.pid").read_text())
+    total = 0
+    for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = stat.read_text().rpartition(")")[2].split()  # from the third on, proc(5)
+            own, waited_for = fields[11:13], fields[13:15]
+            if int(stat.parent.name) == master:
+                total += sum(map(int, own + waited_for))
+            elif int(fields[1]) == master:
+                total += sum(map(int, own))
+    return total / ticks
+
+
 def unsign(home):
     with contextlib.closing(sqlite3.connect(home.data / "mail.db")) as db, db:
         db.execute("DELETE FROM dkim_keys")
@@ -203,7 +222,7 @@ def relay_security(tls, trust):
 def postfix_through(case, messages, tls):
     with sink() as remote, tls_before(remote, tls) as (port, trust), opendkim() as milter:
         with peers.postfix({"default_transport": f"smtp:[{'localhost' if tls else '127.0.0.1'}]:{port}",
-                            **relay_security(tls, trust), **milter}) as (submit, _):
+                            **relay_security(tls, trust), **milter, **MORE}) as (submit, _):
             through(case, "postfix", submit, remote, messages, "bench@sender.example")
 
 
@@ -211,7 +230,7 @@ def postfix_drain(case, messages, domains=0, tls=False):
     with (sink("0.0.0.0" if domains else "127.0.0.1") as remote, tls_before(remote, tls) as (port, trust)):
         security = relay_security(tls, trust)
         server = peers.Postfix({"default_transport": f"smtp:[{'localhost' if tls else '127.0.0.1'}]:{port}",
-                                "defer_transports": "smtp", **security})
+                                "defer_transports": "smtp", **security, **MORE})
         if domains:  # a next hop of its own for each: loopback has addresses enough
             table = server.config / "transport"
             table.write_text("".join(f"d{i}.example smtp:[127.0.{1 + i // 250}.{1 + i % 250}]:{remote.port}\n"
@@ -225,10 +244,12 @@ def postfix_drain(case, messages, domains=0, tls=False):
                 time.sleep(0.2)
             server.set({"defer_transports": ""})  # starts again
             time.sleep(1)
-            began = time.monotonic()
+            before, began = processor_seconds(server), time.monotonic()
             subprocess.run(["postqueue", "-c", str(server.config), "-f"], check=True)
             arrived = remote.wait(messages)
-            tell(case, server="postfix", messages_per_s=round(arrived / (time.monotonic() - began)), arrived=arrived)
+            took, spent = time.monotonic() - began, processor_seconds(server) - before
+            tell(case, server="postfix", messages_per_s=round(arrived / took),
+                 cpu_ms_per_message=round(spent * 1000 / max(arrived, 1), 3), arrived=arrived, **MORE)
         finally:
             server.remove()
 
@@ -295,35 +316,39 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--messages", type=int, default=20000)
     parser.add_argument("--cases", default="smarthost,domains,signed,tls,signed-tls,latency")
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--postfix", nargs="*", default=[], metavar="NAME=VALUE")
     wanted = parser.parse_args()
+    MORE.update(setting.split("=", 1) for setting in wanted.postfix)
     need("smtp-sink", "smtp-source")
-    cases = wanted.cases.split(",")
+    for _ in range(wanted.rounds):
+        one_round(wanted.cases.split(","), wanted.messages)
+    if why := peers.why_no_postfix():
+        print(f"skipped: postfix cases: {why}")
+
+
+def one_round(cases, messages):
     why = peers.why_no_postfix()
-    if "smarthost" in cases:
-        posthouse_drain("drain to one smarthost", wanted.messages)
+    drains = (("smarthost", "drain to one smarthost", {}), ("domains", "drain to 1000 domains", {"domains": 1000}),
+              ("tls", "drain to one smarthost over TLS", {"tls": True}))
+    for name, words, options in drains:
+        if name not in cases:
+            continue
+        if name == "tls":
+            need("stunnel4")
+        posthouse_drain(words, messages, **options)
         if not why:
-            postfix_drain("drain to one smarthost", wanted.messages)
-    if "domains" in cases:
-        posthouse_drain("drain to 1000 domains", wanted.messages, domains=1000)
-        if not why:
-            postfix_drain("drain to 1000 domains", wanted.messages, domains=1000)
-    if "tls" in cases:
-        need("stunnel4")
-        posthouse_drain("drain to one smarthost over TLS", wanted.messages, tls=True)
-        if not why:
-            postfix_drain("drain to one smarthost over TLS", wanted.messages, tls=True)
-    for case, tls in (("signed", False), ("signed-tls", True)):
-        if case not in cases:
+            postfix_drain(words, messages, **options)
+    for name, tls in (("signed", False), ("signed-tls", True)):
+        if name not in cases:
             continue
         need("opendkim", "opendkim-genkey", *(["stunnel4"] if tls else []))
         words = "through, signed" + (", over TLS" if tls else "")
-        posthouse_through(words, wanted.messages, tls)
+        posthouse_through(words, messages, tls)
         if not why:
-            postfix_through(words, wanted.messages, tls)
+            postfix_through(words, messages, tls)
     if "latency" in cases:
         latencies()
-    if why:
-        print(f"skipped: postfix cases: {why}")
 
 
 main()
