@@ -8,6 +8,7 @@
 ///                           on, for kKeepOff, and the message goes there at once
 /// What is remembered lies in route_memory under the address kIpv6, so that a restart knows it.
 /// Threads: the loop's.
+#include <chrono>
 #include <string_view>
 #include <vector>
 

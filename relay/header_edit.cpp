@@ -1,5 +1,7 @@
 #include "relay/header_edit.h"
 
+#include <algorithm>
+
 #include "protocols/base/ascii.h"
 #include "protocols/smtp/presets.h"
 

@@ -1,5 +1,7 @@
 #include "admin/oidc/web.h"
 
+#include <array>
+
 #include <Poco/Net/Context.h>
 #include <Poco/Net/HTTPRequest.h>
 #include <Poco/Net/HTTPResponse.h>

@@ -1,5 +1,6 @@
 #include "protocols/imap/mailbox_name.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <vector>

@@ -1,4 +1,5 @@
 /// The head of an answer over HTTP, read as the client reads it; and URLs of policies and reports.
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <string_view>

@@ -1,4 +1,5 @@
 /// What a refusal means, whoever words it. The first line is the host, the second begins with the code.
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <string_view>

@@ -1,5 +1,6 @@
 // Every mechanism from both sides: what a client says to our server, and what a server says to our client. Input: one
 // octet that chooses, then the messages, divided by LF.
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <string_view>

@@ -2,6 +2,7 @@
 /// tests/support/receivers: the big receivers as stand-ins: who their mail servers are, what they bear, in which words
 /// they say that it is too much, and how one of their hosts may be broken. A row a receiver; a site of whose limits
 /// nothing is published gets what large senders agreed on. The words of refusals for good are in replies_test.
+#include <algorithm>
 #include <string>
 #include <vector>
 

@@ -25,9 +25,10 @@ CLEAN = {
     "tests/tidy/layers.txt": LAYERS,
     "protocols/base/ascii.h": "#pragma once\n/// RFC 5321 2.4\nint f(int a = 1);  // a detached remark, 'tis no sin\n",
     "protocols/net/task.h": "#pragma once\n#include <boost/asio/awaitable.hpp>\n#include \"protocols/base/ascii.h\"\n",
-    "protocols/net/tcp.cpp": "#include <boost/asio/ip/tcp.hpp>\nTask<void> f() {\n    auto r = co_await g(a, std::move(b), "
+    "protocols/net/tcp.cpp": "#include <boost/asio/ip/tcp.hpp>\nTask<void> f() {\n    auto r = co_await g(a, other::move(b), "
                              "Type(1));\n    if (co_await h()) { use(r ? 1 : 2); }\n    s(\"co_await {?}\");\n}\n",
     "storage/await.h": "#pragma once\n#include \"protocols/net/task.h\"\n",
+    "storage/d.h": "#pragma once\n#include <string>\n#include <vector>\n",
     "storage/sql.cpp": "#include <sqlite3.h>\nvoid f() { db.exec(\"A + B\"); q = db.query(kSelect); }\n",
     "server/smtp/commands.cpp": "constexpr Command kMail{.verb = \"MAIL\", .rfc = \"5321 4.1.1.2\"};\n",
     "server/imap/commands.cpp": "const Row k[] = {\n    {\"UID FETCH\", kSelected, Expunges::told, \"\", f},\n};\n",
@@ -49,6 +50,9 @@ SINS = [
     ("library owner", "relay/a.cpp", "\n#include <sqlite3.h>\n", "is only for storage", 2),
     ("library owner by file", "protocols/base/a.cpp", "#include <spdlog/spdlog.h>\n", "is only for", 1),
     ("Asio in a header of net", "protocols/net/a.h", "#pragma once\n#include <boost/asio/ip/tcp.hpp>\n", "only for", 2),
+    ("forgotten header", "relay/a.cpp", "\nstd::vector<int> a;\n", "what is in <vector>", 2),
+    ("header of the tests forgotten", "tests/unit/a.cpp", "\n\nint a = std::ranges::find(b, c);\n", "<algorithm>", 3),
+    ("forgotten fmt", "relay/a.cpp", "auto a = fmt::format(b);\n", "what is in <fmt/format.h>", 1),
     ("no pragma", "relay/a.h", "int a;\n", "#pragma once", 1),
     ("long file", "relay/a.cpp", "int a;\n" * 601, "601 lines", 601),
     ("long header", "relay/a.h", "#pragma once\n" + "int f();\n" * 250, "251 lines", 251),
@@ -74,6 +78,8 @@ SINS = [
     ("IMAP row without dialogue", "server/imap/a.cpp", "{\"FETCH\", kSelected, Expunges::held, f},\n", "command FETCH", 1),
     ("stale table", "relay/a.cpp", "// RFC 9999 1\n", "is stale", 1),
     ("unlisted in comment is fine", "protocols/base/a.cpp", "// #include \"relay/x.h\"\n", None, 0),
+    ("header through the program is fine", "storage/c.cpp",
+     "#include \"storage/d.h\"\nstd::vector<int> a;\nstd::string_view b;\n", None, 0),
     ("raw string is fine", "relay/a.cpp", "auto s = R\"(co_await f({}) ? \" detached)\";\n", None, 0),
     ("digit separators are fine", "relay/a.cpp", "int a = 1'000'000; int b = 2'0;\n", None, 0),
 ]

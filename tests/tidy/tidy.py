@@ -13,6 +13,8 @@ import os
 import re
 import sys
 
+import standard
+
 PRODUCT = ("protocols", "storage", "server", "relay", "admin")
 CPP_LINES_MAX = 600
 HEADER_LINES_MAX = 250
@@ -29,6 +31,9 @@ Each room's main header says what it does, which RFCs it obeys, and what it leav
 The table names, for each RFC, the files of the whole program that cite it beside the code that obeys it.
 
 """
+
+
+INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(["<])([^">\n]+)[">]', re.M)
 
 
 class Source:
@@ -115,7 +120,7 @@ class Tidy:
             if allowed is None:
                 self.sin(source.path, 1, "The room %s has no line in tests/tidy/layers.txt." % room)
                 allowed = []
-            for match in re.finditer(r'^[ \t]*#[ \t]*include[ \t]*(["<])([^">\n]+)[">]', source.code, re.M):
+            for match in INCLUDE.finditer(source.code):
                 line = source.line_of(match.start(2))
                 if match.group(1) == '"':
                     self.check_edge(source, line, room, allowed, match.group(2))
@@ -138,6 +143,20 @@ class Tidy:
                        or os.path.splitext(source.path)[0] == p for p in places):
                 self.sin(source.path, line, "<%s> is only for %s." % (header, ", ".join(places)))
             return
+
+    def check_standard(self):
+        by_path = {s.path: [m.group(2) for m in INCLUDE.finditer(s.code)] for s in self.sources}
+        for source in self.sources:
+            outside, seen, open_ends = set(), {source.path}, [source.path]
+            while open_ends:
+                for name in by_path[open_ends.pop()]:
+                    if name not in by_path:
+                        outside.add(name)
+                    elif name not in seen:
+                        seen.add(name)
+                        open_ends.append(name)
+            for place, header in standard.missing(source.bare, outside):
+                self.sin(source.path, source.line_of(place), "It names what is in <%s> and does not include it." % header)
 
     # --- shape of files and functions ---
 
@@ -304,6 +323,7 @@ class Tidy:
 
     def run(self, write_readme):
         self.check_includes()
+        self.check_standard()
         self.check_shape()
         self.check_words()
         self.check_coroutines()

@@ -1,6 +1,7 @@
 // Changes of many entries at once, beside a model that changes them one by one: whatever gaps there are and whichever
 // are meant, no other entry is touched.
 #include <algorithm>
+#include <array>
 #include <map>
 #include <random>
 #include <set>

@@ -1,6 +1,7 @@
 // Entries: UIDs, MODSEQ, flags, keywords, copies, moves, expunges, quotas, and whose mail may be seen.
 #include "storage/mail.h"
 
+#include <algorithm>
 #include <numeric>
 
 #include "storage/sqlite.h"

@@ -3,6 +3,7 @@
 /// Odd behaviour is a field; a connection may be cut after so many octets of output.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <memory>

@@ -1,4 +1,6 @@
 // An import against servers that misbehave: cut connections, changes in the middle, answers that make no sense.
+#include <fmt/format.h>
+
 #include <doctest/doctest.h>
 
 #include <algorithm>

@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "protocols/base/ascii.h"
 #include "protocols/bounce/reply_class.h"
 #include "tests/support/json.h"

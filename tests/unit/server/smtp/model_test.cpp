@@ -1,6 +1,7 @@
 // Random command sequences against a small model of RFC 5321 4.1.4: the reply codes must be the model's.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <random>
 #include <string>
 #include <vector>
