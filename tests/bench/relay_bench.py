@@ -187,7 +187,8 @@ def through(case, server, submit, remote, messages, sender):
     began = time.monotonic()
     fill(submit, messages, 0, sender)
     arrived = remote.wait(messages)
-    tell(case, server=server, messages_per_s=round(arrived / (time.monotonic() - began)), arrived=arrived)
+    more = MORE if server == "postfix" else {}
+    tell(case, server=server, messages_per_s=round(arrived / (time.monotonic() - began)), arrived=arrived, **more)
 
 
 def posthouse_through(case, messages, tls):
@@ -306,7 +307,7 @@ def latencies():
                 latency("posthouse", client, remote, home.account, rate, rate * 10)
     if peers.why_no_postfix():
         return
-    with peers.postfix({"default_transport": f"smtp:[127.0.0.1]:{port}", "smtp_tls_security_level": "none"}) as (submit, _):
+    with peers.postfix({"default_transport": f"smtp:[127.0.0.1]:{port}", "smtp_tls_security_level": "none", **MORE}) as (submit, _):
         with smtplib.SMTP("127.0.0.1", submit) as client:
             for rate in (10, 100):
                 latency("postfix", client, remote, "bench@sender.example", rate, rate * 10)
@@ -319,7 +320,11 @@ def main():
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--postfix", nargs="*", default=[], metavar="NAME=VALUE")
     wanted = parser.parse_args()
-    MORE.update(setting.split("=", 1) for setting in wanted.postfix)
+    for setting in wanted.postfix:
+        name, equals, value = setting.partition("=")
+        if not equals:
+            parser.error(f"--postfix takes NAME=VALUE, not {setting}")
+        MORE[name] = value
     need("smtp-sink", "smtp-source")
     for _ in range(wanted.rounds):
         one_round(wanted.cases.split(","), wanted.messages)
