@@ -1,6 +1,7 @@
 #include "relay/loader.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <map>
@@ -9,6 +10,7 @@
 #include "protocols/policy/one_click.h"
 #include "relay/job.h"
 #include "relay/reverse_path.h"
+#include "storage/address_hash.h"
 #include "storage/settings.h"
 #include "storage/streams.h"
 
@@ -29,6 +31,18 @@ Result<std::string> list_fields(const storage::Snapshot& snapshot, const Job& jo
     if (url.empty()) url = "https://" + hostname;
     if (url.ends_with('/')) url.pop_back();
     return "\n" + policy::one_click_fields(url, token, stream->owner.substr(stream->owner.rfind('@') + 1));
+}
+
+// What a service that knows keys recognises a message by: the same at every attempt, and another for other recipients,
+// whose copy it would else take for one that it has delivered already.
+std::string key_of(const Job& job, const std::string& hostname) {
+    std::vector<std::int64_t> ids;
+    for (const storage::QueueRecipient& one : job.recipients) ids.push_back(storage::raw(one.id));
+    std::ranges::sort(ids);
+    const std::string all = fmt::format("{}", fmt::join(ids, ","));
+    const auto whose = static_cast<std::uint64_t>(storage::address_hash(all));
+    return fmt::format("{}.{}.{:016x}@{}", storage::format_queue_id(job.item.id), to_unix_ms(job.item.created), whose,
+                       hostname);
 }
 
 }  // namespace
@@ -66,8 +80,7 @@ struct Loader::Batch {
         const std::map<storage::QueueId, storage::QueueItem> items = {{wish.queue, out.item}};
         TRY(out.suppressed, read_suppressed(snapshot, items, out.recipients, now));
         MessageWish how = wish.message;
-        how.edit.message_key = fmt::format("{}.{}@{}", storage::format_queue_id(out.item.id),
-                                           to_unix_ms(out.item.created), core.deps.hostname);
+        how.edit.message_key = key_of(out, core.deps.hostname);
         TRY(const std::string unsubscribe, list_fields(snapshot, out, sealing_key, core.deps.hostname));
         how.edit.headers += unsubscribe;
         if (!dkim_keys) {

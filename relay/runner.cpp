@@ -257,6 +257,20 @@ net::Task<void> Runner::route_all(std::vector<Unrouted> all, DomainPlanPtr plan)
     core_.unrouted.set(static_cast<std::int64_t>(unrouted_));
 }
 
+namespace {
+
+// The DNS did not answer; it may later.
+bool is_put_off(const DomainPlan* plan) {
+    return plan != nullptr && plan->refusal && plan->refusal->fate == Fate::deferred;
+}
+
+std::shared_ptr<const Unsent> unsure_route(Verdict why) {
+    why.reply.insert(0, "Its route hangs on who keeps the recipient's mail, and that is not known now: ");
+    return std::make_shared<const Unsent>(std::move(why));
+}
+
+}  // namespace
+
 void Runner::route(const Unrouted& mail, const DomainPlan* plan) {
     const std::string site = plan != nullptr ? plan->site : std::string();
     const std::string_view provider =
@@ -265,10 +279,16 @@ void Runner::route(const Unrouted& mail, const DomainPlan* plan) {
     Parcel refused;  // recipients of one message next to each other are one attempt and one report
     std::map<storage::IncidentId, std::pair<storage::Incident, std::vector<storage::RecipientId>>> stopped;
     Target refused_target;
+    Parcel unsure;  // whose route hangs on what the DNS does not say now: another route is not theirs
     std::vector<std::shared_ptr<Lane>> kicked;  // once all are in their places
     for (const storage::QueueRecipient& recipient : mail.recipients) {
         storage::ChoiceInput input = choice_input(mail.item, recipient, site, provider, core_.now());
         input.asked = asked;
+        if (is_put_off(plan) && storage::asks_for_provider(routes_.routes, input.mail)) {
+            const Parcel one = parcel_of(mail.item, recipient.id);
+            unsure.entries.push_back(one.entries.front());
+            continue;
+        }
         if (const auto* const probing = core_.ways.probing(recipient.id, core_.now())) {
             input.probing_way = probing->first;
             input.probing_source = probing->second;
@@ -312,6 +332,7 @@ void Runner::route(const Unrouted& mail, const DomainPlan* plan) {
     for (const auto& lane : kicked) lane->kick();
     if (!refused.entries.empty())
         settle(std::move(refused), refused_target, std::make_shared<const Unsent>(*plan->refusal));
+    if (!unsure.entries.empty()) settle(std::move(unsure), Target(), unsure_route(*plan->refusal));
     for (auto& [id, found] : stopped) {
         ++side_jobs_;
         tasks_.spawn("relay.stopped", hold_under(std::move(found.first), std::move(found.second)));

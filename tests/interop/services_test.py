@@ -169,6 +169,25 @@ def check_connections(world):
     assert world.services["microsoft"].open_most <= 3, world.services["microsoft"].open_most
 
 
+def check_recipients(world):
+    """A message to many is divided as the service wants it, and each of them gets it."""
+    for preset, service in world.services.items():
+        most = service.words.recipients
+        if most is None or most > 100:
+            continue
+        before, name = len(service.messages), f"crowd-{preset}"
+        everybody = [f"r{number}@{preset}.example" for number in range(most + 7)]
+        submit(world.home, name, *everybody, octets=PLAIN.format(to=everybody[0], name=name, extra="").encode())
+        trace(world.home, name).wait("delivered", number=len(everybody))
+        assert len(service.messages) - before == 2, (preset, len(service.messages) - before)
+
+
+def check_limits(world):
+    """After all of it: nowhere was more asked than the service allows."""
+    for preset, service in world.services.items():
+        assert not service.exceeded, (preset, service.exceeded)
+
+
 def check_test(world):
     """`route test` says what it finds, also where it finds a fault."""
     told = world.home.cli("route", "test", "ses", "--to", "bob@ses.example")
@@ -191,7 +210,8 @@ def main():
     world = World(authority, dns_port)
     with watched(world.home), peers.knot(world.records, dns_port):
         world.home.start()
-        for check in (check_each_service, check_about_the_account, check_one_way, check_about_the_message, check_connections, check_test):
+        for check in (check_each_service, check_about_the_account, check_one_way, check_about_the_message, check_connections,
+                      check_recipients, check_test, check_limits):
             check(world)
             print(f"{check.__name__[6:]}: good", flush=True)
     for service in (*world.services.values(), world.spare):

@@ -478,6 +478,63 @@ TEST_CASE("fail and hold behind a way are for refusals; an outage is waited for"
     CHECK(kept.events(held, EventKind::bounced) == 0);
 }
 
+TEST_CASE("fail closed: while the DNS does not say who keeps the mail, no other route takes it") {
+    for (const std::string_view behind : {"fail", "hold", "relay"}) {
+        CAPTURE(behind);
+        RoutedHouse house(behind);  // the route "all"
+        REQUIRE(house.store->write({}, [](storage::Tx& tx) -> Result<> {
+            storage::Route route;
+            route.name = "google";
+            route.priority = 10;
+            route.provider = "google";
+            TRY(route.steps, storage::parse_steps("direct"));
+            return storage::RouteTx(tx).add_route(route);
+        }));
+        house.resolver.add_mx("g.example", 10, "aspmx.l.google.com");
+        house.resolver.add_a("aspmx.l.google.com", "192.0.2.1");
+        house.resolver.set_failure("g.example", Errc::unavailable);
+        const auto id = house.submit({"bob@g.example"});
+        house.settle();
+        CHECK(house.waiting() == 1);
+        CHECK(house.events(id, EventKind::bounced) == 0);
+        CHECK(house.events(id, EventKind::held) == 0);
+        CHECK(house.smarthost.connections == 0);
+        const auto rows =
+            house.store->read([&](const storage::Snapshot& s) { return s.queue().recipients(id); }).value();
+        REQUIRE(rows.size() == 1);
+        CHECK(rows[0].last_reply.contains("Its route hangs on who keeps the recipient's mail"));
+        house.resolver.set_failure("g.example", std::nullopt);
+        house.clock.advance(std::chrono::hours(1));
+        house.settle();
+        CHECK(house.remote.messages.size() == 1);
+        CHECK(house.waiting() == 0);
+    }
+}
+
+TEST_CASE("a service knows a message by its key: one for each recipient of its own, the same when it is tried again") {
+    storage::Way service = smarthost_way();
+    service.name = "service";
+    service.preset = "resend";
+    service.headers = "Resend-Idempotency-Key: {queue}\n";
+    service.limits.recipients_max = 1;
+    RoutedHouse house("service", "", {service});
+    house.smarthost.once(".", "451 4.3.0 it may have been taken");
+    house.submit({"bob@b.example", "carol@b.example"});
+    house.settle();
+    house.clock.advance(std::chrono::hours(1));
+    house.settle();
+    CHECK(house.waiting() == 0);
+    std::map<std::string, std::size_t> keys;
+    for (const std::string& mail : house.smarthost.messages) {
+        constexpr std::string_view kField = "Resend-Idempotency-Key: ";
+        const std::size_t at = mail.find(kField);
+        REQUIRE(at != std::string::npos);
+        ++keys[mail.substr(at, mail.find("\r\n", at) - at)];
+    }
+    CHECK(keys.size() == 2);
+    CHECK(house.smarthost.messages.size() == 3);
+}
+
 TEST_CASE("fields meant for another service do not leave; the way's own are set once") {
     constexpr std::string_view kHeader =
         "From: a@a.example\r\nX-SMTPAPI: {\"secret\":\r\n 1}\r\nX-PM-Tag: welcome\r\nSubject: hi\r\n\r\n";
