@@ -384,12 +384,41 @@ std::string spf_include_of(const Preset& preset) {
     return {};
 }
 
+namespace {
+
+// RFC 3463 3.2, 3.3: codes that speak of the recipient's address or mailbox, and so not of our account. Services write
+// them word for word from the recipient's own server.
+bool is_about_recipient(std::string_view text) {
+    if (text.size() < 5 || (text[0] != '4' && text[0] != '5') || text[1] != '.' || text[3] != '.') return false;
+    const std::string_view rest = text.substr(4);
+    const std::string_view detail = rest.substr(0, rest.find_first_not_of("0123456789"));
+    constexpr std::string_view kAddress[] = {"1", "2", "3", "6", "10"};
+    constexpr std::string_view kMailbox[] = {"1", "2", "3"};
+    return (text[2] == '1' && std::ranges::find(kAddress, detail) != std::end(kAddress)) ||
+           (text[2] == '2' && std::ranges::find(kMailbox, detail) != std::end(kMailbox));
+}
+
+// At the beginning of a word: "rate" is not in "corporate".
+bool has_word(std::string_view text, std::string_view beginning) {
+    for (std::size_t from = 0; from < text.size();) {
+        const std::size_t at = ascii::find_ci(text.substr(from), beginning);
+        if (at == std::string_view::npos) return false;
+        if (from + at == 0 || !ascii::is_alnum(text[from + at - 1])) return true;
+        from += at + 1;
+    }
+    return false;
+}
+
+}  // namespace
+
 const PresetReply* judge_reply(const Preset& preset, unsigned code, std::string_view text) {
     for (const PresetReply& row : preset.replies) {
         if (row.code != 0 && row.code != code) continue;
         // Without a code of its own a row is about refusals only.
         if (row.code == 0 && code < 400) continue;
-        if (row.contains.empty() || ascii::find_ci(text, row.contains) != std::string_view::npos) return &row;
+        const bool names_code = !row.contains.empty() && ascii::is_digit(row.contains.front());
+        if (!row.contains.empty() && !names_code && is_about_recipient(text)) continue;
+        if (row.contains.empty() || has_word(text, row.contains)) return &row;
     }
     return nullptr;
 }

@@ -170,6 +170,14 @@ TEST_CASE("presets: what a reply speaks of") {
         {"gmail", 550, "5.4.5 Daily user sending limit exceeded", ReplyScope::account_day},
         {"gmail", 550, "5.1.1 The email account that you tried to reach does not exist", std::nullopt},
         {"postmark", 250, "daily digest taken", std::nullopt},
+        // Words of the recipient's own server, which services pass on.
+        {"resend", 550, "Rejected by corporate policy; we operate a closed list", std::nullopt},
+        {"resend", 429, "The rate of 2 a second is exceeded", ReplyScope::account_rate},
+        {"mailgun", 550, "5.2.1 The mailbox is disabled", std::nullopt},
+        {"mailgun", 550, "5.7.1 Domain mg.example.org is disabled", ReplyScope::account_auth},
+        {"azure", 552, "5.2.2 The recipient is over its quota", std::nullopt},
+        {"azure", 452, "4.5.127 The quota of the subscription is used up", ReplyScope::account_day},
+        {"gmail", 450, "4.2.1 The user is receiving mail too quickly", ReplyScope::account_rate},
         {"resend", 250, "OK, rate fine", std::nullopt},
     };
     for (const Case& c : cases) {
