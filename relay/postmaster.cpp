@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "protocols/base/ascii.h"
 #include "protocols/mime/build.h"
 #include "protocols/mime/date.h"
 #include "protocols/mime/facts.h"
@@ -66,6 +67,7 @@ storage::Delivery postmaster_delivery(const Postmaster& to, const storage::Stage
     storage::NewQueueItem item;
     item.expires = now + kMailLifetime;
     item.eight_bit = true;
+    item.smtputf8 = std::ranges::any_of(to.place.remote, [](const auto& one) { return ascii::has_8bit(one); });
     for (const std::string& address : to.place.remote) {
         storage::NewRecipient recipient;
         recipient.address = address;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "protocols/base/ascii.h"
 #include "protocols/smtp/path.h"
 
 namespace posthouse::storage {
@@ -141,8 +142,9 @@ Result<std::string> check_setting(std::string_view key, std::string_view value) 
     if (row->kind == Kind::address && !value.empty() && !smtp::parse_mailbox(value)) {
         return takes("an address like \"alice@example.org\"");
     }
-    if (row->kind == Kind::domain && !value.empty() && !smtp::is_domain(value)) {
-        return takes("a domain like \"example.org\"");
+    // It goes into addresses that every host must understand, and is compared as text.
+    if (row->kind == Kind::domain && !value.empty() && (ascii::has_8bit(value) || !smtp::is_domain(value))) {
+        return takes("a domain like \"example.org\" (in its xn-- form where it has other letters)");
     }
     if (row->kind != Kind::number && row->kind != Kind::octets) return std::string(value);
     std::int64_t number = 0;

@@ -15,7 +15,8 @@
 namespace posthouse::storage {
 
 struct SettingRow {
-    /// octets: "512M"; kept as a plain number. address, domain: of mail (RFC 5321 4.1.2), or empty.
+    /// octets: "512M"; kept as a plain number. address, domain: of mail (RFC 5321 4.1.2), or empty;
+    /// a domain as the DNS has it (A-labels).
     enum class Kind { number, octets, text, address, domain };
     std::string_view key;                      ///< dotted, lower case
     Kind kind;

@@ -76,6 +76,24 @@ TEST_CASE("a user's own mail without a sender is his business; the notice itself
     CHECK(lost(house).empty());
 }
 
+TEST_CASE("a notice to an address that is not ASCII goes as what it is (RFC 6531 3.4)") {
+    House house;
+    house.remote.keywords = {"8BITMIME", "SMTPUTF8"};
+    house.remote.once("RCPT", "550 5.1.1 No such user");
+    house.remote.once("RCPT", "550 5.1.1 No such user");
+    REQUIRE(house.store->write(
+        {}, [](storage::Tx& tx) { return tx.catalog().set_setting("alarm.address", "m\u00fcller@b.example"); }));
+    house.submit({"nobody@b.example"}, "stranger@b.example");
+    house.settle();
+    house.settle();
+    REQUIRE(lost(house).size() == 1);
+    settle_days(house, 2);
+    CHECK(house.remote.count("RCPT TO:<m\u00fcller@b.example>") == 1);
+    CHECK(house.remote.messages.size() == 1);
+    const auto declares = [](const std::string& line) { return line.contains(" SMTPUTF8"); };
+    CHECK(std::ranges::count_if(house.remote.lines, declares) == 1);
+}
+
 TEST_CASE("a mailbox that never takes a report of that size: the outcome is settled, and the postmaster is told") {
     House house;
     const auto tiny = house.store.add_account("tiny@home.example");

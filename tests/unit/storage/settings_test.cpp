@@ -43,6 +43,9 @@ TEST_CASE("an address or a domain is one, or nothing") {
     }
     CHECK(check_setting("srs.domain", "fwd.example.org").value() == "fwd.example.org");
     CHECK(check_setting("srs.domain", "").value().empty());
+    CHECK(check_setting("srs.domain", "xn--mnchen-3ya.example"));
+    CHECK(!check_setting("srs.domain", "m\u00fcnchen.example"));
+    CHECK(!check_setting("srs.domain", "m\xfcnchen.example"));
     CHECK(check_setting("srs.domain", "a..b").error().context.starts_with("srs.domain takes a domain like"));
 }
 
