@@ -172,7 +172,7 @@ Door House::smtp_door(const ListenRow& row, const smtp::SmtpServiceOptions& opti
     door.over_limit = smtp::kTooManyConnections;
     door.limits = smtp::listen_limits(options.kind);
     smtp::SessionDeps deps(options, *backend_, starttls, metrics_);
-    if (options.kind == smtp::Kind::submission) deps.alignment = alignment_.get();
+    deps.alignment = alignment_.get();  // at port 25, too: machines of the house that are known by their address
     if (options.kind == smtp::Kind::reception) deps.senders = senders_.get();
     door.handler = [deps](std::unique_ptr<net::Stream> stream) {
         return smtp::serve_connection(std::move(stream), deps);

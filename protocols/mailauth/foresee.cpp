@@ -101,13 +101,20 @@ ForeseeAnswer explain(const ForeseeQuestion& question, const DmarcFound& found, 
     const std::string spf_why = spf == Support::no
                                     ? fmt::format("the SPF record of {} does not name {}", envelope, question.sends)
                                     : fmt::format("the sender's domain {} is another one", envelope);
+    // Without a key here the domain is mostly another server's: there is nothing of ours to publish.
+    const std::string advice =
+        question.keys.empty()
+            ? fmt::format("Have its own server sign it (DKIM), or make a key here where it is a domain of this server "
+                          "(posthouse dkim rotate); or write as {} in the envelope, too, with an SPF record that names "
+                          "{}",
+                          question.author_domain, question.sends)
+            : fmt::format("Publish what \"posthouse domain records {}\" shows", found.domain);
     const bool consequence = found.disposition != DmarcPolicy::none;
     ForeseeAnswer answer;
     answer.what = consequence ? Foresight::refused : Foresight::weak;
     answer.sentence = fmt::format(
-        "DMARC of {} asks receivers to {} this: {}, and {}. Publish what \"posthouse domain records {}\" shows",
-        found.policy_domain, consequence ? to_string(found.disposition) : std::string_view("report"), dkim_why, spf_why,
-        found.domain);
+        "DMARC of {} asks receivers to {} this: {}, and {}. {}", found.policy_domain,
+        consequence ? to_string(found.disposition) : std::string_view("report"), dkim_why, spf_why, advice);
     return answer;
 }
 

@@ -371,8 +371,25 @@ def check_return_path(world):
     assert b"Hello." in world.stored("own-bounce")
 
 
+def check_client_by_address(world):
+    """A machine of the house without a login: what its receivers would not believe is not taken from it either."""
+    world.home.cli("client", "add", "shop", "--from-address", "127.0.0.1", "--sender-domain", "strict.example")
+
+    def hand_in(octets):
+        code, text = world.come_in(octets, to="carol@far.example")
+        return None if text.startswith("5.7.1 ") else (code, text)  # it is not known yet, and nobody may relay
+    code, text = until("the client is known", lambda: hand_in(letter("unsigned-shop", to="carol@far.example")))
+    assert code == 550 and text.startswith("5.7.26 ") and "strict.example" in text, (code, text)
+    signed = world.out.by_dkimpy(letter("signed-shop", to="carol@far.example"))
+    code, text = hand_in(signed)
+    assert code == 250, (code, text)
+    assert world.sink.find("signed-shop")[1] == ("carol@far.example",)
+    world.home.cli("client", "remove", "shop")
+
+
 CHECKS = [check_own_mail, check_forward, check_bounce, check_failed_forward, check_refused, check_junk,
-          check_signed_by_others, check_forged_results, check_list_with_arc, check_return_path]
+          check_signed_by_others, check_forged_results, check_list_with_arc, check_return_path,
+          check_client_by_address]
 
 
 def main():

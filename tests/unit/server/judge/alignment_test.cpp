@@ -119,7 +119,9 @@ TEST_CASE("p=reject and nothing that vouches: denied, with the sentence") {
     CHECK(got.error().code == Errc::denied);
     CHECK(got.error().context ==
           "DMARC of a.example asks receivers to reject this: no DKIM key signs for a.example, and the SPF record of "
-          "a.example does not name this server. Publish what \"posthouse domain records a.example\" shows");
+          "a.example does not name this server. Have its own server sign it (DKIM), or make a key here where it is a "
+          "domain of this server (posthouse dkim rotate); or write as a.example in the envelope, too, with an SPF "
+          "record that names this server");
 }
 
 TEST_CASE("a published key is enough, also for names below the domain; answers are kept for a while") {
