@@ -48,7 +48,10 @@ RelayClientBook::Answer RelayClientBook::find(const net::IpAddress& peer, std::s
             "{} is the default gateway of this machine: behind a NAT or a container's bridge "
             "everybody comes from it. Let the client log in with a password instead",
             peer.to_string());
-        out.newly = out.client->distrust != out.distrust;
+        // Of a listed network the gateway alone is left out; where it is the client, the client is not believed.
+        const auto& listed = out.client->addresses;
+        const bool is_the_client = std::ranges::find(listed, peer.to_string()) != listed.end();
+        out.newly = is_the_client && out.client->distrust != out.distrust;
         return out;
     }
     if (!out.client->distrust.empty()) {

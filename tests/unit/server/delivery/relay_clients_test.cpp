@@ -70,8 +70,10 @@ TEST_CASE("the default gateway is never believed, though its network is listed")
     book.set({client("containers", {"172.17.0.0/16"})});
     const auto gateway = book.find(ip("172.17.0.1"), "anybody", kNow);
     CHECK(gateway.distrust.contains("default gateway"));
-    CHECK(gateway.newly);
+    CHECK_FALSE(gateway.newly);  // nothing to write down: the others of the network are believed as before
     CHECK(book.find(ip("172.17.0.5"), "shop", kNow).distrust.empty());
+    book.set({client("proxy", {"172.17.0.1"})});
+    CHECK(book.find(ip("172.17.0.1"), "anybody", kNow).newly);
 }
 
 TEST_CASE("a private address that many machines come from is a NAT: not believed until somebody says so") {
