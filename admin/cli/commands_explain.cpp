@@ -14,6 +14,7 @@
 #include "protocols/base/ascii.h"
 #include "protocols/smtp/path.h"
 #include "protocols/smtp/provider.h"
+#include "storage/address_walk.h"
 #include "storage/relay_clients.h"
 #include "storage/route_choice.h"
 
@@ -121,6 +122,48 @@ std::string describe(const Choice& choice, const std::string& domain) {
     return fmt::format("it goes directly to the mail servers (MX) of {}{}{}{}", domain, from, ehlo, probe);
 }
 
+/// Messages are spread over the ways and addresses of one step by their number.
+struct SharedChoice {
+    Choice choice;
+    unsigned percent = 0;
+};
+
+// What becomes of a hundred messages, the most frequent first.
+std::vector<SharedChoice> choose_all(const storage::RoutePicture& picture, storage::ChoiceInput input) {
+    std::vector<SharedChoice> out;
+    for (input.ticket = 0; input.ticket < 100; ++input.ticket) {
+        Choice choice = storage::choose_way(picture, input);
+        const auto same = std::ranges::find_if(out, [&](const SharedChoice& one) {
+            return one.choice.kind == choice.kind && one.choice.way.name == choice.way.name &&
+                   one.choice.source == choice.source;
+        });
+        if (same != out.end()) {
+            ++same->percent;
+        } else {
+            out.push_back(SharedChoice(std::move(choice), 1));
+        }
+    }
+    std::ranges::sort(out, std::ranges::greater(), &SharedChoice::percent);
+    return out;
+}
+
+// Where mail to an address of this server's domains goes, in words.
+Result<std::string> explain_at_home(storage::Store& store, const std::string& to, const std::string& domain) {
+    TRY(const smtp::Path path, smtp::parse_mailbox(to));
+    TRY(const auto found,
+        store.read([&](const Snapshot& snapshot) { return storage::AddressView(snapshot).resolve(path); }));
+    std::string out = fmt::format("{} is a domain of this server", domain);
+    if (found.kind == storage::Resolution::Kind::unknown) return out + fmt::format(": there is nobody at {}.", to);
+    if (found.kind == storage::Resolution::Kind::too_many) {
+        return out + fmt::format(": the alias {} leads to too many.", to);
+    }
+    if (found.remote.empty()) return out + fmt::format(": mail to {} stays here.", to);
+    out += fmt::format(": mail to {} {}goes on, as mail of its own, to", to,
+                       found.accounts.empty() ? "" : "stays here and ");
+    for (const std::string& address : found.remote) out += " " + address;
+    return out + "; ask for the way of each of them.";
+}
+
 Result<> read_facts(Invocation& call, storage::MailFacts& mail) {
     if (call.has("--size") && !parse_octets(call.get("--size"), mail.size_octets)) {
         return Error(Errc::invalid, fmt::format("\"{}\" is no size; write for example 10M", call.get("--size")));
@@ -181,7 +224,7 @@ Result<> route_explain(Invocation& call) {
     TRY(storage::Store* const store, call.store());
     TRY(const auto domains, store->read([](const Snapshot& snapshot) { return snapshot.catalog().domains(); }));
     if (std::ranges::find(domains, domain, &storage::Domain::name) != domains.end()) {
-        const std::string sentence = fmt::format("{} is a domain of this server: mail to {} stays here.", domain, to);
+        TRY(const std::string sentence, explain_at_home(*store, to, domain));
         if (!call.out().json()) return call.out().say(sentence), Result<>();
         Record record;
         record.add("local", true).add("route", "").add("way", "local").add("sentence", sentence);
@@ -201,14 +244,19 @@ Result<> route_explain(Invocation& call) {
         return storage::RouteView(snapshot).picture(storage::day_number(input.now));
     }));
     SiteFacts site;
-    if (!call.has("--no-dns") && !picture.routes.empty() && storage::needs_site(picture, input)) {
+    if (!call.has("--no-dns") && storage::needs_site(picture, input)) {
         TRY(const Settings settings, call.settings());
         site = look_up(settings, domain);
         input.site = site.site;
         input.mail.provider = site.provider;
     }
-    const Choice choice = storage::choose_way(picture, input);
+    const std::vector<SharedChoice> shared = choose_all(picture, input);
+    const Choice& choice = shared.front().choice;
     std::string sentence = fmt::format("Mail to {}: {}; {}.", to, choice.why, describe(choice, domain));
+    for (std::size_t i = 0; i < shared.size() && shared.size() > 1; ++i) {
+        const std::string what = describe(shared[i].choice, domain);
+        sentence += fmt::format("\n{} in a hundred messages: {}", shared[i].percent, what);
+    }
     for (const std::string& why : choice.passed_over) sentence += fmt::format("\nPassed over: {}", why);
     if (!site.trouble.empty())
         sentence += fmt::format("\nThe mail servers of {} are not known: {}", domain, site.trouble);

@@ -101,6 +101,12 @@ Result<> read_oauth(Invocation& call, const smtp::RelayUrl& url, storage::Store&
         way.oauth.sealed_refresh = crypto::seal(store.sealing_key(), kRouteSealPurpose, refresh);
     } else if (way.oauth.token_url.contains("googleapis.com")) {
         return Error(Errc::invalid, "Google gives tokens for a refresh token only: --oauth-refresh-file FILE");
+    } else if (preset != nullptr && preset->token_url.contains("{tenant}") && url.tenant.empty() &&
+               !call.has("--oauth-url")) {
+        return Error(Errc::invalid,
+                     fmt::format("for an application's secret alone {} gives tokens of a named tenant only: write "
+                                 "preset:{}:{}?tenant=TENANT, or give --oauth-refresh-file",
+                                 preset->title, preset->name, url.user));
     }
     return {};
 }

@@ -33,6 +33,8 @@ REFUSED = (
     (("way", "add", "x", "smtp+plain://10.0.0.1:25", "--header", "no colon"), 1, "Name: value"),
     (("way", "add", "x", "smtp://u@relay.example", "--oauth-url", "https://t.example/"), 1, "--oauth-client is missing"),
     (("way", "add", "x", "smtp://u@relay.example", "--oauth-client", "a", "--oauth-url", "http://t.example/"), 1, "https://"),
+    (("way", "add", "x", "preset:microsoft:me@example.org", "--oauth-client", "a"), 1, "?tenant=TENANT"),
+    (("way", "add", "x", "preset:gmail:me@example.org", "--oauth-client", "a"), 1, "--oauth-refresh-file"),
     (("way", "add", "direct", "smtp+plain://10.0.0.1:25"), 1, "always there"),
     (("way", "remove", "nowhere"), 1, "there is no way"),
     (("address", "add", "192.0.2.300", "--pool", "p"), 1, "is not an IP address"),
@@ -108,8 +110,20 @@ def check_doctor(home):
 def check_explain(home):
     assert "stays here" in home.cli("route", "explain", "bob@world.example", "alice@home.example")
     assert "stays here" in home.cli("route", "explain", "<>", "alice@home.example")
-
-
+    assert "there is nobody" in home.cli("route", "explain", "<>", "ghost@home.example")
+    home.cli("alias", "add", "away@home.example", "carol@far.example", "alice@home.example")
+    told = home.cli("route", "explain", "bob@world.example", "away@home.example")
+    assert "stays here and goes on" in told and "to carol@far.example;" in told, told
+    home.cli("alias", "remove", "away@home.example")
+    for name, host in (("left", "10.9.0.1"), ("right", "10.9.0.2")):
+        home.cli("way", "add", name, f"smtp+plain://{host}")
+    home.cli("route", "add", "both", "left*3+right*1")
+    told = home.cli("route", "explain", "alice@home.example", "bob@world.example", "--no-dns")
+    assert "75 in a hundred messages: it is handed to smtp+plain://10.9.0.1" in told, told
+    assert "25 in a hundred messages: it is handed to smtp+plain://10.9.0.2" in told, told
+    home.cli("route", "remove", "both")
+    for name in ("left", "right"):
+        home.cli("way", "remove", name)
     home.cli("client", "add", "shop", "--sender-domain", "home.example", "--from-address", "10.1.2.3", "--class", "bulk")
     home.cli("route", "add", "many", "hold", "--class", "bulk")
     words = ("alice@home.example", "bob@world.example", "--no-dns", "--client")
