@@ -136,6 +136,32 @@ std::string relay_host_of(std::string_view way) {
     return std::string(rest.substr(0, rest.find(':')));
 }
 
+namespace {
+
+DnsRecord expected_spf(const DomainFacts& facts) {
+    std::vector<std::string> terms = facts.spf_terms;
+    std::string through = "this host";
+    std::string unknown;
+    for (const std::string& host : facts.relay_hosts) {
+        through += " and " + host;
+        const std::string term = relay_spf_term(host);
+        if (term.empty() && facts.spf_terms.empty()) unknown += (unknown.empty() ? "" : " and ") + host;
+        if (!term.empty()) terms.push_back(term);
+    }
+    std::ranges::sort(terms);
+    const auto again = std::ranges::unique(terms);
+    terms.erase(again.begin(), again.end());
+    std::string record = "v=spf1 mx";
+    for (const std::string& term : terms) record += " " + term;
+    through += " may send";
+    if (!unknown.empty()) {
+        through = fmt::format("this host may send; add the include: that {} asks for, if any", unknown);
+    }
+    return {facts.domain, "TXT", record + " ~all", Need::required, through};
+}
+
+}  // namespace
+
 std::vector<DnsRecord> expected_records(const DomainFacts& facts) {
     std::vector<DnsRecord> out;
     const std::string& domain = facts.domain;
@@ -143,13 +169,7 @@ std::vector<DnsRecord> expected_records(const DomainFacts& facts) {
                    "and AAAA where it has one; its reverse (PTR) must name the host too"});
     out.push_back(
         {domain, "MX", fmt::format("10 {}.", facts.hostname), Need::required, "mail for the domain comes here"});
-    const std::string term = relay_spf_term(facts.relay_host);
-    const std::string through =
-        facts.relay_host.empty() ? "this host may send"
-        : term.empty() ? fmt::format("this host may send; add the include: that {} asks for, if any", facts.relay_host)
-                       : fmt::format("this host and {} may send", facts.relay_host);
-    out.push_back({domain, "TXT", term.empty() ? "v=spf1 mx ~all" : fmt::format("v=spf1 mx {} ~all", term),
-                   Need::required, through});
+    out.push_back(expected_spf(facts));
     for (const DomainFacts::Key& key : facts.keys) {
         const bool next = key.state == "pending";
         const bool last = key.state == "retiring";

@@ -31,7 +31,8 @@ struct DomainFacts {
         std::string state = "active";  ///< "pending": takes over once it is there; "retiring": may go after a while
     };
     std::vector<Key> keys;
-    std::string relay_host;  ///< "" where mail goes out directly
+    std::vector<std::string> relay_hosts;  ///< of all ways that its mail may take; none: it goes out directly
+    std::vector<std::string> spf_terms;    ///< what their services ask for, where the way says which it is
     std::string sts_id;      ///< edition of the MTA-STS policy that we serve for it; "" where there is none
 };
 

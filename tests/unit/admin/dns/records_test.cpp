@@ -12,7 +12,7 @@ DomainFacts facts_of(std::string relay_host) {
     facts.domain = "example.org";
     facts.hostname = "mail.example.org";
     facts.keys = {{"r202611", "v=DKIM1; k=rsa; p=" + std::string(392, 'A')}, {"e202611", "v=DKIM1; k=ed25519; p=BBBB"}};
-    facts.relay_host = std::move(relay_host);
+    if (!relay_host.empty()) facts.relay_hosts.push_back(std::move(relay_host));
     return facts;
 }
 
