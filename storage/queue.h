@@ -122,7 +122,7 @@ struct QueueRecipient {
     bool delay_told = false;  ///< a delay notice has gone out
     WaitCause cause = WaitCause::none;
     LaneId lane{};          ///< where it waits its turn; 0: nowhere, or not for long
-    bool released = false;  ///< somebody let it go: no hold of a route keeps it any more
+    bool released = false;  ///< somebody let it go: a hold of its route with ways behind it lets it pass
     IncidentId incident{};  ///< it is held under, or waits for the end of (WaitCause::directory); 0: none
     Time fault_since{};     ///< since when it is refused for a fault of ours; none: it is not
 };
@@ -239,7 +239,8 @@ class QueueTx : public QueueView {
     virtual Result<> hold(QueueId id) = 0;
     /// waiting or sending -> held, without an attempt counted; `why` is shown as the last reply.
     virtual Result<> hold_recipients(std::span<const RecipientId> recipients, std::string_view why) = 0;
-    /// held -> waiting, for good: whatever it meets on its way, no hold of a route keeps it again (hold() does).
+    /// held -> waiting, and tried at once: a hold of its route lets it pass where ways stand behind; where none do, and
+    /// the ways before refuse it again, it is held again.
     virtual Result<> release(QueueId id) = 0;
     /// Takes the message out of the queue without a notice to the sender.
     virtual Result<> cancel(QueueId id) = 0;

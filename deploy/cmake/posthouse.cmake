@@ -38,7 +38,7 @@ foreach(name sodium sqlite3 unbound zstd deflate icuuc icui18n icudata spdlog)
 endforeach()
 
 # posthouse_module(NAME smtp SOURCES a.cpp b.cpp USES protocols_base ... LIBS OpenSSL::SSL ...)
-# A static library of one room. Headers are compiled alone by the target all_verify_interface_header_sets.
+# A static library of one room.
 function(posthouse_module)
   cmake_parse_arguments(M "" "NAME" "SOURCES;USES;LIBS" ${ARGN})
   set(target posthouse_${M_NAME})
