@@ -151,6 +151,9 @@ net::Task<void> Lane::work(std::shared_ptr<Lane> self) {
 // What a way lets go in a minute is given out by the second: a job of many holds up a single letter for no longer.
 std::size_t Lane::recipients_at_once() const {
     const storage::WayLimits& limits = identity_.target.way.limits;
+    // A service that knows messages by their key must never see one twice for different recipients, nor another for the
+    // same: each recipient has a key of his own, and a transaction.
+    if (identity_.target.way.headers.contains("{queue}")) return 1;
     std::size_t most = kRecipientsMax;
     if (limits.recipients_max > 0) most = std::min<std::size_t>(most, limits.recipients_max);
     if (limits.minute_max > 0) most = std::min<std::size_t>(most, (limits.minute_max + 59) / 60);

@@ -1,7 +1,6 @@
 #include "relay/loader.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <map>
@@ -10,7 +9,6 @@
 #include "protocols/policy/one_click.h"
 #include "relay/job.h"
 #include "relay/reverse_path.h"
-#include "storage/address_hash.h"
 #include "storage/settings.h"
 #include "storage/streams.h"
 
@@ -33,16 +31,12 @@ Result<std::string> list_fields(const storage::Snapshot& snapshot, const Job& jo
     return "\n" + policy::one_click_fields(url, token, stream->owner.substr(stream->owner.rfind('@') + 1));
 }
 
-// What a service that knows keys recognises a message by: the same at every attempt, and another for other recipients,
-// whose copy it would else take for one that it has delivered already.
+// What a service that knows keys recognises a message by: the same at every attempt, and another for every recipient,
+// whose copy it would else take for one that it has delivered already. Where keys are asked for there is one recipient
+// (Lane::recipients_at_once).
 std::string key_of(const Job& job, const std::string& hostname) {
-    std::vector<std::int64_t> ids;
-    for (const storage::QueueRecipient& one : job.recipients) ids.push_back(storage::raw(one.id));
-    std::ranges::sort(ids);
-    const std::string all = fmt::format("{}", fmt::join(ids, ","));
-    const auto whose = static_cast<std::uint64_t>(storage::address_hash(all));
-    return fmt::format("{}.{}.{:016x}@{}", storage::format_queue_id(job.item.id), to_unix_ms(job.item.created), whose,
-                       hostname);
+    return fmt::format("{}.{}.r{}@{}", storage::format_queue_id(job.item.id), to_unix_ms(job.item.created),
+                       storage::raw(job.recipients.front().id), hostname);
 }
 
 }  // namespace

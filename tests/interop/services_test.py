@@ -179,7 +179,9 @@ def check_recipients(world):
         everybody = [f"r{number}@{preset}.example" for number in range(most + 7)]
         submit(world.home, name, *everybody, octets=PLAIN.format(to=everybody[0], name=name, extra="").encode())
         trace(world.home, name).wait("delivered", number=len(everybody))
-        assert len(service.messages) - before == 2, (preset, len(service.messages) - before)
+        # Whom Resend knows by a key has it to himself: a key that comes twice is a copy that is not delivered.
+        wanted = len(everybody) if preset == "resend" else 2
+        assert len(service.messages) - before == wanted, (preset, len(service.messages) - before)
 
 
 def check_limits(world):

@@ -114,15 +114,20 @@ class Service:
         with self.lock:
             self.open_now += 1
             self.open_most = max(self.open_most, self.open_now)
+        counted = [True]  # until its end is said, so that who dials anew then is not one too many
         try:
-            self.talk(client)
+            self.talk(client, counted)
         except (OSError, EOFError):
             pass
         finally:
-            with self.lock:
-                self.open_now -= 1
+            self.leave(counted)
 
-    def talk(self, client):
+    def leave(self, counted):
+        with self.lock:
+            self.open_now -= counted[0]
+            counted[0] = False
+
+    def talk(self, client, counted):
         def say(text):
             client.sendall(text.encode() + b"\r\n")
 
@@ -161,6 +166,7 @@ class Service:
                 say(reply or ("235 2.7.0 Authentication successful" if logged_in else self.words.bad_login))
                 logged_in = logged_in and not reply
             elif verb == "QUIT":
+                self.leave(counted)
                 say("221 2.0.0 bye")
                 client.close()
                 return
