@@ -125,25 +125,27 @@ std::string describe(const Choice& choice, const std::string& domain) {
 /// Messages are spread over the ways and addresses of one step by their number.
 struct SharedChoice {
     Choice choice;
-    unsigned percent = 0;
+    unsigned messages = 0;
 };
 
-// What becomes of a hundred messages, the most frequent first.
+constexpr unsigned kMessagesAsked = 10'000;  // weights of a step may sum up to thousands
+
+// What becomes of so many messages, the most frequent first.
 std::vector<SharedChoice> choose_all(const storage::RoutePicture& picture, storage::ChoiceInput input) {
     std::vector<SharedChoice> out;
-    for (input.ticket = 0; input.ticket < 100; ++input.ticket) {
+    for (input.ticket = 0; input.ticket < kMessagesAsked; ++input.ticket) {
         Choice choice = storage::choose_way(picture, input);
         const auto same = std::ranges::find_if(out, [&](const SharedChoice& one) {
             return one.choice.kind == choice.kind && one.choice.way.name == choice.way.name &&
                    one.choice.source == choice.source;
         });
         if (same != out.end()) {
-            ++same->percent;
+            ++same->messages;
         } else {
             out.push_back(SharedChoice(std::move(choice), 1));
         }
     }
-    std::ranges::sort(out, std::ranges::greater(), &SharedChoice::percent);
+    std::ranges::sort(out, std::ranges::greater(), &SharedChoice::messages);
     return out;
 }
 
@@ -250,12 +252,23 @@ Result<> route_explain(Invocation& call) {
         input.site = site.site;
         input.mail.provider = site.provider;
     }
+    // As the relay does: another route is not its route for a DNS that is silent.
+    if (!site.trouble.empty() && storage::asks_for_provider(picture.routes, input.mail)) {
+        Choice waits;
+        waits.kind = Choice::Kind::wait;
+        const std::string sentence = fmt::format(
+            "Mail to {}: its route hangs on who keeps the mail of {}, and that is not known now ({}): it waits until "
+            "the DNS answers.",
+            to, domain, site.trouble);
+        if (call.out().json()) return call.out().record(record_of(waits, site, sentence)), Result<>();
+        return call.out().say(sentence), Result<>();
+    }
     const std::vector<SharedChoice> shared = choose_all(picture, input);
     const Choice& choice = shared.front().choice;
     std::string sentence = fmt::format("Mail to {}: {}; {}.", to, choice.why, describe(choice, domain));
     for (std::size_t i = 0; i < shared.size() && shared.size() > 1; ++i) {
-        const std::string what = describe(shared[i].choice, domain);
-        sentence += fmt::format("\n{} in a hundred messages: {}", shared[i].percent, what);
+        const double percent = 100.0 * shared[i].messages / kMessagesAsked;
+        sentence += fmt::format("\n{:.0f} in a hundred messages: {}", percent, describe(shared[i].choice, domain));
     }
     for (const std::string& why : choice.passed_over) sentence += fmt::format("\nPassed over: {}", why);
     if (!site.trouble.empty())

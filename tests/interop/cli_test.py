@@ -122,6 +122,10 @@ def check_explain(home):
     assert "75 in a hundred messages: it is handed to smtp+plain://10.9.0.1" in told, told
     assert "25 in a hundred messages: it is handed to smtp+plain://10.9.0.2" in told, told
     home.cli("route", "remove", "both")
+    home.cli("route", "add", "thirds", "left*300+right*150")
+    told = home.cli("route", "explain", "alice@home.example", "bob@world.example", "--no-dns")
+    assert "67 in a hundred messages" in told and "33 in a hundred messages" in told, told
+    home.cli("route", "remove", "thirds")
     for name in ("left", "right"):
         home.cli("way", "remove", name)
     home.cli("client", "add", "shop", "--sender-domain", "home.example", "--from-address", "10.1.2.3", "--class", "bulk")

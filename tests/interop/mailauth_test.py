@@ -387,9 +387,21 @@ def check_client_by_address(world):
     world.home.cli("client", "remove", "shop")
 
 
+def check_silent_dns(world):
+    """What the relay does while the DNS does not say who keeps somebody's mail, route explain says."""
+    world.home.configure("dns", {"servers": f'["127.0.0.1@{peers.free_port()}"]'})  # nobody is there
+    world.home.cli("route", "add", "google", "direct", "--provider", "google", "--priority", "10")
+    words = ("route", "explain", "alice@home.example", "bob@far.example")
+    told = world.home.cli(*words)
+    assert "it waits until the DNS answers" in told, told
+    assert json.loads(world.home.cli(*words, "--json"))["decision"] == "wait"
+    world.home.cli("route", "remove", "google")
+    world.home.configure("dns", {"servers": f'["127.0.0.1@{world.dns_port}"]'})
+
+
 CHECKS = [check_own_mail, check_forward, check_bounce, check_failed_forward, check_refused, check_junk,
           check_signed_by_others, check_forged_results, check_list_with_arc, check_return_path,
-          check_client_by_address]
+          check_client_by_address, check_silent_dns]
 
 
 def main():
