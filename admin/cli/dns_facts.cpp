@@ -36,10 +36,9 @@ Result<DomainFacts> load_domain_facts(storage::Store& store, const Settings& set
             for (const storage::Step::Share& share : step.shares) {
                 const auto way = storage::find_way(ways, share.way);
                 if (!way || way->kind != storage::WayKind::smarthost) continue;
-                facts.relay_hosts.push_back(relay_host_of(way->url));
                 const smtp::Preset* const preset = smtp::find_preset(way->preset);
                 const std::string include = preset == nullptr ? std::string() : smtp::spf_include_of(*preset);
-                if (!include.empty()) facts.spf_terms.push_back("include:" + include);
+                facts.relays.push_back({relay_host_of(way->url), include.empty() ? include : "include:" + include});
             }
         }
         return facts;

@@ -139,25 +139,23 @@ std::string relay_host_of(std::string_view way) {
 namespace {
 
 DnsRecord expected_spf(const DomainFacts& facts) {
-    std::vector<std::string> terms = facts.spf_terms;
-    std::string through = "this host";
-    std::string unknown;
-    for (const std::string& host : facts.relay_hosts) {
-        through += " and " + host;
-        const std::string term = relay_spf_term(host);
-        if (term.empty() && facts.spf_terms.empty()) unknown += (unknown.empty() ? "" : " and ") + host;
-        if (!term.empty()) terms.push_back(term);
+    std::vector<std::string> terms;
+    std::vector<std::string> known{"this host"};
+    std::vector<std::string> unknown;
+    for (const DomainFacts::Relay& relay : facts.relays) {
+        const std::string term = relay.spf_term.empty() ? relay_spf_term(relay.host) : relay.spf_term;
+        std::vector<std::string>& named = term.empty() ? unknown : known;
+        if (std::ranges::find(named, relay.host) == named.end()) named.push_back(relay.host);
+        if (!term.empty() && std::ranges::find(terms, term) == terms.end()) terms.push_back(term);
     }
-    std::ranges::sort(terms);
-    const auto again = std::ranges::unique(terms);
-    terms.erase(again.begin(), again.end());
     std::string record = "v=spf1 mx";
     for (const std::string& term : terms) record += " " + term;
-    through += " may send";
+    std::string why = fmt::format("{} may send", fmt::join(known, " and "));
     if (!unknown.empty()) {
-        through = fmt::format("this host may send; add the include: that {} asks for, if any", unknown);
+        why += fmt::format("; add the include: that {} asks for, if any", fmt::join(unknown, " and "));
     }
-    return {facts.domain, "TXT", record + " ~all", Need::required, through};
+    if (terms.size() + unknown.size() > 1) why += "; all of it may cost ten lookups at most (RFC 7208 4.6.4)";
+    return {facts.domain, "TXT", record + " ~all", Need::required, why};
 }
 
 }  // namespace

@@ -31,8 +31,11 @@ struct DomainFacts {
         std::string state = "active";  ///< "pending": takes over once it is there; "retiring": may go after a while
     };
     std::vector<Key> keys;
-    std::vector<std::string> relay_hosts;  ///< of all ways that its mail may take; none: it goes out directly
-    std::vector<std::string> spf_terms;    ///< what their services ask for, where the way says which it is
+    struct Relay {
+        std::string host;
+        std::string spf_term = {};  ///< what its service asks for, where the way says which it is; "": by the host
+    };
+    std::vector<Relay> relays;  ///< of all ways that its mail may take; none: it goes out directly
     std::string sts_id;      ///< edition of the MTA-STS policy that we serve for it; "" where there is none
 };
 

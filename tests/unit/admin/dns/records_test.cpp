@@ -12,7 +12,7 @@ DomainFacts facts_of(std::string relay_host) {
     facts.domain = "example.org";
     facts.hostname = "mail.example.org";
     facts.keys = {{"r202611", "v=DKIM1; k=rsa; p=" + std::string(392, 'A')}, {"e202611", "v=DKIM1; k=ed25519; p=BBBB"}};
-    if (!relay_host.empty()) facts.relay_hosts.push_back(std::move(relay_host));
+    if (!relay_host.empty()) facts.relays.push_back({std::move(relay_host)});
     return facts;
 }
 
@@ -33,6 +33,20 @@ TEST_CASE("a domain needs MX, SPF, both keys and DMARC; a known relay joins SPF"
     CHECK(count(direct, "v=DMARC1") == 1);
     CHECK(count(expected_records(facts_of("smtp.eu.mailgun.org")), "v=spf1 mx include:mailgun.org ~all") == 1);
     CHECK(count(expected_records(facts_of("notmailgun.org")), "v=spf1 mx ~all") == 1);
+}
+
+TEST_CASE("SPF names every relay of the route: by its preset, else by its host; of the others it is said") {
+    DomainFacts facts = facts_of("smtp.eu.mailgun.org");
+    facts.relays.push_back({"tunnel.example.org", "include:spf.protection.outlook.com"});
+    facts.relays.push_back({"smtp.eu.mailgun.org", "include:mailgun.org"});
+    facts.relays.push_back({"relay.example.net"});
+    const auto all = expected_records(facts);
+    const auto spf = std::ranges::find_if(all, [](const DnsRecord& r) { return r.value.starts_with("v=spf1"); });
+    REQUIRE(spf != all.end());
+    CHECK(spf->value == "v=spf1 mx include:mailgun.org include:spf.protection.outlook.com ~all");
+    CHECK(spf->why ==
+          "this host and smtp.eu.mailgun.org and tunnel.example.org may send; add the include: that relay.example.net "
+          "asks for, if any; all of it may cost ten lookups at most (RFC 7208 4.6.4)");
 }
 
 TEST_CASE("a policy that is served has its records, and the id there must be the one of now (RFC 8461 3.1)") {
