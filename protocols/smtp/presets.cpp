@@ -129,9 +129,10 @@ constexpr PresetReply kMicrosoftReplies[] = {
     {0, "5.7.57", kAuth, "The service wants a login before it relays"},
     {550, "5.7.30", kAuth, "Logins with a password are switched off for good: use XOAUTH2"},
     {535, "", kAuth, "The login was refused: SMTP AUTH may be switched off for the mailbox or the tenant"},
+    {0, "sendasdenied", kSender, "The mailbox may not send as this address"},
     {0, "5.2.0", kRate, "The mailbox sends too fast"},
-    {0, "5.1.90", kDay, "The daily limit of recipients is reached"},
-    {0, "sendasdenied", kSender, "The mailbox may not send as this address"}};
+    {0, "5.2.2 submission quota", kDay, "The mailbox has sent what it may"},
+    {0, "5.1.90", kDay, "The daily limit of recipients is reached"}};
 constexpr PresetReply kAzureReplies[] = {
     {535, "", kAuth, "The user is RESOURCE.APPID.TENANTID (or an SMTP user name) and the password the app's secret"},
     {0, "5.7.60", kSender, "The sender address is not configured for this resource"},
@@ -398,13 +399,16 @@ bool is_about_recipient(std::string_view text) {
            (text[2] == '2' && std::ranges::find(kMailbox, detail) != std::end(kMailbox));
 }
 
-// At the beginning of a word: "rate" is not in "corporate".
+// At the beginning of a word: "rate" is not in "corporate", but in "SendRateExceeded".
 bool has_word(std::string_view text, std::string_view beginning) {
     for (std::size_t from = 0; from < text.size();) {
         const std::size_t at = ascii::find_ci(text.substr(from), beginning);
         if (at == std::string_view::npos) return false;
-        if (from + at == 0 || !ascii::is_alnum(text[from + at - 1])) return true;
-        from += at + 1;
+        const std::size_t found = from + at;
+        const bool begins = found == 0 || !ascii::is_alnum(text[found - 1]) ||
+                            (ascii::is_lower(text[found - 1]) && ascii::is_upper(text[found]));
+        if (begins) return true;
+        from = found + 1;
     }
     return false;
 }

@@ -49,8 +49,11 @@ RelayClientBook::Answer RelayClientBook::find(const net::IpAddress& peer, std::s
             "everybody comes from it. Let the client log in with a password instead",
             peer.to_string());
         // Of a listed network the gateway alone is left out; where it is the client, the client is not believed.
-        const auto& listed = out.client->addresses;
-        const bool is_the_client = std::ranges::find(listed, peer.to_string()) != listed.end();
+        const auto is_alone = [&](const std::string& listed) {
+            const std::string_view length = std::string_view(listed).substr(std::min(listed.find('/'), listed.size()));
+            return net::network_holds(listed, peer) && (length.empty() || length == "/32" || length == "/128");
+        };
+        const bool is_the_client = std::ranges::any_of(out.client->addresses, is_alone);
         out.newly = is_the_client && out.client->distrust != out.distrust;
         return out;
     }

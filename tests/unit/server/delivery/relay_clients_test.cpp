@@ -74,6 +74,8 @@ TEST_CASE("the default gateway is never believed, though its network is listed")
     CHECK(book.find(ip("172.17.0.5"), "shop", kNow).distrust.empty());
     book.set({client("proxy", {"172.17.0.1"})});
     CHECK(book.find(ip("172.17.0.1"), "anybody", kNow).newly);
+    book.set({client("proxy", {"172.17.0.1/32"})});
+    CHECK(book.find(ip("172.17.0.1"), "anybody", kNow).newly);
 }
 
 TEST_CASE("a private address that many machines come from is a NAT: not believed until somebody says so") {
