@@ -51,6 +51,7 @@ struct Providers {
     explicit Providers(net::Loop& loop) : done(loop) {}
     std::vector<std::string> domains;
     std::map<std::string, std::string, std::less<>> found;
+    bool failed = false;  ///< the DNS did not say
     net::Event done;
 };
 
@@ -171,13 +172,16 @@ class StoreAlignment final : public smtp::AlignmentCheck {
         deps_.tasks->spawn("submission.providers", ask_providers(asked));
         const auto answered = co_await asked->done.wait_for(kAlignmentWaitMax);
         if (answered) traits.providers = asked->found;
-        co_return answered.has_value();
+        co_return answered.has_value() && !asked->failed;
     }
 
     net::Task<void> ask_providers(std::shared_ptr<Providers> asked) {
         for (const std::string& domain : asked->domains) {
             auto mx = co_await deps_.resolver->mx(domain);
-            if (!mx) co_return;  // nobody waits much longer
+            if (!mx) {
+                asked->failed = true;
+                break;
+            }
             std::vector<std::string> hosts;
             for (const dns::MxRecord& record : mx->records) hosts.push_back(record.host);
             if (hosts.empty()) hosts.push_back(domain);
