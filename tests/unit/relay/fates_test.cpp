@@ -263,6 +263,7 @@ struct Batch {
     std::string work_off_holds() {
         for (std::size_t left = kept_by_routes(); left > 0;) {
             release();
+            house.clock.advance(hours(1));  // somebody else's try of a way is over by then
             house.run();
             std::string wrong = look();
             if (!wrong.empty()) return wrong;
