@@ -268,7 +268,7 @@ Result<> route_explain(Invocation& call) {
     std::string sentence = fmt::format("Mail to {}: {}; {}.", to, choice.why, describe(choice, domain));
     for (std::size_t i = 0; i < shared.size() && shared.size() > 1; ++i) {
         const double percent = 100.0 * shared[i].messages / kMessagesAsked;
-        sentence += fmt::format("\n{:.0f} in a hundred messages: {}", percent, describe(shared[i].choice, domain));
+        sentence += fmt::format("\n{:.3g} in a hundred messages: {}", percent, describe(shared[i].choice, domain));
     }
     for (const std::string& why : choice.passed_over) sentence += fmt::format("\nPassed over: {}", why);
     if (!site.trouble.empty())

@@ -152,9 +152,9 @@ DnsRecord expected_spf(const DomainFacts& facts) {
     for (const std::string& term : terms) record += " " + term;
     std::string why = fmt::format("{} may send", fmt::join(known, " and "));
     if (!unknown.empty()) {
-        why += fmt::format("; add the include: that {} asks for, if any", fmt::join(unknown, " and "));
+        why += fmt::format("; add the include: that {} asks for, if any", fmt::join(unknown, " or "));
     }
-    if (terms.size() + unknown.size() > 1) why += "; all of it may cost ten lookups at most (RFC 7208 4.6.4)";
+    if (terms.size() > 1) why += "; all of it may cost ten lookups at most (RFC 7208 4.6.4)";
     return {facts.domain, "TXT", record + " ~all", Need::required, why};
 }
 
