@@ -22,7 +22,7 @@ Result<Postmaster> find_postmaster(const storage::Snapshot& snapshot) {
     const storage::CatalogView& catalog = snapshot.catalog();
     Postmaster out;
     TRY(out.address, storage::setting_text(catalog, "alarm.address"));
-    TRY(auto domains, catalog.domains());
+    TRY(auto domains, catalog.hosted_domains());
     std::ranges::sort(domains, {}, [](const auto& one) { return storage::raw(one.id); });
     if (out.address.empty() && !domains.empty()) out.address = "postmaster@" + domains.front().name;
     if (out.address.empty()) return out;

@@ -50,7 +50,7 @@ Result<std::string> token_domain(const storage::Snapshot& snapshot, const storag
     const std::string domain = storage::address_domain(item.reverse_path);
     const auto home = snapshot.catalog().domain(domain);
     if (!home && home.error().code != Errc::not_found) return Error(home.error());
-    return home ? domain : std::string();
+    return home && home->is_hosted ? domain : std::string();
 }
 
 // The least that is true of all: one recipient, one domain; of several nothing.

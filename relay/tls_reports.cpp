@@ -30,7 +30,7 @@ Result<Due> find_due(const storage::Snapshot& snapshot, const std::string& hostn
     Due out;
     TRY(const std::int64_t send, storage::setting_number(snapshot.catalog(), "tlsrpt.send"));
     TRY(const std::string organization, storage::setting_text(snapshot.catalog(), "tlsrpt.organization"));
-    TRY(const auto domains, snapshot.catalog().domains());
+    TRY(const auto domains, snapshot.catalog().hosted_domains());
     TRY(out.domains, storage::TransportView(snapshot).tls_days_before(today));
     if (domains.empty()) return out;
     const auto holds = [&](const storage::Domain& domain) {

@@ -148,7 +148,7 @@ class AddressView::Table final : public AddressTable {
 
     Result<bool> is_ours(const std::string& domain) const override {
         TRY(const auto found, if_there(catalog_.domain(domain)));
-        return found.has_value();
+        return found && found->is_hosted;
     }
 
     Result<std::optional<std::vector<std::string>>> alias(const std::string& address) const override {

@@ -24,6 +24,7 @@ struct Domain {
     Time created{};
     std::uint64_t quota_octets = 0;    ///< of all its accounts together; 0: no limit
     std::uint64_t quota_messages = 0;  ///< likewise
+    bool is_hosted = true;             ///< its mail is kept here; else mail from it is signed here, and no more
 };
 
 struct Account {
@@ -80,9 +81,12 @@ struct RetentionRule {
 class CatalogView {
  public:
     virtual ~CatalogView() = default;
-    virtual Result<std::vector<Domain>> domains() const = 0;
+    virtual Result<std::vector<Domain>> domains() const = 0;         ///< by name
+    virtual Result<std::vector<Domain>> hosted_domains() const = 0;  ///< those that receive mail here, by name
     virtual Result<Domain> domain(std::string_view name) const = 0;
     virtual Result<Domain> domain(DomainId id) const = 0;
+    /// One that receives mail here. Errc::invalid where it is known for its signatures alone.
+    virtual Result<Domain> home(std::string_view name) const = 0;
     /// What all accounts of a domain hold together.
     struct Use {
         std::uint64_t octets = 0;
@@ -101,6 +105,9 @@ class CatalogView {
 class CatalogTx : public CatalogView {
  public:
     virtual Result<DomainId> add_domain(std::string_view name) = 0;
+    /// False: it keeps no mail here. Its MTA-STS policy and its rules of retention go; Errc::conflict while accounts or
+    /// aliases of it exist.
+    virtual Result<> set_hosted(std::string_view name, bool hosted) = 0;
     /// Errc::conflict while accounts or aliases of it exist.
     virtual Result<> remove_domain(std::string_view name) = 0;
     /// Creates the account and its mailboxes: INBOX, Drafts, Sent, Junk, Trash, Archive (all subscribed).

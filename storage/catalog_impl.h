@@ -14,8 +14,10 @@ class CatalogImpl final : public CatalogTx {
     explicit CatalogImpl(Context& context) : context_(context), db_(context.db) {}
 
     Result<std::vector<Domain>> domains() const override;
+    Result<std::vector<Domain>> hosted_domains() const override;
     Result<Domain> domain(std::string_view name) const override;
     Result<Domain> domain(DomainId id) const override;
+    Result<Domain> home(std::string_view name) const override;
     Result<Use> domain_use(DomainId id) const override;
     Result<std::vector<Account>> accounts() const override;
     Result<Account> account(std::string_view address) const override;
@@ -26,6 +28,7 @@ class CatalogImpl final : public CatalogTx {
     Result<std::vector<RetentionRule>> retention_rules() const override;
 
     Result<DomainId> add_domain(std::string_view name) override;
+    Result<> set_hosted(std::string_view name, bool hosted) override;
     Result<> remove_domain(std::string_view name) override;
     Result<AccountId> add_account(std::string_view address, std::string_view password_hash,
                                   std::string_view display_name) override;
@@ -48,6 +51,8 @@ class CatalogImpl final : public CatalogTx {
 
  private:
     Result<> address_is_free(std::string_view address) const;
+    Result<> check_bare(const Domain& found) const;
+    Result<> drop_keeping(const Domain& found);
     /// Runs one changing statement that must touch a row.
     Result<> change(Query&& query, std::string_view otherwise);
     Result<bool> any(Query&& query) const;

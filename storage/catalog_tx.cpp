@@ -82,8 +82,8 @@ Result<DomainId> CatalogImpl::add_domain(std::string_view name) {
     return static_cast<DomainId>(db_.last_id());
 }
 
-Result<> CatalogImpl::remove_domain(std::string_view name) {
-    TRY(const Domain found, domain(name));
+// Errc::conflict while addresses of it are here.
+Result<> CatalogImpl::check_bare(const Domain& found) const {
     TRY(const bool has_accounts, any(db_.query("SELECT 1 FROM accounts WHERE domain = ?1 LIMIT 1").bind(found.id)));
     if (has_accounts) return Error(Errc::conflict, fmt::format("{} still has accounts: remove them first", found.name));
     TRY(const std::vector<Alias> all, aliases());
@@ -93,9 +93,30 @@ Result<> CatalogImpl::remove_domain(std::string_view name) {
                          fmt::format("{} still has the alias {}: remove it first", found.name, alias.address));
         }
     }
-    TRY_VOID(db_.query("DELETE FROM dkim_keys WHERE domain = ?1").bind(found.id).run());
+    return {};
+}
+
+// What is there for its mailboxes.
+Result<> CatalogImpl::drop_keeping(const Domain& found) {
     TRY_VOID(db_.query("DELETE FROM sts_served WHERE domain = ?1").bind(found.id).run());
-    TRY_VOID(db_.query("DELETE FROM retention_rules WHERE scope = ?1").bind(found.name).run());
+    return db_.query("DELETE FROM retention_rules WHERE scope = ?1").bind(found.name).run();
+}
+
+Result<> CatalogImpl::set_hosted(std::string_view name, bool hosted) {
+    TRY(const Domain found, domain(name));
+    if (!hosted) {
+        TRY_VOID(check_bare(found));
+        TRY_VOID(drop_keeping(found));
+    }
+    return change(db_.query("UPDATE domains SET hosted = ?2 WHERE id = ?1").bind(found.id, hosted),
+                  "the domain is gone");
+}
+
+Result<> CatalogImpl::remove_domain(std::string_view name) {
+    TRY(const Domain found, domain(name));
+    TRY_VOID(check_bare(found));
+    TRY_VOID(drop_keeping(found));
+    TRY_VOID(db_.query("DELETE FROM dkim_keys WHERE domain = ?1").bind(found.id).run());
     return change(db_.query("DELETE FROM domains WHERE id = ?1").bind(found.id), "the domain is gone");
 }
 
@@ -113,13 +134,13 @@ Result<AccountId> CatalogImpl::add_account(std::string_view address, std::string
         return Error(Errc::invalid, "a display name cannot have control characters");
     }
     TRY_VOID(address_is_free(key));
-    TRY(const Domain home, domain(domain_of(key)));
+    TRY(const Domain whose, home(domain_of(key)));
     const Time now = context_.write->now;
     // The first UIDVALIDITY is the time, so that an account made anew under an old address gets higher ones.
     const std::int64_t validity = std::max<std::int64_t>(1, to_unix_ms(now) / 1000);
     TRY_VOID(change(db_.query("INSERT INTO accounts (domain, address, display_name, password_hash, uid_validity_next, "
                               "created_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")
-                        .bind(home.id, key, display_name, password_hash, validity, now),
+                        .bind(whose.id, key, display_name, password_hash, validity, now),
                     ""));
     const auto id = static_cast<AccountId>(db_.last_id());
     struct Folder {
@@ -188,7 +209,7 @@ Result<> CatalogImpl::remove_account(AccountId id) {
 
 Result<AliasId> CatalogImpl::add_alias(std::string_view address, const std::vector<std::string>& targets) {
     TRY(const std::string key, check_address(address, AddressKind::alias));
-    TRY_VOID(domain(domain_of(key)));
+    TRY_VOID(home(domain_of(key)));
     TRY_VOID(address_is_free(key));
     if (targets.empty()) return Error(Errc::invalid, fmt::format("the alias {} needs a target", key));
     if (targets.size() > kTargetsMax) return Error(Errc::invalid, "an alias has at most 1000 targets");
@@ -268,7 +289,7 @@ Result<> CatalogImpl::set_retention(const RetentionRule& rule) {
     if (scope.find('@') != std::string::npos) {
         TRY_VOID(account(scope));
     } else if (!scope.empty()) {
-        TRY_VOID(domain(scope));
+        TRY_VOID(home(scope));
     }
     std::string mailbox = rule.mailbox;
     if (mailbox.starts_with('\\')) {

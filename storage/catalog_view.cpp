@@ -11,7 +11,7 @@ namespace {
 #define ACCOUNT_COLUMNS                                                                                       \
     "id, domain, address, display_name, password_hash, disabled, quota_octets, quota_messages, used_octets, " \
     "used_messages, created_ms, file_sent"
-#define DOMAIN_COLUMNS "id, name, created_ms, quota_octets, quota_messages"
+#define DOMAIN_COLUMNS "id, name, created_ms, quota_octets, quota_messages, hosted"
 
 Account account_of(const Query& row) {
     Account account;
@@ -37,6 +37,7 @@ Domain domain_of_row(const Query& row) {
     domain.created = row.time(2);
     domain.quota_octets = row.u64(3);
     domain.quota_messages = row.u64(4);
+    domain.is_hosted = row.i64(5) != 0;
     return domain;
 }
 
@@ -57,6 +58,11 @@ Result<std::vector<Domain>> CatalogImpl::domains() const {
     return collect<Domain>(db_.query("SELECT " DOMAIN_COLUMNS " FROM domains ORDER BY name"), domain_of_row);
 }
 
+Result<std::vector<Domain>> CatalogImpl::hosted_domains() const {
+    return collect<Domain>(db_.query("SELECT " DOMAIN_COLUMNS " FROM domains WHERE hosted <> 0 ORDER BY name"),
+                           domain_of_row);
+}
+
 Result<Domain> CatalogImpl::domain(std::string_view name) const {
     const std::string key = ascii::to_lower(name);
     Query q = db_.query("SELECT " DOMAIN_COLUMNS " FROM domains WHERE name = ?1");
@@ -70,6 +76,14 @@ Result<Domain> CatalogImpl::domain(DomainId id) const {
     TRY(const bool found, q.bind(id).row());
     if (!found) return Error(Errc::not_found, fmt::format("there is no domain number {}", raw(id)));
     return domain_of_row(q);
+}
+
+Result<Domain> CatalogImpl::home(std::string_view name) const {
+    TRY(Domain found, domain(name));
+    if (found.is_hosted) return found;
+    return Error(Errc::invalid, fmt::format("{} is here for its signatures alone: its mail is kept elsewhere "
+                                            "(posthouse domain set {} --hosted brings it here)",
+                                            found.name, found.name));
 }
 
 Result<CatalogView::Use> CatalogImpl::domain_use(DomainId id) const {

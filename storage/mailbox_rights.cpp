@@ -28,7 +28,7 @@ Result<std::string> MailImpl::check_identifier(std::string_view identifier, Acco
     if (name == "anyone") return key;
     if (accounts == Accounts::may_be_missing) {
         const auto address = check_address(name, AddressKind::mailbox);
-        Query domains = db_.query("SELECT 1 FROM domains WHERE name = ?1");
+        Query domains = db_.query("SELECT 1 FROM domains WHERE name = ?1 AND hosted <> 0");
         TRY(const bool ours, domains.bind(std::string_view(name).substr(name.find('@') + 1)).row());
         if (!address || *address != name || !ours)
             return Error(Errc::invalid, "that is no address of this server and not \"anyone\"");

@@ -299,8 +299,13 @@ UPDATE stream_recipients SET last_day = CAST(strftime('%s', 'now') AS INTEGER) /
 )sql";
 constexpr const char* kToVersion6[] = {kEvidence6, kWebhooksAndLists6};
 
+// 7: domains whose mail is kept elsewhere, and signed here.
+constexpr const char* kToVersion7[] = {R"sql(
+ALTER TABLE domains ADD COLUMN hosted INTEGER NOT NULL DEFAULT 1;
+)sql"};
+
 constexpr Migration kMigrations[] = {
-    {1, kToVersion2}, {2, kToVersion3}, {3, kToVersion4}, {4, kToVersion5}, {5, kToVersion6}};
+    {1, kToVersion2}, {2, kToVersion3}, {3, kToVersion4}, {4, kToVersion5}, {5, kToVersion6}, {6, kToVersion7}};
 
 Result<int> version_of(Connection& db) {
     TRY(const std::int64_t version, db.value("PRAGMA user_version"));

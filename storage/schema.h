@@ -20,7 +20,7 @@ namespace posthouse::storage {
 
 class Connection;
 
-inline constexpr int kSchemaVersion = 6;
+inline constexpr int kSchemaVersion = 7;
 extern const char* const kSchemaSql;
 
 /// Creates every table in an empty database, in one transaction.

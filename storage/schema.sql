@@ -1,4 +1,4 @@
--- Posthouse: the schema of DATA/mail.db, version 6 (PRAGMA user_version).
+-- Posthouse: the schema of DATA/mail.db, version 7 (PRAGMA user_version).
 --
 -- Read it with the stock tool: sqlite3 -readonly DATA/mail.db
 -- Times ending in _ms are Unix milliseconds UTC, in _s Unix seconds UTC. Addresses and domains are lower case.
@@ -25,7 +25,8 @@ CREATE TABLE domains (
     name           TEXT NOT NULL UNIQUE,               -- lower case
     created_ms     INTEGER NOT NULL,                   -- when it was added
     quota_octets   INTEGER NOT NULL DEFAULT 0,         -- limit of the sum over its accounts' used_octets; 0: none
-    quota_messages INTEGER NOT NULL DEFAULT 0          -- limit of the sum over its accounts' used_messages; 0: none
+    quota_messages INTEGER NOT NULL DEFAULT 0,         -- limit of the sum over its accounts' used_messages; 0: none
+    hosted         INTEGER NOT NULL DEFAULT 1          -- 1: its mail is kept here; 0: mail from it is signed, no more
 );
 
 CREATE TABLE accounts (

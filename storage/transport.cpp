@@ -162,7 +162,7 @@ Result<> TransportTx::drop_sts_expired(Time now) {
 }
 
 Result<StsServed> TransportTx::serve_sts(std::string_view domain, int mode, const std::vector<std::string>& mx) {
-    TRY(const Domain home, tx_.catalog().domain(domain));
+    TRY(const Domain home, tx_.catalog().home(domain));
     TRY(const auto before, sts_served(domain));
     if (before && before->mode == mode && before->mx == mx) return *before;
     // The edition is the second of the change, and never the one before: senders compare for equality only.

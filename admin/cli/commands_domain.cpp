@@ -1,4 +1,5 @@
-// posthouse domain ...: the domains that this server receives mail for, and what the DNS should say of them.
+// posthouse domain ...: the domains that this server receives mail for, or only signs for, and what the DNS should say
+// of them.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -22,20 +23,30 @@ using storage::Snapshot;
 Result<> domain_add(Invocation& call) {
     const std::string name = ascii::to_lower(call.get("NAME"));
     const std::string postmaster = call.get("--postmaster");
+    const bool sign_only = call.has("--sign-only");
+    if (sign_only && !postmaster.empty()) {
+        return Error(Errc::invalid,
+                     "--postmaster is for a domain that receives mail here, and --sign-only for one "
+                     "that does not: leave one of them out");
+    }
     TRY(storage::Store* const store, call.store());
     TRY(const std::vector<storage::DkimKey> keys, make_dkim_keys(*store, name, system_clock().now()));
     TRY_VOID(store->write({}, [&](storage::Tx& tx) -> Result<> {
         TRY(const storage::DomainId domain, tx.catalog().add_domain(name));
         TRY_VOID(add_dkim_keys(tx, domain, keys));
+        if (sign_only) TRY_VOID(tx.catalog().set_hosted(name, false));
         if (!postmaster.empty()) TRY_VOID(tx.catalog().add_alias("postmaster@" + name, {postmaster}));
         return {};
     }));
     Record done;
-    done.add("domain", name).add("selectors", std::vector{keys[0].selector, keys[1].selector});
+    done.add("domain", name)
+        .add("hosted", !sign_only)
+        .add("selectors", std::vector{keys[0].selector, keys[1].selector});
     if (call.out().json()) return call.out().record(done), Result<>();
-    call.out().say(fmt::format("{} is added, with keys to sign its mail. Now set its DNS records:\n", name));
+    call.out().say(fmt::format("{} is added, with keys to sign its mail{}. Now set its DNS records:\n", name,
+                               sign_only ? "; mail to it goes out as before" : ""));
     call.out().say(fmt::format("  posthouse domain records {}\n", name));
-    if (postmaster.empty()) {
+    if (postmaster.empty() && !sign_only) {
         // RFC 5321 4.5.1: postmaster must be there.
         call.out().say(
             fmt::format("and give it a postmaster:\n\n  posthouse alias add postmaster@{} YOU@{}", name, name));
@@ -74,7 +85,8 @@ Result<> domain_list(Invocation& call) {
         for (const storage::Domain& domain : domains) {
             const auto count = std::ranges::count(accounts, domain.id, &storage::Account::domain);
             Record record;
-            record.add("domain", domain.name).add("accounts", static_cast<std::int64_t>(count));
+            record.add("domain", domain.name).add("hosted", domain.is_hosted);
+            record.add("accounts", static_cast<std::int64_t>(count));
             record.add("created", format_rfc3339(domain.created));
             out.push_back(std::move(record));
         }
@@ -106,12 +118,40 @@ Result<> domain_show(Invocation& call) {
             if (key.domain == domain.id && key.active) selectors.push_back(key.selector);
         }
         Record out;
-        out.add("domain", domain.name).add("created", format_rfc3339(domain.created));
+        out.add("domain", domain.name).add("hosted", domain.is_hosted);
+        out.add("created", format_rfc3339(domain.created));
         out.add("accounts", logins).add("aliases", others).add("selectors", selectors);
         add_quota(out, domain, accounts, format_of(call));
         return out;
     }));
     call.out().record(record);
+    return {};
+}
+
+// domain set NAME --hosted | --sign-only
+Result<> domain_set(Invocation& call) {
+    const std::string name = ascii::to_lower(call.get("NAME"));
+    const bool hosted = call.has("--hosted");
+    if (hosted == call.has("--sign-only")) {
+        return Error(Errc::invalid,
+                     "say which: --hosted (it receives mail here) or --sign-only (mail from it is "
+                     "signed here, and mail to it goes out)");
+    }
+    TRY(storage::Store* const store, call.store());
+    const auto set = store->write({}, [&](storage::Tx& tx) { return tx.catalog().set_hosted(name, hosted); });
+    if (!set && set.error().code == Errc::conflict) {
+        return Error(Errc::conflict,
+                     fmt::format("{} has accounts or aliases here, which would get no more mail; remove "
+                                 "them first (posthouse domain show {})",
+                                 name, name));
+    }
+    TRY_VOID(set);
+    if (call.out().json()) return call.out().record(Record().add("domain", name).add("hosted", hosted)), Result<>();
+    call.out().say(
+        hosted ? fmt::format("{} receives mail here. Its MX must lead to this server:\n\n  posthouse domain "
+                             "records {}",
+                             name, name)
+               : fmt::format("Mail from {} is signed here, and mail to it goes out to its mail servers.", name));
     return {};
 }
 
@@ -238,7 +278,13 @@ Result<> domain_mta_sts(Invocation& call) {
 
 constexpr Argument kName{Argument::Kind::positional, "NAME", "the domain, such as example.org"};
 constexpr Argument kAddArguments[] = {
-    kName, {Argument::Kind::option, "--postmaster", "who gets mail to postmaster of the domain"}};
+    kName,
+    {Argument::Kind::option, "--postmaster", "who gets mail to postmaster of the domain"},
+    {Argument::Kind::flag, "--sign-only", "its mail is kept elsewhere: sign what is sent from it, receive nothing"}};
+constexpr Argument kSetArguments[] = {
+    kName,
+    {Argument::Kind::flag, "--hosted", "it receives mail here"},
+    {Argument::Kind::flag, "--sign-only", "its mail is kept elsewhere, and what is sent from it is signed here"}};
 constexpr Argument kNameOnly[] = {kName};
 constexpr Argument kQuotaArguments[] = {
     kName,
@@ -251,10 +297,12 @@ constexpr Argument kStsArguments[] = {
     {Argument::Kind::option_many, "--mx", "a host that receives mail for it (default: this server)"}};
 
 constexpr Command kRows[] = {
-    {"domain", "add", "receive mail for a domain and make keys for it",
+    {"domain", "add", "receive mail for a domain, or only sign what it sends, and make keys for it",
      "posthouse domain add example.net --postmaster alice@example.org", kAddArguments, domain_add},
     {"domain", "list", "list the domains", "posthouse domain list", {}, domain_list},
     {"domain", "show", "show one domain", "posthouse domain show example.org", kNameOnly, domain_show},
+    {"domain", "set", "let a domain receive mail here, or only sign what it sends",
+     "posthouse domain set shop.example --sign-only", kSetArguments, domain_set},
     {"domain", "quota", "show or set how much the accounts of a domain may hold together",
      "posthouse domain quota example.org --size 50G", kQuotaArguments, domain_quota},
     {"domain", "remove", "stop receiving mail for a domain", "posthouse domain remove example.net", kNameOnly,

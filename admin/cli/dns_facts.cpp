@@ -19,6 +19,7 @@ Result<DomainFacts> load_domain_facts(storage::Store& store, const Settings& set
         TRY(const auto routes, storage::RouteView(snapshot).routes());
         TRY(const auto ways, storage::RouteView(snapshot).ways());
         facts.domain = found.name;
+        facts.is_hosted = found.is_hosted;
         TRY(const auto sts, storage::TransportView(snapshot).sts_served(found.name));
         if (sts) facts.sts_id = sts->id;
         facts.hostname = settings.hostname;

@@ -287,7 +287,7 @@ void check_policies(Invocation& call, const Settings& settings, Checks& out) {
     if (!is_served || !store || !facts) return;
     const auto hosts = (*store)->read([](const storage::Snapshot& snapshot) -> Result<std::vector<std::string>> {
         std::vector<std::string> found;
-        TRY(const auto domains, snapshot.catalog().domains());
+        TRY(const auto domains, snapshot.catalog().hosted_domains());
         for (const storage::Domain& domain : domains) {
             TRY(const auto served, storage::TransportView(snapshot).sts_served(domain.name));
             if (served) found.push_back("mta-sts." + domain.name);

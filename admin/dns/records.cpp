@@ -148,7 +148,8 @@ DnsRecord expected_spf(const DomainFacts& facts) {
         if (std::ranges::find(named, relay.host) == named.end()) named.push_back(relay.host);
         if (!term.empty() && std::ranges::find(terms, term) == terms.end()) terms.push_back(term);
     }
-    std::string record = "v=spf1 mx";
+    // Where its mail comes to another host, that one may send as well.
+    std::string record = facts.is_hosted ? "v=spf1 mx" : "v=spf1 mx a:" + facts.hostname;
     for (const std::string& term : terms) record += " " + term;
     std::string why = fmt::format("{} may send", fmt::join(known, " and "));
     if (!unknown.empty()) {
@@ -165,8 +166,10 @@ std::vector<DnsRecord> expected_records(const DomainFacts& facts) {
     const std::string& domain = facts.domain;
     out.push_back({facts.hostname, "A", "<the public address of this machine>", Need::elsewhere,
                    "and AAAA where it has one; its reverse (PTR) must name the host too"});
-    out.push_back(
-        {domain, "MX", fmt::format("10 {}.", facts.hostname), Need::required, "mail for the domain comes here"});
+    if (facts.is_hosted) {
+        out.push_back(
+            {domain, "MX", fmt::format("10 {}.", facts.hostname), Need::required, "mail for the domain comes here"});
+    }
     out.push_back(expected_spf(facts));
     for (const DomainFacts::Key& key : facts.keys) {
         const bool next = key.state == "pending";
@@ -180,9 +183,11 @@ std::vector<DnsRecord> expected_records(const DomainFacts& facts) {
     out.push_back({fmt::format("_dmarc.{}", domain), "TXT",
                    fmt::format("v=DMARC1; p=none; rua=mailto:postmaster@{}", domain), Need::required,
                    "read the reports for some weeks, then change p=none to p=quarantine"});
-    out.push_back({fmt::format("_smtp._tls.{}", domain), "TXT",
-                   policy::format_tls_report_record("postmaster@" + domain), Need::advised,
-                   "other servers then tell you when TLS with you fails"});
+    if (facts.is_hosted) {
+        out.push_back({fmt::format("_smtp._tls.{}", domain), "TXT",
+                       policy::format_tls_report_record("postmaster@" + domain), Need::advised,
+                       "other servers then tell you when TLS with you fails"});
+    }
     if (!facts.sts_id.empty()) {
         out.push_back({fmt::format("_mta-sts.{}", domain), "TXT", policy::format_sts_record(facts.sts_id),
                        Need::required, "says that there is an MTA-STS policy, and in which edition"});
@@ -193,6 +198,7 @@ std::vector<DnsRecord> expected_records(const DomainFacts& facts) {
         out.push_back({facts.hostname, "TXT", "v=spf1 a -all", Need::advised,
                        "for bounces, which this host sends by its own name"});
     }
+    if (!facts.is_hosted) return out;
     out.push_back({fmt::format("_imaps._tcp.{}", domain), "SRV", fmt::format("0 1 993 {}.", facts.hostname),
                    Need::advised, "mail clients find the server by it"});
     out.push_back({fmt::format("_submissions._tcp.{}", domain), "SRV", fmt::format("0 1 465 {}.", facts.hostname),

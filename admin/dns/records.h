@@ -36,7 +36,8 @@ struct DomainFacts {
         std::string spf_term = {};  ///< what its service asks for, where the way says which it is; "": by the host
     };
     std::vector<Relay> relays;  ///< of all ways that its mail may take; none: it goes out directly
-    std::string sts_id;      ///< edition of the MTA-STS policy that we serve for it; "" where there is none
+    bool is_hosted = true;      ///< its mail comes here
+    std::string sts_id;         ///< edition of the MTA-STS policy that we serve for it; "" where there is none
 };
 
 /// In the order they should be set.

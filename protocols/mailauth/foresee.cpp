@@ -104,9 +104,9 @@ ForeseeAnswer explain(const ForeseeQuestion& question, const DmarcFound& found, 
     // Without a key here the domain is mostly another server's: there is nothing of ours to publish.
     const std::string advice =
         question.keys.empty()
-            ? fmt::format("Have its own server sign it (DKIM), or make a key here where it is a domain of this server "
-                          "(posthouse dkim rotate); or write as {} in the envelope, too, with an SPF record that names "
-                          "{}",
+            ? fmt::format("Have its own server sign it (DKIM), or let this one do it (posthouse domain add {0} "
+                          "--sign-only; posthouse dkim rotate {0} where the domain is here); or write as {0} in the "
+                          "envelope, too, with an SPF record that names {1}",
                           question.author_domain, question.sends)
             : fmt::format("Publish what \"posthouse domain records {}\" shows", found.domain);
     const bool consequence = found.disposition != DmarcPolicy::none;

@@ -46,7 +46,7 @@ class DirectoryPicture::Table final : public storage::AddressTable {
 
 Result<std::shared_ptr<const DirectoryPicture>> DirectoryPicture::load(const storage::CatalogView& catalog) {
     auto out = std::make_shared<DirectoryPicture>();
-    TRY(std::vector<storage::Domain> domains, catalog.domains());
+    TRY(std::vector<storage::Domain> domains, catalog.hosted_domains());
     TRY(std::vector<storage::Account> accounts, catalog.accounts());
     TRY(std::vector<storage::Alias> aliases, catalog.aliases());
     TRY(const std::optional<std::string> any_postmaster, catalog.setting("postmaster"));

@@ -21,7 +21,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from house import House, need, skip, watched  # noqa: E402
-from outside import Reader, peers, submit, trace, until  # noqa: E402
+from outside import Reader, loose, peers, submit, trace, until  # noqa: E402
 from remote import Remote  # noqa: E402
 
 try:
@@ -180,7 +180,15 @@ class World:
         for domain, policy in (("strict", "reject"), ("mild", "quarantine"), ("loose", "none")):
             self.zone.txt(f"_dmarc.{domain}.example", f"v=DMARC1; p={policy}")
             self.zone.txt(f"{domain}.example", "v=spf1 ip4:192.0.2.1 -all")
-        for domain in ("strict", "far", "lists"):
+        # Its mail is kept elsewhere, and its SPF does not name us: what signs for it must do.
+        self.home.cli("domain", "add", "sold.example", "--sign-only")
+        self.zone.txt("_dmarc.sold.example", "v=DMARC1; p=reject")
+        self.zone.txt("sold.example", "v=spf1 ip4:192.0.2.1 -all")
+        for record in json.loads(self.home.cli("domain", "records", "sold.example", "--json")):
+            assert record["type"] not in ("MX", "SRV"), record
+            if "_domainkey" in record["name"]:
+                self.zone.txt(record["name"], record["value"])
+        for domain in ("strict", "far", "lists", "sold"):
             self.zone.add(f"{domain}.example. MX 10 mx.far.example.")
         self.zone.add("mx.far.example. A 127.0.0.1")
         self.home.cli("alias", "add", "passes@home.example", "carol@far.example")
@@ -387,6 +395,42 @@ def check_client_by_address(world):
     world.home.cli("client", "remove", "shop")
 
 
+def check_domain_kept_elsewhere(world):
+    """Mail from it bears its signatures; mail to it goes to its mail servers; strangers bring none here."""
+    made = json.loads(world.home.cli("client", "add", "till", "--sender-domain", "sold.example", "--json"))
+
+    def hand_in(name, to):
+        with smtplib.SMTP("127.0.0.1", world.home.port("submission"), local_hostname="till.sold.example") as client:
+            client.starttls(context=loose(world.home))
+            client.login("till", made["password"])
+            assert not client.sendmail("till@sold.example", [to], letter(name, domain="sold.example", to=to))
+
+    hand_in("sold", "carol@far.example")
+    sender, _, octets, hello = world.sink.find("sold")
+    assert sender == "till@sold.example", sender
+    judge_all(world, octets, sender, hello, ["spf=fail", "dkim=pass", "header.d=sold.example", "dmarc=pass"])
+    assert octets.count(b"d=sold.example;") == 2, octets
+    hand_in("to-its-home", "boss@sold.example")
+    assert world.sink.find("to-its-home").recipients == ("boss@sold.example",)
+    code, text = world.come_in(letter("by-a-stranger", to="boss@sold.example"), to="boss@sold.example")
+    assert code == 554 and "Relay access denied" in text, (code, text)
+    assert "stays here" not in world.home.cli("route", "explain", "till@sold.example", "boss@sold.example")
+    refused = world.home.cli("account", "add", "boss@sold.example", "--password", "none", check=False)
+    assert refused.returncode == 1 and "posthouse domain set sold.example --hosted" in refused.stderr, refused
+    # It moves in, and out again.
+    world.home.cli("domain", "set", "sold.example", "--hosted")
+    world.home.cli("alias", "add", "boss@sold.example", "alice@home.example")
+    assert "stay" in world.home.cli("route", "explain", "till@sold.example", "boss@sold.example")
+    code, text = world.come_in(letter("moved-in", domain="loose.example", to="boss@sold.example"), to="boss@sold.example",
+                               sender="bob@loose.example")
+    assert code == 250, (code, text)
+    refused = world.home.cli("domain", "set", "sold.example", "--sign-only", check=False)
+    assert refused.returncode == 1 and "accounts or aliases" in refused.stderr, refused
+    world.home.cli("alias", "remove", "boss@sold.example")
+    world.home.cli("domain", "set", "sold.example", "--sign-only")
+    world.home.cli("client", "remove", "till")
+
+
 def check_silent_dns(world):
     """What the relay does while the DNS does not say who keeps somebody's mail, route explain says."""
     world.home.configure("dns", {"servers": f'["127.0.0.1@{peers.free_port()}"]'})  # nobody is there
@@ -401,7 +445,7 @@ def check_silent_dns(world):
 
 CHECKS = [check_own_mail, check_forward, check_bounce, check_failed_forward, check_refused, check_junk,
           check_signed_by_others, check_forged_results, check_list_with_arc, check_return_path,
-          check_client_by_address, check_silent_dns]
+          check_client_by_address, check_domain_kept_elsewhere, check_silent_dns]
 
 
 def main():

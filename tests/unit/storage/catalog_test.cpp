@@ -1,5 +1,6 @@
 // Domains, accounts, aliases, keys and settings.
 #include "storage/catalog.h"
+#include "storage/transport.h"
 
 #include "tests/support/temp_store.h"
 
@@ -137,6 +138,49 @@ TEST_CASE("keys and settings come back as they were given") {
         CHECK(store->read([](const Snapshot& s) { return s.catalog().setting("a.b"); })->value() == value);
     }
     CHECK_FALSE(store->read([](const Snapshot& s) { return s.catalog().setting("none"); })->has_value());
+}
+
+TEST_CASE("a domain that only signs has keys, and takes no address, policy or rule until it is hosted") {
+    TempStore store;
+    store.add_account("alice@a.example");
+    DkimKey key;
+    key.domain_name = "b.example";
+    key.selector = "s1";
+    key.algorithm = "rsa-sha256";
+    REQUIRE(store->write({}, [&](Tx& tx) -> Result<> {
+        TRY_VOID(tx.catalog().add_domain("b.example"));
+        TRY_VOID(tx.catalog().set_hosted("B.example", false));
+        TRY_VOID(tx.catalog().add_dkim_key(key));
+        return {};
+    }));
+    const auto names = [&](bool hosted) {
+        const auto found = store->read(
+            [&](const Snapshot& s) { return hosted ? s.catalog().hosted_domains() : s.catalog().domains(); });
+        std::vector<std::string> out;
+        for (const Domain& one : found.value()) out.push_back(one.name);
+        return out;
+    };
+    const auto serve = [](Tx& tx) { return TransportTx(tx).serve_sts("b.example", 1, {}); };
+    const RetentionRule rule{"b.example", "\\Junk", 30};
+    CHECK(names(true) == std::vector<std::string>{"a.example"});
+    CHECK(names(false) == std::vector<std::string>{"a.example", "b.example"});
+    CHECK(try_write(store, [](CatalogTx& c) { return c.add_account("x@b.example", "h", ""); }) == Errc::invalid);
+    CHECK(try_write(store, [](CatalogTx& c) { return c.add_alias("x@b.example", {"alice@a.example"}); }) ==
+          Errc::invalid);
+    CHECK(try_write(store, [&](CatalogTx& c) { return c.set_retention(rule); }) == Errc::invalid);
+    CHECK(store->write_value({}, serve).error().code == Errc::invalid);
+    CHECK(try_write(store, [](CatalogTx& c) { return c.set_hosted("c.example", true); }) == Errc::not_found);
+    CHECK(try_write(store, [](CatalogTx& c) { return c.set_hosted("a.example", false); }) == Errc::conflict);
+
+    REQUIRE(store->write({}, [&](Tx& tx) -> Result<> {
+        TRY_VOID(tx.catalog().set_hosted("b.example", true));
+        TRY_VOID(tx.catalog().set_retention(rule));
+        TRY_VOID(serve(tx));
+        return tx.catalog().set_hosted("b.example", false);
+    }));
+    CHECK(store->read([](const Snapshot& s) { return s.catalog().retention_rules(); })->empty());
+    CHECK_FALSE(store->read([](const Snapshot& s) { return TransportView(s).sts_served("b.example"); })->has_value());
+    CHECK(store->read([](const Snapshot& s) { return s.catalog().dkim_keys(); })->size() == 1);
 }
 
 TEST_CASE("passwords, disabling and quotas change the account that is named") {

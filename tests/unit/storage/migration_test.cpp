@@ -154,6 +154,7 @@ class OldStore {
             if (version >= 3) fill_version_3(old);
             if (version >= 4) fill_version_4(old);
             if (version >= 5) fill_version_5(old);
+            if (version >= 6) fill_version_6(old);
             for (const std::string& table : old.rows("SELECT name FROM sqlite_schema WHERE type = 'table'")) {
                 CAPTURE(table);
                 CHECK(!old.rows("SELECT 1 FROM " + table + " LIMIT 1").empty());
@@ -277,7 +278,7 @@ class OldStore {
         db.exec("INSERT INTO submission_keys VALUES (1, 'a1', 'k', x'01', 1, 1, '', 5)");
         db.exec("INSERT INTO submission_notes VALUES (1, 1, '[]', '{}')");
         db.exec("INSERT INTO streams VALUES ('news', 'a.example', 2, 1, 5)");
-        db.exec("INSERT INTO stream_recipients VALUES (1, 'news', 'bob@b.example')");
+        db.exec("INSERT INTO stream_recipients (id, stream, address) VALUES (1, 'news', 'bob@b.example')");
         db.exec("INSERT INTO report_rows VALUES (1, 20000, 'a1', 'a.example', 'b.example', 'other', 'direct', '')");
         db.exec("INSERT INTO report_counts VALUES (1, 1, '', 3)");
         db.exec(
@@ -285,7 +286,21 @@ class OldStore {
             "VALUES ('panel', 'https://p.example/', x'01', '', '', '', 1, '', 0, 5)");
         db.exec("INSERT INTO destinations VALUES ('b.example', 5, 0, 0, x'', 0)");
     }
+    static void fill_version_6(Raw& db) {
+        db.exec("UPDATE stream_recipients SET last_day = 20001");
+        db.exec("INSERT INTO bulk_hours VALUES ('news', 0, 480000, 3, 30, 1)");
+        db.exec("INSERT INTO takers VALUES (77, 20000, 20001, 0, 0)");
+        db.exec("INSERT INTO unknown_sites VALUES ('google', 5, 1, 2, 3, 0, 0)");
+        db.exec("INSERT INTO unknown_lately VALUES ('google', 'bob@b.example', 'a.example', 5)");
+        db.exec("INSERT INTO lost_mail VALUES (1, 5, 1, 'bob@b.example', 'a report', '550 no')");
+        db.exec("INSERT INTO place_days VALUES ('b.example', 20000, 3, 4)");
+    }
 };
+
+/// Whatever was there received mail here.
+void check_domains(OldStore& old) {
+    CHECK(Raw(old.database()).rows("SELECT name, hosted FROM domains") == std::vector<std::string>{"a.example|1"});
+}
 
 /// A list's recipients keep their tokens for as long as if mail were taken for them today.
 void check_lists(OldStore& old) {
@@ -314,6 +329,7 @@ void check_migrated(OldStore& old) {
     }
     check_routes(old);
     check_lists(old);
+    check_domains(old);
     Raw(old.before()).exec("DROP TABLE IF EXISTS routes");  // compared on its own
     auto is = contents(old.database(), old.before());
     auto was = contents(old.before(), old.before());
@@ -373,6 +389,7 @@ TEST_CASE("a store of an older version opens with every row and all its mail, an
     SUBCASE("3") { version = 3; }
     SUBCASE("4") { version = 4; }
     SUBCASE("5") { version = 5; }
+    SUBCASE("6") { version = 6; }
     OldStore old(version);
     // What an earlier migration kept goes, once the new copy is there.
     std::ofstream(old.database() + ".before-v0") << "older";
@@ -414,7 +431,7 @@ TEST_CASE("a newer schema is refused in one clear sentence and left as it is") {
     REQUIRE(!opened);
     CHECK(opened.error().code == Errc::unsupported);
     CHECK(opened.error().context ==
-          "the store was written by a newer Posthouse (schema 99, this one knows 6): install that version or a later "
+          "the store was written by a newer Posthouse (schema 99, this one knows 7): install that version or a later "
           "one");
     CHECK(version_of(store.path() + "/mail.db") == "99");
 }

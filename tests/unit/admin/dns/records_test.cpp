@@ -35,6 +35,24 @@ TEST_CASE("a domain needs MX, SPF, both keys and DMARC; a known relay joins SPF"
     CHECK(count(expected_records(facts_of("notmailgun.org")), "v=spf1 mx ~all") == 1);
 }
 
+TEST_CASE("a domain that only signs needs its keys, this host in its SPF, and nothing that would move its mail here") {
+    DomainFacts facts = facts_of("");
+    facts.is_hosted = false;
+    std::vector<std::string> seen;
+    for (const DnsRecord& record : expected_records(facts)) {
+        CHECK(record.type != "MX");
+        CHECK(record.type != "SRV");
+        CHECK(!record.value.starts_with("v=TLSRPT"));
+        if (record.value.starts_with("v=spf1") && record.name == facts.domain) {
+            CHECK(record.value == "v=spf1 mx a:mail.example.org ~all");
+            seen.emplace_back("spf");
+        }
+        if (record.value.starts_with("v=DKIM1")) seen.emplace_back("key");
+        if (record.value.starts_with("v=DMARC1")) seen.emplace_back("dmarc");
+    }
+    CHECK(seen == std::vector<std::string>{"spf", "key", "key", "dmarc"});
+}
+
 TEST_CASE("SPF names every relay of the route: by its preset, else by its host; of the others it is said") {
     DomainFacts facts = facts_of("smtp.eu.mailgun.org");
     facts.relays.push_back({"tunnel.example.org", "include:spf.protection.outlook.com"});

@@ -104,6 +104,29 @@ TEST_CASE("the roles of a domain: whom the settings name, else its first account
     CHECK(f.resolve("postmaster@a.example").accounts == std::vector{f.carol});
 }
 
+TEST_CASE("mail to a domain that only signs goes out, as to a stranger's; it is nobody's first domain") {
+    Fixture f;
+    REQUIRE(f.store->write({}, [](storage::Tx& tx) -> Result<> {
+        TRY_VOID(tx.catalog().add_domain("c.example"));
+        TRY_VOID(tx.catalog().set_hosted("c.example", false));
+        TRY_VOID(tx.catalog().add_alias("away@a.example", {"carol@c.example"}));
+        return {};
+    }));
+    const auto read_again = [&] {
+        f.picture =
+            *f.store->read([](const storage::Snapshot& s) { return server::DirectoryPicture::load(s.catalog()); });
+    };
+    read_again();
+    CHECK(f.resolve("carol@c.example").kind == Kind::not_ours);
+    CHECK(f.resolve("postmaster@c.example").kind == Kind::not_ours);
+    CHECK(f.resolve("away@a.example").remote == std::vector<std::string>{"carol@c.example"});
+    CHECK_FALSE(f.picture->is_ours("C.example"));
+    REQUIRE(f.store->write({}, [](storage::Tx& tx) { return tx.catalog().set_hosted("c.example", true); }));
+    read_again();
+    CHECK(f.resolve("postmaster@c.example").accounts == std::vector{f.alice});
+    CHECK(f.resolve("carol@c.example").kind == Kind::unknown);
+}
+
 TEST_CASE("who may write as whom") {
     const Fixture f;
     const auto owns = [&](storage::AccountId who, std::string_view address) {

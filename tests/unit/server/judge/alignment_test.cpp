@@ -119,9 +119,21 @@ TEST_CASE("p=reject and nothing that vouches: denied, with the sentence") {
     CHECK(got.error().code == Errc::denied);
     CHECK(got.error().context ==
           "DMARC of a.example asks receivers to reject this: no DKIM key signs for a.example, and the SPF record of "
-          "a.example does not name this server. Have its own server sign it (DKIM), or make a key here where it is a "
-          "domain of this server (posthouse dkim rotate); or write as a.example in the envelope, too, with an SPF "
-          "record that names this server");
+          "a.example does not name this server. Have its own server sign it (DKIM), or let this one do it (posthouse "
+          "domain add a.example --sign-only; posthouse dkim rotate a.example where the domain is here); or write as "
+          "a.example in the envelope, too, with an SPF record that names this server");
+}
+
+TEST_CASE("while the DNS does not say whose route it is, nothing is refused for another route's sake") {
+    Fixture f;
+    storage::Route route;
+    route.name = "google";
+    route.provider = "google";
+    f.add_route(std::move(route), "direct");
+    CHECK_FALSE(f.ask());
+    f.zone.fail("c.example", "MX");
+    f.recipients = {"carol@c.example"};
+    CHECK(f.ask());
 }
 
 TEST_CASE("a published key is enough, also for names below the domain; answers are kept for a while") {
