@@ -136,6 +136,9 @@ class Probe {
         route.steps.resize(1);
         route.steps.front().shares.push_back(storage::Step::Share{request_.way.name, 1});
         only.routes = {std::move(route)};
+        if (!request_.source.empty()) {
+            std::erase_if(only.addresses, [&](const auto& one) { return one.address != request_.source; });
+        }
         storage::ChoiceInput input;
         input.mail = storage::MailFacts(request_.from, request_.to);
         input.now = core_.now();

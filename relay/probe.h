@@ -15,6 +15,7 @@ namespace posthouse::relay {
 
 struct ProbeRequest {
     storage::Way way;
+    std::string source;                      ///< of its pool: from this address; "" one that mail would leave from
     std::string from;                        ///< where a report would come back to
     std::string to;                          ///< "" sends nothing
     std::chrono::milliseconds wait{60'000};  ///< for its arrival, where `to` is at home here

@@ -90,6 +90,7 @@ Result<admin::WayTrial> try_way(storage::Store& store, const std::string& config
     TRY(relay::RelayDeps deps, small.open(store, config));
     relay::ProbeRequest request;
     request.way = wish.way;
+    request.source = wish.source;
     request.from = wish.from;
     request.to = wish.to;
     request.wait = wish.wait;

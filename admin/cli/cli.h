@@ -52,6 +52,7 @@ struct Submission {
 /// How a way out is tried.
 struct WayTrialWish {
     storage::Way way;
+    std::string source;           ///< of a pool: from this address; "" one that mail would leave from
     std::string from;
     std::string to;               ///< "" sends nothing
     std::chrono::seconds wait{};  ///< for its arrival, where `to` is at home here

@@ -128,6 +128,9 @@ struct SharedChoice {
     unsigned messages = 0;
 };
 
+constexpr std::string_view kKinds[] = {"take", "hold", "fail", "wait", "incident"};
+std::size_t index_of(const Choice& choice) { return static_cast<std::size_t>(choice.kind); }
+
 constexpr unsigned kMessagesAsked = 10'000;  // weights of a step may sum up to thousands
 
 // What becomes of so many messages, the most frequent first.
@@ -177,12 +180,21 @@ Result<> read_facts(Invocation& call, storage::MailFacts& mail) {
     return {};
 }
 
+// "backup 33.3", "direct 192.0.2.1 66.7": of a hundred messages.
+std::vector<std::string> shares_of(const std::vector<SharedChoice>& shared) {
+    std::vector<std::string> out;
+    for (const SharedChoice& one : shared) {
+        const std::string address = one.choice.source ? " " + one.choice.source->address : std::string();
+        const bool taken = one.choice.kind == Choice::Kind::take;
+        out.push_back(fmt::format("{}{} {:.3g}", taken ? one.choice.way.name : kKinds[index_of(one.choice)], address,
+                                  100.0 * one.messages / kMessagesAsked));
+    }
+    return out;
+}
+
 Record record_of(const Choice& choice, const SiteFacts& site, const std::string& sentence) {
-    static constexpr std::string_view kKinds[] = {"take", "hold", "fail", "wait", "incident"};
     Record record;
-    record.add("local", false)
-        .add("route", choice.route)
-        .add("decision", kKinds[static_cast<std::size_t>(choice.kind)]);
+    record.add("local", false).add("route", choice.route).add("decision", kKinds[index_of(choice)]);
     const bool taken = choice.kind == Choice::Kind::take;
     record.add("way", !taken                                           ? std::string()
                       : choice.way.kind == storage::WayKind::smarthost ? choice.way.url
@@ -224,7 +236,7 @@ Result<> route_explain(Invocation& call) {
     const std::string client = ascii::to_lower(call.get("--client"));
     const std::string domain = storage::address_domain(to);
     TRY(storage::Store* const store, call.store());
-    TRY(const auto domains, store->read([](const Snapshot& snapshot) { return snapshot.catalog().domains(); }));
+    TRY(const auto domains, store->read([](const Snapshot& snapshot) { return snapshot.catalog().hosted_domains(); }));
     if (std::ranges::find(domains, domain, &storage::Domain::name) != domains.end()) {
         TRY(const std::string sentence, explain_at_home(*store, to, domain));
         if (!call.out().json()) return call.out().say(sentence), Result<>();
@@ -277,59 +289,11 @@ Result<> route_explain(Invocation& call) {
         TRY(const std::string more, explain_return_path(call, choice.way, storage::address_domain(from)));
         sentence += more;
     }
-    if (call.out().json()) return call.out().record(record_of(choice, site, sentence)), Result<>();
+    if (call.out().json()) {
+        return call.out().record(record_of(choice, site, sentence).add("shares", shares_of(shared))), Result<>();
+    }
     call.out().say(sentence);
     return {};
-}
-
-// The way of that name, or the first that a route of that name takes.
-Result<storage::Way> way_called(const storage::RoutePicture& picture, const std::string& name) {
-    if (auto way = storage::find_way(picture.ways, name)) return *std::move(way);
-    const auto route = std::ranges::find(picture.routes, name, &storage::Route::name);
-    if (route != picture.routes.end()) {
-        auto way = storage::find_way(picture.ways, route->steps.front().shares.front().way);
-        if (way) return *std::move(way);
-    }
-    return Error(Errc::not_found, fmt::format("there is no way or route {}; posthouse way list shows them", name));
-}
-
-// route test NAME
-Result<> route_test(Invocation& call) {
-    const std::string to = call.get("--to");
-    if (!to.empty() && !smtp::parse_mailbox(to))
-        return Error(Errc::invalid, fmt::format("\"{}\" is not an address", to));
-    TRY(storage::Store* const store, call.store());
-    TRY(const Settings settings, call.settings());
-    TRY(const auto domains, store->read([](const Snapshot& snapshot) { return snapshot.catalog().domains(); }));
-    TRY(const auto picture, store->read([](const Snapshot& snapshot) {
-        return storage::RouteView(snapshot).picture(storage::day_number(system_clock().now()));
-    }));
-    TRY(const storage::Way way, way_called(picture, call.get("NAME")));
-    if (way.kind == storage::WayKind::hold || way.kind == storage::WayKind::fail) {
-        return Error(Errc::invalid, fmt::format("the way {} sends nothing, so there is nothing to try", way.name));
-    }
-    if (way.kind == storage::WayKind::direct && to.empty()) {
-        return Error(Errc::invalid, "a direct way leads to the recipient's mail servers: name one with --to ADDRESS");
-    }
-    std::string from = call.get("--from");
-    if (from.empty()) from = "postmaster@" + (domains.empty() ? settings.hostname : domains.front().name);
-    WayTrialWish wish{way, from, to, std::chrono::seconds(60)};
-    if (call.has("--wait")) {
-        TRY(const std::uint32_t seconds, read_count(call, "--wait", 3600));
-        wish.wait = std::chrono::seconds(seconds);
-    }
-    TRY(const WayTrial trial, call.hooks().try_way(*store, settings.file, wish));
-    if (call.out().json()) {
-        Record record;
-        record.add("way", way.name).add("good", trial.good).add("findings", trial.sentences);
-        record.add("message_id", trial.message_id).add("dialogue", trial.dialogue);
-        call.out().record(record);
-    } else {
-        for (const std::string& sentence : trial.sentences) call.out().say(sentence);
-        if (call.has("--dialogue")) call.out().say("\n" + trial.dialogue);
-    }
-    if (trial.good) return {};
-    return Error(Errc::refused, fmt::format("the way {} did not pass the test", way.name));
 }
 
 using Kind = Argument::Kind;
@@ -339,15 +303,7 @@ constexpr Argument kArguments[] = {{Kind::positional, "FROM", "the sender's addr
                                    {Kind::option, "--class", "interactive (the default), transactional or bulk"},
                                    {Kind::option, "--client", "as if this relay client handed it in"},
                                    {Kind::flag, "--no-dns", "do not ask the DNS who keeps the recipient's mail"}};
-constexpr Argument kTest[] = {
-    {Kind::positional, "NAME", "the name of a way, or of a route whose first way is meant"},
-    {Kind::option, "--to", "send a short message to this address, past the queue"},
-    {Kind::option, "--from", "its sender, where a report would come back to [postmaster of the first domain]"},
-    {Kind::option, "--wait", "seconds to wait for its arrival, where that address is at home here [60]"},
-    {Kind::flag, "--dialogue", "show what was said with the other server"}};
 constexpr Command kRows[] = {
-    {"route", "test", "try a way out: connection, TLS, login, limits, one message, and follow that",
-     "posthouse route test backup --to me@example.net", kTest, route_test},
     {"route", "explain", "tell which way a message would take now, and why",
      "posthouse route explain alice@example.org bob@example.net --size 20M", kArguments, route_explain},
 };

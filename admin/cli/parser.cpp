@@ -27,15 +27,16 @@ constexpr int kExitUsage = 2;
 std::vector<const Command*> all_commands() {
     std::vector<const Command*> out;
     for (const auto rows :
-         {setup_commands(),       domain_commands(),        account_commands(),  alias_commands(),
-          route_commands(),       explain_commands(),       preset_commands(),   way_commands(),
-          address_commands(),     client_commands(),        queue_commands(),    undelete_commands(),
-          retention_commands(),   rights_commands(),        setting_commands(),  backup_commands(),
-          stream_commands(),      trace_commands(),         export_commands(),   import_commands(),
-          import_imap_commands(), dkim_commands(),          doctor_commands(),   fsck_commands(),
-          search_commands(),      token_commands(),         tls_commands(),      app_password_commands(),
-          capability_commands(),  dkim_rotation_commands(), incident_commands(), guard_commands(),
-          suppression_commands(), dmarc_commands(),         report_commands(),   webhook_commands()}) {
+         {setup_commands(),    domain_commands(),       account_commands(),     alias_commands(),
+          route_commands(),    explain_commands(),      route_test_commands(),  preset_commands(),
+          way_commands(),      address_commands(),      client_commands(),      queue_commands(),
+          undelete_commands(),     retention_commands(),   rights_commands(),
+          setting_commands(),  backup_commands(),       stream_commands(),      trace_commands(),
+          export_commands(),   import_commands(),       import_imap_commands(), dkim_commands(),
+          doctor_commands(),   fsck_commands(),         search_commands(),      token_commands(),
+          tls_commands(),      app_password_commands(), capability_commands(),  dkim_rotation_commands(),
+          incident_commands(), guard_commands(),        suppression_commands(), dmarc_commands(),
+          report_commands(),   webhook_commands()}) {
         for (const Command& row : rows) out.push_back(&row);
     }
     return out;

@@ -203,6 +203,13 @@ def check_test(world):
     assert name and "route test by way ses: 250" in world.home.cli("trace", name), told
     world.home.cli("route", "test", "resend", "--to", "bob@resend.example")
     assert b"Resend-Idempotency-Key: probe." in world.services["resend"].messages[-1]
+    # A route: each of its ways, one after the other.
+    world.home.cli("route", "add", "two-services", "resend,ses,hold", "--sender", "nobody.example", "--priority", "999")
+    found = json.loads(world.home.cli("route", "test", "two-services", "--to", "bob@ses.example", "--json"))
+    assert [(one["way"], one["good"]) for one in found] == [("resend", True), ("ses", True)], found
+    told = world.home.cli("route", "test", "two-services")
+    assert told.startswith("Way resend:\nConnected to") and "\n\nWay ses:\nConnected to" in told, told
+    world.home.cli("route", "remove", "two-services")
     world.services["brevo"].next("AUTH", "535 5.7.8 Authentication failed")
     done = world.home.cli("route", "test", "brevo", check=False)
     assert done.returncode == 1 and "SMTP key" in done.stdout and "did not pass" in done.stderr, (done.stdout, done.stderr)
