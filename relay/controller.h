@@ -33,6 +33,7 @@ struct Shaping {
     double rate_max = 0;  ///< transactions a second; 0: no limit known
     std::size_t messages_per_connection = 100;
     Shaping() = default;
+    bool operator==(const Shaping&) const = default;
 };
 
 inline constexpr unsigned kSpacingMin = 4;

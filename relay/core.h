@@ -74,6 +74,7 @@ struct Core {
     std::set<net::Stream*> https_open;  ///< for the hard stop
     StsCache sts;
     TlsTally tally;
+    std::vector<storage::LaneLimit> lane_limits;  ///< as of the last look
     Incidents incidents;
     ReputationBook reputation;
     std::map<std::string, std::unique_ptr<net::TlsClientContext>> contexts_by_files;

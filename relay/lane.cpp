@@ -25,7 +25,10 @@ Shaping shaping_of(const Core& core, const LaneIdentity& identity) {
     const std::size_t allowed = identity.target.way.limits.connections_max;
     const std::size_t usual = options.connections_per_lane_max;
     Shaping out = shaping_for(identity.name, allowed == 0 ? usual : std::min(allowed, usual),
-                              options.messages_per_connection_max);
+                              options.messages_per_connection_max,
+                              storage::find_lane_limit(core.lane_limits, identity.name));
+    if (allowed != 0) out.window_max = std::min(out.window_max, allowed);
+    out.window_start = std::min(out.window_start, out.window_max);
     if (!identity.target.slow) return out;
     out.window_start = out.window_max = 1;
     out.rate_max = kSlowRate;
@@ -106,6 +109,13 @@ bool Lane::holds(std::span<const storage::QueueId> queues) {
         return !found;
     });
     return found;
+}
+
+void Lane::reshape() {
+    const Shaping wanted = shaping_of(core_, identity_);
+    if (wanted == schedule_.shaping()) return;
+    log::info("relay", "lane {}: other bounds, at most {} connections", identity_.name, wanted.window_max);
+    schedule_.reshape(wanted, core_.now());
 }
 
 void Lane::kick() {

@@ -77,6 +77,8 @@ class Lane : public std::enable_shared_from_this<Lane> {
     void give_up_all();
     /// Tries at once, whatever it waits for.
     void kick();
+    /// Takes the bounds of its site anew; nothing else changes where they are what they were.
+    void reshape();
     /// Idle workers close their connections: others need the room.
     void release_idle();
 

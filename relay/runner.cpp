@@ -162,6 +162,7 @@ net::Task<void> Runner::arrive(Feed::Slice slice) {
     if (slice.recipients.empty()) co_return;
     quiet_.reset();
     routes_ = std::move(slice.routes);
+    core_.lane_limits = routes_.lane_limits;
     core_.ways.apply(routes_, core_.now());
     core_.incidents.apply(routes_.incidents);
     core_.reputation.apply(routes_, core_.now());
@@ -199,7 +200,7 @@ net::Task<void> Runner::arrive(Feed::Slice slice) {
         const bool asks = std::ranges::any_of(mail.recipients, [&](const auto& recipient) {
             return storage::needs_site(routes_, choice_input(mail.item, recipient, "", "", core_.now()));
         });
-        const auto known = asks ? plans_.find(domain, core_.now()) : nullptr;
+        const auto known = asks ? plan_for(domain, key.first) : nullptr;
         const bool refused = known && known->refusal;
         const std::size_t before = refused ? settling_.size() : known || !asks ? 0 : unrouted_;
         if (before >= 2 * kUnroutedMax) {
@@ -488,9 +489,18 @@ void Runner::kick(std::vector<storage::QueueId> queues) {
 
 // Once for each domain of the message: a way that is refused again is not asked in circles.
 bool Runner::takes_kick(storage::QueueId queue, const std::string& domain) {
+    return has_kick(queue, domain) && kicks_.at(queue).done.insert(domain).second;
+}
+
+bool Runner::has_kick(storage::QueueId queue, const std::string& domain) const {
     const auto kick = kicks_.find(queue);
-    if (kick == kicks_.end() || kick->second.until <= core_.now()) return false;
-    return kick->second.done.insert(domain).second;
+    return kick != kicks_.end() && kick->second.until > core_.now() && !kick->second.done.contains(domain);
+}
+
+// What is known of the domain. That it refused a moment ago is no answer to who asks to try now.
+DomainPlanPtr Runner::plan_for(const std::string& domain, storage::QueueId queue) {
+    auto known = plans_.find(domain, core_.now());
+    return known && known->refusal && has_kick(queue, domain) ? nullptr : known;
 }
 
 // A lane that may want a worker stands in the line once; one that must wait is looked at again when its time comes.

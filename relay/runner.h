@@ -81,6 +81,8 @@ class Runner final : public LaneHost {
     net::Task<void> hold(storage::RecipientId id, std::string why);
     void kick(std::vector<storage::QueueId> queues);
     bool takes_kick(storage::QueueId queue, const std::string& domain);
+    bool has_kick(storage::QueueId queue, const std::string& domain) const;
+    DomainPlanPtr plan_for(const std::string& domain, storage::QueueId queue);
     net::Task<void> hold_under(storage::Incident incident, std::vector<storage::RecipientId> ids);
     net::Task<void> watch();
     net::Task<void> check_addresses();
@@ -130,6 +132,7 @@ class Runner final : public LaneHost {
         std::vector<storage::Way> ways;
         std::vector<storage::Route> routes;
         std::vector<storage::SourceAddress> addresses;
+        std::vector<storage::LaneLimit> lane_limits;
         bool operator==(const Rules&) const = default;
     };
     std::optional<Rules> rules_;

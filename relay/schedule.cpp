@@ -45,6 +45,14 @@ void LaneSchedule::opened(Time now) {
     controller_.connected(now);
 }
 
+void LaneSchedule::reshape(const Shaping& shaping, Time now) {
+    const Learned known = controller_.learned(now);
+    const bool has_learned = controller_.has_learned();
+    shaping_ = shaping;
+    controller_ = LaneController(shaping, now);
+    if (has_learned) controller_.recall(known, now);
+}
+
 // False where the lane goes on although nobody was reached: then it is that message's trouble.
 bool LaneSchedule::learn(const Aftermath& after, Stage stage, Time now) {
     // Besides the one that was refused, which counts as open until its worker has closed it.

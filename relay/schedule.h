@@ -11,6 +11,7 @@
 #include "relay/controller.h"
 #include "relay/fairness.h"
 #include "relay/retry.h"
+#include "storage/lane_limits.h"
 
 namespace posthouse::relay {
 
@@ -25,6 +26,9 @@ class LaneSchedule {
     std::optional<Parcel> take(Time now, std::size_t recipients_max);
     /// It was taken but nothing came of it; stays first of its sender's.
     void put_back(const Parcel& parcel) { queue_.put_back(parcel); }
+
+    /// Other bounds from now on. What was learned stays within them; what the lane waited for is over.
+    void reshape(const Shaping& shaping, Time now);
 
     /// Connections that should be open (those that are count).
     std::size_t connections_wanted(Time now) const {
@@ -74,7 +78,9 @@ class LaneSchedule {
 LaneSignal gravest_of(std::span<const Aftermath> all);
 
 /// What is known of a big site before the first word: connections, messages a connection, rate. Table in shaping.cpp.
-/// `site` is a provider's name or a relay host's; the two bounds are the administrator's.
-Shaping shaping_for(std::string_view site, std::size_t connections_max, std::size_t messages_max);
+/// `site` is a provider's name or a relay host's; the two bounds are the administrator's. `by_hand`, where not null, is
+/// what he set for this very site: it goes before both.
+Shaping shaping_for(std::string_view site, std::size_t connections_max, std::size_t messages_max,
+                    const storage::LaneLimit* by_hand = nullptr);
 
 }  // namespace posthouse::relay

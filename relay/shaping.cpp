@@ -2,7 +2,6 @@
 // publish or what large senders agreed on; everything else is learned (relay/controller.h).
 #include <algorithm>
 
-#include "protocols/base/ascii.h"
 #include "relay/schedule.h"
 
 namespace posthouse::relay {
@@ -33,24 +32,24 @@ constexpr Row kSites[] = {
     {"smtp.emailit.com", 5, 100, 2},
 };
 
-bool matches(std::string_view site, std::string_view row) {
-    if (ascii::equals_ci(site, row)) return true;
-    return site.size() > row.size() && ascii::equals_ci(site.substr(site.size() - row.size()), row) &&
-           site[site.size() - row.size() - 1] == '.';
-}
-
 }  // namespace
 
-Shaping shaping_for(std::string_view site, std::size_t connections_max, std::size_t messages_max) {
+Shaping shaping_for(std::string_view site, std::size_t connections_max, std::size_t messages_max,
+                    const storage::LaneLimit* by_hand) {
     Shaping out;
     out.window_max = connections_max;
     out.messages_per_connection = messages_max;
     for (const Row& row : kSites) {
-        if (!matches(site, row.site)) continue;
+        if (!storage::is_site(site, row.site)) continue;
         out.window_max = std::min(out.window_max, row.connections);
         out.messages_per_connection = std::min(out.messages_per_connection, row.messages);
         out.rate_max = row.rate;
         break;
+    }
+    if (by_hand != nullptr) {
+        if (by_hand->connections_max != 0) out.window_max = by_hand->connections_max;
+        if (by_hand->messages_max != 0) out.messages_per_connection = by_hand->messages_max;
+        if (by_hand->minute_max != 0) out.rate_max = by_hand->minute_max / 60.0;
     }
     out.window_start = std::min(out.window_start, out.window_max);
     return out;

@@ -200,6 +200,12 @@ Result<std::vector<Memory>> RouteView::memory() const {
     }
 }
 
+Result<std::vector<LaneLimit>> RouteView::lane_limits() const {
+    Query q = db_.query("SELECT value FROM settings WHERE key = 'lane.limits'");
+    TRY(const bool found, q.row());
+    return found ? parse_lane_limits(q.view(0)) : std::vector<LaneLimit>();
+}
+
 Result<RoutePicture> RouteView::picture(std::int64_t day) const {
     RoutePicture out;
     TRY(out.ways, ways());
@@ -208,6 +214,7 @@ Result<RoutePicture> RouteView::picture(std::int64_t day) const {
     TRY(out.memory, memory());
     TRY(out.incidents, open_incidents(db_));
     TRY(out.book, read_address_book(db_));
+    TRY(out.lane_limits, lane_limits());
     Query q = db_.query("SELECT way, recipients FROM way_use WHERE day = ?1");
     q.bind(day);
     for (;;) {

@@ -23,6 +23,7 @@
 #include "protocols/base/clock.h"
 #include "protocols/base/result.h"
 #include "storage/incidents.h"
+#include "storage/lane_limits.h"
 #include "storage/reputation.h"
 #include "storage/types.h"
 
@@ -135,6 +136,7 @@ struct RoutePicture {
     std::map<std::string, std::uint64_t, std::less<>> used_today;  ///< recipients by way
     std::vector<Incident> incidents;                               ///< that are open
     AddressBook book;                                              ///< what the addresses are worth
+    std::vector<LaneLimit> lane_limits;                            ///< set by hand
 };
 
 class RouteView {
@@ -144,6 +146,7 @@ class RouteView {
     Result<std::vector<Way>> ways() const;
     Result<std::vector<Route>> routes() const;
     Result<std::vector<SourceAddress>> addresses() const;
+    Result<std::vector<LaneLimit>> lane_limits() const;
     Result<std::vector<Memory>> memory() const;
     /// `day` since 1970, UTC: of which the allowances are counted.
     Result<RoutePicture> picture(std::int64_t day) const;

@@ -47,6 +47,9 @@ constexpr SettingRow kRows[] = {
      "hold the mail of an account that suddenly sends as if it were stolen: on, off", "on off"},
     {"incident.hold_hours", Kind::number, "72", 1, 120,
      "hours that mail refused for a fault of ours is held before it is returned"},
+    {"lane.limits", Kind::text, "", 0, 0,
+     "bounds of single sites, \"google=5/50/0\": connections, messages on each, messages a minute; posthouse queue "
+     "limit writes it"},
     {"oidc.audience", Kind::text, "", 0, 0, "what a token's aud must hold; empty: oidc.client_id, else any"},
     {"oidc.ca_file", Kind::text, "", 0, 0, "PEM trust anchors for the OpenID provider; empty: the system's"},
     {"oidc.claim", Kind::text, "email", 0, 0, "the claim of a token that names the account"},
@@ -83,7 +86,7 @@ constexpr SettingRow kRows[] = {
     {"unsubscribe.url", Kind::text, "", 0, 0,
      "what unsubscribe addresses begin with, https://lists.example.org; empty: https:// and the name of this server"},
     {"way.check_hours", Kind::number, "24", 0, 720,
-     "hours after which a way with a login that has carried nothing is tried without mail; 0: never"},
+     "hours after which a smarthost that has carried nothing is tried without mail; 0: no way is ever tried so"},
     {"webhook.allow_private", Kind::text, "", 0, 0,
      "networks of the own house that webhooks may reach, also without TLS: \"192.168.1.0/24 127.0.0.1\"; empty: none"},
     {"webhook.give_up_hours", Kind::number, "72", 1, 24 * 30,

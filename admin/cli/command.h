@@ -79,6 +79,7 @@ std::span<const Command> capability_commands();
 std::span<const Command> alias_commands();
 std::span<const Command> route_commands();
 std::span<const Command> explain_commands();
+std::span<const Command> lane_commands();
 std::span<const Command> route_test_commands();
 std::span<const Command> preset_commands();
 std::span<const Command> way_commands();

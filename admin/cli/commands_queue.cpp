@@ -112,35 +112,6 @@ Result<> queue_list(Invocation& call) {
     return {};
 }
 
-// "2.5/s", "20/min", "no limit"
-std::string rate_text(std::uint64_t milli) {
-    if (milli == 0) return "no limit";
-    const double rate = static_cast<double>(milli) / 1000.0;
-    return rate >= 1 ? fmt::format("{:.1f}/s", rate) : fmt::format("{:.1f}/min", rate * 60);
-}
-
-// queue lanes: the sites that were met with refusals or have mail waiting, and how fast each may go
-Result<> queue_lanes(Invocation& call) {
-    TRY(storage::Store* const store, call.store());
-    TRY(const auto lanes, store->read([](const Snapshot& snapshot) { return snapshot.queue().lanes(); }));
-    std::vector<Record> rows;
-    for (const storage::LaneRecord& lane : lanes) {
-        Record row;
-        row.add("lane", lane.name).add("state", lane.state).add("waiting", lane.waiting);
-        row.add("window", lane.window);
-        if (call.out().json()) {
-            row.add("rate_milli", lane.rate_milli);
-        } else {
-            row.add("rate", rate_text(lane.rate_milli));
-        }
-        row.add("next", lane.next > lane.updated ? format_rfc3339(lane.next) : std::string("now"));
-        row.add("why", lane.why).add("updated", format_rfc3339(lane.updated));
-        rows.push_back(std::move(row));
-    }
-    call.out().table(rows, "Every lane is open, and nothing waits in one.");
-    return {};
-}
-
 // queue show ID
 Result<> queue_show(Invocation& call) {
     TRY(const QueueId id, take_id(call));
@@ -221,7 +192,6 @@ constexpr Argument kPages[] = {{Argument::Kind::option, "--limit", "at most so m
 
 constexpr Command kRows[] = {
     {"queue", "list", "list what waits to go out", "posthouse queue list --limit 50 --after q1200", kPages, queue_list},
-    {"queue", "lanes", "show how fast mail may go to each site, and why", "posthouse queue lanes", {}, queue_lanes},
     {"queue", "show", "show one message and its recipients", "posthouse queue show q12", kId, queue_show},
     {"queue", "retry", "try again at once", "posthouse queue retry q12", kId, queue_retry},
     {"queue", "hold", "keep a message back", "posthouse queue hold q12", kId, queue_hold},

@@ -30,7 +30,7 @@ std::vector<const Command*> all_commands() {
          {setup_commands(),    domain_commands(),       account_commands(),     alias_commands(),
           route_commands(),    explain_commands(),      route_test_commands(),  preset_commands(),
           way_commands(),      address_commands(),      client_commands(),      queue_commands(),
-          undelete_commands(),     retention_commands(),   rights_commands(),
+          lane_commands(),     undelete_commands(),     retention_commands(),   rights_commands(),
           setting_commands(),  backup_commands(),       stream_commands(),      trace_commands(),
           export_commands(),   import_commands(),       import_imap_commands(), dkim_commands(),
           doctor_commands(),   fsck_commands(),         search_commands(),      token_commands(),

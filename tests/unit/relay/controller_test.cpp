@@ -246,6 +246,37 @@ TEST_CASE("what is known of big sites: connections and messages a connection, wi
     CHECK(shaping_for("smtp.office365.com", 20, 100).window_max == 3);
     CHECK(shaping_for("email-smtp.eu-west-1.amazonaws.com", 20, 100).window_max == 10);
     CHECK(shaping_for("mx.b.example", 20, 100).window_max == 20);
+
+    // What is set by hand goes before both, up and down.
+    storage::LaneLimit by_hand;
+    by_hand.connections_max = 30;
+    CHECK(shaping_for("google", 20, 100, &by_hand).window_max == 30);
+    CHECK(shaping_for("google", 20, 100, &by_hand).messages_per_connection == 50);
+    by_hand.connections_max = 1;
+    by_hand.messages_max = 3;
+    by_hand.minute_max = 30;
+    const Shaping slow = shaping_for("mx.b.example", 20, 100, &by_hand);
+    CHECK(slow.window_max == 1);
+    CHECK(slow.window_start == 1);
+    CHECK(slow.messages_per_connection == 3);
+    CHECK(slow.rate_max == 0.5);
+}
+
+TEST_CASE("bounds that change while a lane runs hold at once, and what was learned stays within them") {
+    LaneSchedule lane(shaping_for("mx.b.example", 20, 100), kStart);
+    CHECK(lane.controller().window() == 5);
+    Shaping two = lane.shaping();
+    two.window_start = two.window_max = 2;
+    lane.reshape(two, kStart);
+    CHECK(lane.controller().window() == 2);
+    for (int i = 0; i < 100; ++i) lane.controller().delivered(kStart, 2);
+    CHECK(lane.controller().window() == 2);
+    lane.controller().refused_window(kStart, 1);
+    CHECK(lane.controller().window() == 1);
+    two.window_max = 20;
+    lane.reshape(two, kStart);
+    CHECK(lane.controller().window() <= 2);
+    CHECK(lane.controller().has_learned());
 }
 
 }  // namespace posthouse::relay

@@ -29,6 +29,7 @@ struct RoutedHouse : Others, House {
             for (const storage::Way& one : more) TRY_VOID(storage::RouteTx(tx).add_way(one));
             storage::Way way = smarthost_way();
             way.preset = preset;
+            TRY_VOID(tx.catalog().set_setting("way.check_hours", "0"));  // what mail teaches, and no more
             return add_relay_to(tx, steps, way);
         }));
     }
@@ -509,6 +510,45 @@ TEST_CASE("fail closed: while the DNS does not say who keeps the mail, no other 
         CHECK(house.remote.messages.size() == 1);
         CHECK(house.waiting() == 0);
     }
+}
+
+TEST_CASE("a limit of a site that is set by hand holds at once, also while the relay runs") {
+    House house;
+    const auto limit = [&](std::uint32_t messages) {
+        REQUIRE(house.store->write({}, [&](storage::Tx& tx) {
+            storage::LaneLimit one;
+            one.site = "b.example";
+            one.messages_max = messages;
+            return storage::set_lane_limit(tx, one);
+        }));
+    };
+    const auto connections_for_six = [&] {
+        const std::size_t before = house.remote.connections;
+        for (int i = 0; i < 6; ++i) house.submit({"bob@b.example"});
+        house.settle_after(std::chrono::minutes(1));
+        return house.remote.connections - before;
+    };
+    CHECK(connections_for_six() < 6);
+    limit(1);
+    CHECK(connections_for_six() == 6);
+    limit(0);
+    CHECK(connections_for_six() < 6);
+    CHECK(house.remote.messages.size() == 18);
+}
+
+TEST_CASE("who asks to try now has the DNS asked anew, though it did not answer a moment ago") {
+    House house;
+    house.resolver.set_failure("b.example", Errc::unavailable);
+    const auto id = house.submit({"bob@b.example"});
+    house.settle();
+    CHECK(house.remote.connections == 0);
+    house.resolver.set_failure("b.example", std::nullopt);
+    house.settle();
+    CHECK(house.remote.connections == 0);  // it waits for its time
+    REQUIRE(house.store->write({}, [&](storage::Tx& tx) { return tx.queue().retry_now(id); }));
+    house.settle();
+    CHECK(house.remote.messages.size() == 1);
+    CHECK(house.waiting() == 0);
 }
 
 TEST_CASE("a service knows a message by its key: one for each recipient of its own, the same when it is tried again") {
