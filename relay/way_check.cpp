@@ -41,31 +41,54 @@ Time next_check(Core& core, Time from, Milliseconds interval) {
     return from + interval + Milliseconds(static_cast<std::int64_t>(spread));
 }
 
+struct Found {
+    Memory row;
+    Target target;
+    Lesson lesson;  ///< works, what is wrong, or nothing
+};
+
+Result<> end_login_incident(storage::Tx& tx, const std::string& way) {
+    storage::IncidentTx incidents(tx);
+    TRY(const auto open, incidents.open());
+    for (const storage::Incident& one : open) {
+        if (one.key.kind != storage::IncidentKind::credentials || one.key.way != way) continue;
+        TRY_VOID(incidents.clear(one.id, "the login was accepted"));
+    }
+    return {};
+}
+
 // `since` of a row that is there stays as it was, so it is written anew.
-net::Task<void> keep(Core& core, Memory row, std::optional<storage::Refusal> refused, bool is_good) {
+Result<> write_found(storage::Tx& tx, const Found& found) {
+    const Memory& row = found.row;
+    storage::RouteTx routes(tx);
+    TRY(const auto ways, routes.ways());
+    if (!storage::find_way(ways, row.way)) return {};
+    TRY_VOID(routes.forget(row.way, row.source, row.site));
+    TRY_VOID(routes.remember(row));
+    if (found.lesson.kind == Lesson::Kind::works) {
+        TRY_VOID(routes.forget(row.way, "", ""));
+        return end_login_incident(tx, row.way);
+    }
+    // The round after the next look: mail does not find out what that look will.
+    if (found.lesson.is_trouble()) TRY_VOID(rest_way(tx, found.target, found.lesson, row.probe + kCheckRound));
+    if (found.lesson.kind != Lesson::Kind::login) return {};
+    storage::IncidentKey key;
+    key.kind = storage::IncidentKind::credentials;
+    key.way = row.way;
+    storage::Refusal refused;
+    refused.reply = row.reply;
+    TRY_VOID(storage::IncidentTx(tx).note(key, refused));
+    return {};
+}
+
+net::Task<void> keep(Core& core, Found found) {
     std::vector<storage::StagedBodyPtr> no_bodies;
-    auto write = [row, refused, is_good](storage::Tx& tx) -> Result<> {
-        storage::RouteTx routes(tx);
-        TRY(const auto ways, routes.ways());
-        if (!storage::find_way(ways, row.way)) return {};
-        TRY_VOID(routes.forget(row.way, row.source, row.site));
-        TRY_VOID(routes.remember(row));
-        storage::IncidentTx incidents(tx);
-        storage::IncidentKey key;
-        key.kind = storage::IncidentKind::credentials;
-        key.way = row.way;
-        if (refused) TRY_VOID(incidents.note(key, *refused));
-        if (!is_good) return {};
-        TRY(const auto open, incidents.open());
-        for (const storage::Incident& one : open) {
-            if (one.key == key) TRY_VOID(incidents.clear(one.id, "the login was accepted"));
-        }
-        return {};
-    };
+    const std::string way = found.row.way;
+    if (found.lesson.is_trouble()) core.ways.suspect(found.target);
+    auto write = [found = std::move(found)](storage::Tx& tx) { return write_found(tx, found); };
     const auto written =
         co_await storage::commit(*core.deps.store, *core.deps.loop, std::move(no_bodies), std::move(write));
-    if (!written)
-        log::error("relay", "what was found of way {} cannot be written: {}", row.way, written.error().context);
+    if (!written) log::error("relay", "what was found of way {} cannot be written: {}", way, written.error().context);
 }
 
 net::Task<Connected> try_login(Core& core, const Destination& to) {
@@ -81,40 +104,46 @@ net::Task<Connected> try_login(Core& core, const Destination& to) {
 net::Task<void> check(Core& core, storage::Way way, Memory row, Milliseconds interval) {
     storage::Choice choice;
     choice.way = std::move(way);
-    Destination to;
+    Found found;
     auto target = make_target(choice, "");
     Verdict verdict(Fate::deferred, "4.3.5", target ? std::string() : target.error().context);
     bool is_good = false;
     if (target) {
-        to.target = *std::move(target);
+        Destination to;
+        found.target = to.target = *std::move(target);
         Connected tried = co_await try_login(core, to);
         is_good = tried.connection != nullptr;
         verdict = std::move(tried.verdict);
     }
     if (core.stopping.is_set()) co_return;
-    std::optional<storage::Refusal> refused;
     if (is_good) {
+        found.lesson.kind = Lesson::Kind::works;
         row.since = core.now();
         row.tries = 0;
-        row.reply = "the login was accepted";
+        row.reply = found.target.way.sealed_secret.empty() ? "it answered" : "the login was accepted";
         row.probe = next_check(core, core.now(), interval);
     } else {
+        if (target) found.lesson = learn(found.target, verdict, false);
         row.tries += 1;
         row.reply = verdict.reply.substr(0, kReasonOctetsMax);
-        row.probe = core.now() + std::min<Milliseconds>(interval, std::chrono::hours(1));
+        const bool is_login = found.lesson.kind == Lesson::Kind::login;
+        row.probe = core.now() + (is_login ? std::min<Milliseconds>(interval, std::chrono::hours(1)) : kCheckRound);
         log::warn("relay", "way {} was tried without mail and does not work: {}", row.way, verdict.reply);
-        if (to.target.way.name == row.way && learn(to.target, verdict, false).kind == Lesson::Kind::login) {
-            refused.emplace();
-            refused->reply = row.reply;
-        }
     }
-    co_await keep(core, std::move(row), std::move(refused), is_good);
+    found.row = std::move(row);
+    co_await keep(core, std::move(found));
 }
 
-bool logs_in(const storage::Way& way) {
+bool is_smarthost(const storage::Way& way) {
     if (way.kind != storage::WayKind::smarthost) return false;
     const auto url = smtp::parse_relay_url(way.url);
-    return url && !url->direct && !url->user.empty();
+    return url && !url->direct;
+}
+
+// Mail could not be given to it, and no check has looked since.
+bool rests(const std::vector<Memory>& memory, const std::string& way) {
+    return std::ranges::any_of(
+        memory, [&](const Memory& one) { return one.way == way && one.source.empty() && one.site.empty(); });
 }
 
 }  // namespace
@@ -130,7 +159,7 @@ net::Task<void> check_ways(Core& core) {
     std::size_t checked = 0;
     for (const storage::Way& way : found->ways) {
         if (core.stopping.is_set() || checked >= kChecksAtOnce) co_return;
-        if (!logs_in(way)) continue;
+        if (!is_smarthost(way)) continue;
         const auto known = std::ranges::find_if(
             found->memory, [&](const Memory& one) { return one.way == way.name && one.site == storage::kCheckSite; });
         const std::optional<Time> carried = core.ways.last_good(way.name);
@@ -143,8 +172,10 @@ net::Task<void> check_ways(Core& core) {
             row.probe = next_check(core, carried.value_or(core.now()), found->interval);
             row.tries = 0;
             row.reply = carried ? "it took a message" : "";
-            co_await keep(core, std::move(row), std::nullopt, false);
-        } else if (row.probe <= core.now()) {
+            Found news;
+            news.row = std::move(row);
+            co_await keep(core, std::move(news));
+        } else if (row.probe <= core.now() || (row.tries == 0 && rests(found->memory, way.name))) {
             ++checked;
             co_await check(core, way, std::move(row), found->interval);
         }

@@ -78,7 +78,7 @@ Record row_of(const Way& way) {
     return row;
 }
 
-// When a way with a login was last known to work, and what was found since. "" where it has none, or is new.
+// When a smarthost was last known to work, and what was found since. "" where it is new.
 std::string health_of(const std::vector<storage::Memory>& memory, const std::string& way) {
     const auto found = std::ranges::find_if(
         memory, [&](const storage::Memory& one) { return one.way == way && one.site == storage::kCheckSite; });

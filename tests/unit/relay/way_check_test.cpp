@@ -1,4 +1,4 @@
-// Ways with a login are tried without mail, so that a password that has run out is known before it is needed.
+// Smarthosts are tried without mail: one that is dead, or whose password has run out, is known before it is needed.
 #include "relay/way_check.h"
 
 #include "protocols/crypto/crypto.h"
@@ -23,7 +23,6 @@ struct BackupHouse {
         house.dialer.serve(net::Endpoint(net::IpAddress::parse("192.0.2.9").value(), kPort),
                            [this](std::unique_ptr<net::Stream> stream) { return backup.serve(std::move(stream)); });
         REQUIRE(house.store->write({}, [&](storage::Tx& tx) -> Result<> {
-            TRY_VOID(storage::RouteTx(tx).add_way(smarthost_way("plain")));  // without a login: never tried
             storage::Way way = smarthost_way("backup", "smtp://house@relay.example:587");
             way.sealed_secret = crypto::seal(house.store->sealing_key(), "route", "bridge");
             return add_relay_to(tx, "direct,backup", way);
@@ -116,6 +115,103 @@ TEST_CASE("a way that carries mail needs no trying") {
     }
     CHECK(b.backup.messages.size() == 6);
     CHECK(b.backup.connections == 6);
+}
+
+// "plain" has no login, and stands first.
+struct Plain {
+    test::ScriptedRemote plain;  // outlives the connections of the house
+};
+struct FirstHouse : Plain, BackupHouse {
+    FirstHouse() {
+        house.dialer.serve(net::Endpoint(net::IpAddress::parse("10.0.0.9").value(), 25),
+                           [this](std::unique_ptr<net::Stream> stream) { return plain.serve(std::move(stream)); });
+        REQUIRE(house.store->write({}, [](storage::Tx& tx) -> Result<> {
+            storage::RouteTx routes(tx);
+            TRY_VOID(routes.add_way(smarthost_way("plain")));
+            storage::Route route;
+            route.name = "first";
+            route.priority = 1;
+            TRY(route.steps, storage::parse_steps("plain,backup"));
+            return routes.add_route(route);
+        }));
+    }
+    void rounds(int count) {
+        for (int i = 0; i < count; ++i) house.settle_after(kCheckRound);
+    }
+    std::string choice() {
+        storage::ChoiceInput input;
+        input.now = house.clock.now();
+        input.mail = storage::MailFacts("alice@home.example", "bob@b.example");
+        const auto picture = house.store->read(
+            [&](const storage::Snapshot& s) { return storage::RouteView(s).picture(storage::day_number(input.now)); });
+        return storage::choose_way(picture.value(), input).way.name;
+    }
+};
+
+TEST_CASE("a way that a check finds dead is passed over before mail has to find out, and taken once it is well") {
+    FirstHouse f;
+    f.plain.always("(greeting)", std::string(test::kHangUp));
+    f.house.open();
+    CHECK(f.choice() == "plain");
+    for (int i = 0; i < 28; ++i) f.house.settle_after(std::chrono::hours(1));
+    REQUIRE(f.plain.connections >= 1);
+    CHECK(f.choice() == "backup");
+    const std::size_t before = f.plain.connections;
+    f.house.submit("bob@b.example");
+    f.house.settle();
+    CHECK(f.plain.connections == before);
+    CHECK(f.backup.messages.size() == 1);
+
+    // Every round, and in between no message tries it.
+    f.rounds(3);
+    CHECK(f.plain.connections == before + 3);
+    CHECK(f.choice() == "backup");
+    f.house.submit("bob@b.example");
+    f.house.settle();
+    CHECK(f.plain.connections == before + 3);
+    CHECK(f.incidents().empty());
+
+    f.plain.always("(greeting)", "220 remote.test ESMTP");
+    f.rounds(1);
+    CHECK(f.plain.messages.empty());
+    CHECK(f.choice() == "plain");
+    f.house.submit("bob@b.example");
+    f.house.settle();
+    CHECK(f.plain.messages.size() == 1);
+    CHECK(f.backup.messages.size() == 2);
+}
+
+TEST_CASE("what mail finds dead is looked at in the next rounds, so that no other message has to") {
+    FirstHouse f;
+    f.house.open();
+    f.house.submit("bob@b.example");
+    f.house.settle();
+    f.rounds(1);
+    REQUIRE(f.plain.messages.size() == 1);
+    f.plain.always("(greeting)", std::string(test::kHangUp));
+    f.house.submit("bob@b.example");
+    f.house.settle();
+    CHECK(f.backup.messages.size() == 1);
+    const std::size_t before = f.plain.connections;
+    f.rounds(2);
+    CHECK(f.plain.connections >= before + 1);
+    CHECK(f.choice() == "backup");
+    f.plain.always("(greeting)", "220 remote.test ESMTP");
+    f.rounds(1);
+    CHECK(f.choice() == "plain");
+}
+
+TEST_CASE("a login that is refused is asked for every hour, not every round") {
+    BackupHouse b;
+    b.backup.always("AUTH", "535 5.7.8 Authentication failed");
+    b.house.open();
+    b.days(1);
+    REQUIRE(b.incidents().size() == 1);
+    for (int i = 0; i < 7; ++i) b.house.settle_after(kCheckRound);  // until the next one is over
+    const std::size_t before = b.backup.count("AUTH");
+    for (int i = 0; i < 24; ++i) b.house.settle_after(kCheckRound);
+    CHECK(b.backup.count("AUTH") <= before + 4);
+    CHECK(b.backup.count("AUTH") >= before + 3);
 }
 
 }  // namespace posthouse::relay
