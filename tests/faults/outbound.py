@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""kill -9 while mail goes out, hundreds of times: a recipient whose message was in flight gets it twice at most for each
-kill that it was in flight at, none gets none, and none that was recorded as delivered gets it again.
+"""kill -9 and power cuts while mail goes out, hundreds of times: a recipient whose message was in flight gets it twice at
+most for each fall that it was in flight at, none gets none, and none that was recorded as delivered gets it again.
 
-  tests/faults/outbound.py [--form plain,tls,direct,fallback] [--kills 300] [--recipients 4000] [--seed N]
+  tests/faults/outbound.py [--form plain,tls,direct,fallback] [--kills 300] [--cuts 0] [--recipients 4000] [--seed N]
 
   plain     one smarthost in clear                   tls       one over TLS, with a login
   direct    by MX to two domains (a real DNS), one of them over TLS as far as it goes
@@ -11,7 +11,8 @@ kill that it was in flight at, none gets none, and none that was recorded as del
 The world outside are servers in this process that no kill reaches. They take their time behind the final dot, so that most
 kills find messages whose fate the server does not know yet; some recipients are refused, some put off at first. What was
 recorded is read from mail.db after each kill. In flight is what the last few messages of a connection held: what it took
-before those is recorded. POSTHOUSE_BINARY names the program, else the debug build.
+before before those is recorded. A power cut (powercut.py) takes what was not synced besides; with --cuts, which need root and loop
+devices, the store lies on a disk that can be cut. POSTHOUSE_BINARY names the program, else the debug build.
 """
 import argparse
 import collections
@@ -22,11 +23,13 @@ import sqlite3
 import ssl
 import sys
 import threading
+import tempfile
 import time
 
 sys.dont_write_bytecode = True
 sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent), str(pathlib.Path(__file__).resolve().parents[1] / "interop")]
-from house import House, need  # noqa: E402
+import powercut  # noqa: E402
+from house import House, need, skip  # noqa: E402
 from oracle import check_database, open_database  # noqa: E402
 from outside import peers, submit  # noqa: E402
 from remote import Remote  # noqa: E402
@@ -255,13 +258,19 @@ class Trial:
     def __init__(self, wanted, form):
         self.wanted, self.random = wanted, random.Random(wanted.seed)
         self.outside = FORMS[form](wanted.seed, self.random)
-        self.home = House(config=self.outside.config())
+        self.volume = powercut.Volume(512) if wanted.cuts else None
+        self.home = House(config=self.outside.config(), parent=self.volume.path if self.volume else None)
+        self.logs = tempfile.TemporaryDirectory()  # off the disk that fails
+        self.home.log_file = pathlib.Path(self.logs.name) / "log"
         self.form = form
         self.messages = names(wanted.recipients, self.random, self.outside.DOMAINS)
         self.everybody = {address for message in self.messages for address in message}
         self.allowed = collections.Counter({address: 1 for address in self.everybody})
         self.recorded = {}  # address -> what it had got when the server knew of it
-        self.in_flight = self.kills = self.followed = self.batches = 0
+        self.in_flight = self.followed = self.batches = 0
+        self.falls = collections.Counter()
+        self.left_to_do = ["kill"] * wanted.kills + ["cut"] * wanted.cuts
+        self.random.shuffle(self.left_to_do)
         self.held = []
 
     def prepare(self):
@@ -323,9 +332,19 @@ class Trial:
         with open_for_writing(self.home.data) as database:
             database.execute("UPDATE queue_recipients SET next_attempt_ms = 0 WHERE state = 0")
         database.close()
+        if self.volume:
+            self.volume.sync()  # what the harness wrote is no part of the trial
         self.home.start()
 
-    def kill_once(self):
+    def cut(self):
+        """The power goes: what was not synced is gone."""
+        powercut.freeze([self.home.process.pid])
+        self.volume.shut_down()
+        self.home.kill()
+        self.volume.unmount()
+        self.volume.mount()
+
+    def fall_once(self):
         # At the very beginning, or when every connection has carried many.
         enough = sum(self.outside.counts().values()) + self.random.choice((1, 1, self.wanted.recipients // 5))
         self.start()
@@ -333,8 +352,9 @@ class Trial:
         while sum(self.outside.counts().values()) < enough and time.monotonic() < end:
             time.sleep(0.002)
         time.sleep(self.random.uniform(0, 0.08))
-        self.home.kill()
-        self.kills += 1
+        how = self.left_to_do.pop()
+        self.cut() if how == "cut" else self.home.kill()
+        self.falls[how] += 1
         left = self.look()
         self.outside.change(self.home)
         return left
@@ -377,18 +397,22 @@ class Trial:
             raise Violation(f"{len(none)} got nothing, {none[0]} among them")
         twice = sum(1 for a in self.everybody if counts[a] > 1)
         held = max(self.held) if self.held else 0
-        print(f"{self.form}: {self.kills} kills while mail went out (up to {held} held at one), {len(self.everybody)} recipients: none lost, {twice} got it twice of "
-              f"{self.in_flight} that were in flight at a kill, 0 again of those recorded as delivered; {followed} "
-              f"of killed connections, taken before their last {UNRECORDED_MAX} messages, were all recorded", flush=True)
+        print(f"{self.form}: {self.falls['kill']} kills and {self.falls['cut']} power cuts while mail went out (up to {held} held "
+              f"at one), {len(self.everybody)} recipients: none lost, {twice} got it twice of "
+              f"{self.in_flight} that were in flight at a fall, 0 again of those recorded as delivered; {followed} "
+              f"of broken connections, taken before their last {UNRECORDED_MAX} messages, were all recorded", flush=True)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--form", default="plain,tls,direct,fallback", help="which of them, with commas between")
     parser.add_argument("--kills", type=int, default=300)
+    parser.add_argument("--cuts", type=int, default=0)
     parser.add_argument("--recipients", type=int, default=4000)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     wanted = parser.parse_args()
+    if wanted.cuts and (why := powercut.why_not()):
+        skip(why)
     print(f"seed {wanted.seed}", flush=True)
     for form in wanted.form.split(","):
         run(wanted, form)
@@ -398,8 +422,8 @@ def run(wanted, form):
     trial = Trial(wanted, form)
     try:
         trial.prepare()
-        while trial.kills < wanted.kills:
-            if trial.kill_once() == 0:
+        while trial.left_to_do:
+            if trial.fall_once() == 0:
                 trial.add()
         trial.finish()
     except BaseException:
@@ -407,6 +431,9 @@ def run(wanted, form):
         raise
     finally:
         trial.home.remove()
+        if trial.volume:
+            trial.volume.remove()
+        trial.logs.cleanup()
         trial.outside.close()
 
 
