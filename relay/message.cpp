@@ -161,6 +161,7 @@ mailauth::MessageSource source_of(const OutgoingMessage& message, BodyPieces& bo
 
 Result<std::string> sign(const OutgoingMessage& message, const std::vector<storage::DkimKey>& all,
                          const MessageWish& wish, KeyCache& cache, const std::string& sealing_key, Time now) {
+    if (!wish.is_ours) return std::string();
     std::vector<storage::DkimKey> chosen = keys_for(all, author_domain(message.header));
     if (chosen.empty()) chosen = keys_for(all, storage::address_domain(wish.sender));
     std::vector<std::shared_ptr<const crypto::SigningKey>> held;

@@ -73,6 +73,7 @@ struct MessageWish {
     ArcWish arc;
     std::string sender;                  ///< whose domain chooses the key where the From domain has none
     mailauth::SigningEnvelope envelope;  ///< that it leaves with
+    bool is_ours = true;  ///< a login, a client or this server wrote it; else the author's keys do not vouch for it
     MessageWish() = default;
 };
 

@@ -30,15 +30,16 @@ storage::QueueItem item_from(std::string sender, std::string forwarded_by) {
 }
 
 // Queued as server/delivery does for an alias that leads to b.example.
-void forward(House& house) {
-    const auto body = house.store.stage(kForwarded);
+void forward(House& house, std::string_view message = kForwarded, std::optional<storage::AccountId> account = {}) {
+    const auto body = house.store.stage(message);
     REQUIRE(house.store->write({body}, [&](storage::Tx& tx) -> Result<> {
         storage::Delivery delivery;
         delivery.body = body;
-        delivery.facts = mime::compute_facts(kForwarded);
+        delivery.facts = mime::compute_facts(message);
         delivery.sender = "bob@far.example";
         delivery.first_attempt = tx.now();
         storage::NewQueueItem item;
+        item.account = account;
         item.reverse_path = delivery.sender;
         item.forwarded_by = "home.example";
         item.expires = tx.now() + std::chrono::hours(24 * 5);
@@ -208,6 +209,21 @@ TEST_CASE("what is passed on bears our reverse-path and our seal, which holds") 
     CHECK(chain.sets[0].authserv_id == "mail.home.example");
     CHECK(chain.sets[0].dmarc == "pass");
     CHECK_FALSE(sent.contains("DKIM-Signature"));  // it is not ours
+}
+
+TEST_CASE("a stranger's mail that is passed on does not get the signature of the domain it claims") {
+    House house;
+    add_key(house, crypto::SigningAlgorithm::rsa_sha256, "s1");
+    constexpr std::string_view kForged =
+        "From: alice@home.example\r\nTo: alias@home.example\r\nMessage-ID: <m3@far.example>\r\n\r\nbody\r\n";
+    forward(house, kForged);
+    house.settle();
+    REQUIRE(house.remote.messages.size() == 1);
+    CHECK_FALSE(house.remote.messages[0].contains("DKIM-Signature:"));
+    forward(house, kForged, house.alice);  // written to an alias by her who is logged in
+    house.settle();
+    REQUIRE(house.remote.messages.size() == 2);
+    CHECK(house.remote.messages[1].contains("d=home.example;"));
 }
 
 TEST_CASE("a forward that bounces tells the sender himself, at the address he has") {
