@@ -245,22 +245,6 @@ Result<> keep_probes(storage::RouteTx& routes, const Note& note, Time now) {
     return {};
 }
 
-// What is remembered of the way there; since now where it is nothing.
-Result<storage::Memory> recall(storage::RouteTx& routes, const Target& target, const std::string& site, Time now) {
-    storage::Memory out;
-    out.way = target.way.name;
-    out.source = source_text(target);
-    out.site = site;
-    out.since = now;
-    TRY(const auto known, routes.memory());
-    for (const storage::Memory& before : known) {
-        if (before.way != out.way || before.source != out.source || before.site != site) continue;
-        out.since = before.since;
-        out.tries = before.tries;
-    }
-    return out;
-}
-
 Result<> write_note(storage::Tx& tx, const Note& note) {
     storage::RouteTx routes(tx);
     const std::string& way = note.target.way.name;
@@ -270,8 +254,8 @@ Result<> write_note(storage::Tx& tx, const Note& note) {
         if (note.target.way.limits.day_max != 0) {
             TRY_VOID(routes.add_use(way, storage::day_number(tx.now()), note.delivered));
         }
-        for (const std::string& place :
-             {std::string(), note.site, storage::sender_site(note.sender), std::string(storage::kAccountSite)}) {
+        for (const std::string& place : {std::string(), note.site, storage::sender_site(note.sender),
+                                         std::string(storage::kAccountSite), std::string(storage::kCheckSite)}) {
             TRY_VOID(routes.forget(way, source, place));
         }
         if (!note.target.is_mx()) TRY_VOID(end_allowance(tx, way));
@@ -286,9 +270,18 @@ Result<> write_note(storage::Tx& tx, const Note& note) {
     }
     if (!note.lesson.is_trouble() && !note.is_early_silence) return {};
     if (note.lesson.kind == Lesson::Kind::allowance) TRY_VOID(note_allowance(tx, way, note.lesson.reason));
-    const std::string site =
+    storage::Memory memory;
+    memory.way = way;
+    memory.source = source;
+    memory.site =
         note.is_early_silence ? storage::silent_site(note.site) : place_of(note.lesson, note.site, note.sender);
-    TRY(storage::Memory memory, recall(routes, note.target, site, tx.now()));
+    memory.since = tx.now();
+    TRY(const auto known, routes.memory());
+    for (const storage::Memory& before : known) {
+        if (before.way != way || before.source != source || before.site != memory.site) continue;
+        memory.since = before.since;
+        memory.tries = before.tries;
+    }
     if (note.lesson.is_trouble()) memory.tries += 1;
     memory.probe = tx.now() + rest_of(note.lesson, memory.tries);
     memory.reply = note.lesson.reason;
@@ -300,15 +293,6 @@ Result<> write_note(storage::Tx& tx, const Note& note) {
 Lesson learn(const Target& target, const Verdict& verdict, bool first_contact) {
     if (verdict.fate == Fate::delivered) return lesson(Lesson::Kind::works, "");
     return target.is_mx() ? learn_direct(target, verdict, first_contact) : learn_relay(target, verdict, first_contact);
-}
-
-Result<> rest_way(storage::Tx& tx, const Target& target, const Lesson& lesson, Time until) {
-    storage::RouteTx routes(tx);
-    TRY(storage::Memory memory, recall(routes, target, place_of(lesson, "", ""), tx.now()));
-    memory.tries += 1;
-    memory.probe = until;
-    memory.reply = lesson.reason;
-    return routes.remember(memory);
 }
 
 bool WayBook::keeps_off_ipv6(std::string_view way, std::string_view site) const {

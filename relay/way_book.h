@@ -114,8 +114,6 @@ class WayBook {
     bool knows_past_ = false;                             // what was written down before the start was read
 };
 
-/// That the way as a whole rests until then for what was learned, not from mail (relay/way_check).
-Result<> rest_way(storage::Tx& tx, const Target& target, const Lesson& lesson, Time until);
 /// One recipient of an attempt.
 struct Tried {
     storage::RecipientId recipient{};

@@ -14,6 +14,7 @@ namespace posthouse::relay {
 
 namespace {
 
+using storage::kCheckSite;
 using storage::Memory;
 
 constexpr std::chrono::hours kNotedAfter{1};  // that mail goes out well is written down so often at most
@@ -22,6 +23,7 @@ constexpr std::size_t kReasonOctetsMax = 400;
 struct Looked {
     std::vector<storage::Way> ways;
     std::vector<Memory> memory;
+    std::vector<storage::Incident> incidents;  // open ones
     Milliseconds interval{0};
 };
 
@@ -32,7 +34,13 @@ Result<Looked> look(const storage::Snapshot& snapshot) {
     const storage::RouteView view(snapshot);
     TRY(out.ways, view.ways());
     TRY(out.memory, view.memory());
+    TRY(out.incidents, storage::IncidentView(snapshot).open());
     return out;
+}
+
+net::Task<Result<Looked>> look_now(Core& core) {
+    auto read = [](const storage::Snapshot& snapshot) { return look(snapshot); };
+    co_return co_await storage::read(*core.deps.store, *core.deps.pool, *core.deps.loop, std::move(read));
 }
 
 // Not all at one hour, and never together with the cron jobs of the world: up to a tenth later.
@@ -43,9 +51,14 @@ Time next_check(Core& core, Time from, Milliseconds interval) {
 
 struct Found {
     Memory row;
-    Target target;
-    Lesson lesson;  ///< works, what is wrong, or nothing
+    std::optional<storage::Way> tried;  // nothing where it was not
+    Lesson lesson;                      // works, down, login, or nothing about the way
 };
+
+bool logs_in(const storage::Way& way) {
+    const auto url = smtp::parse_relay_url(way.url);
+    return url && !url->user.empty();
+}
 
 Result<> end_login_incident(storage::Tx& tx, const std::string& way) {
     storage::IncidentTx incidents(tx);
@@ -57,21 +70,7 @@ Result<> end_login_incident(storage::Tx& tx, const std::string& way) {
     return {};
 }
 
-// `since` of a row that is there stays as it was, so it is written anew.
-Result<> write_found(storage::Tx& tx, const Found& found) {
-    const Memory& row = found.row;
-    storage::RouteTx routes(tx);
-    TRY(const auto ways, routes.ways());
-    if (!storage::find_way(ways, row.way)) return {};
-    TRY_VOID(routes.forget(row.way, row.source, row.site));
-    TRY_VOID(routes.remember(row));
-    if (found.lesson.kind == Lesson::Kind::works) {
-        TRY_VOID(routes.forget(row.way, "", ""));
-        return end_login_incident(tx, row.way);
-    }
-    // The round after the next look: mail does not find out what that look will.
-    if (found.lesson.is_trouble()) TRY_VOID(rest_way(tx, found.target, found.lesson, row.probe + kCheckRound));
-    if (found.lesson.kind != Lesson::Kind::login) return {};
+Result<> open_login_incident(storage::Tx& tx, const Memory& row) {
     storage::IncidentKey key;
     key.kind = storage::IncidentKind::credentials;
     key.way = row.way;
@@ -81,10 +80,39 @@ Result<> write_found(storage::Tx& tx, const Found& found) {
     return {};
 }
 
+// What mail met may lie behind the login, where no check looks: the next message does.
+Result<> let_mail_look(storage::RouteTx& routes, const std::string& way, Time now) {
+    TRY(const auto known, routes.memory());
+    for (Memory one : known) {
+        if (one.way != way || !one.source.empty() || !one.site.empty() || one.probe <= now) continue;
+        one.probe = now;
+        TRY_VOID(routes.remember(one));
+    }
+    return {};
+}
+
+// `since` of a row that is there stays as it was, so it is written anew.
+Result<> write_found(storage::Tx& tx, const Found& found) {
+    const Memory& row = found.row;
+    storage::RouteTx routes(tx);
+    TRY(const auto ways, routes.ways());
+    auto way = storage::find_way(ways, row.way);
+    if (!way) return {};
+    if (found.tried) {
+        way->oauth.sealed_refresh = found.tried->oauth.sealed_refresh;  // the try itself may have brought another
+        if (*found.tried != *way) return {};                            // it was changed meanwhile
+    }
+    TRY_VOID(routes.forget(row.way, row.source, row.site));
+    TRY_VOID(routes.remember(row));
+    if (found.lesson.kind == Lesson::Kind::login) return open_login_incident(tx, row);
+    if (found.lesson.kind != Lesson::Kind::works) return {};
+    if (logs_in(*way)) TRY_VOID(end_login_incident(tx, row.way));
+    return let_mail_look(routes, row.way, tx.now());
+}
+
 net::Task<void> keep(Core& core, Found found) {
     std::vector<storage::StagedBodyPtr> no_bodies;
     const std::string way = found.row.way;
-    if (found.lesson.is_trouble()) core.ways.suspect(found.target);
     auto write = [found = std::move(found)](storage::Tx& tx) { return write_found(tx, found); };
     const auto written =
         co_await storage::commit(*core.deps.store, *core.deps.loop, std::move(no_bodies), std::move(write));
@@ -103,14 +131,15 @@ net::Task<Connected> try_login(Core& core, const Destination& to) {
 
 net::Task<void> check(Core& core, storage::Way way, Memory row, Milliseconds interval) {
     storage::Choice choice;
-    choice.way = std::move(way);
+    choice.way = way;
     Found found;
+    found.tried = std::move(way);
     auto target = make_target(choice, "");
     Verdict verdict(Fate::deferred, "4.3.5", target ? std::string() : target.error().context);
     bool is_good = false;
     if (target) {
         Destination to;
-        found.target = to.target = *std::move(target);
+        to.target = *target;
         Connected tried = co_await try_login(core, to);
         is_good = tried.connection != nullptr;
         verdict = std::move(tried.verdict);
@@ -120,14 +149,16 @@ net::Task<void> check(Core& core, storage::Way way, Memory row, Milliseconds int
         found.lesson.kind = Lesson::Kind::works;
         row.since = core.now();
         row.tries = 0;
-        row.reply = found.target.way.sealed_secret.empty() ? "it answered" : "the login was accepted";
+        row.reply = logs_in(*found.tried) ? "the login was accepted" : "it answered";
         row.probe = next_check(core, core.now(), interval);
     } else {
-        if (target) found.lesson = learn(found.target, verdict, false);
-        row.tries += 1;
-        row.reply = verdict.reply.substr(0, kReasonOctetsMax);
+        if (target) found.lesson = learn(*target, verdict, false);
         const bool is_login = found.lesson.kind == Lesson::Kind::login;
-        row.probe = core.now() + (is_login ? std::min<Milliseconds>(interval, std::chrono::hours(1)) : kCheckRound);
+        const bool is_dead = is_login || found.lesson.kind == Lesson::Kind::down;
+        row.tries = is_dead ? row.tries + 1 : 0;  // who answers "not now" is not dead
+        row.reply = verdict.reply.substr(0, kReasonOctetsMax);
+        // Else the next round, whenever that comes.
+        row.probe = core.now() + (is_login ? std::min<Milliseconds>(interval, std::chrono::hours(1)) : Milliseconds(0));
         log::warn("relay", "way {} was tried without mail and does not work: {}", row.way, verdict.reply);
     }
     found.row = std::move(row);
@@ -140,45 +171,70 @@ bool is_smarthost(const storage::Way& way) {
     return url && !url->direct;
 }
 
-// Mail could not be given to it, and no check has looked since.
-bool rests(const std::vector<Memory>& memory, const std::string& way) {
-    return std::ranges::any_of(
-        memory, [&](const Memory& one) { return one.way == way && one.source.empty() && one.site.empty(); });
+Memory row_of(const Looked& all, const std::string& way) {
+    const auto known =
+        std::ranges::find_if(all.memory, [&](const Memory& one) { return one.way == way && one.site == kCheckSite; });
+    if (known != all.memory.end()) return *known;
+    Memory out;
+    out.way = way;
+    out.site = kCheckSite;
+    return out;
+}
+
+// Mail could not be given to it, no check has looked since, and no incident says why.
+bool rests(const Looked& all, const std::string& way) {
+    const auto is_it = [&](const Memory& one) { return one.way == way && one.source.empty() && one.site.empty(); };
+    const auto stops = [&](const storage::Incident& one) { return one.key.way == way; };
+    return std::ranges::any_of(all.memory, is_it) && std::ranges::none_of(all.incidents, stops);
+}
+
+// That mail went out well by it is as good as a check; and what is new is written down.
+std::optional<Memory> news_of(Core& core, const Looked& all, const std::string& way) {
+    Memory row = row_of(all, way);
+    const std::optional<Time> carried = core.ways.last_good(way);
+    const bool is_new = row.probe == Time{};
+    if (!is_new && (!carried || *carried < row.since + kNotedAfter)) return std::nullopt;
+    row.since = carried.value_or(Time{});
+    row.probe = next_check(core, carried.value_or(core.now()), all.interval);
+    row.tries = 0;
+    row.reply = carried ? "it took a message" : "";
+    return row;
+}
+
+bool is_due(const Looked& all, const Memory& row, Time now) {
+    return row.probe <= now || (row.tries == 0 && rests(all, row.way));
 }
 
 }  // namespace
 
 net::Task<void> check_ways(Core& core) {
-    auto read = [](const storage::Snapshot& snapshot) { return look(snapshot); };
-    const auto found = co_await storage::read(*core.deps.store, *core.deps.pool, *core.deps.loop, std::move(read));
+    const auto found = co_await look_now(core);
     if (!found) {
         log::error("relay", "the ways cannot be read: {}", found.error().context);
         co_return;
     }
     if (found->interval.count() == 0) co_return;
-    std::size_t checked = 0;
+    std::vector<std::pair<Time, std::string>> due;  // who waits longest first
     for (const storage::Way& way : found->ways) {
-        if (core.stopping.is_set() || checked >= kChecksAtOnce) co_return;
+        if (core.stopping.is_set()) co_return;
         if (!is_smarthost(way)) continue;
-        const auto known = std::ranges::find_if(
-            found->memory, [&](const Memory& one) { return one.way == way.name && one.site == storage::kCheckSite; });
-        const std::optional<Time> carried = core.ways.last_good(way.name);
-        const bool is_news = carried && (known == found->memory.end() || *carried >= known->since + kNotedAfter);
-        Memory row = known == found->memory.end() ? Memory() : *known;
-        row.way = way.name;
-        row.site = storage::kCheckSite;
-        if (is_news || known == found->memory.end()) {
-            row.since = carried.value_or(Time{});
-            row.probe = next_check(core, carried.value_or(core.now()), found->interval);
-            row.tries = 0;
-            row.reply = carried ? "it took a message" : "";
-            Found news;
-            news.row = std::move(row);
-            co_await keep(core, std::move(news));
-        } else if (row.probe <= core.now() || (row.tries == 0 && rests(found->memory, way.name))) {
-            ++checked;
-            co_await check(core, way, std::move(row), found->interval);
+        const Memory row = row_of(*found, way.name);
+        if (auto news = news_of(core, *found, way.name)) {
+            Found none;
+            none.row = *std::move(news);
+            co_await keep(core, std::move(none));
+        } else if (is_due(*found, row, core.now())) {
+            due.emplace_back(row.probe, way.name);
         }
+    }
+    std::ranges::sort(due);
+    if (due.size() > kChecksAtOnce) due.resize(kChecksAtOnce);
+    for (const auto& [since, name] : due) {
+        // As it is now: those before it may have taken minutes.
+        const auto fresh = co_await look_now(core);
+        if (!fresh || core.stopping.is_set()) co_return;
+        const auto way = storage::find_way(fresh->ways, name);
+        if (way && is_smarthost(*way)) co_await check(core, *way, row_of(*fresh, name), found->interval);
     }
 }
 

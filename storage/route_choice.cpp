@@ -14,7 +14,11 @@ namespace {
 // One walk over the steps of a route.
 class Chooser {
  public:
-    Chooser(const RoutePicture& picture, const ChoiceInput& input) : picture_(picture), input_(input) {}
+    /// `heeds_checks`: ways that were found dead without mail are passed over.
+    Chooser(const RoutePicture& picture, const ChoiceInput& input, bool heeds_checks)
+        : picture_(picture), input_(input), heeds_checks_(heeds_checks) {}
+
+    bool has_heeded() const { return has_heeded_; }
 
     Choice run() {
         const Route* const route = match_route(picture_.routes, input_.mail);
@@ -130,6 +134,11 @@ class Chooser {
             return pass("{}: its allowance of {} recipients a day is used up", share.way, limits.day_max);
         }
         if (out.way.kind == WayKind::direct) return judge_direct(std::move(out));
+        if (const Memory* const dead = heeds_checks_ && has_way_ ? found_dead(share.way) : nullptr; dead != nullptr) {
+            has_heeded_ = resting_ = true;
+            note(*dead);
+            return std::nullopt;
+        }
         for (const std::string& site : {std::string(kAccountSite), std::string(), sender_site(input_.mail.sender)}) {
             const bool matters = has_way_ || site == kAccountSite || (out_.has_end && !site.empty());
             const Memory* const known = matters ? remembered(share.way, "", site) : nullptr;
@@ -234,8 +243,7 @@ class Chooser {
         const Judged* best = nullptr;
         double least = 0;
         for (const Judged* one : open) {
-            const double weight =
-                one->percent == 0 ? static_cast<double>(one->weight) : share(*one) / spared * free;
+            const double weight = one->percent == 0 ? static_cast<double>(one->weight) : share(*one) / spared * free;
             const double distance = -std::log(drawn(one->address.address)) / weight;
             if (best != nullptr && distance >= least) continue;
             best = one;
@@ -373,6 +381,12 @@ class Chooser {
         });
         return found == picture_.memory.end() ? nullptr : &*found;
     }
+    // Where no check has looked again in time, it is as if none had been made.
+    const Memory* found_dead(std::string_view way) const {
+        const Memory* const known = remembered(way, "", kCheckSite);
+        const bool counts = known != nullptr && counts_against(*known) && input_.now < known->probe + kCheckCounts;
+        return counts && !input_.asked && !input_.tried ? known : nullptr;
+    }
     bool is_due(const Memory& memory) const {
         const bool is_again =
             !input_.probing_way.empty() && memory.way == input_.probing_way && memory.source == input_.probing_source;
@@ -414,10 +428,12 @@ class Chooser {
     static constexpr std::int64_t kHourMs = 3600LL * 1000;
     const RoutePicture& picture_;
     const ChoiceInput& input_;
+    const bool heeds_checks_;
+    bool has_heeded_ = false;
     std::vector<Step> steps_;
     bool skips_hold_ = false;
-    bool resting_ = false;  // a way before was passed over that will do again soon
-    bool has_way_ = false;  ///< the route names several
+    bool resting_ = false;      // a way before was passed over that will do again soon
+    bool has_way_ = false;      ///< the route names several
     std::uint64_t shares_ = 1;  ///< of the step, together
     Choice out_;
 };
@@ -433,19 +449,27 @@ std::string silent_site(std::string_view site) { return std::string(kSilentSite)
 std::string probed_site(RecipientId recipient) { return fmt::format("{}{}", kProbedSite, raw(recipient)); }
 
 bool counts_against(const Memory& memory) {
-    return memory.site != kCheckSite && !memory.site.starts_with(kProbedSite);
+    if (memory.site == kCheckSite) return memory.tries > 0;
+    return !memory.site.starts_with(kProbedSite);
 }
 
 std::string describe(const Memory& memory) {
     const std::string_view site = ascii::trim(memory.site);
     if (site.empty()) return "does not work";
+    if (site == kCheckSite) return "did not work when it was tried without mail";
     if (site == kAccountSite) return "takes no more from us for now";
     if (site.starts_with("from:")) return fmt::format("refuses mail {}", site);
     if (site.starts_with(kSilentSite)) return fmt::format("gets no answer at {}", site.substr(kSilentSite.size()));
     return fmt::format("is refused at {}", site);
 }
 
-Choice choose_way(const RoutePicture& picture, const ChoiceInput& input) { return Chooser(picture, input).run(); }
+Choice choose_way(const RoutePicture& picture, const ChoiceInput& input) {
+    Chooser heeding(picture, input, true);
+    Choice out = heeding.run();
+    const bool is_none = out.kind == Choice::Kind::wait || out.kind == Choice::Kind::incident;
+    // Nothing waits for the sake of a check: where no other way is open, mail finds out itself.
+    return is_none && heeding.has_heeded() ? Chooser(picture, input, false).run() : out;
+}
 
 bool needs_site(const RoutePicture& picture, const ChoiceInput& input) {
     if (asks_for_provider(picture.routes, input.mail)) return true;

@@ -17,6 +17,7 @@
 /// never more than its weight's share, and one message each half hour where little is sent. Where none is left, the
 /// next way takes it; where the route names no other, warm-up waits for the next hour, and the last drained address
 /// goes on slowly (Choice::slow) rather than not at all.
+/// A way that was found dead without mail (kCheckSite) is passed over where another is open; else it is tried.
 /// A way that an open incident stops is passed over; where all that is left is such a way, the mail is held under it.
 /// Invariants  1. No way is ever taken that the route does not name (fail closed).
 ///             2. The same ticket makes the same choice: a message does not wander between ways of equal rank.
@@ -85,8 +86,10 @@ inline constexpr std::string_view kAccountSite = "account:";
 /// at 0 it is not judged yet, and does not count.
 std::string silent_site(std::string_view site);
 inline constexpr std::string_view kSilentSite = "silent:";
-/// The site under which it is written when a way was tried without mail (relay/way_check); choices do not look at it.
+/// The site under which it is written when a way was tried without mail (relay/way_check): with Memory::tries above 0
+/// it was found dead, which counts until kCheckCounts after the next try was due.
 inline constexpr std::string_view kCheckSite = "check:";
+inline constexpr std::chrono::minutes kCheckCounts{20};
 /// The site under which it is written that this recipient was put off as a probe, and goes the same way again until
 /// Memory::probe: "probed:123". It says nothing against the way.
 std::string probed_site(RecipientId recipient);

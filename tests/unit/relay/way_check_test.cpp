@@ -201,6 +201,67 @@ TEST_CASE("what mail finds dead is looked at in the next rounds, so that no othe
     CHECK(f.choice() == "plain");
 }
 
+TEST_CASE("a check that is told \"not now\" stops no mail, and nothing waits for the sake of a check") {
+    FirstHouse f;
+    f.house.open();
+    SUBCASE("too many connections, said to a check") {
+        f.plain.always("(greeting)", "421 4.7.0 Too many concurrent connections; try again in 3600 seconds");
+        for (int i = 0; i < 28; ++i) f.house.settle_after(std::chrono::hours(1));
+        REQUIRE(f.plain.connections >= 1);
+        CHECK(f.choice() == "plain");
+        f.plain.always("(greeting)", "220 remote.test ESMTP");
+        f.house.submit("bob@b.example");
+        f.house.settle();
+        CHECK(f.plain.messages.size() == 1);
+    }
+    SUBCASE("both are dead by the checks: the first takes mail as soon as it can") {
+        f.plain.always("(greeting)", std::string(test::kHangUp));
+        f.backup.always("(greeting)", std::string(test::kHangUp));
+        for (int i = 0; i < 28; ++i) f.house.settle_after(std::chrono::hours(1));
+        f.plain.always("(greeting)", "220 remote.test ESMTP");
+        f.house.submit("bob@b.example");
+        f.house.settle();
+        CHECK(f.plain.messages.size() == 1);
+        // And that it took one is news: it is not passed over for the check's sake any more.
+        CHECK(f.choice() == "plain");
+    }
+}
+
+TEST_CASE("what mail meets behind the greeting is not forgotten for a good check, and its incident does not flap") {
+    FirstHouse f;
+    f.house.open();
+    f.plain.always("MAIL", "530 5.7.0 Authentication required");
+    f.house.submit("bob@b.example");
+    f.house.settle();
+    CHECK(f.backup.messages.size() == 1);
+    REQUIRE(f.incidents().size() == 1);
+    const auto id = f.incidents()[0].id;
+    const std::size_t before = f.plain.connections;
+    f.rounds(6);
+    CHECK(f.plain.connections == before);  // an incident says why: nothing is to be found out
+    REQUIRE(f.incidents().size() == 1);
+    CHECK(f.incidents()[0].id == id);
+}
+
+TEST_CASE("a way that is changed while it is tried is not judged by what it was") {
+    FirstHouse f;
+    f.house.open();
+    f.plain.always("(greeting)", std::string(test::kHangUp));
+    bool changed = false;
+    f.house.dialer.serve(
+        net::Endpoint(net::IpAddress::parse("10.0.0.9").value(), 25), [&](std::unique_ptr<net::Stream> stream) {
+            if (!changed) {
+                storage::Way other = smarthost_way("plain", "smtp+plain://10.0.0.8:25");
+                REQUIRE(f.house.store->write({}, [&](storage::Tx& tx) { return storage::RouteTx(tx).set_way(other); }));
+                changed = true;
+            }
+            return f.plain.serve(std::move(stream));
+        });
+    for (int i = 0; i < 28 && !changed; ++i) f.house.settle_after(std::chrono::hours(1));
+    REQUIRE(changed);
+    CHECK(f.choice() == "plain");
+}
+
 TEST_CASE("a login that is refused is asked for every hour, not every round") {
     BackupHouse b;
     b.backup.always("AUTH", "535 5.7.8 Authentication failed");
