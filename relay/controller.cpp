@@ -131,6 +131,7 @@ void LaneController::turned_away(Time now, std::size_t others) {
 }
 
 void LaneController::step_down() {
+    wide_ = 0;  // this is news
     credit_ = 0;
     slow_start_ = false;
     if (run_ == 0) run_window_ = window_;
@@ -184,7 +185,7 @@ void LaneController::rate_clean(Time now) {
     last_growth_ = now;
     if (rate_ < ceiling_ * kRateNear) {
         const double back = std::max(10.0, 20 / ceiling_);  // seconds from the cut to the ceiling
-        rate_ = std::min(ceiling_ * kRateNear, rate_ + ceiling_ * (1 - kRateCut) * span / back);
+        rate_ = bounded_rate(std::min(ceiling_ * kRateNear, rate_ + ceiling_ * (1 - kRateCut) * span / back));
         return;
     }
     const bool is_free = rate_ > ceiling_ * 1.05;  // the far side takes more than it did
@@ -196,7 +197,7 @@ void LaneController::rate_clean(Time now) {
     const double by_time =
         ceiling_ * (rate_spacing_ == kSpacingMin ? kGrowthPerMinuteFree : kGrowthPerMinute) * span / 60;
     rate_ += std::min(by_count, by_time);
-    if (shaping_.rate_max > 0) rate_ = std::min(rate_, shaping_.rate_max);
+    rate_ = bounded_rate(rate_);
 }
 
 void LaneController::hold_back(Time now) {
@@ -284,9 +285,23 @@ LaneState LaneController::state(Time now) const {
     return rate_ > 0 ? LaneState::slowed : LaneState::open;
 }
 
+double LaneController::bounded_rate(double rate) const {
+    return shaping_.rate_max > 0 ? std::min(rate, shaping_.rate_max) : rate;
+}
+
+void LaneController::reshape(const Shaping& shaping) {
+    shaping_ = shaping;
+    const std::size_t most = std::max<std::size_t>(shaping.window_max, 1);
+    wide_ = std::max(wide_, window_);
+    window_ = std::min(wide_, most);
+    window_safe_ = std::min(window_safe_, most);
+    if (wide_ <= most) wide_ = 0;
+    rate_ = ceiling_ > 0 ? bounded_rate(ceiling_ * kRateNear) : shaping.rate_max;
+}
+
 Learned LaneController::learned(Time now) const {
     Learned out;
-    if (had_event_) out.window = std::max(window_, slow_start_ ? window_safe_ : window_);
+    if (had_event_) out.window = std::max({window_, wide_, slow_start_ ? window_safe_ : window_});
     out.rate = ceiling_;
     out.spacing = spacing_;
     out.at = now;
@@ -321,11 +336,12 @@ void LaneController::recall(const Learned& learned, Time now) {
         window_ =
             std::clamp<std::size_t>(static_cast<std::size_t>(faded), 1, std::max<std::size_t>(shaping_.window_max, 1));
         window_safe_ = window_;
+        const auto before = std::max<std::size_t>(static_cast<std::size_t>(faded), learned.window);
+        wide_ = before > window_ ? before : 0;
     }
     if (learned.rate > 0) {
         ceiling_ = std::max(learned.rate / kept, kRateMin);
-        if (shaping_.rate_max > 0) ceiling_ = std::min(ceiling_, shaping_.rate_max);
-        rate_ = ceiling_ * kRateNear;
+        rate_ = bounded_rate(ceiling_ * kRateNear);
         last_growth_ = now;
     }
     recall_care(learned, now);

@@ -143,6 +143,9 @@ class LaneController {
     /// Refusals so far, for tests and metrics.
     std::uint64_t refusals() const { return refusals_; }
 
+    /// Other bounds from now on; nothing else changes, and what was learned beyond them is kept for when they go.
+    void reshape(const Shaping& shaping);
+
     Learned learned(Time now) const;
     void recall(const Learned& learned, Time now);
     bool has_learned() const { return had_event_ || ceiling_ > 0; }
@@ -150,6 +153,7 @@ class LaneController {
  private:
     static constexpr std::size_t kSeconds = 8;  // the sliding window over which acceptance is measured
 
+    double bounded_rate(double rate) const;
     void note_accepted(Time now);
     double accepted_rate(Time now) const;
     void window_clean(Time now, std::size_t busy);
@@ -165,6 +169,7 @@ class LaneController {
     Shaping shaping_;
     std::size_t window_;
     std::size_t window_safe_;     // after a closed lane: the slow start ends here
+    std::size_t wide_ = 0;        // what the window was before it was bounded; 0: it is not
     std::size_t credit_ = 0;      // clean deliveries towards the next step
     std::size_t run_ = 0;         // refusals in a row
     std::size_t run_window_ = 1;  // the window at which the run began

@@ -115,7 +115,9 @@ void Lane::reshape() {
     const Shaping wanted = shaping_of(core_, identity_);
     if (wanted == schedule_.shaping()) return;
     log::info("relay", "lane {}: other bounds, at most {} connections", identity_.name, wanted.window_max);
-    schedule_.reshape(wanted, core_.now());
+    schedule_.reshape(wanted);
+    more_.set();
+    host_.changed(shared_from_this());
 }
 
 void Lane::kick() {

@@ -81,19 +81,21 @@ net::Task<void> Runner::follow_routes() {
     };
     auto found = co_await storage::read(*core_.deps.store, *core_.deps.pool, *core_.deps.loop, std::move(read));
     if (!found) co_return;  // said by the next look at the queue
-    const bool changed = rules_ && *rules_ != *found;
-    const bool is_reshaped = rules_ && rules_->lane_limits != found->lane_limits;
+    // Bounds of sites are no routes: they hold at once, and nothing moves. A lane may have been made of older ones.
     core_.lane_limits = found->lane_limits;
+    const std::vector<std::pair<std::string, std::shared_ptr<Lane>>> all(lanes_.begin(), lanes_.end());
+    const bool is_bounded = !core_.lane_limits.empty() || (rules_ && !rules_->lane_limits.empty());
+    for (const auto& [key, lane] : all) {
+        if (is_bounded) lane->reshape();
+    }
+    if (rules_) rules_->lane_limits = found->lane_limits;
+    const bool changed = rules_ && *rules_ != *found;
     if (changed) core_.incidents.recheck = true;
     if (changed) watch_at_ = Time{};
     rules_ = *std::move(found);
     if (!changed) co_return;
     log::info("relay", "the routes have changed: the mail that waits is routed anew");
-    const std::vector<std::pair<std::string, std::shared_ptr<Lane>>> all(lanes_.begin(), lanes_.end());
-    for (const auto& [key, lane] : all) {
-        if (is_reshaped) lane->reshape();
-        lane->give_up_all();
-    }
+    for (const auto& [key, lane] : all) lane->give_up_all();
 }
 
 // Our own house: incidents, what our addresses are worth, and what is said of them.

@@ -45,12 +45,9 @@ void LaneSchedule::opened(Time now) {
     controller_.connected(now);
 }
 
-void LaneSchedule::reshape(const Shaping& shaping, Time now) {
-    const Learned known = controller_.learned(now);
-    const bool has_learned = controller_.has_learned();
+void LaneSchedule::reshape(const Shaping& shaping) {
     shaping_ = shaping;
-    controller_ = LaneController(shaping, now);
-    if (has_learned) controller_.recall(known, now);
+    controller_.reshape(shaping);
 }
 
 // False where the lane goes on although nobody was reached: then it is that message's trouble.

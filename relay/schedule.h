@@ -27,8 +27,8 @@ class LaneSchedule {
     /// It was taken but nothing came of it; stays first of its sender's.
     void put_back(const Parcel& parcel) { queue_.put_back(parcel); }
 
-    /// Other bounds from now on. What was learned stays within them; what the lane waited for is over.
-    void reshape(const Shaping& shaping, Time now);
+    /// Other bounds from now on.
+    void reshape(const Shaping& shaping);
 
     /// Connections that should be open (those that are count).
     std::size_t connections_wanted(Time now) const {

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <optional>
-#include <ranges>
 
 #include "protocols/base/ascii.h"
 #include "storage/settings.h"
@@ -25,6 +24,12 @@ std::optional<std::uint32_t> take_number(std::string_view& rest) {
     return static_cast<std::uint32_t>(*number);
 }
 
+bool is_site_name(std::string_view name) {
+    if (name.empty() || name.size() > kSiteOctetsMax || name.front() == '.' || name.back() == '.') return false;
+    return std::ranges::all_of(
+        name, [](char c) { return ascii::is_alnum(c) || c == '-' || c == '.' || c == '_' || c == ':'; });
+}
+
 std::optional<LaneLimit> parse_one(std::string_view pair) {
     const std::size_t mark = pair.rfind('=');
     if (mark == std::string_view::npos || mark == 0 || pair.ends_with('/')) return std::nullopt;
@@ -35,16 +40,11 @@ std::optional<LaneLimit> parse_one(std::string_view pair) {
     if (!connections || !messages || !minute || !rest.empty()) return std::nullopt;
     LaneLimit out;
     out.site = ascii::to_lower(pair.substr(0, mark));
+    if (!is_site_name(out.site)) return std::nullopt;
     out.connections_max = *connections;
     out.messages_max = *messages;
     out.minute_max = *minute;
     return out;
-}
-
-bool is_site_name(std::string_view name) {
-    return !name.empty() && name.size() <= kSiteOctetsMax && std::ranges::all_of(name, [](char c) {
-        return ascii::is_alnum(c) || c == '-' || c == '.' || c == '_' || c == ':';
-    });
 }
 
 }  // namespace
@@ -64,10 +64,17 @@ std::vector<LaneLimit> parse_lane_limits(std::string_view setting) {
     return out;
 }
 
+bool is_lane_limits(std::string_view setting) {
+    const auto words = static_cast<std::size_t>(std::ranges::count(setting, ' ')) + (setting.empty() ? 0 : 1);
+    return parse_lane_limits(setting).size() == words;
+}
+
 const LaneLimit* find_lane_limit(const std::vector<LaneLimit>& limits, std::string_view lane) {
-    const auto reversed = limits | std::views::reverse;
-    const auto found = std::ranges::find_if(reversed, [&](const LaneLimit& one) { return is_site(lane, one.site); });
-    return found == reversed.end() ? nullptr : &*found;
+    const LaneLimit* out = nullptr;
+    for (const LaneLimit& one : limits) {
+        if (is_site(lane, one.site) && (out == nullptr || one.site.size() >= out->site.size())) out = &one;
+    }
+    return out;
 }
 
 Result<> set_lane_limit(Tx& tx, LaneLimit limit) {
@@ -80,7 +87,11 @@ Result<> set_lane_limit(Tx& tx, LaneLimit limit) {
     }
     TRY(const std::string before, setting_text(tx.catalog(), kSetting));
     std::vector<LaneLimit> all = parse_lane_limits(before);
-    std::erase_if(all, [&](const LaneLimit& one) { return one.site == limit.site; });
+    const std::size_t gone = std::erase_if(all, [&](const LaneLimit& one) { return one.site == limit.site; });
+    if (gone == 0 && limit.is_empty()) {
+        return Error(Errc::not_found,
+                     fmt::format("{} has no limit of its own; posthouse queue limit shows them", limit.site));
+    }
     if (!limit.is_empty()) all.push_back(std::move(limit));
     std::string after;
     for (const LaneLimit& one : all) {

@@ -2,8 +2,9 @@
 /// storage/lane_limits: how fast mail may go to single sites at most, set by hand over what the relay knows and learns:
 /// the setting lane.limits ("SITE=connections/messages/minute", blanks between; 0 sets no bound), which
 /// `posthouse queue limit` writes.
+/// They bound each lane: one way or local address, and one site.
 ///   site   the name of a lane as `queue lanes` shows it (a provider, the first MX host, a relay's host), or the end of
-///          a host's name: "example.net" is every host below it. The last one that fits counts
+///          a host's name: "example.net" is every host below it. Of several that fit the longest counts
 /// Threads: pure.
 #include <cstdint>
 #include <string>
@@ -29,9 +30,12 @@ struct LaneLimit {
 bool is_site(std::string_view lane, std::string_view site);
 /// What cannot be read is left out.
 std::vector<LaneLimit> parse_lane_limits(std::string_view setting);
+/// Whether all of it can be read.
+bool is_lane_limits(std::string_view setting);
 /// Null where nothing is set for it.
 const LaneLimit* find_lane_limit(const std::vector<LaneLimit>& limits, std::string_view lane);
-/// Sets or replaces; one without a bound takes it out. Errc::invalid for a name that no lane can have.
+/// Sets or replaces; one without a bound takes it out. Errc::invalid for a name that no lane can have, not_found where
+/// there is nothing to take out.
 Result<> set_lane_limit(Tx& tx, LaneLimit limit);
 
 }  // namespace posthouse::storage

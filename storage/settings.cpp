@@ -7,6 +7,7 @@
 
 #include "protocols/base/ascii.h"
 #include "protocols/smtp/path.h"
+#include "storage/lane_limits.h"
 
 namespace posthouse::storage {
 namespace {
@@ -47,7 +48,7 @@ constexpr SettingRow kRows[] = {
      "hold the mail of an account that suddenly sends as if it were stolen: on, off", "on off"},
     {"incident.hold_hours", Kind::number, "72", 1, 120,
      "hours that mail refused for a fault of ours is held before it is returned"},
-    {"lane.limits", Kind::text, "", 0, 0,
+    {"lane.limits", Kind::lane_limits, "", 0, 0,
      "bounds of single sites, \"google=5/50/0\": connections, messages on each, messages a minute; posthouse queue "
      "limit writes it"},
     {"oidc.audience", Kind::text, "", 0, 0, "what a token's aud must hold; empty: oidc.client_id, else any"},
@@ -149,6 +150,7 @@ Result<std::string> check_setting(std::string_view key, std::string_view value) 
     if (row->kind == Kind::domain && !value.empty() && (ascii::has_8bit(value) || !smtp::is_domain(value))) {
         return takes("a domain like \"example.org\" (in its xn-- form where it has other letters)");
     }
+    if (row->kind == Kind::lane_limits && !is_lane_limits(value)) return takes("words like \"google=5/50/0\"");
     if (row->kind != Kind::number && row->kind != Kind::octets) return std::string(value);
     std::int64_t number = 0;
     const bool read = row->kind == Kind::octets ? parse_octets(value, number) : parse_number(value, number);

@@ -17,7 +17,7 @@ namespace posthouse::storage {
 struct SettingRow {
     /// octets: "512M"; kept as a plain number. address, domain: of mail (RFC 5321 4.1.2), or empty;
     /// a domain as the DNS has it (A-labels).
-    enum class Kind { number, octets, text, address, domain };
+    enum class Kind { number, octets, text, address, domain, lane_limits };
     std::string_view key;                      ///< dotted, lower case
     Kind kind;
     std::string_view default_value;  ///< as it would be written

@@ -5,6 +5,7 @@
 
 #include "admin/cli/command.h"
 #include "admin/cli/ways.h"
+#include "protocols/base/ascii.h"
 #include "storage/lane_limits.h"
 #include "storage/queue.h"
 #include "storage/routes.h"
@@ -30,8 +31,10 @@ std::string rate_text(std::uint64_t milli) {
 std::string limit_text(const LaneLimit& limit) {
     std::string out;
     const auto add = [&](std::string_view text) { out += fmt::format("{}{}", out.empty() ? "" : ", ", text); };
-    if (limit.connections_max != 0) add(fmt::format("{} connections", limit.connections_max));
-    if (limit.messages_max != 0) add(fmt::format("{} messages on each", limit.messages_max));
+    if (limit.connections_max != 0)
+        add(fmt::format("{} connection{}", limit.connections_max, limit.connections_max == 1 ? "" : "s"));
+    if (limit.messages_max != 0)
+        add(fmt::format("{} message{} on each", limit.messages_max, limit.messages_max == 1 ? "" : "s"));
     if (limit.minute_max != 0) add(fmt::format("{}/min", limit.minute_max));
     return out;
 }
@@ -65,37 +68,62 @@ Result<> queue_lanes(Invocation& call) {
     return {};
 }
 
+Record record_of(const LaneLimit& limit) {
+    Record row;
+    row.add("site", limit.site).add("connections", std::uint64_t{limit.connections_max});
+    return row.add("messages", std::uint64_t{limit.messages_max}).add("rate_minute", std::uint64_t{limit.minute_max});
+}
+
 Result<> show_limits(Invocation& call, storage::Store& store) {
     TRY(const auto limits, read_limits(store));
     std::vector<Record> rows;
     for (const LaneLimit& limit : limits) {
-        Record row;
-        row.add("site", limit.site).add("connections", std::uint64_t{limit.connections_max});
-        row.add("messages", std::uint64_t{limit.messages_max}).add("rate_minute", std::uint64_t{limit.minute_max});
-        rows.push_back(std::move(row));
+        rows.push_back(record_of(limit));
     }
     call.out().table(rows, "No site has a limit of its own; what is known and learned of each holds.");
     return {};
 }
 
+constexpr const char* kBounds[] = {"--connections", "--messages", "--rate"};
+
+// What is not named stays as it was.
+Result<LaneLimit> read_limit(Invocation& call, storage::Store& store) {
+    LaneLimit limit;
+    limit.site = ascii::to_lower(call.get("SITE"));
+    const bool has_bound = std::ranges::any_of(kBounds, [&](const char* name) { return call.has(name); });
+    if (has_bound == call.has("--remove")) {
+        return Error(Errc::invalid, "say how much: --connections, --messages or --rate; or --remove");
+    }
+    if (!has_bound) return limit;
+    TRY(const auto known, read_limits(store));
+    const auto before = std::ranges::find(known, limit.site, &LaneLimit::site);
+    if (before != known.end()) limit = *before;
+    if (call.has("--connections")) {
+        TRY(limit.connections_max, read_count(call, "--connections", kConnectionsMax));
+    }
+    if (call.has("--messages")) {
+        TRY(limit.messages_max, read_count(call, "--messages", kMessagesMax));
+    }
+    if (call.has("--rate")) {
+        TRY(limit.minute_max, read_count(call, "--rate", kMinuteMax));
+    }
+    return limit;
+}
+
 // queue limit [SITE] [--connections N] [--messages N] [--rate N] [--remove]
 Result<> queue_limit(Invocation& call) {
     TRY(storage::Store* const store, call.store());
-    if (!call.has("SITE")) return show_limits(call, *store);
-    LaneLimit limit;
-    limit.site = call.get("SITE");
-    TRY(limit.connections_max, read_count(call, "--connections", kConnectionsMax));
-    TRY(limit.messages_max, read_count(call, "--messages", kMessagesMax));
-    TRY(limit.minute_max, read_count(call, "--rate", kMinuteMax));
-    if (limit.is_empty() != call.has("--remove")) {
-        return Error(Errc::invalid, "say how much: --connections, --messages or --rate; or --remove");
+    if (!call.has("SITE")) {
+        const bool wants = std::ranges::any_of(kBounds, [&](const char* name) { return call.has(name); });
+        if (wants || call.has("--remove")) return Error(Errc::invalid, "say for which site (posthouse queue lanes)");
+        return show_limits(call, *store);
     }
+    TRY(const LaneLimit limit, read_limit(call, *store));
     TRY_VOID(store->write({}, [&](storage::Tx& tx) { return storage::set_lane_limit(tx, limit); }));
-    if (call.out().json()) {
-        return call.out().record(Record().add("site", limit.site).add("limit", limit_text(limit))), Result<>();
-    }
-    call.out().say(limit.is_empty() ? fmt::format("{} has no limit of its own any more.", limit.site)
-                                    : fmt::format("{}: at most {}.", limit.site, limit_text(limit)));
+    if (call.out().json()) return call.out().record(record_of(limit)), Result<>();
+    call.out().say(limit.is_empty()
+                       ? fmt::format("{} has no limit of its own any more.", limit.site)
+                       : fmt::format("{}: at most {}, for each way and local address.", limit.site, limit_text(limit)));
     return {};
 }
 
@@ -114,7 +142,7 @@ constexpr Command kRows[] = {
      "posthouse queue lanes",
      {},
      queue_lanes},
-    {"queue", "limit", "show or set how fast mail may go to a site at most",
+    {"queue", "limit", "show or set how fast mail may go to a site at most, by each way and local address",
      "posthouse queue limit mx.example.net --connections 2 --rate 30/min", kLimit, queue_limit},
 };
 

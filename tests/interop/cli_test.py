@@ -43,6 +43,15 @@ REFUSED = (
     (("client", "add", "x", "--sender-domain", "a.example", "--from-address", "10.0.0.0/8"), 1, "too wide"),
     (("client", "show", "nobody"), 1, "there is no relay client"),
     (("queue", "show", "bad"), 1, "is no queue id"),
+    (("queue", "limit", "google"), 1, "say how much"),
+    (("queue", "limit", "--connections", "3"), 1, "for which site"),
+    (("queue", "limit", ".example.net", "--connections", "3"), 1, "is no site"),
+    (("queue", "limit", "google", "--connections", "0"), 1, "--connections takes a number"),
+    (("queue", "limit", "google", "--remove"), 1, "has no limit of its own"),
+    (("setting", "set", "lane.limits", "google=5"), 1, "lane.limits takes words like"),
+    (("domain", "add", "x.example", "--sign-only", "--postmaster", "alice@home.example"), 1, "leave one of them out"),
+    (("domain", "set", "home.example"), 1, "say which"),
+    (("domain", "set", "home.example", "--sign-only"), 1, "has accounts or aliases here"),
     (("alias", "add", "x@home.example"), 2, "TARGET"),
     (("capability", "off", "QRSYNC"), 1, "QRSYNC is no capability of this server; did you mean QRESYNC?"),
     (("capability", "off", "condstor"), 1, "did you mean CONDSTORE?"),
@@ -153,6 +162,16 @@ def check_ways(home):
         home.cli("way", "remove", name)
 
 
+def check_limits(home):
+    """What is not named stays; the stored name is shown."""
+    assert "at most 2 connections, for each" in home.cli("queue", "limit", "Google", "--connections", "2")
+    made = json.loads(home.cli("queue", "limit", "google", "--rate", "30/min", "--json"))
+    assert made == {"site": "google", "connections": 2, "messages": 0, "rate_minute": 30}, made
+    assert json.loads(home.cli("queue", "limit", "--json")) == [made]
+    home.cli("queue", "limit", "google", "--remove")
+    assert "No site has a limit" in home.cli("queue", "limit")
+
+
 def check_keys(home):
     """New keys of a domain that signs already wait until the DNS shows them."""
     told = home.cli("dkim", "add", "home.example")
@@ -191,6 +210,7 @@ def main():
         check_passwords(home)
         check_explain(home)
         check_ways(home)
+        check_limits(home)
         check_keys(home)
         check_disabling(home)
         check_doctor(home)

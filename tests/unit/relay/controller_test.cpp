@@ -264,19 +264,50 @@ TEST_CASE("what is known of big sites: connections and messages a connection, wi
 
 TEST_CASE("bounds that change while a lane runs hold at once, and what was learned stays within them") {
     LaneSchedule lane(shaping_for("mx.b.example", 20, 100), kStart);
-    CHECK(lane.controller().window() == 5);
-    Shaping two = lane.shaping();
+    const Shaping usual = lane.shaping();
+    lane.controller().refused_window(kStart, 4);
+    CHECK(lane.controller().window() == 4);
+    Shaping two = usual;
     two.window_start = two.window_max = 2;
-    lane.reshape(two, kStart);
+    two.rate_max = 0.5;
+    lane.reshape(two);
     CHECK(lane.controller().window() == 2);
-    for (int i = 0; i < 100; ++i) lane.controller().delivered(kStart, 2);
+    CHECK(lane.controller().rate() == 0.5);
+    for (int i = 0; i < 1000; ++i) lane.controller().delivered(kStart, 2);
     CHECK(lane.controller().window() == 2);
+    CHECK(lane.controller().learned(kStart).window == 4);
+    CHECK(lane.controller().learned(kStart).rate == 0);
+
+    // Over a restart as well: the bound is not what the site taught.
+    LaneController again(two, kStart);
+    again.recall(lane.controller().learned(kStart), kStart);
+    CHECK(again.window() == 2);
+    again.reshape(usual);
+    CHECK(again.window() == 4);
+    lane.reshape(usual);
+    CHECK(lane.controller().window() == 4);
+    CHECK(lane.controller().rate() == 0);
+
+    // What the site says while it is bounded counts.
+    lane.reshape(two);
     lane.controller().refused_window(kStart, 1);
     CHECK(lane.controller().window() == 1);
-    two.window_max = 20;
-    lane.reshape(two, kStart);
-    CHECK(lane.controller().window() <= 2);
-    CHECK(lane.controller().has_learned());
+    lane.reshape(usual);
+    CHECK(lane.controller().window() == 1);
+}
+
+TEST_CASE("bounds that change lift no pause and open no closed lane") {
+    LaneController controller(shaping_for("mx.b.example", 20, 100), kStart);
+    controller.pause(kStart, std::chrono::hours(1));
+    Shaping one = shaping_for("mx.b.example", 20, 100);
+    one.window_max = 1;
+    controller.reshape(one);
+    CHECK(controller.earliest(kStart) == kStart + std::chrono::hours(1));
+    LaneController closed(shaping_for("mx.b.example", 20, 100), kStart);
+    CHECK(closed.unreachable(kStart, 0));
+    closed.reshape(one);
+    CHECK(closed.state(kStart) == LaneState::closed);
+    CHECK(closed.closings() == 1);
 }
 
 }  // namespace posthouse::relay

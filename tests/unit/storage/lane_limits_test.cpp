@@ -27,11 +27,15 @@ TEST_CASE("lane.limits is read pair by pair; what is none is left out") {
         CAPTURE(bad);
         CHECK(parse_lane_limits(bad).empty());
     }
+    CHECK_FALSE(is_lane_limits("google=5"));
+    CHECK_FALSE(is_lane_limits("google=1/2/3  yahoo=1/2/3"));
+    CHECK(is_lane_limits(""));
+    CHECK(is_lane_limits("google=1/2/3 yahoo=1/2/3"));
     CHECK(parse_lane_limits("bad Google=1/2/3 ") == std::vector{limit_of("google", 1, 2, 3)});
 }
 
-TEST_CASE("a limit is for its lane, and for every host below its name; the last one that fits counts") {
-    const auto all = parse_lane_limits("google=5/0/0 b.example=2/0/0 mx.b.example=1/0/0");
+TEST_CASE("a limit is for its lane, and for every host below its name; the longest name counts") {
+    const auto all = parse_lane_limits("google=5/0/0 mx.b.example=1/0/0 b.example=2/0/0");
     CHECK(find_lane_limit(all, "Google")->connections_max == 5);
     CHECK(find_lane_limit(all, "mx.B.example")->connections_max == 1);
     CHECK(find_lane_limit(all, "mx2.b.example")->connections_max == 2);
@@ -53,7 +57,8 @@ TEST_CASE("a limit is set, replaced and taken out; a name that no lane has is re
     CHECK(all() == std::vector{limit_of("b.example", 1, 2, 3), limit_of("google", 0, 7, 0)});
     REQUIRE(set(limit_of("b.example", 0, 0, 0)));
     CHECK(all() == std::vector{limit_of("google", 0, 7, 0)});
-    for (const char* bad : {"", "two words", "a=b", "a/b", "b\xC3\xBC.example"}) {
+    CHECK(set(limit_of("b.example", 0, 0, 0)).error().code == Errc::not_found);
+    for (const char* bad : {"", "two words", ".b.example", "b.example.", "a=b", "a/b", "b\xC3\xBC.example"}) {
         CAPTURE(bad);
         CHECK(set(limit_of(bad, 1, 0, 0)).error().code == Errc::invalid);
     }
