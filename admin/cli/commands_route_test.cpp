@@ -57,9 +57,9 @@ Result<std::vector<Subject>> subjects_called(const storage::RoutePicture& pictur
     return out;
 }
 
-Record record_of(const Subject& subject, const WayTrial& trial) {
+Record record_of(const Subject& subject, const WayTrial& trial, bool tried) {
     Record record;
-    record.add("way", subject.way.name).add("address", subject.source);
+    record.add("way", subject.way.name).add("address", subject.source).add("tried", tried);
     record.add("good", trial.good).add("findings", trial.sentences);
     return record.add("message_id", trial.message_id).add("dialogue", trial.dialogue);
 }
@@ -97,31 +97,36 @@ Result<> route_test(Invocation& call) {
         return storage::RouteView(snapshot).picture(storage::day_number(system_clock().now()));
     }));
     TRY(const std::vector<Subject> subjects, subjects_called(picture, call.get("NAME")));
+    const bool can_try = !wish.to.empty() || std::ranges::any_of(subjects, [](const Subject& one) {
+        return one.way.kind != WayKind::direct;
+    });
+    if (!can_try) {
+        return Error(Errc::invalid, "a direct way leads to the recipient's mail servers: name one with --to ADDRESS");
+    }
     std::vector<Record> records;
     std::vector<std::string> bad;
-    bool any_tried = false;
     for (const Subject& subject : subjects) {
         wish.way = subject.way;
         wish.source = subject.source;
         WayTrial trial;
-        if (subject.way.kind == WayKind::direct && wish.to.empty()) {
-            trial.sentences = {"Not tried: it leads to the recipient's mail servers. Name one with --to ADDRESS"};
-        } else {
-            TRY(trial, call.hooks().try_way(*store, settings.file, wish));
-            any_tried = true;
+        const bool tried = subject.way.kind != WayKind::direct || !wish.to.empty();
+        if (tried) {
+            if (auto found = call.hooks().try_way(*store, settings.file, wish)) {
+                trial = *std::move(found);
+            } else {
+                trial.sentences = {found.error().context};
+            }
             if (!trial.good) bad.push_back(subject.name());
+        } else {
+            trial.sentences = {"Not tried: it leads to the recipient's mail servers. Name one with --to ADDRESS"};
         }
-        records.push_back(record_of(subject, trial));
+        records.push_back(record_of(subject, trial, tried));
         if (call.out().json()) continue;
         if (subjects.size() > 1)
             call.out().say(fmt::format("{}Way {}:", records.size() > 1 ? "\n" : "", subject.name()));
         print(call, trial);
     }
-    if (!any_tried) {
-        return Error(Errc::invalid, "a direct way leads to the recipient's mail servers: name one with --to ADDRESS");
-    }
-    if (call.out().json() && records.size() == 1) call.out().record(records.front());
-    if (call.out().json() && records.size() > 1) call.out().table(records, "");
+    if (call.out().json()) call.out().table(records, "");
     if (bad.empty()) return {};
     return Error(Errc::refused, fmt::format("the way {} did not pass the test", fmt::join(bad, " and the way ")));
 }

@@ -50,7 +50,7 @@ class Connector(Remote):
 def try_way(home):
     """What `route test` finds: whether it is good, and its sentences."""
     done = home.cli("route", "test", "relay", "--json", check=False)
-    found = json.loads(done.stdout)
+    found, = json.loads(done.stdout)
     return done.returncode == 0, " ".join(found["findings"])
 
 
