@@ -119,7 +119,7 @@ struct Group {
     std::string_view summary;
 };
 inline constexpr Group kGroups[] = {
-    {"domain", "the domains that this server receives mail for"},
+    {"domain", "the domains that this server receives mail for, or signs for"},
     {"account", "mailboxes and their owners"},
     {"account app-password", "passwords of single programs, revoked one by one"},
     {"alias", "addresses that stand for others"},

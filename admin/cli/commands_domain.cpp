@@ -148,10 +148,11 @@ Result<> domain_set(Invocation& call) {
     TRY_VOID(set);
     if (call.out().json()) return call.out().record(Record().add("domain", name).add("hosted", hosted)), Result<>();
     call.out().say(
-        hosted ? fmt::format("{} receives mail here. Its MX must lead to this server:\n\n  posthouse domain "
-                             "records {}",
-                             name, name)
-               : fmt::format("Mail from {} is signed here, and mail to it goes out to its mail servers.", name));
+        hosted
+            ? fmt::format("{} receives mail here. Its MX must lead to this server:\n\n  posthouse domain "
+                          "records {}",
+                          name, name)
+            : fmt::format("Mail from {} is signed here, and mail to it goes out: its MX must lead elsewhere.", name));
     return {};
 }
 
@@ -169,6 +170,7 @@ Result<> domain_quota(Invocation& call) {
         call.out().record(record);
         return {};
     }
+    if (!domain.is_hosted) return Error(Errc::invalid, fmt::format("{} keeps nothing here: it only signs", name));
     std::uint64_t octets = domain.quota_octets;
     std::uint64_t messages = domain.quota_messages;
     TRY_VOID(read_quota(call, octets, messages));
@@ -305,8 +307,8 @@ constexpr Command kRows[] = {
      "posthouse domain set shop.example --sign-only", kSetArguments, domain_set},
     {"domain", "quota", "show or set how much the accounts of a domain may hold together",
      "posthouse domain quota example.org --size 50G", kQuotaArguments, domain_quota},
-    {"domain", "remove", "stop receiving mail for a domain", "posthouse domain remove example.net", kNameOnly,
-     domain_remove},
+    {"domain", "remove", "stop receiving mail for a domain, and signing for it", "posthouse domain remove example.net",
+     kNameOnly, domain_remove},
     {"domain", "mta-sts", "tell other servers to use TLS with this domain, or nothing (RFC 8461)",
      "posthouse domain mta-sts example.org testing", kStsArguments, domain_mta_sts},
     {"domain", "records", "print the DNS records that a domain needs", "posthouse domain records example.org",

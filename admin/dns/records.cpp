@@ -148,10 +148,11 @@ DnsRecord expected_spf(const DomainFacts& facts) {
         if (std::ranges::find(named, relay.host) == named.end()) named.push_back(relay.host);
         if (!term.empty() && std::ranges::find(terms, term) == terms.end()) terms.push_back(term);
     }
-    // Where its mail comes to another host, that one may send as well.
-    std::string record = facts.is_hosted ? "v=spf1 mx" : "v=spf1 mx a:" + facts.hostname;
+    std::string record = facts.is_hosted ? "v=spf1 mx" : "v=spf1 a:" + facts.hostname;
     for (const std::string& term : terms) record += " " + term;
     std::string why = fmt::format("{} may send", fmt::join(known, " and "));
+    // Its own provider's record is there: a second one would make both an error (RFC 7208 4.5).
+    if (!facts.is_hosted) why += fmt::format("; where a record is there, add only {} to it", record.substr(7));
     if (!unknown.empty()) {
         why += fmt::format("; add the include: that {} asks for, if any", fmt::join(unknown, " or "));
     }

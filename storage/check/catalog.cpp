@@ -112,6 +112,18 @@ Result<> check_domains(Picture& picture) {
     }
 }
 
+Result<> check_hosting(Picture& picture) {
+    Query q = picture.db.query(
+        "SELECT d.id, d.name FROM domains d WHERE d.hosted = 0 AND (EXISTS (SELECT 1 FROM accounts a WHERE a.domain = "
+        "d.id) OR EXISTS (SELECT 1 FROM aliases a WHERE substr(a.address, instr(a.address, '@') + 1) = d.name))");
+    for (;;) {
+        TRY(const bool more, q.row());
+        if (!more) return {};
+        picture.findings().add(FaultKind::domain_not_hosted, q.i64(0), 0,
+                               fmt::format("{} only signs, but addresses of it are here", q.view(1)));
+    }
+}
+
 Result<> check_settings(Picture& picture) {
     const auto rows = setting_rows();
     for (std::size_t i = 0; i < rows.size(); ++i) {
@@ -248,6 +260,7 @@ Result<> load_catalog(Picture& picture) {
 
 Result<> check_catalog(Picture& picture) {
     TRY_VOID(check_domains(picture));
+    TRY_VOID(check_hosting(picture));
     TRY_VOID(check_aliases(picture));
     TRY_VOID(check_owners(picture));
     TRY_VOID(check_settings(picture));

@@ -21,6 +21,7 @@ enum class FaultKind : std::uint8_t {
     // what the administrator set
     counter_behind,
     account_without_domain,
+    domain_not_hosted,
     alias_without_targets,
     row_without_owner,
     setting_value,

@@ -67,6 +67,15 @@ Result<> repair_account_domain(Repairer&, Tx& tx, const Targets& targets) {
         TRY_VOID(db.query("UPDATE accounts SET domain = (SELECT id FROM domains WHERE name = ?2) WHERE id = ?1")
                      .bind(target.a, domain)
                      .run());
+        TRY_VOID(db.query("UPDATE domains SET hosted = 1 WHERE name = ?1").bind(domain).run());
+        context_of(tx).write->notice.catalog = true;
+    }
+    return {};
+}
+
+Result<> repair_hosting(Repairer&, Tx& tx, const Targets& targets) {
+    for (const auto& target : targets) {
+        TRY_VOID(context_of(tx).db.query("UPDATE domains SET hosted = 1 WHERE id = ?1").bind(target.a).run());
         context_of(tx).write->notice.catalog = true;
     }
     return {};
@@ -349,6 +358,7 @@ constexpr std::pair<FaultKind, RepairFn> kRepairs[] = {
     {FaultKind::database_damaged, repair_indexes},
     {FaultKind::counter_behind, repair_counter},
     {FaultKind::account_without_domain, repair_account_domain},
+    {FaultKind::domain_not_hosted, repair_hosting},
     {FaultKind::segment_row_missing, repair_segment_row},
     {FaultKind::message_place, repair_message_place},
     {FaultKind::segment_header, repair_segment_header},

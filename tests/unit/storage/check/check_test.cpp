@@ -21,6 +21,7 @@ constexpr Case kCases[] = {
     {FaultKind::counter_behind, "UPDATE counters SET value = 0 WHERE name = 'event'", "", "the counter \"event\" is 0"},
     {FaultKind::counter_behind, "DELETE FROM counters WHERE name = 'message'", "", "\"message\" is not there"},
     {FaultKind::account_without_domain, "DELETE FROM domains", "", "alice@a.example belongs to domain 1"},
+    {FaultKind::domain_not_hosted, "UPDATE domains SET hosted = 0", "", "a.example only signs"},
     {FaultKind::row_without_owner, "INSERT INTO subscriptions VALUES (77, 'INBOX')", "", "subscriptions"},
     {FaultKind::row_without_owner, "INSERT INTO imported VALUES (5, 'k', 1)", "", "imported"},
     {FaultKind::row_without_owner, "UPDATE deleted_entries SET account = 99", "", "deleted_entries"},
