@@ -259,7 +259,8 @@ class Trial:
         self.wanted, self.random = wanted, random.Random(wanted.seed)
         self.outside = FORMS[form](wanted.seed, self.random)
         self.volume = powercut.Volume(512) if wanted.cuts else None
-        self.home = House(config=self.outside.config(), parent=self.volume.path if self.volume else None)
+        self.home = House(config={**self.outside.config(), "store": {"free_min": '"16M"'}},
+                          parent=self.volume.path if self.volume else None)
         self.logs = tempfile.TemporaryDirectory()  # off the disk that fails
         self.home.log_file = pathlib.Path(self.logs.name) / "log"
         self.form = form

@@ -55,7 +55,7 @@ class Volume:
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="posthouse-disk-", dir=memory if memory.is_dir() else None))
         self.image, self.path = self.folder / "image", self.folder / "mount"
         self.path.mkdir()
-        self.mebi, self.mounted = mebi, False
+        self.mebi, self.mounted, self.is_dead = mebi, False, False
         self.make()
 
     def make(self):
@@ -67,7 +67,7 @@ class Volume:
 
     def mount(self):
         run("mount", "-o", "loop,commit=300", str(self.image), str(self.path))
-        self.mounted = True
+        self.mounted, self.is_dead = True, False
 
     def shut_down(self):
         """The cut itself; whoever has files open there gets errors from now on."""
@@ -76,13 +76,20 @@ class Volume:
             fcntl.ioctl(descriptor, EXT4_IOC_SHUTDOWN, array.array("I", [NO_LOG_FLUSH]))
         finally:
             os.close(descriptor)
+        self.is_dead = True
 
     def unmount(self):
         # A process that was killed lets go of its files a moment after it was waited for.
         end = time.monotonic() + STOP_SECONDS_MAX
-        while subprocess.run(["umount", str(self.path)], capture_output=True).returncode != 0:
+        while (done := subprocess.run(["umount", str(self.path)], capture_output=True, text=True)).returncode != 0:
             if time.monotonic() > end:
-                raise RuntimeError(f"{self.path} cannot be unmounted: something keeps a file open there")
+                held = holders(self.path)
+                if held or not self.is_dead:
+                    raise RuntimeError(f"{done.stderr.strip()}; files are open there: {held}")
+                # Nobody has a file there, and the kernel still counts somebody (seen on busy machines): what is shut
+                # down writes no more, so it may go later.
+                run("umount", "-l", str(self.path))
+                break
             time.sleep(0.01)
         self.mounted = False
 
@@ -107,6 +114,18 @@ class Volume:
 
     def __exit__(self, *_):
         self.remove()
+
+
+def holders(path):
+    """Which processes have files open below a folder, and which files."""
+    out = []
+    for process in pathlib.Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            links = [*process.glob("fd/*"), process / "cwd"]
+            files = {os.readlink(link) for link in links} | {
+                line.partition("/")[1] + line.partition("/")[2].strip() for line in open(process / "maps")}
+            out += [(process.name, name) for name in files if name.startswith(str(path))]
+    return out
 
 
 def states(pid):
