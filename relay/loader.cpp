@@ -83,7 +83,7 @@ struct Loader::Batch {
         how.arc = ArcWish(out.item.forwarded_by, core.deps.hostname);
         how.sender = out.item.reverse_path;
         // What strangers send to an address that leads on may bear any From: it is sealed (ARC), and no more.
-        how.is_ours = out.item.forwarded_by.empty() || out.item.account || out.item.client_id;
+        how.is_ours = out.item.forwarded_by.empty();
         how.envelope.reverse_path = out.reverse_path;
         for (const storage::QueueRecipient& one : out.recipients) how.envelope.recipients.push_back(one.address);
         const Signing signing(*dkim_keys, core.keys, sealing_key);

@@ -134,6 +134,8 @@ Result<> Spreader::add(storage::Delivery& delivery, storage::NewQueueItem& item,
         const std::string address = path.spec();
         if (found.kind == Resolution::Kind::not_ours && (envelope.login || bounce)) {
             targets.add_remote(address, recipient, /*forwarded=*/false, recipient.notify);
+            // A report of a stranger, which goes back to whom he wrote for: he may have written anything into it.
+            if (!envelope.login) item.forwarded_by = directory_.bounces()->forwarding_domain(recipient.path.domain);
             continue;
         }
         if (found.kind != Resolution::Kind::deliver) {

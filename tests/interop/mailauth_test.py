@@ -273,6 +273,11 @@ def check_bounce(world):
     assert code == 250, text
     sender, recipients, _, _ = world.sink.find("bounce")
     assert sender == "" and recipients == ("bob@strict.example",), (sender, recipients)
+    # A stranger may write anything into it: it bears no signature of the domain that its From claims.
+    code, text = world.come_in(letter("forged-bounce", domain="sold.example", to=world.srs), to=world.srs, sender="")
+    assert code == 250, text
+    octets = world.sink.find("forged-bounce").octets
+    assert b"d=sold.example" not in octets, octets
     code, text = world.come_in(report, to=world.srs, sender="carol@far.example")
     assert code == 550 and "reports" in text, text
     forged = world.srs.replace("strict.example", "victim.example")
@@ -407,15 +412,15 @@ def check_domain_kept_elsewhere(world):
 
     hand_in("sold", "carol@far.example")
     sender, _, octets, hello = world.sink.find("sold")
-    assert sender == "till@sold.example", sender
-    judge_all(world, octets, sender, hello, ["spf=fail", "dkim=pass", "header.d=sold.example", "dmarc=pass"])
+    judge_all(world, octets, sender, hello, ["dkim=pass", "header.d=sold.example", "dmarc=pass"])
     assert octets.count(b"d=sold.example;") == 2, octets
     hand_in("to-its-home", "boss@sold.example")
     assert world.sink.find("to-its-home").recipients == ("boss@sold.example",)
     code, text = world.come_in(letter("by-a-stranger", to="boss@sold.example"), to="boss@sold.example")
     assert code == 554 and "Relay access denied" in text, (code, text)
     assert "stays here" not in world.home.cli("route", "explain", "till@sold.example", "boss@sold.example")
-    refused = world.home.cli("account", "add", "boss@sold.example", "--password", "none", check=False)
+    refused = world.home.cli("account", "add", "boss@sold.example", check=False,
+                             environment={"POSTHOUSE_PASSWORD": "correct horse battery"})
     assert refused.returncode == 1 and "posthouse domain set sold.example --hosted" in refused.stderr, refused
     # It moves in, and out again.
     world.home.cli("domain", "set", "sold.example", "--hosted")
