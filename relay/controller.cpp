@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace posthouse::relay {
 
@@ -150,6 +151,7 @@ void LaneController::close(Time now, Milliseconds first) {
     if (closed_ && !probing_closed_) return;  // what was under way when it closed says nothing new
     // Let in and turned away again is no better than not let in.
     probe_delay_ = std::clamp(probe_delay_ * 2, first, kProbeMax);
+    wide_ = 0;
     if (!closed_) ++closings_;
     closed_ = true;
     probing_closed_ = false;
@@ -208,6 +210,7 @@ void LaneController::hold_back(Time now) {
     const bool is_new = now >= paused_until_;  // others that were under way bring no news
     if (now >= careful_until_) rest_ = Milliseconds(0);
     window_ = window_safe_ = run_window_ = 1;
+    wide_ = 0;
     credit_ = 0;
     slow_start_ = probing_ = false;
     careful_window_ = 1;
@@ -225,6 +228,7 @@ void LaneController::limit(Time now, std::size_t others) {
     careful_window_ = held_back_ ? 1 : kLimited;
     careful_until_ = std::max(careful_until_, now + kCareful);
     window_ = std::min(window_, careful_window_);
+    wide_ = 0;
     refused_window(now, others);
     window_safe_ = std::min(window_safe_, careful_window_);
 }
@@ -290,13 +294,20 @@ double LaneController::bounded_rate(double rate) const {
 }
 
 void LaneController::reshape(const Shaping& shaping) {
-    shaping_ = shaping;
+    const Shaping before = std::exchange(shaping_, shaping);
     const std::size_t most = std::max<std::size_t>(shaping.window_max, 1);
-    wide_ = std::max(wide_, window_);
-    window_ = std::min(wide_, most);
+    if (window_ > most) {
+        wide_ = std::max(wide_, window_);
+        window_ = most;
+    } else if (window_ >= before.window_max && wide_ > window_) {  // the bound held it, and nothing else
+        window_ = std::min(wide_, most);
+    }
     window_safe_ = std::min(window_safe_, most);
-    if (wide_ <= most) wide_ = 0;
-    rate_ = ceiling_ > 0 ? bounded_rate(ceiling_ * kRateNear) : shaping.rate_max;
+    if (wide_ <= window_) wide_ = 0;
+    if (shaping.rate_max == before.rate_max) return;
+    const bool was_bound = before.rate_max > 0 && rate_ >= before.rate_max;
+    if (was_bound || rate_ <= 0) rate_ = ceiling_ > 0 ? ceiling_ * kRateNear : shaping.rate_max;
+    rate_ = bounded_rate(rate_);
 }
 
 Learned LaneController::learned(Time now) const {
@@ -321,6 +332,7 @@ void LaneController::recall_care(const Learned& learned, Time now) {
     rest_ = std::min(learned.rest, kPauseMax);
     window_ = std::min(window_, careful_window_);
     window_safe_ = std::min(window_safe_, careful_window_);
+    wide_ = 0;
 }
 
 // What was learned long ago binds less: half of the way to "no limit" in a half-life.

@@ -143,7 +143,8 @@ class LaneController {
     /// Refusals so far, for tests and metrics.
     std::uint64_t refusals() const { return refusals_; }
 
-    /// Other bounds from now on; nothing else changes, and what was learned beyond them is kept for when they go.
+    /// Other bounds from now on. What holds the lane besides stays: pauses, care, what was said too fast; a window that
+    /// they make narrower is kept in mind for when they go.
     void reshape(const Shaping& shaping);
 
     Learned learned(Time now) const;

@@ -296,6 +296,41 @@ TEST_CASE("bounds that change while a lane runs hold at once, and what was learn
     CHECK(lane.controller().window() == 1);
 }
 
+TEST_CASE("bounds that change undo nothing that the far side has said") {
+    const Shaping usual = shaping_for("mx.b.example", 20, 100);
+    Shaping two = usual;
+    two.window_start = two.window_max = 2;
+    SUBCASE("a bad name: one connection for a day") {
+        LaneController controller(usual, kStart);
+        controller.reshape(two);
+        controller.hold_back(kStart);
+        controller.reshape(usual);
+        CHECK(controller.window() == 1);
+        CHECK(controller.learned(kStart).window == 1);
+    }
+    SUBCASE("too fast, a moment ago") {
+        LaneController controller(usual, kStart);
+        for (int i = 0; i < 100; ++i) controller.delivered(kStart + Milliseconds(i * 10), 2);
+        controller.refused_rate(kStart + std::chrono::seconds(1));
+        const double rate = controller.rate();
+        REQUIRE(rate > 0);
+        controller.reshape(two);
+        CHECK(controller.rate() == rate);
+        two.rate_max = rate / 2;
+        controller.reshape(two);
+        CHECK(controller.rate() == rate / 2);
+    }
+    SUBCASE("closed, then opened again slowly") {
+        LaneController controller(usual, kStart);
+        controller.reshape(two);
+        CHECK(controller.unreachable(kStart, 0));
+        controller.connected(kStart + std::chrono::minutes(2));
+        const std::size_t window = controller.window();
+        controller.reshape(usual);
+        CHECK(controller.window() == window);
+    }
+}
+
 TEST_CASE("bounds that change lift no pause and open no closed lane") {
     LaneController controller(shaping_for("mx.b.example", 20, 100), kStart);
     controller.pause(kStart, std::chrono::hours(1));
