@@ -19,6 +19,7 @@ using storage::Memory;
 
 constexpr std::chrono::hours kNotedAfter{1};  // that mail goes out well is written down so often at most
 constexpr std::size_t kReasonOctetsMax = 400;
+constexpr std::chrono::hours kAskedAgainAfter{1};
 
 struct Looked {
     std::vector<storage::Way> ways;
@@ -53,6 +54,7 @@ struct Found {
     Memory row;
     std::optional<storage::Way> tried;  // nothing where it was not
     Lesson lesson;                      // works, down, login, or nothing about the way
+    bool was_dead = false;              // by the check before
 };
 
 bool logs_in(const storage::Way& way) {
@@ -60,11 +62,15 @@ bool logs_in(const storage::Way& way) {
     return url && !url->user.empty();
 }
 
-Result<> end_login_incident(storage::Tx& tx, const std::string& way) {
+// What a service says behind a login that it took (a suspended account) is not over for a good login.
+bool is_about_login(const storage::Incident& incident) { return incident.reply.contains("535"); }
+
+Result<> end_login_incident(storage::Tx& tx, const std::string& way, bool was_dead) {
     storage::IncidentTx incidents(tx);
     TRY(const auto open, incidents.open());
     for (const storage::Incident& one : open) {
         if (one.key.kind != storage::IncidentKind::credentials || one.key.way != way) continue;
+        if (!was_dead && !is_about_login(one)) continue;
         TRY_VOID(incidents.clear(one.id, "the login was accepted"));
     }
     return {};
@@ -106,7 +112,7 @@ Result<> write_found(storage::Tx& tx, const Found& found) {
     TRY_VOID(routes.remember(row));
     if (found.lesson.kind == Lesson::Kind::login) return open_login_incident(tx, row);
     if (found.lesson.kind != Lesson::Kind::works) return {};
-    if (logs_in(*way)) TRY_VOID(end_login_incident(tx, row.way));
+    if (logs_in(*way)) TRY_VOID(end_login_incident(tx, row.way, found.was_dead));
     return let_mail_look(routes, row.way, tx.now());
 }
 
@@ -134,6 +140,8 @@ net::Task<void> check(Core& core, storage::Way way, Memory row, Milliseconds int
     choice.way = way;
     Found found;
     found.tried = std::move(way);
+    found.was_dead = row.tries > 0;
+    const Time began = core.now();
     auto target = make_target(choice, "");
     Verdict verdict(Fate::deferred, "4.3.5", target ? std::string() : target.error().context);
     bool is_good = false;
@@ -152,13 +160,17 @@ net::Task<void> check(Core& core, storage::Way way, Memory row, Milliseconds int
         row.reply = logs_in(*found.tried) ? "the login was accepted" : "it answered";
         row.probe = next_check(core, core.now(), interval);
     } else {
+        const std::optional<Time> carried = core.ways.last_good(row.way);
+        if (carried && *carried >= began) co_return;  // meanwhile it took mail
         if (target) found.lesson = learn(*target, verdict, false);
         const bool is_login = found.lesson.kind == Lesson::Kind::login;
         const bool is_dead = is_login || found.lesson.kind == Lesson::Kind::down;
         row.tries = is_dead ? row.tries + 1 : 0;  // who answers "not now" is not dead
         row.reply = verdict.reply.substr(0, kReasonOctetsMax);
-        // Else the next round, whenever that comes.
-        row.probe = core.now() + (is_login ? std::min<Milliseconds>(interval, std::chrono::hours(1)) : Milliseconds(0));
+        // Who is silent: in the next round, whenever that comes. Who says no: later.
+        const Milliseconds later =
+            std::max<Milliseconds>(found.lesson.wait.value_or(Milliseconds(0)), kAskedAgainAfter);
+        row.probe = core.now() + (is_dead && !is_login ? Milliseconds(0) : std::min(interval, later));
         log::warn("relay", "way {} was tried without mail and does not work: {}", row.way, verdict.reply);
     }
     found.row = std::move(row);
@@ -181,10 +193,12 @@ Memory row_of(const Looked& all, const std::string& way) {
     return out;
 }
 
-// Mail could not be given to it, no check has looked since, and no incident says why.
-bool rests(const Looked& all, const std::string& way) {
-    const auto is_it = [&](const Memory& one) { return one.way == way && one.source.empty() && one.site.empty(); };
-    const auto stops = [&](const storage::Incident& one) { return one.key.way == way; };
+// Mail could not be given to it, no check has found it well since, and no incident says why.
+bool rests(const Looked& all, const Memory& row) {
+    const auto is_it = [&](const Memory& one) {
+        return one.way == row.way && one.source.empty() && one.site.empty() && one.probe > row.since;
+    };
+    const auto stops = [&](const storage::Incident& one) { return storage::stops(one, row.way, "", "", ""); };
     return std::ranges::any_of(all.memory, is_it) && std::ranges::none_of(all.incidents, stops);
 }
 
@@ -202,7 +216,7 @@ std::optional<Memory> news_of(Core& core, const Looked& all, const std::string& 
 }
 
 bool is_due(const Looked& all, const Memory& row, Time now) {
-    return row.probe <= now || (row.tries == 0 && rests(all, row.way));
+    return row.probe <= now || (row.tries == 0 && rests(all, row));
 }
 
 }  // namespace
@@ -234,7 +248,10 @@ net::Task<void> check_ways(Core& core) {
         const auto fresh = co_await look_now(core);
         if (!fresh || core.stopping.is_set()) co_return;
         const auto way = storage::find_way(fresh->ways, name);
-        if (way && is_smarthost(*way)) co_await check(core, *way, row_of(*fresh, name), found->interval);
+        const Memory row = row_of(*fresh, name);
+        const bool is_news = news_of(core, *fresh, name).has_value();
+        if (!way || !is_smarthost(*way) || is_news || !is_due(*fresh, row, core.now())) continue;
+        co_await check(core, *way, row, fresh->interval);
     }
 }
 

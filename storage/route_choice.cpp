@@ -136,8 +136,9 @@ class Chooser {
         if (out.way.kind == WayKind::direct) return judge_direct(std::move(out));
         if (const Memory* const dead = heeds_checks_ && has_way_ ? found_dead(share.way) : nullptr; dead != nullptr) {
             has_heeded_ = resting_ = true;
-            note(*dead);
-            return std::nullopt;
+            const std::string since = dead->since == Time{} ? "never" : format_rfc3339(dead->since);
+            return pass("{}: it was tried without mail {} times and did not work (last good: {}): {}", share.way,
+                        dead->tries, since, dead->reply);
         }
         for (const std::string& site : {std::string(kAccountSite), std::string(), sender_site(input_.mail.sender)}) {
             const bool matters = has_way_ || site == kAccountSite || (out_.has_end && !site.empty());

@@ -199,6 +199,10 @@ TEST_CASE("what mail finds dead is looked at in the next rounds, so that no othe
     f.plain.always("(greeting)", "220 remote.test ESMTP");
     f.rounds(1);
     CHECK(f.choice() == "plain");
+    // Found well once, it is left alone.
+    const std::size_t found = f.plain.connections;
+    f.rounds(12);
+    CHECK(f.plain.connections == found);
 }
 
 TEST_CASE("a check that is told \"not now\" stops no mail, and nothing waits for the sake of a check") {
@@ -241,6 +245,28 @@ TEST_CASE("what mail meets behind the greeting is not forgotten for a good check
     CHECK(f.plain.connections == before);  // an incident says why: nothing is to be found out
     REQUIRE(f.incidents().size() == 1);
     CHECK(f.incidents()[0].id == id);
+}
+
+TEST_CASE("what a service says behind a login that it takes is not over for a good login") {
+    BackupHouse b;
+    REQUIRE(b.house.store->write({}, [](storage::Tx& tx) -> Result<> {
+        storage::Route route;
+        route.name = "first";
+        route.priority = 1;
+        TRY(route.steps, storage::parse_steps("backup"));
+        return storage::RouteTx(tx).add_route(route);
+    }));
+    b.house.open();
+    b.backup.always("MAIL", "530 5.7.57 Client not authenticated to send mail");
+    b.house.submit("bob@b.example");
+    b.house.settle();
+    REQUIRE(b.incidents().size() == 1);
+    const auto id = b.incidents()[0].id;
+    const std::size_t before = b.backup.count("AUTH");
+    b.days(2);
+    CHECK(b.backup.count("AUTH") > before);
+    REQUIRE(b.incidents().size() == 1);
+    CHECK(b.incidents()[0].id == id);
 }
 
 TEST_CASE("a way that is changed while it is tried is not judged by what it was") {
