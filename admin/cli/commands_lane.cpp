@@ -87,17 +87,7 @@ Result<> show_limits(Invocation& call, storage::Store& store) {
 constexpr const char* kBounds[] = {"--connections", "--messages", "--rate"};
 
 // What is not named stays as it was.
-Result<LaneLimit> read_limit(Invocation& call, storage::Store& store) {
-    LaneLimit limit;
-    limit.site = ascii::to_lower(call.get("SITE"));
-    const bool has_bound = std::ranges::any_of(kBounds, [&](const char* name) { return call.has(name); });
-    if (has_bound == call.has("--remove")) {
-        return Error(Errc::invalid, "say how much: --connections, --messages or --rate; or --remove");
-    }
-    if (!has_bound) return limit;
-    TRY(const auto known, read_limits(store));
-    const auto before = std::ranges::find(known, limit.site, &LaneLimit::site);
-    if (before != known.end()) limit = *before;
+Result<> read_bounds(Invocation& call, LaneLimit& limit) {
     if (call.has("--connections")) {
         TRY(limit.connections_max, read_count(call, "--connections", kConnectionsMax));
     }
@@ -107,6 +97,19 @@ Result<LaneLimit> read_limit(Invocation& call, storage::Store& store) {
     if (call.has("--rate")) {
         TRY(limit.minute_max, read_count(call, "--rate", kMinuteMax));
     }
+    return {};
+}
+
+Result<LaneLimit> change_limit(Invocation& call, storage::Tx& tx) {
+    LaneLimit limit;
+    limit.site = ascii::to_lower(call.get("SITE"));
+    if (!call.has("--remove")) {
+        TRY(const auto known, storage::RouteTx(tx).lane_limits());
+        const auto before = std::ranges::find(known, limit.site, &LaneLimit::site);
+        if (before != known.end()) limit = *before;
+        TRY_VOID(read_bounds(call, limit));
+    }
+    TRY_VOID(storage::set_lane_limit(tx, limit));
     return limit;
 }
 
@@ -118,8 +121,11 @@ Result<> queue_limit(Invocation& call) {
         if (wants || call.has("--remove")) return Error(Errc::invalid, "say for which site (posthouse queue lanes)");
         return show_limits(call, *store);
     }
-    TRY(const LaneLimit limit, read_limit(call, *store));
-    TRY_VOID(store->write({}, [&](storage::Tx& tx) { return storage::set_lane_limit(tx, limit); }));
+    const bool has_bound = std::ranges::any_of(kBounds, [&](const char* name) { return call.has(name); });
+    if (has_bound == call.has("--remove")) {
+        return Error(Errc::invalid, "say how much: --connections, --messages or --rate; or --remove");
+    }
+    TRY(const LaneLimit limit, store->write_value({}, [&](storage::Tx& tx) { return change_limit(call, tx); }));
     if (call.out().json()) return call.out().record(record_of(limit)), Result<>();
     call.out().say(limit.is_empty()
                        ? fmt::format("{} has no limit of its own any more.", limit.site)

@@ -114,13 +114,13 @@ Result<> check_domains(Picture& picture) {
 
 Result<> check_hosting(Picture& picture) {
     Query q = picture.db.query(
-        "SELECT d.id, d.name FROM domains d WHERE d.hosted = 0 AND (EXISTS (SELECT 1 FROM accounts a WHERE a.domain = "
-        "d.id) OR EXISTS (SELECT 1 FROM aliases a WHERE substr(a.address, instr(a.address, '@') + 1) = d.name))");
+        "SELECT d.id, d.name FROM domains d WHERE d.hosted = 0 AND EXISTS (SELECT 1 FROM accounts a WHERE a.domain = "
+        "d.id)");
     for (;;) {
         TRY(const bool more, q.row());
         if (!more) return {};
         picture.findings().add(FaultKind::domain_not_hosted, q.i64(0), 0,
-                               fmt::format("{} only signs, but addresses of it are here", q.view(1)));
+                               fmt::format("{} only signs, but accounts of it are here", q.view(1)));
     }
 }
 

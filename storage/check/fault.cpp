@@ -24,7 +24,7 @@ constexpr KindRow kRows[] = {
      by_repair},
     {K::account_without_domain, "account-without-domain", "an account belongs to a domain that is not there",
      "--repair adds the domain of its address", fault, by_repair},
-    {K::domain_not_hosted, "domain-not-hosted", "a domain that only signs has addresses, which get no mail",
+    {K::domain_not_hosted, "domain-not-hosted", "a domain that only signs has accounts, which get no mail",
      "--repair lets it receive mail", fault, by_repair},
     {K::alias_without_targets, "alias-without-targets", "an alias leads nowhere",
      "mail to it is refused: set it again with posthouse alias add, or remove it", fault, by_hand},
