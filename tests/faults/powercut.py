@@ -86,9 +86,12 @@ class Volume:
                 held = holders(self.path)
                 if held or not self.is_dead:
                     raise RuntimeError(f"{done.stderr.strip()}; files are open there: {held}")
-                # Nobody has a file there, and the kernel still counts somebody (seen on busy machines): what is shut
-                # down writes no more, so it may go later.
+                # Nobody has a file there, and the kernel still counts somebody (seen on busy machines). What is shut
+                # down writes no more, so it may go later; the next mount is of a copy, for the device stays its.
                 run("umount", "-l", str(self.path))
+                copy = self.image.with_name(self.image.name + "+")
+                run("cp", "--sparse=always", str(self.image), str(copy))
+                self.image = copy
                 break
             time.sleep(0.01)
         self.mounted = False
@@ -120,11 +123,16 @@ def holders(path):
     """Which processes have files open below a folder, and which files."""
     out = []
     for process in pathlib.Path("/proc").glob("[0-9]*"):
+        names = set()
         with contextlib.suppress(OSError):
-            links = [*process.glob("fd/*"), process / "cwd"]
-            files = {os.readlink(link) for link in links} | {
-                line.partition("/")[1] + line.partition("/")[2].strip() for line in open(process / "maps")}
-            out += [(process.name, name) for name in files if name.startswith(str(path))]
+            names |= {link for link in process.glob("fd/*")} | {process / "cwd", process / "root"}
+        files = set()
+        for link in names:
+            with contextlib.suppress(OSError):
+                files.add(os.readlink(link))
+        with contextlib.suppress(OSError):
+            files |= {"/" + line.partition("/")[2].strip() for line in open(process / "maps") if "/" in line}
+        out += [(process.name, name) for name in sorted(files) if name.startswith(str(path))]
     return out
 
 

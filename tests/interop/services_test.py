@@ -204,7 +204,7 @@ def check_test(world):
     world.home.cli("route", "test", "resend", "--to", "bob@resend.example")
     assert b"Resend-Idempotency-Key: probe." in world.services["resend"].messages[-1]
     # A route: each of its ways, one after the other.
-    world.home.cli("route", "add", "two-services", "resend,ses,hold", "--sender", "nobody.example", "--priority", "999")
+    world.home.cli("route", "add", "two-services", "resend,ses,hold", "--from", "nobody.example", "--priority", "999")
     found = json.loads(world.home.cli("route", "test", "two-services", "--to", "bob@ses.example", "--json"))
     assert [(one["way"], one["good"]) for one in found] == [("resend", True), ("ses", True)], found
     told = world.home.cli("route", "test", "two-services")
