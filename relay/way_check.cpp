@@ -161,7 +161,7 @@ net::Task<void> check(Core& core, storage::Way way, Memory row, Milliseconds int
         row.probe = next_check(core, core.now(), interval);
     } else {
         const std::optional<Time> carried = core.ways.last_good(row.way);
-        if (carried && *carried >= began) co_return;  // meanwhile it took mail
+        if (carried && *carried > began) co_return;  // meanwhile it took mail
         if (target) found.lesson = learn(*target, verdict, false);
         const bool is_login = found.lesson.kind == Lesson::Kind::login;
         const bool is_dead = is_login || found.lesson.kind == Lesson::Kind::down;
