@@ -250,8 +250,11 @@ def going_on(rows):
     return sum(1 for address, state in rows.items() if state in GOING_ON and address != PATTERN)
 
 
+@contextlib.contextmanager
 def open_for_writing(data):
-    return sqlite3.connect(data / "mail.db")
+    """Closed at the end: one that is only forgotten keeps its files open until Python looks for cycles."""
+    with contextlib.closing(sqlite3.connect(data / "mail.db")) as database, database:
+        yield database
 
 
 class Trial:
@@ -332,7 +335,6 @@ class Trial:
         """Whoever was put off is due now: nothing waits for time to pass."""
         with open_for_writing(self.home.data) as database:
             database.execute("UPDATE queue_recipients SET next_attempt_ms = 0 WHERE state = 0")
-        database.close()
         if self.volume:
             self.volume.sync()  # what the harness wrote is no part of the trial
         self.home.start()

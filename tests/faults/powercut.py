@@ -55,7 +55,7 @@ class Volume:
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="posthouse-disk-", dir=memory if memory.is_dir() else None))
         self.image, self.path = self.folder / "image", self.folder / "mount"
         self.path.mkdir()
-        self.mebi, self.mounted, self.is_dead = mebi, False, False
+        self.mebi, self.mounted = mebi, False
         self.make()
 
     def make(self):
@@ -67,7 +67,7 @@ class Volume:
 
     def mount(self):
         run("mount", "-o", "loop,commit=300", str(self.image), str(self.path))
-        self.mounted, self.is_dead = True, False
+        self.mounted = True
 
     def shut_down(self):
         """The cut itself; whoever has files open there gets errors from now on."""
@@ -76,23 +76,13 @@ class Volume:
             fcntl.ioctl(descriptor, EXT4_IOC_SHUTDOWN, array.array("I", [NO_LOG_FLUSH]))
         finally:
             os.close(descriptor)
-        self.is_dead = True
 
     def unmount(self):
         # A process that was killed lets go of its files a moment after it was waited for.
         end = time.monotonic() + STOP_SECONDS_MAX
         while (done := subprocess.run(["umount", str(self.path)], capture_output=True, text=True)).returncode != 0:
             if time.monotonic() > end:
-                held = holders(self.path)
-                if held or not self.is_dead:
-                    raise RuntimeError(f"{done.stderr.strip()}; files are open there: {held}")
-                # Nobody has a file there, and the kernel still counts somebody (seen on busy machines). What is shut
-                # down writes no more, so it may go later; the next mount is of a copy, for the device stays its.
-                run("umount", "-l", str(self.path))
-                copy = self.image.with_name(self.image.name + "+")
-                run("cp", "--sparse=always", str(self.image), str(copy))
-                self.image = copy
-                break
+                raise RuntimeError(f"{done.stderr.strip()}; files are open there: {holders(self.path)}")
             time.sleep(0.01)
         self.mounted = False
 
