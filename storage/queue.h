@@ -75,8 +75,7 @@ struct NewQueueItem {
     std::optional<AccountId> account;     ///< who submitted it
     std::optional<RelayClientId> client;  ///< the relay client that handed it in
     std::uint8_t mail_class = 0;          ///< 0 interactive 1 transactional 2 bulk
-    /// Domain of ours that passes it on for a sender outside, by an alias or a bounce address; "" where none does: then
-    /// a login, a relay client or this server wrote it.
+    /// Domain of ours that passes it on for a stranger; "" where a login, a relay client or this server wrote it.
     std::string forwarded_by;
     std::string stream;                   ///< that it is of (storage/streams.h), or ""
     Time expires{};  ///< of mail to many no later than the setting queue.bulk_hours allows; none: see the relay
