@@ -161,6 +161,7 @@ struct Note {
     std::string sender;
     Lesson lesson;
     std::uint64_t delivered = 0;
+    bool was_suspect = false;       // something is held against the way
     bool probe_over = false;        // the block is: somebody was answered for what he is
     bool probe_later = false;       // the probe told nothing: the next one is a day off
     std::vector<storage::RecipientId> put_off;   // as probes: they come back
@@ -254,10 +255,12 @@ Result<> write_note(storage::Tx& tx, const Note& note) {
         if (note.target.way.limits.day_max != 0) {
             TRY_VOID(routes.add_use(way, storage::day_number(tx.now()), note.delivered));
         }
-        for (const std::string& place : {std::string(), note.site, storage::sender_site(note.sender),
-                                         std::string(storage::kAccountSite), std::string(storage::kCheckSite)}) {
+        for (const std::string& place :
+             {std::string(), note.site, storage::sender_site(note.sender), std::string(storage::kAccountSite)}) {
             TRY_VOID(routes.forget(way, source, place));
         }
+        // A check may have found it dead; where none has, its row says when it was last good.
+        if (note.was_suspect) TRY_VOID(routes.forget(way, source, storage::kCheckSite));
         if (!note.target.is_mx()) TRY_VOID(end_allowance(tx, way));
     }
     if (note.has_answered) {
@@ -496,8 +499,8 @@ net::Task<std::vector<bool>> keep_lessons(Core& core, Target target, std::string
         if (!note.lesson.is_trouble()) note.lesson = std::move(learned);
     }
     if (note.delivered > 0 && !by_mx) core.ways.took(note.target.way.name, core.now());
-    const bool suspect = core.ways.is_suspect(note.target);
-    const bool counts = note.delivered > 0 && (note.target.way.limits.day_max != 0 || suspect);
+    note.was_suspect = core.ways.is_suspect(note.target);
+    const bool counts = note.delivered > 0 && (note.target.way.limits.day_max != 0 || note.was_suspect);
     const bool writes = counts || note.has_answered || note.probe_over || note.probe_later || note.is_early_silence;
     if (!writes && !note.lesson.is_trouble()) co_return again;
     if (note.lesson.is_trouble()) {

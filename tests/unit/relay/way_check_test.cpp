@@ -1,6 +1,8 @@
 // Smarthosts are tried without mail: one that is dead, or whose password has run out, is known before it is needed.
 #include "relay/way_check.h"
 
+#include <algorithm>
+
 #include "protocols/crypto/crypto.h"
 #include "storage/incidents.h"
 #include "storage/route_choice.h"
@@ -245,6 +247,7 @@ TEST_CASE("what mail meets behind the greeting is not forgotten for a good check
     CHECK(f.plain.connections == before);  // an incident says why: nothing is to be found out
     REQUIRE(f.incidents().size() == 1);
     CHECK(f.incidents()[0].id == id);
+    CHECK(f.incidents()[0].cleared_why.empty());  // one that comes back keeps its number
 }
 
 TEST_CASE("what a service says behind a login that it takes is not over for a good login") {
@@ -267,6 +270,7 @@ TEST_CASE("what a service says behind a login that it takes is not over for a go
     CHECK(b.backup.count("AUTH") > before);
     REQUIRE(b.incidents().size() == 1);
     CHECK(b.incidents()[0].id == id);
+    CHECK(b.incidents()[0].cleared_why.empty());
 }
 
 TEST_CASE("a way that is changed while it is tried is not judged by what it was") {
@@ -286,6 +290,30 @@ TEST_CASE("a way that is changed while it is tried is not judged by what it was"
     for (int i = 0; i < 28 && !changed; ++i) f.house.settle_after(std::chrono::hours(1));
     REQUIRE(changed);
     CHECK(f.choice() == "plain");
+}
+
+TEST_CASE("when a way was last good stays known while it carries mail that is counted") {
+    FirstHouse f;
+    REQUIRE(f.house.store->write({}, [](storage::Tx& tx) -> Result<> {
+        storage::Way way = smarthost_way("plain");
+        way.limits.day_max = 1000;
+        return storage::RouteTx(tx).set_way(way);
+    }));
+    const auto knows = [&] {
+        const auto all = f.house.store->read([](const storage::Snapshot& s) { return storage::RouteView(s).memory(); });
+        return std::ranges::any_of(all.value(), [](const storage::Memory& one) {
+            return one.way == "plain" && one.site == storage::kCheckSite && one.since != Time{};
+        });
+    };
+    f.house.open();
+    f.house.submit("bob@b.example");
+    f.house.settle();
+    f.rounds(1);
+    CHECK(knows());
+    f.house.submit("bob@b.example");
+    f.house.settle();
+    CHECK(f.plain.messages.size() == 2);
+    CHECK(knows());
 }
 
 TEST_CASE("a login that is refused is asked for every hour, not every round") {
